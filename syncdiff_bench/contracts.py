@@ -1,0 +1,312 @@
+"""The nouns: Media, Clip, Dataset, Method, Metric. Everything else in the harness moves these around.
+
+Arrays, everywhere in this project:
+
+* frames: `(T, H, W, 3) uint8`, RGB, 0..255, at 25 frames per second;
+* audio: `(N,) int16`, mono, 16 kHz, so that frame `t` sounds during samples `640 t .. 640 (t + 1)`;
+* boxes: `(T, 4) int32`, pixels of the frame, `x1 y1 x2 y2`, `x2` and `y2` exclusive.
+
+A third-party plugin subclasses `Method`, `Metric` or `Dataset` and registers the class under the entry-point
+group of the same name; nothing else is needed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faces import FaceBoxes, centred_boxes, read_boxes
+
+if TYPE_CHECKING:
+    from syncdiff_bench.weights.store import WeightsStore
+
+Frames = NDArray[np.uint8]
+Audio = NDArray[np.int16]
+Boxes = NDArray[np.int32]
+
+FPS = 25
+SAMPLE_RATE = 16_000
+SAMPLES_PER_FRAME = SAMPLE_RATE // FPS  # 640
+
+
+# ------------------------------------------------------------------------------------------- clips
+
+
+@dataclass(frozen=True, eq=False)
+class Media:
+    """One decoded clip.
+
+    frames: (T, H, W, 3) uint8 RGB at 25 fps, T >= 1.
+    audio: (N,) int16 mono 16 kHz; N <= 640 T (container padding is trimmed, a short track is never padded);
+        N == 0 where the file has no audio track.
+    notes: the conversions that were made, in words ("retimed 30 -> 25 fps: 90 -> 75 frames"); they end up in run.json.
+    """
+
+    frames: Frames
+    audio: Audio
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One utterance: cheap to make, decodes its file on the first use of `media` and then keeps it.
+
+    id: path of the clip inside its dataset without extension, with forward slashes ("test/0Fi83BHQsMA/00002").
+    path: the media file; None only for a clip made in memory (`preloaded`).
+    transcript: as the dataset's protocol normalises it (LRS: lower case), None where there is none.
+    speaker: what confidence intervals cluster on (speaker or source video).
+    boxes_path: face boxes saved as `.npy` (T, 4), None where there are none.
+    """
+
+    id: str
+    dataset: str
+    path: Path | None = None
+    transcript: str | None = None
+    speaker: str | None = None
+    boxes_path: Path | None = None
+    preloaded: Media | None = field(default=None, repr=False)
+
+    @cached_property
+    def media(self) -> Media:
+        """The decoded file. Raises ClipError where it cannot be decoded."""
+        if self.preloaded is not None:
+            return self.preloaded
+        from syncdiff_bench.media.reading import read_media
+
+        assert self.path is not None, "a clip has a path or is preloaded"
+        return read_media(self.path)
+
+    @property
+    def frames(self) -> Frames:
+        """(T, H, W, 3) uint8 RGB."""
+        return self.media.frames
+
+    @property
+    def audio(self) -> Audio:
+        """(N,) int16 mono 16 kHz; empty where the file has no audio track."""
+        return self.media.audio
+
+    @cached_property
+    def face_boxes(self) -> FaceBoxes:
+        """One box per frame: of `boxes_path`, else the documented centred box (and flagged as such)."""
+        n, height, width = self.frames.shape[:3]
+        if self.boxes_path is not None:
+            return read_boxes(self.boxes_path, n)
+        return centred_boxes(n, height, width)
+
+
+# ---------------------------------------------------------------------------------------- datasets
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a plugin that has none."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of `syncdiff-bench verify`: what is wrong (or worth knowing) where."""
+
+    level: Literal["ok", "note", "error"]
+    where: str
+    message: str
+
+
+class Dataset(ABC):
+    """Lists the clips of a split without opening media, and opens one clip on demand.
+
+    root: the folder given with --data-root (the dataset itself or its parent), None for an embedded dataset.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str] = ""
+    Options: ClassVar[type[Any]] = NoOptions
+    default_split: ClassVar[str] = "test"
+    embedded: ClassVar[bool] = False  # True: works without --data-root
+
+    def __init__(self, root: Path | None = None, options: Any = None) -> None:
+        self.root = root
+        self.options = self.Options() if options is None else options
+
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that exist on disk."""
+
+    @abstractmethod
+    def clip_ids(self, split: str) -> tuple[str, ...]:
+        """Ids of a split, in the dataset's own order. Raises UsageError for an unknown or empty split."""
+
+    @abstractmethod
+    def clip(self, clip_id: str) -> Clip:
+        """The clip of that id (not yet decoded). Raises ClipError where its files are not there."""
+
+    @abstractmethod
+    def fingerprint(self, split: str) -> str:
+        """A sha256 that changes when the clips of the split do."""
+
+    @abstractmethod
+    def verify(self, split: str) -> Iterator[Finding]:
+        """Everything that is wrong with the split on disk, clip by clip; decodes every file."""
+
+    def prepare(self, split: str, workers: int) -> Iterator[tuple[int, int]]:
+        """Make the files of a split where the dataset can; yields (clips done, clips in all) as it goes.
+
+        Raises UsageError where there is nothing that could be made.
+        """
+        raise UsageError(f"dataset {self.name} cannot make its own files; get them from its publisher, then `syncdiff-bench verify`")
+
+
+# ----------------------------------------------------------------------------------------- methods
+
+
+@dataclass(frozen=True)
+class WeightsUsed:
+    """A weights file that took part in a result: its catalogue or file name and its sha256."""
+
+    name: str
+    sha256: str
+
+
+def _ignore_progress(_frames: int) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What the harness lends a plugin: a torch device string and the weights store."""
+
+    device: str = "cpu"
+    weights: WeightsStore | None = None
+
+
+class Method(ABC):
+    """Turns clips into videos.
+
+    `generate` gets a BATCH of at most `batch_size` clips, because diffusion is sequential inside a clip and
+    parallel across clips. For the same clips and seed it must yield the same frames, and a clip must not depend
+    on its batch mates.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str] = ""
+    Options: ClassVar[type[Any]] = NoOptions
+
+    def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:
+        self.options = self.Options() if options is None else options
+        self.runtime = Runtime() if runtime is None else runtime
+
+    @property
+    def batch_size(self) -> int:
+        """How many clips one call of `generate` takes."""
+        return 1
+
+    @abstractmethod
+    def generate(
+        self,
+        clips: Sequence[Clip],
+        *,
+        seed: int,
+        progress: Callable[[int], None] = _ignore_progress,
+    ) -> Iterator[tuple[str, Frames]]:
+        """Yield `(clip id, frames)` for each clip, in any order.
+
+        frames: (T, H, W, 3) uint8 RGB with T, H and W of the clip.
+        progress: to be called with the number of clip-frames finished since the last call; may be ignored.
+        Raises ClipError for the batch where a clip cannot be generated; the harness then tries its clips alone.
+        """
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        """Digests of the weights that `generate` uses; written into run.json."""
+        return ()
+
+
+# ----------------------------------------------------------------------------------------- metrics
+
+Need = Literal["reference", "audio", "transcript"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a leaderboard."""
+
+    name: str  # "lse_c": the key in scores.jsonl and run.json
+    label: str  # "LSE-C"
+    direction: Literal["up", "down"]  # which way is better
+    unit: str = ""
+    decimals: int = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What a metric looks at: a generated clip and, where there is one, its reference.
+
+    Boxes and transcript are those of the reference (of the generated clip where there is no reference).
+    """
+
+    generated: Clip
+    reference: Clip | None = None
+
+    @property
+    def truth(self) -> Clip:
+        return self.generated if self.reference is None else self.reference
+
+
+StatsT = TypeVar("StatsT")
+
+
+class Metric(ABC, Generic[StatsT]):
+    """Measures one pair into sufficient statistics, and aggregates statistics into column values.
+
+    Identity = name + protocol + digest of the weights: two protocols never share a column.
+    `Stats` is a frozen dataclass of JSON-able numbers and strings: sums and counts, errors and words, never a mean.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str] = ""
+    source: ClassVar[str] = ""  # paper or reference file that defines the number
+    columns: ClassVar[tuple[Column, ...]]
+    needs: ClassVar[frozenset[Need]] = frozenset({"reference"})
+    Options: ClassVar[type[Any]] = NoOptions
+    Stats: ClassVar[type[Any]]
+
+    def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:
+        self.options = self.Options() if options is None else options
+        self.runtime = Runtime() if runtime is None else runtime
+
+    @property
+    def protocol(self) -> str:
+        """Which number exactly, in one slug ("face96", "talklip", "alex-face96")."""
+        return "default"
+
+    def prepare(self) -> None:  # noqa: B027 - optional
+        """Load what `measure` needs. Raises WeightsError or NotApplicable; the column then reads n/a."""
+
+    @abstractmethod
+    def measure(self, pair: Pair) -> StatsT:
+        """Statistics of one pair. Raises ClipError where this clip cannot be measured."""
+
+    @abstractmethod
+    def aggregate(self, stats: Sequence[StatsT]) -> Mapping[str, float | None]:
+        """One value per column over all given clips; None where it is not defined (PSNR of identical videos)."""
+
+    def values(self, stats: StatsT) -> Mapping[str, float | None]:
+        """The columns of a single clip."""
+        return self.aggregate([stats])
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        """Digests of the weights behind the number; part of its identity."""
+        return ()
+
+    def stats_to_json(self, stats: StatsT) -> dict[str, Any]:
+        return asdict(stats)  # type: ignore[call-overload,no-any-return]
+
+    def stats_from_json(self, values: Mapping[str, Any]) -> StatsT:
+        return self.Stats(**values)  # type: ignore[no-any-return]

@@ -1,0 +1,44 @@
+"""What can go wrong, by who has to act: the caller (exit 2), or nobody but one clip (recorded, counted).
+
+Every message is one line: what is wrong with which file or value, then the mend.
+"""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """Base of every error that this project raises on purpose; the CLI prints it without a traceback."""
+
+
+class UsageError(BenchError):
+    """Wrong usage or unusable input: unknown name, misspelt key, missing folder. Exit code 2."""
+
+
+class WeightsError(BenchError):
+    """Weights are missing, truncated, of another architecture, or not what their name promises.
+
+    `missing` is the catalogue name where the file is simply not there: a metric column then reads
+    `n/a: weights NAME missing; syncdiff-bench weights fetch NAME` and the run goes on.
+    """
+
+    def __init__(self, message: str, *, missing: str | None = None) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class ClipError(BenchError):
+    """One clip cannot be read, generated or scored; the others go on.
+
+    `kind` is a stable slug for scripts (`no-audio`, `truncated`, `too-short`, `generation`, ...).
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class NotApplicable(BenchError):  # noqa: N818 - it is an answer, not a failure
+    """A metric has nothing to say about this run (no reference, no transcript, weights missing).
+
+    Not a failure of a clip: the column reads `n/a` with this reason.
+    """
