@@ -1,0 +1,78 @@
+"""The `pocket` plugin: LRS2's loader over a drawn world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, cast
+
+from syncdiff_bench.contracts import Clip, Dataset, Finding
+from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.home import home
+from syncdiff_datasets.lrs2 import LRS2
+from syncdiff_datasets.pocket.grammar import Split
+from syncdiff_datasets.pocket.world import CLIPS_PER_SPEAKER, SPLIT_SPEAKERS, draw_split, split_of_clip
+
+SHIPPED = Path(__file__).parent / "data"  # the test split, in the LRS2 layout
+
+
+class PocketFolder(LRS2):
+    """One folder that `world` has written."""
+
+    name = "pocket"
+    published: ClassVar[Mapping[str, int]] = MappingProxyType(
+        {split: speakers * CLIPS_PER_SPEAKER for split, speakers in SPLIT_SPEAKERS.items()}
+    )
+
+
+class Pocket(Dataset):
+    """Drawn faces speaking GRID sentences with a synthetic voice; read by the code that reads LRS2.
+
+    The test split is part of the package. train and val are drawn by `syncdiff-bench prepare data` into
+    `$SYNCDIFF_BENCH_HOME/pocket`, or into `root` where one is given.
+    """
+
+    name = "pocket"
+    title = "pocket: drawn talking faces (embedded)"
+    embedded = True
+
+    def __init__(self, root: Path | None = None, options: Any = None) -> None:
+        super().__init__(root, options)
+        self.drawn = home() / "pocket" if root is None else root
+
+    def splits(self) -> tuple[str, ...]:
+        return tuple(split for split in SPLIT_SPEAKERS if self._is_drawn(split) or split == "test")
+
+    def clip_ids(self, split: str) -> tuple[str, ...]:
+        return self._folder(split).clip_ids(split)
+
+    def clip(self, clip_id: str) -> Clip:
+        split = split_of_clip(clip_id)
+        if split is None:
+            raise ClipError("missing", f"{clip_id}: not a clip of pocket; ids look like 3000000000000000000/00001")
+        return self._folder(split).clip(clip_id)
+
+    def fingerprint(self, split: str) -> str:
+        return self._folder(split).fingerprint(split)
+
+    def verify(self, split: str) -> Iterator[Finding]:
+        return self._folder(split).verify(split)
+
+    def prepare(self, split: str, workers: int) -> Iterator[tuple[int, int]]:
+        """Draw a split (`world.draw_split`); needs the extra `pocket`."""
+        if split not in SPLIT_SPEAKERS:
+            raise UsageError(f"pocket has no split {split!r}; it has {', '.join(SPLIT_SPEAKERS)}")
+        return draw_split(cast(Split, split), self.drawn, workers=workers)
+
+    def _folder(self, split: str) -> PocketFolder:
+        if split not in SPLIT_SPEAKERS:
+            raise UsageError(f"pocket has no split {split!r}; it has {', '.join(SPLIT_SPEAKERS)}")
+        if self._is_drawn(split):
+            return PocketFolder(self.drawn)
+        if split == "test":
+            return PocketFolder(SHIPPED)
+        raise UsageError(f"pocket's {split} split is not drawn yet; syncdiff-bench prepare data --dataset pocket --split {split}")
+
+    def _is_drawn(self, split: str) -> bool:
+        return (self.drawn / "mvlrs_v1" / f"{split}.txt").is_file()

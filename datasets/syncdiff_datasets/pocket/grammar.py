@@ -1,0 +1,39 @@
+"""The sentences of pocket: the six-word grammar of the GRID corpus, split so that no test sentence is trained on.
+
+Source: Cooke et al., "An audio-visual corpus for speech perception and automatic speech recognition", 2006.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import numpy as np
+
+Split = Literal["train", "val", "test"]
+
+COMMANDS = ("bin", "lay", "place", "set")
+COLOURS = ("blue", "green", "red", "white")
+PREPOSITIONS = ("at", "by", "in", "with")
+LETTERS = tuple("abcdefghijklmnopqrstuvxyz")  # no w: three syllables
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+ADVERBS = ("again", "now", "please", "soon")
+
+SLOTS = (COMMANDS, COLOURS, PREPOSITIONS, LETTERS, DIGITS, ADVERBS)
+VOCABULARY = tuple(sorted({word for slot in SLOTS for word in slot}))  # 51 words
+
+
+def split_of(sentence: str) -> Split:
+    """The one split that may use a sentence: decided by its digest, 10 % test, 10 % val, the rest train."""
+    bucket = hashlib.sha256(sentence.encode()).digest()[0]
+    if bucket < 26:
+        return "test"
+    return "val" if bucket < 52 else "train"
+
+
+def draw_sentence(split: Split, rng: np.random.Generator) -> str:
+    """A random sentence of a split, lower case, words separated by single spaces."""
+    while True:
+        sentence = " ".join(slot[rng.integers(len(slot))] for slot in SLOTS)
+        if split_of(sentence) == split:
+            return sentence
