@@ -1,0 +1,179 @@
+"""Train a small VQ autoencoder from scratch (the paper's is CompVis' published vq-f4).
+
+The codebook is filled once from the encoder's own latents, after they have settled: started at random it would leave
+most codes unused at this budget. Until then nothing is quantised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from syncdiff_bench.training.task import TrainingData, TrainingTask
+from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_images
+from syncdiff_methods.syncdiff.config import AutoencoderConfig
+from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
+from syncdiff_methods.syncdiff.model import save_part
+
+if TYPE_CHECKING:
+    from diffusers import VQModel
+
+
+@dataclass(frozen=True)
+class AutoencoderOptions:
+    """frame_size: side of the training images. every: take each n-th frame of a clip. masked_share: part of a batch
+    whose face is blanked as the diffusion model's masked frames are, so that they too are encoded well.
+    quantise_from: step at which the codebook is filled and used. edge_weight: weight of the L1 of image gradients.
+    mouth_weight: weight of pixels in the masked area against 1 outside. commitment: weight of the commitment loss.
+    """
+
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    frame_size: int = 256
+    every: int = 2
+    masked_share: float = 0.2
+    quantise_from: int = 1500
+    edge_weight: float = 1.0
+    mouth_weight: float = 3.0
+    commitment: float = 0.25
+
+
+class TrainedAutoencoder(nn.Module):
+    """Reconstruction loss around `Autoencoder`; `quantising` switches the codebook on."""
+
+    quantising: Tensor
+
+    def __init__(self, options: AutoencoderOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.autoencoder = Autoencoder(options.autoencoder)
+        self.register_buffer("quantising", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, images: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """images: (B, 3, S, S) in [-1, 1]; weight: (B, 1, S, S) of each pixel's error."""
+        latents = self.autoencoder.encode(images)
+        vq: VQModel = self.autoencoder.vq
+        commitment = latents.new_zeros(())
+        if bool(self.quantising):
+            quantised, commitment, _ = vq.quantize(latents)
+            decoded = vq.decode(quantised, force_not_quantize=True).sample
+        else:
+            decoded = vq.decode(latents, force_not_quantize=True).sample
+        error = (weight * (decoded - images).abs()).mean()
+        edges = (weight[..., 1:, 1:] * _edge_error(decoded, images)).mean()
+        spread = (latents.square().mean() - 1).square() * 0.01  # keeps the latents' scale from drifting
+        loss = error + self.options.edge_weight * edges + self.options.commitment * commitment + spread
+        return {"loss": loss, "l1": error, "edges": edges, "commitment": commitment}
+
+
+def _edge_error(decoded: Tensor, images: Tensor) -> Tensor:
+    """(B, 3, S - 1, S - 1) absolute error of the horizontal and vertical differences."""
+    difference = decoded - images
+    horizontal = (difference[..., 1:, 1:] - difference[..., 1:, :-1]).abs()
+    vertical = (difference[..., 1:, 1:] - difference[..., :-1, 1:]).abs()
+    return horizontal + vertical
+
+
+class AutoencoderTask(TrainingTask):
+    """Random frames of the training split, some with the face blanked."""
+
+    Options = AutoencoderOptions
+    options: AutoencoderOptions
+
+    def prepare(self) -> None:
+        self.frames, self.masks = self._read(self.data.split, self.options.every)
+        self.held_out, self.held_masks = self._read(self.data.validation_split, self.options.every * 8)
+
+    def build(self) -> nn.Module:
+        return TrainedAutoencoder(self.options)
+
+    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
+        rng = np.random.default_rng([seed, step, rank])
+        rows = torch.from_numpy(rng.integers(len(self.frames), size=size))
+        masked = torch.from_numpy(rng.random(size) < self.options.masked_share)
+        images = to_images(self.frames[rows], self.options.frame_size)
+        mask = self.masks[rows]
+        images = torch.where(masked[:, None, None, None], blank(images, mask), images)
+        weight = torch.where(mask, self.options.mouth_weight, 1.0)[:, None]
+        return {"images": images, "weight": weight}
+
+    def validation(self, model: nn.Module) -> Mapping[str, float]:
+        """PSNR in dB over all held-out pixels, and over the mouth area; codes in use."""
+        assert isinstance(model, TrainedAutoencoder)
+        squared, mouth_squared, mouth_pixels = 0.0, 0.0, 0
+        used: set[int] = set()
+        for frames, mask in zip(self.held_out.split(32), self.held_masks.split(32), strict=True):
+            images = to_images(frames, self.options.frame_size)
+            latents = model.autoencoder.encode(images)
+            decoded = model.autoencoder.decode(latents, quantise=bool(model.quantising)).clamp(-1, 1)
+            error = (decoded - images).square().mean(dim=1) / 4
+            squared += float(error.sum())
+            mouth_squared += float(error[mask].sum())
+            mouth_pixels += int(mask.sum())
+            used.update(model.autoencoder.vq.quantize(latents)[2][2].tolist())
+        pixels = self.held_masks.numel()
+        return {
+            "psnr": -10 * float(np.log10(squared / pixels)),
+            "psnr_mouth": -10 * float(np.log10(mouth_squared / mouth_pixels)),
+            "codes_used": len(used),
+        }
+
+    def between(self, model: nn.Module, step: int) -> None:
+        assert isinstance(model, TrainedAutoencoder)
+        if step == self.options.quantise_from:
+            model.eval()
+            with torch.no_grad():
+                _fill_codebook(model.autoencoder, self._some_images(512))
+                model.quantising.fill_(True)
+            model.train()
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """autoencoder.safetensors and autoencoder.json, whose scaling factor gives latents unit variance."""
+        import json
+        from dataclasses import asdict
+
+        assert isinstance(model, TrainedAutoencoder)
+        with torch.no_grad():
+            latents = torch.cat([model.autoencoder.encode(chunk) for chunk in self._some_images(512).split(32)])
+        config = replace(self.options.autoencoder, scaling_factor=round(1 / float(latents.std()), 4))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_part(model.autoencoder, folder / "autoencoder.safetensors")
+        description: dict[str, Any] = {"frame_size": self.options.frame_size, "autoencoder": asdict(config)}
+        (folder / "autoencoder.json").write_text(json.dumps(description, indent=1) + "\n")
+
+    def _some_images(self, n: int) -> Tensor:
+        rows = torch.from_numpy(np.random.default_rng(0).integers(len(self.frames), size=n))
+        return to_images(self.frames[rows], self.options.frame_size)
+
+    def _read(self, split: str, every: int) -> tuple[Tensor, Tensor]:
+        """(N, S, S, 3) uint8 frames already at the training size, and their (N, S, S) bool masks."""
+        from syncdiff_methods.syncdiff.autoencoder import to_frames
+
+        size = self.options.frame_size
+        frames, masks = [], []
+        for clip_id in self.data.dataset.clip_ids(split):
+            clip = self.data.dataset.clip(clip_id)
+            height, width = clip.frames.shape[1:3]
+            chosen = torch.from_numpy(clip.frames[::every].copy())
+            frames.append(to_frames(to_images(chosen, size), size, size))
+            boxes = torch.from_numpy(clip.face_boxes.boxes[::every].copy())
+            masks.append(lower_half_mask(boxes, (height, width), size))
+        return torch.cat(frames), torch.cat(masks)
+
+
+def _fill_codebook(autoencoder: Autoencoder, images: Tensor) -> None:
+    """k-means over latent vectors of training images."""
+    from scipy.cluster.vq import kmeans2
+
+    latents = torch.cat([autoencoder.encode(chunk) for chunk in images.split(32)])
+    vectors = latents.permute(0, 2, 3, 1).reshape(-1, 3)
+    rows = np.random.default_rng(0).choice(len(vectors), size=min(len(vectors), 60_000), replace=False)
+    sample = vectors[torch.from_numpy(rows)].cpu().numpy().astype(np.float64)
+    codes, _ = kmeans2(sample, autoencoder.config.codes, iter=8, minit="points", seed=0, missing="warn")
+    autoencoder.vq.quantize.embedding.weight.data.copy_(torch.from_numpy(codes).float())

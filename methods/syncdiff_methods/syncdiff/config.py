@@ -1,0 +1,124 @@
+"""Every choice of SyncDiff as a field; the defaults are the paper's, or the ranked reading where it is silent.
+
+Sources: the paper (sections 3 and 4.3) and methods.md C ("C.7" numbers the ambiguities). A config is nested frozen
+dataclasses (read by `syncdiff_bench.options`), written to `config.json` beside the weights and into run.json.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Prediction = Literal["epsilon", "sample", "v_prediction"]
+Previous = Literal["none", "full", "bottleneck"]
+Feedback = Literal["pixel", "latent"]
+FirstFrame = Literal["generate", "copy"]
+Noise = Literal["fresh", "shared"]
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """VQ-f4 (methods.md B.1). One entry of `channels` per resolution, so f = 2 ** (len - 1).
+
+    scaling_factor multiplies latents before diffusion; 1 in the paper, 1 / std of the latents for a small one.
+    """
+
+    channels: tuple[int, ...] = (128, 256, 512)
+    layers_per_block: int = 2
+    codes: int = 8192
+    norm_groups: int = 32
+    mid_attention: bool = True
+    scaling_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Denoising UNet (methods.md B.4). `attention` says per resolution whether its blocks are transformers."""
+
+    channels: tuple[int, ...] = (256, 512, 768, 1024)
+    attention: tuple[bool, ...] = (False, True, True, True)
+    layers_per_block: int = 2
+    head_dim: int = 32
+    norm_groups: int = 32
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """AV-HuBERT audio encoder and the temporal filter behind it (methods.md C.2).
+
+    frozen_layers: NF, the first layers that training does not touch; everything below them is frozen with them when
+        NF > 0. window: W, frames t - W/2 .. t + W/2 - 1 that the filter weighs into the token of frame t (C.7-2);
+        1 switches the filter off.
+    """
+
+    layers: int = 12
+    dim: int = 768
+    ffn_dim: int = 3072
+    heads: int = 12
+    position_kernel: int = 128
+    position_groups: int = 16
+    frozen_layers: int = 9
+    window: int = 8
+
+
+@dataclass(frozen=True)
+class ConditionConfig:
+    """What the UNet sees beside the noisy latent.
+
+    identity: concatenate the identity frame: a random frame of the clip in training, the first frame at test.
+    previous: the previous frame, none | full (3 channels) | bottleneck (1 channel, paper 3.3), ground truth in
+        training, generated at test; `previous_frames` (NP) of them.
+    mask_pad: pixels (of frame_size 256) by which the blanked area reaches below the face box.
+    """
+
+    identity: bool = True
+    previous: Previous = "bottleneck"
+    previous_frames: int = 1
+    mask_pad: int = 0
+
+    @property
+    def channels(self) -> int:
+        """UNet input channels: noisy 3, masked 3, identity 3, previous 3 or 1 each (methods.md C.3)."""
+        per_previous = {"none": 0, "full": 3, "bottleneck": 1}[self.previous]
+        return 6 + 3 * self.identity + per_previous * self.previous_frames
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Noise schedule and sampler (methods.md B.5, B.6). steps must divide 1000."""
+
+    train_steps: int = 1000
+    beta_start: float = 0.0015
+    beta_end: float = 0.0195
+    prediction: Prediction = "epsilon"
+    steps: int = 200
+    eta: float = 0.0
+
+
+@dataclass(frozen=True)
+class SyncDiffConfig:
+    """The whole method.
+
+    frame_size: side in pixels to which frames are resized (aspect ratio not kept; LRS frames are square).
+    feedback: how a generated frame becomes the next previous frame: through pixels (decode, clamp, encode, as Fig. 1
+        draws it) or as its latent (C.7-6). first_frame: generate it with itself-as-given as previous frame, or copy the
+        given frame (C.7-5). noise: fresh per frame, or shared by the frames of a clip (less flicker).
+    """
+
+    name: str = "paper"
+    frame_size: int = 256
+    feedback: Feedback = "pixel"
+    first_frame: FirstFrame = "generate"
+    noise: Noise = "fresh"
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    condition: ConditionConfig = field(default_factory=ConditionConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+
+    @property
+    def latent_size(self) -> int:
+        return self.frame_size // 2 ** (len(self.autoencoder.channels) - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

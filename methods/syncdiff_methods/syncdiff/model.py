@@ -1,0 +1,109 @@
+"""SyncDiff's networks as one object and one directory.
+
+    DIR/config.json                 config.SyncDiffConfig
+    DIR/autoencoder.safetensors     frames <-> latents
+    DIR/denoiser.safetensors        UNet and bottleneck (EMA weights)
+    DIR/audio.safetensors           AV-HuBERT audio encoder and temporal filter
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from syncdiff_bench.contracts import WeightsUsed
+from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.options import options_from_values
+from syncdiff_methods.syncdiff.audio import AudioCondition
+from syncdiff_methods.syncdiff.autoencoder import Autoencoder
+from syncdiff_methods.syncdiff.config import SyncDiffConfig
+from syncdiff_methods.syncdiff.denoiser import Denoiser
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+PARTS = ("autoencoder", "denoiser", "audio")
+
+
+class SyncDiffModel(nn.Module):
+    """autoencoder, denoiser and audio condition, built from one config."""
+
+    def __init__(self, config: SyncDiffConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.autoencoder = Autoencoder(config.autoencoder)
+        self.denoiser = Denoiser(config)
+        self.audio = AudioCondition(config.audio)
+
+    @classmethod
+    def from_pretrained(cls, where: str | Path) -> SyncDiffModel:
+        """Load a directory, or one shipped with this package by its name ("pocket").
+
+        Raises UsageError where there is no such directory, WeightsError where its files do not fit its config.
+        """
+        folder = locate(where)
+        model = cls(read_config(folder))
+        for part in PARTS:
+            load_part(getattr(model, part), folder / f"{part}.safetensors")
+        return model.eval()
+
+    def save_pretrained(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Write config and weights; float16 halves a shipped checkpoint."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(self.config.to_dict(), indent=1) + "\n")
+        for part in PARTS:
+            save_part(getattr(self, part), folder / f"{part}.safetensors", dtype)
+
+
+def save_part(module: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write one network's floating-point tensors as `dtype`, everything else as it is."""
+    from safetensors.torch import save_file
+
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
+        for name, tensor in module.state_dict().items()
+    }
+    save_file(tensors, path)
+
+
+def load_part(module: nn.Module, path: Path) -> None:
+    """Fill one network from a safetensors file, strictly. Raises WeightsError naming the file."""
+    from syncdiff_bench.weights.loading import check_state_dict, load_tensors
+
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; a SyncDiff directory holds {', '.join(PARTS)} and config.json")
+    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_tensors(path).items()}
+    check_state_dict(module, tensors, str(path))
+
+
+def locate(where: str | Path) -> Path:
+    """The directory of a shipped model's name or of a path."""
+    for folder in (PRETRAINED / str(where), Path(where)):
+        if (folder / "config.json").is_file():
+            return folder
+    shipped = sorted(p.parent.name for p in PRETRAINED.glob("*/config.json"))
+    raise UsageError(
+        f"no SyncDiff model at {str(where)!r}; give a directory with config.json and safetensors, or one of the"
+        f" shipped: {', '.join(shipped)}"
+    )
+
+
+def read_config(folder: Path) -> SyncDiffConfig:
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise UsageError(f"{path}: not a readable SyncDiff config ({error}); save the model again") from None
+    config: SyncDiffConfig = options_from_values(SyncDiffConfig, values, str(path))
+    return config
+
+
+def weights_digests(where: str | Path) -> tuple[WeightsUsed, ...]:
+    """sha256 of each file of a model directory."""
+    folder = locate(where)
+    return tuple(
+        WeightsUsed(f"syncdiff/{folder.name}/{part}", hashlib.sha256((folder / f"{part}.safetensors").read_bytes()).hexdigest())
+        for part in PARTS
+    )

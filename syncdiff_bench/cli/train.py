@@ -1,0 +1,48 @@
+"""`syncdiff-bench train`: train whatever a config names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("config")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the dataset (an embedded one needs none).")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints, log and model [training/<config>].")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder for what is computed once [<out>/../cache].")
+@click.option("--cpu", is_flag=True, help="Train on the CPU even where there is a GPU.")
+@click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a value of the config.")
+@click.option("--dry-run", is_flag=True, help="Read and print the plan, start nothing.")
+def train(
+    config: str, data_root: Path | None, out: Path | None, cache: Path | None, cpu: bool, overrides: tuple[str, ...], dry_run: bool
+) -> None:
+    """Train the model that CONFIG describes; run the same command again to resume.
+
+    CONFIG is a TOML file, or the name of a shipped one:
+
+    \b
+      syncdiff-bench prepare --dataset pocket --split train --split val
+      syncdiff-bench train syncdiff-autoencoder/pocket-autoencoder
+      syncdiff-bench train syncdiff/pocket --set training.steps=4000
+
+    On several GPUs: torchrun --nproc_per_node 4 -m syncdiff_bench.train syncdiff/pocket
+    """
+    from syncdiff_bench.training.loader import load_task, read_plan
+
+    plan = read_plan(config, overrides)
+    out = Path("training") / plan.name if out is None else out
+    cache = out.parent / "cache" if cache is None else cache
+    if dry_run:
+        click.echo(f"trainer   {plan.trainer}\ndata      {dict(plan.data)}\ntraining  {plan.settings}\noptions   {dict(plan.options)}\nout       {out}")
+        return
+
+    import torch
+
+    from syncdiff_bench.training.loop import train as run
+
+    device = "cuda" if torch.cuda.is_available() and not cpu else "cpu"
+    task = load_task(plan, data_root, cache, device)
+    folder = run(task, plan.settings, out, cpu=device == "cpu")
+    click.echo(f"trained: {folder}")

@@ -1,0 +1,122 @@
+"""From a training config (TOML) to a task and settings.
+
+    trainer = "syncdiff"                       # entry point of the group syncdiff_bench.trainers
+    [data]     dataset, split, validation_split
+    [training] settings.TrainingSettings
+    [options]  the task's own
+
+A config is a path, or `NAME/FILE` for one that a plugin ships: NAME is the trainer, FILE a TOML in its package's
+`configs` folder ("syncdiff/pocket").
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import options_from_values
+from syncdiff_bench.training.settings import TrainingSettings
+from syncdiff_bench.training.task import TrainingData, TrainingTask
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A config, read and checked, before anything is loaded."""
+
+    name: str
+    trainer: str
+    data: Mapping[str, Any]
+    settings: TrainingSettings
+    options: Mapping[str, Any]
+
+
+def read_plan(config: str, overrides: Sequence[str] = ()) -> TrainingPlan:
+    """Read a config and apply `table.key=value` overrides (values are TOML, or plain text).
+
+    Raises UsageError for a missing file, broken TOML, an unknown table or key.
+    """
+    path = _find(config)
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: not readable as TOML ({error})") from None
+    for override in overrides:
+        _apply(tables, override)
+    unknown = set(tables) - {"trainer", "data", "training", "options"}
+    if unknown or "trainer" not in tables:
+        raise UsageError(f"{path}: expected trainer, [data], [training] and [options], found {', '.join(tables)}")
+    settings = options_from_values(TrainingSettings, tables.get("training", {}), f"[training] of {path.name}")
+    return TrainingPlan(path.stem, str(tables["trainer"]), tables.get("data", {}), settings, tables.get("options", {}))
+
+
+def load_task(plan: TrainingPlan, data_root: Path | None, cache: Path, device: str) -> TrainingTask:
+    """The task of a plan with its dataset opened. Raises UsageError for an unknown trainer or dataset."""
+    from syncdiff_bench.registry import load_dataset
+
+    cls = _trainer(plan.trainer)
+    options = options_from_values(cls.Options, plan.options, f"trainer {plan.trainer}")
+    known = {"dataset", "split", "validation_split"}
+    if unknown := set(plan.data) - known:
+        raise UsageError(f"[data] has no key {sorted(unknown)[0]!r}; it has {', '.join(sorted(known))}")
+    dataset = load_dataset(str(plan.data.get("dataset", "pocket")), data_root)
+    split, validation = str(plan.data.get("split", "train")), str(plan.data.get("validation_split", "val"))
+    return cls(options, TrainingData(dataset, split, validation, cache), device)
+
+
+def shipped_configs() -> tuple[str, ...]:
+    """Names that `read_plan` knows without a path."""
+    names = []
+    for entry in entry_points(group="syncdiff_bench.trainers"):
+        folder = files(entry.module.rpartition(".")[0]) / "configs"
+        if folder.is_dir():
+            names += [f"{entry.name}/{file.name.removesuffix('.toml')}" for file in folder.iterdir() if file.name.endswith(".toml")]
+    return tuple(sorted(set(names)))
+
+
+def _find(config: str) -> Path:
+    path = Path(config)
+    if path.is_file():
+        return path
+    trainer, _, name = config.partition("/")
+    for entry in entry_points(group="syncdiff_bench.trainers", name=trainer):
+        shipped = Path(str(files(entry.module.rpartition(".")[0]) / "configs" / f"{name}.toml"))
+        if name and shipped.is_file():
+            return shipped
+    raise UsageError(f"no training config {config!r}; give a TOML file or one of: {', '.join(shipped_configs())}")
+
+
+def _trainer(name: str) -> type[TrainingTask]:
+    found = list(entry_points(group="syncdiff_bench.trainers", name=name))
+    if not found:
+        known = sorted(entry.name for entry in entry_points(group="syncdiff_bench.trainers"))
+        raise UsageError(f"no trainer {name!r}; installed: {', '.join(known)}")
+    cls: type[TrainingTask] = found[0].load()
+    return cls
+
+
+def _apply(tables: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set {override}: expected table.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # an unquoted string
+    *path, last = key.strip().split(".")
+    table = tables
+    for part in path:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"--set {override}: {part} is a value, not a table")
+    table[last] = value
