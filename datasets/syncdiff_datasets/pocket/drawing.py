@@ -16,6 +16,8 @@ from syncdiff_datasets.pocket.persona import Colour, Motion, Persona
 SIZE = 160
 ZOOM = 1.24  # tight framing, as LRS face tracks have it
 CENTRE = (0.5, 0.41)
+JAW_LINE = 0.11  # v from which the face follows the jaw: all of it lies in the lower half of the face box
+JAW_DROP = 0.045  # how far the chin of a wide-open mouth drops
 Plane = NDArray[np.float32]
 
 _INSIDE_MOUTH: Colour = (0.20, 0.06, 0.06)
@@ -105,11 +107,13 @@ def draw_frame(persona: Persona, motion: Motion, mouth: Mouth, t: int) -> NDArra
 def face_box(persona: Persona, motion: Motion, t: int) -> tuple[int, int, int, int]:
     """x1 y1 x2 y2 of the drawn face as a detector frames it, brow to chin, clipped to the frame.
 
-    The box does not follow the jaw: a detector's box hardly does, and it must not give the opening away.
+    The box does not follow the jaw but holds the chin of a wide-open mouth: neither its edge nor what shows below it
+    gives the opening away.
     """
     scale = ZOOM * motion.scale[t]
     cx, cy = CENTRE[0] + motion.x[t], CENTRE[1] + motion.y[t]
-    half_width, top, bottom = 0.90 * persona.face_width, 0.62 * persona.face_height, 1.06 * persona.face_height
+    half_width, top = 1.1 * persona.face_width, 0.76 * persona.face_height
+    bottom = 1.02 * persona.face_height + 1.45 * JAW_DROP
     corners = (cx - half_width * scale, cy - top * scale, cx + half_width * scale, cy + bottom * scale)
     x1, y1, x2, y2 = (int(np.clip(round(SIZE * c), 0, SIZE)) for c in corners)
     return x1, y1, x2, y2
@@ -130,11 +134,11 @@ def _draw_head(canvas: Canvas, persona: Persona, mouth: Mouth) -> None:
     canvas.paint(skull, persona.hair)
     for side in (-1, 1):
         canvas.paint(canvas.ellipse(side * a * 0.99, -0.01, 0.03, 0.06), tuple(0.9 * c for c in persona.skin))
-    # The jaw drops and swings with the mouth: below the nose the outline is stretched downwards.
-    drop = 0.045 * mouth.opening
-    lower = np.clip(canvas.v / b, 0, 1)
-    u = canvas.u - np.float32(mouth.jaw) * lower
-    v = np.where(canvas.v > 0, canvas.v / (1 + drop / b), canvas.v)
+    # The jaw drops and swings with the mouth: from the mouth down the outline is stretched and shifted.
+    drop = JAW_DROP * mouth.opening
+    below = np.clip(canvas.v - JAW_LINE, 0, None)
+    u = canvas.u - np.float32(mouth.jaw / (b - JAW_LINE)) * below
+    v = canvas.v - np.float32(drop / (b - JAW_LINE + drop)) * below
     corner = np.float32(0.35 * persona.jaw) * np.abs(u / a) * np.clip(v / b, 0, 1)
     radius = np.sqrt((u / a) ** 2 + (v / b) ** 2) - corner * 0.5
     face = _edge((1 - radius) * a, 1.5)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import numpy as np
@@ -102,12 +103,21 @@ def draw_split(
     done = len(plan) - len(missing)
     yield done, len(plan)
     # A fresh process per clip: eSpeak keeps state from one sentence to the next.
-    with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
+    with _processes().Pool(workers, maxtasksperchild=1) as pool:
         for _ in pool.imap_unordered(_draw_to_disk, [(recipe, base) for recipe in missing], chunksize=1):
             done += 1
             yield done, len(plan)
     base.mkdir(parents=True, exist_ok=True)
     (base / f"{split}.txt").write_text("".join(f"{recipe.id}\n" for recipe in plan))
+
+
+def _processes() -> BaseContext:
+    """Processes that start clean: forked from a server that has imported this module where the system can."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "syncdiff_bench.media.writing", "av"])
+    return context
 
 
 def _draw_to_disk(job: tuple[Recipe, Path]) -> None:

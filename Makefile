@@ -1,0 +1,41 @@
+# The few commands of a contributor. PYTHON picks the interpreter that `make setup` builds the environment with.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup format lint types test test-all check tables clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup:  ## environment in .venv, editable install, git hooks
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -e ".[test,lint,pocket]"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pre-commit install
+
+format:  ## rewrite the sources in house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint:  ## style and simple mistakes, nothing is changed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:  ## mypy --strict
+	$(BIN)/mypy
+
+test:  ## the quick tests
+	$(BIN)/pytest -m "not slow"
+
+test-all:  ## all tests, the slow ones too
+	$(BIN)/pytest
+
+check: lint types test-all  ## what CI runs
+
+tables:  ## the paper's tables as Markdown
+	$(BIN)/syncdiff-bench tables
+
+clean:  ## remove caches and build outputs
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -not -path "./$(VENV)/*" -prune -exec rm -rf {} +

@@ -1,0 +1,96 @@
+"""Any tree of video files, with or without transcripts."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from syncdiff_bench.contracts import Finding
+from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_datasets.layout import contained, required_root
+from syncdiff_datasets.on_disk import DatasetOnDisk
+from syncdiff_datasets.verification import Promise, check_count
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"})
+
+
+class Folder(DatasetOnDisk):
+    """Every video file below `root`, as one split, `all`; `test` means the same.
+
+    Ids are paths relative to `root` without extension, sorted; where two files differ only in extension, both
+    ids keep it. Transcript: the `.txt` beside the video, plain words or LRS sections, lower-cased. Speaker:
+    not known. Hidden files and folders are passed over, and links to folders are not followed; a link to a
+    file outside `root` is listed and refused.
+    """
+
+    name: ClassVar[str] = "folder"
+    title: ClassVar[str] = "a folder of videos"
+    promise: ClassVar[Promise] = Promise(strict=False, transcripts=False, plain=True)
+
+    def locate(self) -> Path:
+        """`root` itself. Raises UsageError where it is no folder."""
+        return required_root(self.root, self.name)
+
+    def splits(self) -> tuple[str, ...]:
+        return ("all", "test")
+
+    def clip_ids(self, split: str) -> tuple[str, ...]:
+        if split not in self.splits():
+            raise UsageError(
+                f"dataset folder has no split '{split}'; leave --split out, it has one split: all"
+            )
+        if not self._relative_paths:
+            kinds = " ".join(sorted(VIDEO_SUFFIXES))
+            raise UsageError(
+                f"{self.home}: no video file here or below ({kinds}); give another folder with --data-root"
+            )
+        return tuple(self._relative_paths)
+
+    def media_path(self, clip_id: str) -> Path:
+        if clip_id not in self._relative_paths:
+            raise ClipError(
+                "missing", f"{clip_id}: no video file of that name below {self.home}; copy it there"
+            )
+        return contained(self.home, self._relative_paths[clip_id])
+
+    def speaker(self, clip_id: str) -> str | None:
+        return None
+
+    def check_split(self, split: str, ids: tuple[str, ...]) -> Iterator[Finding]:
+        yield check_count(str(self.home), len(ids), None)
+        silent = sum(
+            1
+            for path in self._relative_paths.values()
+            if not (self.home / path).with_suffix(".txt").is_file()
+        )
+        if silent:
+            yield Finding(
+                "note",
+                str(self.home),
+                f"{silent} of {len(ids)} clips have no .txt beside them: no word error rate",
+            )
+
+    @cached_property
+    def _relative_paths(self) -> dict[str, str]:
+        """id -> path of the file relative to the root, sorted by id."""
+        paths = sorted(_videos(self.home))
+        stems = Counter(_stem(path) for path in paths)
+        ids = {path if stems[_stem(path)] > 1 else _stem(path): path for path in paths}
+        return dict(sorted(ids.items()))
+
+
+def _videos(root: Path) -> Iterator[str]:
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in files:
+            path = Path(folder, name)
+            if not name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES:
+                yield path.relative_to(root).as_posix()
+
+
+def _stem(path: str) -> str:
+    return path[: -len(Path(path).suffix)]

@@ -1,0 +1,98 @@
+"""LRS2 (BBC): `mvlrs_v1/{main,pretrain}/<id>/<clip>.mp4` and its split lists (reference: metrics.md D.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar
+
+from syncdiff_bench.contracts import Finding
+from syncdiff_bench.errors import UsageError
+from syncdiff_datasets.layout import contained, find_layout, list_lines, required_root, safe_relative
+from syncdiff_datasets.on_disk import DatasetOnDisk
+from syncdiff_datasets.verification import Promise, check_count
+
+# TalkLip calls the validation list valid.txt.
+SPLIT_LISTS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "pretrain": ("pretrain.txt",),
+        "train": ("train.txt",),
+        "val": ("val.txt", "valid.txt"),
+        "test": ("test.txt",),
+    }
+)
+PRETRAIN = "pretrain"
+
+
+class LRS2(DatasetOnDisk):
+    """LRS2 as it comes from the BBC; `root` is `mvlrs_v1`, a parent of it, or any folder that holds `main/`.
+
+    Ids are those of the lists (`<id>/<clip>`), with `pretrain/` before those of the pretrain split, because
+    the same `<id>/<clip>` exists in both folders. Speaker: the `<id>`, which is one broadcast.
+
+    To embed a dataset of the same layout, subclass it with another `name`, `title` and `published`, and
+    override `locate`.
+    """
+
+    name: ClassVar[str] = "lrs2"
+    title: ClassVar[str] = "LRS2"
+    promise: ClassVar[Promise] = Promise(side=160)
+    published: ClassVar[Mapping[str, int]] = MappingProxyType({"train": 45_839, "val": 1_082, "test": 1_243})
+
+    def locate(self) -> Path:
+        """The folder that holds `main/` (or `pretrain/`). Raises UsageError where there is none."""
+        return find_layout(required_root(self.root, self.name), ("main", PRETRAIN), self.name)
+
+    def splits(self) -> tuple[str, ...]:
+        return tuple(split for split in SPLIT_LISTS if self._list_file(split) is not None)
+
+    def clip_ids(self, split: str) -> tuple[str, ...]:
+        path = self._required_list(split)
+        prefix = f"{PRETRAIN}/" if split == PRETRAIN else ""
+        listed = [prefix + safe_relative(line, f"{path} line {number}") for number, line in list_lines(path)]
+        if not listed:
+            raise UsageError(f"{path}: the list of split '{split}' names no clip; download it again")
+        return tuple(dict.fromkeys(listed))
+
+    def media_path(self, clip_id: str) -> Path:
+        relative = safe_relative(clip_id, f"{self.name} clip id")
+        folder = self.home / "main"
+        if relative.startswith(f"{PRETRAIN}/"):
+            folder, relative = self.home / PRETRAIN, relative.removeprefix(f"{PRETRAIN}/")
+        return contained(folder, f"{relative}.mp4")
+
+    def speaker(self, clip_id: str) -> str | None:
+        return clip_id.removeprefix(f"{PRETRAIN}/").split("/")[0]
+
+    def check_split(self, split: str, ids: tuple[str, ...]) -> Iterator[Finding]:
+        path = self._required_list(split)
+        yield check_count(path.name, len(ids), self.published.get(split))
+        again = sum(1 for _ in list_lines(path)) - len(ids)
+        if again:
+            yield Finding(
+                "note", path.name, f"{again} lines name a clip a second time; each clip counts once"
+            )
+
+    def _list_folders(self) -> list[Path]:
+        """Where lists may lie: beside `main/`, in the folder that the user gave, one level higher."""
+        given = [] if self.root is None else [self.root]
+        return list(dict.fromkeys([self.home, *given, self.home.parent]))
+
+    def _list_file(self, split: str) -> Path | None:
+        candidates = (folder / name for folder in self._list_folders() for name in SPLIT_LISTS[split])
+        return next((path for path in candidates if path.is_file()), None)
+
+    def _required_list(self, split: str) -> Path:
+        if split not in SPLIT_LISTS:
+            raise UsageError(f"{self.name} has no split '{split}'; choose one of: {', '.join(SPLIT_LISTS)}")
+        path = self._list_file(split)
+        if path is None:
+            names = " or ".join(SPLIT_LISTS[split])
+            folders = ", ".join(str(folder) for folder in self._list_folders())
+            there = ", ".join(self.splits()) or "none"
+            raise UsageError(
+                f"no list {names} for split '{split}' in {folders} (splits found: {there}); "
+                "put the list beside main/"
+            )
+        return path

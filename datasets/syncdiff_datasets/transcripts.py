@@ -1,0 +1,56 @@
+"""Transcripts beside a clip: LRS2 and LRS3 `.txt` files, or plain text (reference: metrics.md D)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+WORD_TABLE = "WORD START END"
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """text: lower case, single spaces, never empty; encoding: "utf-8" or "latin-1"."""
+
+    text: str
+    encoding: str
+
+
+def read_transcript(path: Path, *, plain: bool = False) -> Transcript | None:
+    """The transcript of a `.txt`, None where the file is missing or holds no words.
+
+    LRS sections may come in any number: the `Text:` line counts, and where there is none (pretrain) the words
+    of the `WORD START END ASDSCORE` table, joined. Other sections (`Conf:`, `Ref:`, `FRAME X Y W H`) are
+    skipped.
+    plain: take the whole file where it has no such section.
+    Bytes that are not UTF-8 are read as Latin-1, in which every byte is a letter.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    try:
+        content, encoding = data.decode("utf-8-sig"), "utf-8"
+    except UnicodeDecodeError:
+        content, encoding = data.decode("latin-1"), "latin-1"
+    lines = content.splitlines()
+    words = _text_section(lines) or _word_table(lines)
+    if not words and plain and not any(line.startswith(("Text:", WORD_TABLE)) for line in lines):
+        words = content.split()
+    return Transcript(" ".join(words).lower(), encoding) if words else None
+
+
+def _text_section(lines: list[str]) -> list[str]:
+    for line in lines:
+        if line.startswith("Text:"):
+            return line.removeprefix("Text:").split()
+    return []
+
+
+def _word_table(lines: list[str]) -> list[str]:
+    for index, line in enumerate(lines):
+        if line.startswith(WORD_TABLE):
+            rows = [row.split() for row in lines[index + 1 :]]
+            end = rows.index([]) if [] in rows else len(rows)
+            return [row[0] for row in rows[:end]]
+    return []

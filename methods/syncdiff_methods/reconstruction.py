@@ -1,0 +1,62 @@
+"""GT-REC: ground truth through SyncDiff's autoencoder, the topline of everything generated in its latents (Table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
+
+if TYPE_CHECKING:
+    from syncdiff_methods.syncdiff.model import SyncDiffModel
+
+CHUNK = 16  # frames per forward pass
+
+
+@dataclass(frozen=True)
+class ReconstructionOptions:
+    """model: the SyncDiff model whose autoencoder is used, a shipped name or a directory."""
+
+    model: str = "pocket"
+
+
+class Reconstruction(Method):
+    """decode(quantise(encode(frame))) of every frame (methods.md B.3)."""
+
+    name = "gt-rec"
+    title = "GT-REC"
+    Options = ReconstructionOptions
+
+    options: ReconstructionOptions
+
+    @cached_property
+    def model(self) -> SyncDiffModel:
+        from syncdiff_methods.syncdiff.model import SyncDiffModel
+
+        return SyncDiffModel.from_pretrained(self.options.model).to(self.runtime.device)
+
+    def generate(
+        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
+    ) -> Iterator[tuple[str, Frames]]:
+        """See `Method.generate`; the seed has no influence."""
+        import torch
+
+        from syncdiff_methods.syncdiff.autoencoder import to_frames, to_images
+
+        autoencoder, size = self.model.autoencoder, self.model.config.frame_size
+        for clip in clips:
+            height, width = clip.frames.shape[1:3]
+            parts = []
+            for chunk in torch.from_numpy(clip.frames).split(CHUNK):
+                with torch.inference_mode():
+                    images = to_images(chunk.to(self.runtime.device), size)
+                    parts.append(to_frames(autoencoder.decode(autoencoder.encode(images)), height, width).cpu())
+                progress(len(chunk))
+            yield clip.id, torch.cat(parts).numpy()
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        from syncdiff_methods.syncdiff.model import weights_digests
+
+        return tuple(w for w in weights_digests(self.options.model) if w.name.endswith("/autoencoder"))

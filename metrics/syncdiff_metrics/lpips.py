@@ -1,0 +1,129 @@
+"""Learned perceptual image patch similarity (reference: metrics.md C.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.contracts import Column, Frames, Metric, Pair, WeightsUsed
+from syncdiff_bench.errors import ClipError
+from syncdiff_metrics.regions import Region, check_option, cut_pair
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from syncdiff_bench.weights.store import WeightsStore
+    from syncdiff_metrics.lpips_network import LPIPSNetwork
+
+Net = Literal["alex", "vgg"]
+BATCH_PIXELS = 1 << 18  # of one video: 28 faces of 96 x 96; the largest VGG feature map then takes 64 MiB
+
+
+@dataclass(frozen=True)
+class LPIPSOptions:
+    """Options of `lpips`.
+
+    net: `alex`, the authors' choice for evaluation, or `vgg`.
+    region: `face96` (face box at 96 x 96), `mouth` (its lower half) or `full` (the frame).
+    """
+
+    net: Net = "alex"
+    region: Region = "face96"
+
+    def __post_init__(self) -> None:
+        check_option("lpips", "net", self.net, Net)
+        check_option("lpips", "region", self.region, Region)
+
+
+@dataclass(frozen=True)
+class LPIPSStats:
+    """One clip. total: sum of the distances of `frames` frames."""
+
+    total: float
+    frames: int
+
+
+class LPIPS(Metric[LPIPSStats]):
+    """Mean over all frames of all clips of the LPIPS v0.1 distance, in float32."""
+
+    name = "lpips"
+    title = "Learned perceptual image patch similarity"
+    source = "Zhang et al. 2018, version 0.1 (lpips 0.1.4); the paper states neither network nor region"
+    columns = (Column("lpips", "LPIPS", "down", "", 3),)
+    Options = LPIPSOptions
+    Stats = LPIPSStats
+    options: LPIPSOptions
+
+    @property
+    def protocol(self) -> str:
+        return f"{self.options.net}-{self.options.region}"
+
+    def prepare(self) -> None:
+        """Load the network, fetching its weights on first use. Raises WeightsError."""
+        _ = self._network
+
+    def measure(self, pair: Pair) -> LPIPSStats:
+        """Sum over the frames of a pair. Raises ClipError `size`, `boxes`."""
+        from syncdiff_metrics.lpips_network import MIN_SIDE
+
+        generated, reference = cut_pair(pair, self.options.region)
+        height, width = generated.shape[1:3]
+        smallest = MIN_SIDE[self.options.net]
+        if min(height, width) < smallest:
+            raise ClipError(
+                "size",
+                f"{pair.generated.id}: {width}x{height} is below the {smallest} pixels that lpips "
+                f"with {self.options.net} needs",
+            )
+        values = self.distances(generated, reference)
+        return LPIPSStats(float(values.sum()), len(values))
+
+    def aggregate(self, stats: Sequence[LPIPSStats]) -> Mapping[str, float | None]:
+        frames = sum(clip.frames for clip in stats)
+        return {"lpips": sum(clip.total for clip in stats) / frames if frames else None}
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        name = f"lpips-{self.options.net}"
+        return (WeightsUsed(name, self._store.digest(name)),)
+
+    def distances(self, a: Frames, b: Frames) -> NDArray[np.float64]:
+        """(T,) distances of frames (T, H, W, 3) uint8 RGB, a bounded number of pixels at a time."""
+        import torch
+
+        step = max(1, BATCH_PIXELS // (a.shape[1] * a.shape[2]))
+        # TensorFloat-32 would make the score depend on the GPU in the third digit
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            parts = [
+                self._network(self._to_tensor(a[i : i + step]), self._to_tensor(b[i : i + step]))
+                .cpu()
+                .numpy()
+                for i in range(0, len(a), step)
+            ]
+        return np.concatenate(parts).astype(np.float64)
+
+    def _to_tensor(self, frames: Frames) -> Tensor:
+        """(N, 3, H, W) float32 in [-1, 1] on the device, of (N, H, W, 3) uint8."""
+        import torch
+
+        pictures = torch.tensor(frames, device=self.runtime.device)
+        return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    @cached_property
+    def _store(self) -> WeightsStore:
+        if self.runtime.weights is not None:
+            return self.runtime.weights
+        from syncdiff_bench.weights.store import WeightsStore
+
+        return WeightsStore()
+
+    @cached_property
+    def _network(self) -> LPIPSNetwork:
+        from syncdiff_metrics.lpips_network import load_lpips
+
+        net = self.options.net
+        return load_lpips(net, self._store.ensure(f"lpips-{net}")).to(self.runtime.device)

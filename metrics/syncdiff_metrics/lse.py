@@ -1,0 +1,216 @@
+"""LSE-C and LSE-D: confidence and distance of SyncNet, over whole frames as in Wav2Lip's script for LRS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.contracts import Audio, Clip, Column, Metric, Pair, WeightsUsed
+from syncdiff_bench.errors import ClipError, UsageError, WeightsError
+from syncdiff_metrics.bilinear import resize_linear
+from syncdiff_metrics.lse_protocol import SyncScore, score, shift_means, window_count
+
+if TYPE_CHECKING:
+    from syncdiff_bench.networks.syncnet.network import SyncNet
+
+PUBLISHED_WEIGHTS = "syncnet-v2"
+FrameSource = Literal["jpeg", "ffmpeg", "direct"]
+
+
+@dataclass(frozen=True)
+class LSEOptions:
+    """Options of `lse`.
+
+    frames: `jpeg` passes the frames through ffmpeg's default MJPEG encoder, in memory, as the official script does with
+        files; `ffmpeg` runs the official commands on the video file, whose result moves with the version of that program;
+        `direct` leaves the JPEG stage out.
+    weights: catalogue name or file of the SyncNet checkpoint.
+    batch: windows per pass of the network; bounds the memory, changes no score.
+    ffmpeg: name or path of the program for `frames=ffmpeg`.
+    """
+
+    frames: FrameSource = "jpeg"
+    weights: str = PUBLISHED_WEIGHTS
+    batch: int = 20
+    ffmpeg: str = "ffmpeg"
+
+    def __post_init__(self) -> None:
+        if self.frames not in get_args(FrameSource):
+            raise UsageError(f"lse: frames is {self.frames!r}; give {', '.join(get_args(FrameSource))}")
+        if self.batch < 1:
+            raise UsageError(f"lse: batch is {self.batch}; give 1 or more")
+
+
+@dataclass(frozen=True)
+class LSEStats:
+    """The score of one clip (see `SyncScore`) and the number of windows behind it."""
+
+    lse_c: float
+    lse_d: float
+    offset: int
+    windows: int
+    shift_means: tuple[float, ...]
+
+
+class LSE(Metric[LSEStats]):
+    """Lip-sync error of a clip against its own sound; no reference is needed.
+
+    The column is the unweighted mean over clips, however long they are, as in the official script.
+    """
+
+    name = "lse"
+    title = "Lip-sync error (SyncNet)"
+    source = "Wav2Lip, evaluation/scores_LSE/calculate_scores_LRS.py; network of Chung and Zisserman 2016"
+    columns = (Column("lse_c", "LSE-C", "up"), Column("lse_d", "LSE-D", "down"))
+    needs = frozenset({"audio"})
+    Options = LSEOptions
+    Stats = LSEStats
+    options: LSEOptions
+
+    @property
+    def protocol(self) -> str:
+        """`lrs` for the official path in memory; other weights come in front, another source of frames behind."""
+        options = self.options
+        parts = [] if options.weights == PUBLISHED_WEIGHTS else [_slug(Path(options.weights).stem)]
+        parts += ["lrs"] if options.frames == "jpeg" else ["lrs", options.frames]
+        return "-".join(parts)
+
+    def provenance(self) -> dict[str, str]:
+        """Where the frames come from and the version that decides their bytes; belongs into run.json.
+
+        Raises NotApplicable where `frames=ffmpeg` and the program does not start.
+        """
+        if self.options.frames == "jpeg":
+            from syncdiff_metrics.jpeg_stage import libav_version
+
+            return {"frames": "jpeg", "encoder": libav_version()}
+        if self.options.frames == "ffmpeg":
+            from syncdiff_metrics.ffmpeg_program import program_version
+
+            return {"frames": "ffmpeg", "encoder": program_version(self.options.ffmpeg)}
+        return {"frames": "direct"}
+
+    def prepare(self) -> None:
+        """Load SyncNet and look for the ffmpeg program. Raises WeightsError or NotApplicable."""
+        self.provenance()
+        _ = self._network
+
+    def measure(self, pair: Pair) -> LSEStats:
+        """Score the generated clip.
+
+        Raises ClipError `no-audio`, `too-short` (5 usable frames or fewer) or `no-file` (`frames=ffmpeg` on a clip that
+        is not a file), or whatever keeps the file from being decoded.
+        """
+        clip = pair.generated
+        with self._opened(clip) as (n_frames, pictures, audio):
+            windows = _scored_windows(clip, n_frames, audio)
+            # the last frame that any window sees; the encoder's rate control never looks ahead
+            faces = stretched(islice(pictures, windows + 4), windows + 4)
+        found = self._score(faces, audio, windows)
+        return LSEStats(found.lse_c, found.lse_d, found.offset, windows, found.shift_means)
+
+    def aggregate(self, stats: Sequence[LSEStats]) -> Mapping[str, float | None]:
+        if not stats:
+            return {"lse_c": None, "lse_d": None}
+        n = len(stats)
+        return {
+            "lse_c": sum(clip.lse_c for clip in stats) / n,
+            "lse_d": sum(clip.lse_d for clip in stats) / n,
+        }
+
+    def values(self, stats: LSEStats) -> Mapping[str, float | None]:
+        """Columns of one clip, and its offset in frames: positive where the sound comes earlier than the picture."""
+        return {"lse_c": stats.lse_c, "lse_d": stats.lse_d, "offset": stats.offset}
+
+    def stats_from_json(self, values: Mapping[str, Any]) -> LSEStats:
+        return LSEStats(**{**values, "shift_means": tuple(values["shift_means"])})
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        return (self._weights[1],)
+
+    @contextmanager
+    def _opened(self, clip: Clip) -> Iterator[tuple[int, Iterable[NDArray[np.uint8]], Audio]]:
+        """Number of frames, frames (H, W, 3) uint8 BGR one by one, and sound of a clip."""
+        if self.options.frames == "ffmpeg":
+            from syncdiff_metrics.ffmpeg_program import dumped
+            from syncdiff_metrics.jpeg_stage import decode_jpeg
+
+            if clip.path is None:
+                raise ClipError("no-file", f"{clip.id}: frames=ffmpeg needs a video file; use frames=jpeg")
+            with dumped(clip.path, self.options.ffmpeg) as dump:
+                yield len(dump.jpegs), (decode_jpeg(file.read_bytes()) for file in dump.jpegs), dump.audio
+        elif self.options.frames == "jpeg":
+            from syncdiff_metrics.jpeg_stage import mjpeg_round_trip
+
+            yield len(clip.frames), mjpeg_round_trip(clip.frames), clip.audio
+        else:
+            yield len(clip.frames), (frame[..., ::-1] for frame in clip.frames), clip.audio
+
+    def _score(self, faces: NDArray[np.uint8], audio: Audio, windows: int) -> SyncScore:
+        from syncdiff_bench.networks.syncnet.embedding import embed_frames, embed_mfcc, mfcc
+
+        batch = self.options.batch
+        lips = embed_frames(self._network, faces, windows, batch)
+        sound = embed_mfcc(self._network, mfcc(audio), windows, batch)
+        return score(shift_means(lips, sound))
+
+    @cached_property
+    def _weights(self) -> tuple[Path, WeightsUsed]:
+        from syncdiff_bench.weights.digests import sha256_of
+        from syncdiff_bench.weights.store import WeightsStore
+
+        given, store = self.options.weights, self.runtime.weights or WeightsStore()
+        file = Path(given)
+        if given in store.catalogue.entries or not (file.suffix or file.is_file()):
+            return store.ensure(given), WeightsUsed(given, store.digest(given))
+        if not file.is_file():
+            raise WeightsError(
+                f"{file}: no such weights file; give a SyncNet checkpoint or {PUBLISHED_WEIGHTS}"
+            )
+        return file, WeightsUsed(file.name, sha256_of(file))
+
+    @cached_property
+    def _network(self) -> SyncNet:
+        from syncdiff_bench.networks.syncnet.embedding import prepare_for_inference
+        from syncdiff_bench.networks.syncnet.loading import load_syncnet
+
+        return prepare_for_inference(load_syncnet(self._weights[0]), self.runtime.device)
+
+
+def stretched(pictures: Iterable[NDArray[np.uint8]], count: int) -> NDArray[np.uint8]:
+    """(count, 224, 224, 3) uint8: whole frames, stretched whatever their aspect ratio.
+
+    pictures: `count` times (H, W, 3) uint8.
+    """
+    faces = np.empty((count, 224, 224, 3), np.uint8)
+    for face, picture in zip(faces, pictures, strict=True):
+        face[:] = resize_linear(picture, 224, 224)
+    return faces
+
+
+def _scored_windows(clip: Clip, n_frames: int, audio: Audio) -> int:
+    if not len(audio):
+        raise ClipError(
+            "no-audio", f"{clip.id}: has no sound; lse compares lips with sound, give a clip that has both"
+        )
+    windows = window_count(n_frames, len(audio))
+    if windows < 1:
+        raise ClipError(
+            "too-short",
+            f"{clip.id}: {n_frames} frames with {len(audio) / 16_000:.2f} s of sound; "
+            "lse needs 6 frames and 0.24 s at least, leave this clip out",
+        )
+    return windows
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

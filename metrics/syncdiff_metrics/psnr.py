@@ -1,0 +1,112 @@
+"""PSNR, correct and as the paper's numbers were computed (reference: metrics.md C.1, C.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.contracts import Column, Frames, Metric, Pair
+from syncdiff_bench.errors import UsageError
+from syncdiff_metrics.regions import Region, check_option, cut_pair
+
+Arithmetic = Literal["float", "talklip"]
+PEAK = 255.0
+TALKLIP_IDENTICAL = 100.0  # dB that TalkLip's script gives where its error is 0
+
+
+@dataclass(frozen=True)
+class PSNROptions:
+    """Options of `psnr`.
+
+    region: `face96` (face box at 96 x 96), `mouth` (its lower half) or `full` (the frame).
+    protocol: `float` is PSNR; `talklip` is what TalkLip's script computes in wrapping 8-bit arithmetic on
+        `face96`, the only one to compare with the paper's PSNR column.
+    """
+
+    region: Region = "face96"
+    protocol: Arithmetic = "float"
+
+    def __post_init__(self) -> None:
+        check_option("psnr", "region", self.region, Region)
+        check_option("psnr", "protocol", self.protocol, Arithmetic)
+        if self.protocol == "talklip" and self.region != "face96":
+            raise UsageError(
+                f"psnr: protocol talklip is defined on region face96; leave region={self.region} out"
+            )
+
+
+@dataclass(frozen=True)
+class PSNRStats:
+    """One clip.
+
+    total_db: sum of the PSNR of `frames` frames. identical: frames that equal their reference; `float` leaves
+    them out of the sum, because they have no PSNR, `talklip` counts them as 100 dB.
+    """
+
+    total_db: float
+    frames: int
+    identical: int
+
+
+class PSNR(Metric[PSNRStats]):
+    """Mean over all frames of all clips of 10 log10(255^2 / mean squared error)."""
+
+    name = "psnr"
+    title = "Peak signal-to-noise ratio"
+    source = "TalkLip, evaluation/visual_quality.py; `talklip` with its 8-bit wrap-around, else in float64"
+    columns = (Column("psnr", "PSNR", "up", "dB", 2),)
+    Options = PSNROptions
+    Stats = PSNRStats
+    options: PSNROptions
+
+    @property
+    def protocol(self) -> str:
+        return "talklip" if self.options.protocol == "talklip" else self.options.region
+
+    def measure(self, pair: Pair) -> PSNRStats:
+        """Sum over the frames of a pair. Raises ClipError `size`, `boxes`."""
+        generated, reference = cut_pair(pair, self.options.region)
+        identical = int(np.sum(np.all(generated == reference, axis=(1, 2, 3))))
+        if self.options.protocol == "talklip":
+            values = psnr_of_wrapped_bytes(generated, reference)
+        else:
+            values = psnr_per_frame(generated, reference)
+            values = values[np.isfinite(values)]
+        return PSNRStats(float(values.sum()), len(values), identical)
+
+    def aggregate(self, stats: Sequence[PSNRStats]) -> Mapping[str, float | None]:
+        """None where every frame equals its reference: ground truth has no PSNR (the script prints 100)."""
+        frames = sum(clip.frames for clip in stats)
+        identical = sum(clip.identical for clip in stats)
+        scored = frames - identical if self.options.protocol == "talklip" else frames
+        return {"psnr": sum(clip.total_db for clip in stats) / frames if scored else None}
+
+
+def psnr_per_frame(a: Frames, b: Frames) -> NDArray[np.float64]:
+    """(T,) dB in float64 of frames (T, H, W, 3) uint8; infinite where two frames are equal.
+
+    >>> black = np.zeros((1, 2, 2, 3), np.uint8)
+    >>> round(float(psnr_per_frame(black, black + 255)[0]), 2)
+    0.0
+    """
+    mse = np.array([np.mean(np.square(x.astype(np.float64) - y)) for x, y in zip(a, b, strict=True)])
+    with np.errstate(divide="ignore"):
+        return np.asarray(20 * np.log10(PEAK / np.sqrt(mse)), dtype=np.float64)
+
+
+def psnr_of_wrapped_bytes(a: Frames, b: Frames) -> NDArray[np.float64]:
+    """(T,) dB as TalkLip computes them, for frames (T, H, W, 3) uint8; 100 where its error is 0.
+
+    The script subtracts and squares uint8 arrays, so both wrap modulo 256: an error of 16 grey levels counts
+    as 0, one of 20 as 144, and strong errors converge to 27.9 dB. The paper's PSNR column has no other
+    explanation (reference: metrics.md C.2), so comparing with it needs the same arithmetic.
+    """
+    errors = np.array([np.mean((x - y) ** 2) for x, y in zip(a, b, strict=True)])
+    values = np.full(len(errors), TALKLIP_IDENTICAL)
+    wrong = errors > 0
+    values[wrong] = 20 * np.log10(PEAK / np.sqrt(errors[wrong]))
+    return values

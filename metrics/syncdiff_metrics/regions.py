@@ -1,0 +1,79 @@
+"""Which part of a frame the image metrics look at, cut out of both videos in the same place."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from syncdiff_bench.contracts import Boxes, Clip, Frames, Pair
+from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
+from syncdiff_metrics.bilinear import resize_linear
+
+Region = Literal["face96", "mouth", "full"]
+SIDE = 96
+MOUTH_TOP = 48  # SyncDiff blanks the lower half of the face box
+
+# several metrics look at the same pair one after the other; the faces go when the pair goes
+_faces_of: WeakKeyDictionary[Pair, tuple[Frames, Frames]] = WeakKeyDictionary()
+
+
+def check_option(metric: str, key: str, value: str, allowed: object) -> None:
+    """Raise UsageError, with the allowed values, where an option is none of a Literal's values."""
+    values = get_args(allowed)
+    if value not in values:
+        raise UsageError(f"{metric}: {key} is {value!r}; give {' or '.join(values)}")
+
+
+def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
+    """The region of the generated and of the reference frames, each (n, h, w, 3) uint8 RGB.
+
+    n is the length of the shorter video. `face96`: the reference's face box, both videos cut with the SAME
+    box and resized to 96 x 96 (reference: metrics.md C.1); `mouth`: rows 48..95 of that; `full`: the frame as
+    it is.
+    Raises ClipError `size` where the videos differ in resolution, `boxes` where a box holds no pixel.
+    """
+    if pair.reference is None:
+        raise NotApplicable("image quality is measured against a reference, and there is none")
+    generated, reference = pair.generated.frames, pair.reference.frames
+    if generated.shape[1:3] != reference.shape[1:3]:
+        sizes = [f"{frames.shape[2]}x{frames.shape[1]}" for frames in (generated, reference)]
+        raise ClipError(
+            "size",
+            f"{pair.generated.id}: generated at {sizes[0]}, its reference is {sizes[1]}; scale it to the reference",
+        )
+    n = min(len(generated), len(reference))
+    if region == "full":
+        return generated[:n], reference[:n]
+    if pair not in _faces_of:
+        boxes = _boxes(pair.reference, n)
+        _faces_of[pair] = cut_faces(generated[:n], boxes), cut_faces(reference[:n], boxes)
+    top = MOUTH_TOP if region == "mouth" else 0
+    ours, theirs = _faces_of[pair]
+    return ours[:, top:], theirs[:, top:]
+
+
+def cut_faces(frames: Frames, boxes: Boxes) -> Frames:
+    """(T, 96, 96, 3) uint8: `frame[y1:y2, x1:x2]` of frames (T, H, W, 3), resized as OpenCV does."""
+    faces = np.empty((len(frames), SIDE, SIDE, 3), dtype=np.uint8)
+    for face, frame, (x1, y1, x2, y2) in zip(faces, frames, boxes, strict=True):
+        face[:] = resize_linear(frame[y1:y2, x1:x2], SIDE, SIDE)
+    faces.flags.writeable = False  # shared by the metrics of a pair
+    return faces
+
+
+def _boxes(reference: Clip, n: int) -> Boxes:
+    """The first n boxes, negative sides set to 0 as in TalkLip's detector; numpy counts them from the end."""
+    boxes = np.maximum(reference.face_boxes.boxes[:n], 0)
+    height, width = reference.frames.shape[1:3]
+    x1, y1, x2, y2 = boxes.T
+    empty = np.flatnonzero((np.minimum(x2, width) <= x1) | (np.minimum(y2, height) <= y1))
+    if len(empty):
+        box = " ".join(str(side) for side in reference.face_boxes.boxes[empty[0]])
+        raise ClipError(
+            "boxes",
+            f"{reference.id}: face box {box} of frame {empty[0]} holds no pixel of {width}x{height}; "
+            "detect it again",
+        )
+    return boxes

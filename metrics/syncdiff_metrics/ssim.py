@@ -1,0 +1,88 @@
+"""Structural similarity with the parameters of the field's scripts (reference: metrics.md C.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.contracts import Column, Frames, Metric, Pair
+from syncdiff_bench.errors import ClipError
+from syncdiff_metrics.regions import Region, check_option, cut_pair
+
+WINDOW = 11  # pixels: sigma 1.5 cut at 3.5 sigma
+
+
+@dataclass(frozen=True)
+class SSIMOptions:
+    """Options of `ssim`.
+
+    region: `face96` (face box at 96 x 96), `mouth` (its lower half) or `full` (the frame).
+    """
+
+    region: Region = "face96"
+
+    def __post_init__(self) -> None:
+        check_option("ssim", "region", self.region, Region)
+
+
+@dataclass(frozen=True)
+class SSIMStats:
+    """One clip. total: sum of the SSIM of `frames` frames."""
+
+    total: float
+    frames: int
+
+
+class SSIM(Metric[SSIMStats]):
+    """Mean over all frames of all clips of the SSIM of Wang et al. 2004."""
+
+    name = "ssim"
+    title = "Structural similarity"
+    source = "TalkLip, evaluation/visual_quality.py (scikit-image, Gaussian window of sigma 1.5)"
+    columns = (Column("ssim", "SSIM", "up", "", 3),)
+    Options = SSIMOptions
+    Stats = SSIMStats
+    options: SSIMOptions
+
+    @property
+    def protocol(self) -> str:
+        return self.options.region
+
+    def measure(self, pair: Pair) -> SSIMStats:
+        """Sum over the frames of a pair. Raises ClipError `size`, `boxes`."""
+        generated, reference = cut_pair(pair, self.options.region)
+        if min(generated.shape[1:3]) < WINDOW:
+            height, width = generated.shape[1:3]
+            raise ClipError(
+                "size", f"{pair.generated.id}: {width}x{height} is smaller than SSIM's 11x11 window"
+            )
+        values = ssim_per_frame(reference, generated)
+        return SSIMStats(float(values.sum()), len(values))
+
+    def aggregate(self, stats: Sequence[SSIMStats]) -> Mapping[str, float | None]:
+        frames = sum(clip.frames for clip in stats)
+        return {"ssim": sum(clip.total for clip in stats) / frames if frames else None}
+
+
+def ssim_per_frame(a: Frames, b: Frames) -> NDArray[np.float64]:
+    """(T,) mean SSIM over pixels and channels in float64, of frames (T, H, W, 3) uint8."""
+    from skimage.metrics import structural_similarity
+
+    return np.array(
+        [
+            structural_similarity(
+                x,
+                y,
+                channel_axis=-1,
+                data_range=255,
+                gaussian_weights=True,
+                sigma=1.5,
+                use_sample_covariance=False,
+            )
+            for x, y in zip(a, b, strict=True)
+        ],
+        dtype=np.float64,
+    )

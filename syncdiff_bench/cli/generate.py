@@ -1,0 +1,37 @@
+"""`syncdiff-bench generate`: the first stage alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from syncdiff_bench.cli.selection import COMMON_OPTIONS, METHOD_OPTIONS, with_options
+
+EPILOG = """\b
+Examples:
+  syncdiff-bench generate --dataset lrs3 --data-root /data/lrs3 --out runs/lrs3
+  syncdiff-bench score runs/lrs3"""
+
+
+@click.command(epilog=EPILOG)
+@with_options(METHOD_OPTIONS, COMMON_OPTIONS)
+@click.pass_context
+def generate(ctx: click.Context, /, *, retry_failed: bool, strict: bool, **selection: Any) -> None:
+    """Generate the videos and stop; resumes by itself."""
+    from syncdiff_bench.cli.output import print_failures, print_generated, stderr_progress
+    from syncdiff_bench.runs import pipeline
+    from syncdiff_bench.runs.directory import check_identity
+    from syncdiff_bench.runs.plan import Selection, make_plan
+
+    plan = make_plan(Selection(**selection), with_metrics=False)
+    for run_plan in plan.runs:
+        check_identity(run_plan.path, run_plan.identity)
+    progress = stderr_progress()
+    for run_plan in plan.runs:
+        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
+    runs = pipeline.load_runs(plan)
+    failed = sum(print_failures(finished) for finished in runs)
+    for finished in runs:
+        print_generated(finished)
+    ctx.exit(1 if strict and failed else 0)

@@ -1,0 +1,110 @@
+"""`syncdiff-bench list`: what is installed, broken plugins included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+KINDS = ("methods", "metrics", "datasets", "weights", "tables")
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_plugins(kind: str, as_json: bool) -> None:
+    """What is installed, from every distribution; a plugin that cannot be used says why."""
+    rows = {"weights": weights_rows, "tables": tables_rows}.get(kind, lambda: plugin_rows(kind))()
+    if as_json:
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False, default=str))
+        return
+    print_rows([_for_people(kind, row) for row in rows])
+
+
+def plugin_rows(kind: str) -> list[dict[str, Any]]:
+    """One record per registered name of "methods", "metrics" or "datasets"."""
+    from syncdiff_bench.registry import describe
+
+    descriptions = describe({"methods": "method", "metrics": "metric", "datasets": "dataset"}[kind])  # type: ignore[arg-type]
+    records = [asdict(description) for description in descriptions]
+    if kind != "metrics":
+        for record in records:
+            for key in ("protocol", "columns", "needs", "source"):
+                del record[key]
+    return records
+
+
+def weights_rows() -> list[dict[str, Any]]:
+    """One record per weights file that the catalogue knows."""
+    from syncdiff_bench.weights.catalog import installed
+
+    catalogue = installed()
+    for problem in catalogue.problems:
+        click.echo(problem, err=True)
+    return [asdict(entry) for entry in catalogue.entries.values()]
+
+
+def tables_rows() -> list[dict[str, Any]]:
+    """One record per table of the installed leaderboard packages."""
+    from syncdiff_bench.tables.paper import tables
+
+    return [
+        {
+            "number": table.number,
+            "title": table.title,
+            "datasets": list(table.datasets),
+            "columns": [column.label for column in table.columns],
+            "rows": len(table.rows),
+        }
+        for table in tables()
+    ]
+
+
+def print_rows(rows: Sequence[dict[str, str]]) -> None:
+    """A table: long texts wrap on a terminal, and stay on their line in a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        click.echo("none installed")
+        return
+    console = Console()
+    if not console.is_terminal:
+        from tabulate import tabulate
+
+        click.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in rows[0]:
+        table.add_column(heading, no_wrap=heading == "name", overflow="fold")
+    for row in rows:
+        table.add_row(*(text.replace("[", r"\[") for text in row.values()))
+    console.print(table)
+
+
+# What fits a line; --json has the rest.
+SHOWN = {
+    "metrics": ("name", "protocol", "columns", "needs", "options", "source", "distribution", "status"),
+    "weights": ("name", "size", "sha256", "licence", "used_by", "description"),
+}
+
+
+def _for_people(kind: str, row: dict[str, Any]) -> dict[str, str]:
+    row = dict(row)
+    if kind == "metrics":
+        row["columns"] = [
+            f"{label} {arrow}{f' ({unit})' if unit else ''}" for label, arrow, unit in row["columns"]
+        ]
+    if kind == "weights":
+        row["sha256"] = (row["sha256"] or "unknown")[:12]
+    return {key: _text(row[key]) for key in SHOWN.get(kind, tuple(row))}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return "" if value is None else str(value)

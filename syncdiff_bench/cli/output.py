@@ -1,0 +1,84 @@
+"""What the commands print: progress and failures on stderr, leaderboards on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from syncdiff_bench.runs.directory import Run, load_run, run_directories
+from syncdiff_bench.runs.journal import write_whole
+from syncdiff_bench.runs.leaderboard import Board, boards
+from syncdiff_bench.runs.progress import Bar, Progress
+from syncdiff_bench.runs.rendering import below, markdown, terminal_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SHOWN_FAILURES = 10
+LEADERBOARD = "leaderboard.md"
+
+
+def stderr_progress() -> Progress:
+    """A bar on a terminal, silence elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return Bar(console) if console.is_terminal else Progress()
+
+
+def print_failures(run: Run) -> int:
+    """Name the clips that failed, with the reason; returns how many there are."""
+    reasons: dict[str, str] = {}
+    for record in run.generated.values():
+        if record.error is not None:
+            reasons[record.clip] = record.error.message
+    for score in run.scores:
+        if score.failed and score.error is not None:
+            reasons.setdefault(score.clip, f"{score.metric}: {score.error.message}")
+    for clip, message in list(reasons.items())[:SHOWN_FAILURES]:
+        named = message if clip in message else f"{clip}: {message}"
+        click.echo(f"failed ({run.identity.method}): {named}", err=True)
+    if len(reasons) > SHOWN_FAILURES:
+        more = len(reasons) - SHOWN_FAILURES
+        click.echo(f"failed ({run.identity.method}): {more} more clips, see {run.path}", err=True)
+    return len(reasons)
+
+
+def print_generated(run: Run) -> None:
+    """One line: how many videos there are."""
+    made = sum(record.error is None for record in run.generated.values())
+    failed = len(run.generated) - made
+    click.echo(
+        f"{run.identity.method}: {made} of {len(run.identity.clips)} clips generated, {failed} failed; "
+        f"{run.path / 'videos'}",
+        err=True,
+    )
+
+
+def print_boards(found: Sequence[Board]) -> None:
+    """The leaderboards, as wide as they need to be where stdout is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    for board in found:
+        _print_board(console, board)
+
+
+def _print_board(console: Console, board: Board) -> None:
+    console.print(terminal_table(board))
+    for line in below(board):
+        console.print(line, style="dim", markup=False, highlight=False)
+
+
+def publish(out: Path) -> None:
+    """Print the leaderboard of all runs below `out`, and write it to `out/leaderboard.md`."""
+    found = boards(load_run(path) for path in run_directories([out]))
+    file = out / LEADERBOARD
+    write_whole(file, markdown(found))
+    print_boards(found)
+    click.echo(f"{file}", err=True)

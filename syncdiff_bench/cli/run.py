@@ -1,0 +1,87 @@
+"""`syncdiff-bench run`: everything, from clips to the leaderboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from syncdiff_bench.cli.selection import COMMON_OPTIONS, METHOD_OPTIONS, METRIC_OPTIONS, with_options
+
+if TYPE_CHECKING:
+    from syncdiff_bench.runs.plan import Plan
+
+EPILOG = """\b
+Examples:
+  syncdiff-bench run
+      SyncDiff on pocket, the data set inside the package
+  syncdiff-bench run --method gt --method static --method syncdiff
+      one leaderboard of three
+  syncdiff-bench run --dataset lrs3 --data-root /data/lrs3 --limit 20 --dry-run
+      what it would do
+  syncdiff-bench run --method videos --set folder=mine/ --dataset lrs3 --data-root /data/lrs3
+      videos of another program, named <clip id>.mp4
+  syncdiff-bench run --metrics psnr,lpips[net=vgg] --set steps=50
+
+Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was."""
+
+
+@click.command(epilog=EPILOG)
+@with_options(METHOD_OPTIONS, METRIC_OPTIONS, COMMON_OPTIONS)
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and what is done already.")
+@click.pass_context
+def run(ctx: click.Context, /, *, retry_failed: bool, strict: bool, dry_run: bool, **selection: Any) -> None:
+    """Generate videos, score them, print the leaderboard.
+
+    Each method gets a run directory below --out: run.json, videos/, scores.jsonl.
+    """
+    from syncdiff_bench.cli.output import print_failures, publish, stderr_progress
+    from syncdiff_bench.runs import pipeline
+    from syncdiff_bench.runs.directory import check_identity
+    from syncdiff_bench.runs.plan import Selection, make_plan
+
+    plan = make_plan(Selection(**selection))
+    # Before the first of them works for an hour.
+    for run_plan in plan.runs:
+        check_identity(run_plan.path, run_plan.identity)
+    if dry_run:
+        print_plan(plan)
+        return
+    progress = stderr_progress()
+    for run_plan in plan.runs:
+        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
+        pipeline.score_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
+    failed = sum(print_failures(finished) for finished in pipeline.load_runs(plan))
+    publish(plan.out)
+    ctx.exit(1 if strict and failed else 0)
+
+
+def print_plan(plan: Plan) -> None:
+    """What a run would do: clips, batches, metrics, and what is done already."""
+    from math import ceil
+
+    first = plan.runs[0].identity
+    root = f" in {first.root}" if first.root else ""
+    click.echo(f"dataset  {first.dataset}, split {first.split}: {len(first.clips)} clips{root}")
+    click.echo(f"         first {first.clips[0]}, last {first.clips[-1]}")
+    click.echo(f"metrics  {', '.join(f'{metric.name} ({metric.protocol})' for metric in plan.metrics)}")
+    click.echo(f"seed     {first.seed}; encoding {first.encoding}; device {plan.runtime.device}")
+    for run_plan in plan.runs:
+        batches = ceil(len(first.clips) / run_plan.method.batch_size)
+        options = " ".join(f"{key}={value}" for key, value in run_plan.identity.options.items())
+        click.echo(f"method   {run_plan.method.name} {options}".rstrip())
+        click.echo(
+            f"         {batches} batches of up to {run_plan.method.batch_size}; {_progress_of(run_plan)}"
+        )
+        click.echo(f"         {run_plan.path}")
+
+
+def _progress_of(run_plan: Any) -> str:
+    from syncdiff_bench.runs.directory import MANIFEST, load_run
+
+    if not (run_plan.path / MANIFEST).is_file():
+        return "nothing done yet"
+    done = load_run(run_plan.path)
+    made = sum(record.error is None for record in done.generated.values())
+    failed = len(done.generated) - made
+    return f"done: {made} clips generated, {failed} failed, {len(done.scores)} scores"

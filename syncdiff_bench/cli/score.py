@@ -1,0 +1,112 @@
+"""`syncdiff-bench score`: the second stage alone, on a run or on videos from anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from syncdiff_bench.cli.selection import COMMON_OPTIONS, METHOD_OPTIONS, METRIC_OPTIONS, with_options
+from syncdiff_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncdiff_bench.runs.plan import Selection
+
+EPILOG = """\b
+Examples:
+  syncdiff-bench score runs/pocket-test --metrics ssim
+      add a metric to runs that exist; the rest is taken from their run.json
+  syncdiff-bench score --videos mine/ --reference theirs/
+      videos of any program, paired by name
+  syncdiff-bench score --videos dubbed/ --metrics lse
+      without a reference; metrics that need one read n/a"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
+@click.option(
+    "--videos", type=click.Path(path_type=Path), metavar="DIR", help="Score the videos below this folder."
+)
+@click.option(
+    "--reference", type=click.Path(path_type=Path), metavar="DIR", help="Their references, of the same names."
+)
+@with_options(METHOD_OPTIONS, METRIC_OPTIONS, COMMON_OPTIONS)
+@click.pass_context
+def score(
+    ctx: click.Context,
+    /,
+    *,
+    runs: tuple[Path, ...],
+    videos: Path | None,
+    reference: Path | None,
+    retry_failed: bool,
+    strict: bool,
+    **selection: Any,
+) -> None:
+    """Score videos that exist: those of RUNs, those that the options name as in `run`, or --videos."""
+    from syncdiff_bench.cli.output import print_failures, publish
+    from syncdiff_bench.runs.directory import load_run
+    from syncdiff_bench.runs.plan import Selection
+
+    if bool(runs) + (videos is not None) > 1 or (reference is not None and videos is None):
+        raise UsageError("give RUN directories, or --videos with or without --reference, not both")
+    chosen = Selection(**selection)
+    if videos is not None:
+        paths = [_score_videos(chosen, videos, reference, retry_failed)]
+    elif runs:
+        paths = _score_runs(chosen, runs, retry_failed)
+    else:
+        paths = _score_plan(chosen, retry_failed)
+    failed = sum(print_failures(load_run(path)) for path in paths)
+    for out in dict.fromkeys(path.parent for path in paths):
+        publish(out)
+    ctx.exit(1 if strict and failed else 0)
+
+
+def _score_videos(selection: Selection, videos: Path, reference: Path | None, retry_failed: bool) -> Path:
+    from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.runs import pipeline
+    from syncdiff_bench.runs.plan import plan_given
+
+    plan = plan_given(selection, videos, reference)
+    pipeline.score_given(plan, retry_failed=retry_failed, progress=stderr_progress())
+    return plan.path
+
+
+def _score_runs(selection: Selection, runs: tuple[Path, ...], retry_failed: bool) -> list[Path]:
+    from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.runs import pipeline
+    from syncdiff_bench.runs.directory import run_directories
+
+    progress = stderr_progress()
+    paths = run_directories(runs)
+    for path in paths:
+        pipeline.score_recorded(
+            path,
+            selection.metrics,
+            selection.device,
+            data_root=selection.data_root,
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+    return list(paths)
+
+
+def _score_plan(selection: Selection, retry_failed: bool) -> list[Path]:
+    from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.runs import pipeline
+    from syncdiff_bench.runs.directory import MANIFEST, check_identity
+    from syncdiff_bench.runs.plan import make_plan
+
+    plan = make_plan(selection)
+    for run_plan in plan.runs:
+        if not (run_plan.path / MANIFEST).is_file():
+            raise UsageError(
+                f"{run_plan.path} holds no run; generate it first, or give its folder with --out"
+            )
+        check_identity(run_plan.path, run_plan.identity)
+    progress = stderr_progress()
+    for run_plan in plan.runs:
+        pipeline.score_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
+    return [run_plan.path for run_plan in plan.runs]

@@ -1,0 +1,133 @@
+"""Encoding one clip as mp4: losslessly (the default), or the way the published systems wrote theirs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Audio, Frames, Media
+from syncdiff_bench.errors import ClipError, UsageError
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How frames and audio are coded; `odd_pix_fmt` is for an odd side, which H.264 4:2:0 cannot hold."""
+
+    video: str
+    pix_fmt: str
+    odd_pix_fmt: str
+    video_options: Mapping[str, str]
+    audio: str
+    audio_bit_rate: int | None = None
+
+
+# x264's macroblock tree gives other bytes on every run on processors with AVX-512 (seen with the libx264 of
+# PyAV 18: 10 runs, up to 9 results). Plain C (`asm=0`) or no tree (`mbtree=0`, other rate control) is what
+# makes bytes repeatable.
+ENCODINGS: Mapping[str, Encoding] = MappingProxyType(
+    {
+        "lossless": Encoding("libx264rgb", "rgb24", "rgb24", {"qp": "0", "preset": "veryfast"}, "flac"),
+        # What Wav2Lip's and TalkLip's `ffmpeg -q:v 1 out.mp4` comes to (reference: metrics.md A.5): libx264
+        # ignores the flag and uses CRF 23; AAC at ffmpeg's 128 kb/s, which it clamps to 96 kb/s for 16 kHz
+        # mono.
+        "crf23": Encoding(
+            "libx264",
+            "yuv420p",
+            "yuv444p",
+            {"crf": "23", "preset": "medium", "x264-params": "asm=0"},
+            "aac",
+            96_000,
+        ),
+        # Visually lossless and small: what pocket's clips are stored in.
+        "compact": Encoding(
+            "libx264",
+            "yuv420p",
+            "yuv444p",
+            {"crf": "18", "preset": "slow", "x264-params": "mbtree=0"},
+            "aac",
+            48_000,
+        ),
+    }
+)
+
+
+def write_video(path: Path, media: Media, *, encoding: str = "lossless") -> None:
+    """Write `media` as an mp4 at 25 fps with 16 kHz mono audio (no audio track where it has none).
+
+    encoding: "lossless" comes back from `read_media` bit for bit, frames and audio; "crf23" is H.264 CRF 23
+    with AAC. The file appears whole or not at all, and the same media gives the same bytes (one encoder
+    thread, no timestamps).
+    Raises UsageError for an unknown encoding or an unwritable folder, ClipError `frames` for frames that are
+    not (T >= 1, H, W, 3) uint8.
+    """
+    if encoding not in ENCODINGS:
+        raise UsageError(f"unknown encoding '{encoding}'; choose one of: {', '.join(ENCODINGS)}")
+    frames = media.frames
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
+        raise ClipError(
+            "frames", f"{path}: frames are {frames.shape} {frames.dtype}, expected (T, H, W, 3) uint8"
+        )
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _encode(partial, media, ENCODINGS[encoding])
+        os.replace(partial, path)  # noqa: PTH105 - atomic on every platform, and says so
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another --out"
+        ) from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _encode(path: Path, media: Media, encoding: Encoding) -> None:
+    import av
+
+    options = {"fflags": "+bitexact", "movflags": "+faststart"}
+    with av.open(f"file:{path}", "w", format="mp4", options=options) as container:
+        video = _add_video(container, media.frames, encoding)
+        audio = _add_audio(container, encoding) if len(media.audio) else None
+        for index, picture in enumerate(media.frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame.pts = index
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        if audio is not None:
+            container.mux(audio.encode(_audio_frame(media.audio)))
+            container.mux(audio.encode(None))
+
+
+def _add_video(container: Any, frames: Frames, encoding: Encoding) -> Any:
+    height, width = frames.shape[1:3]
+    stream = container.add_stream(encoding.video, rate=FPS, options=dict(encoding.video_options))
+    stream.width, stream.height = width, height
+    stream.pix_fmt = encoding.odd_pix_fmt if height % 2 or width % 2 else encoding.pix_fmt
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _add_audio(container: Any, encoding: Encoding) -> Any:
+    from av.codec.context import Flags
+
+    stream = container.add_stream(encoding.audio, rate=SAMPLE_RATE, layout="mono")
+    stream.codec_context.flags |= Flags.bitexact
+    if encoding.audio_bit_rate is not None:
+        stream.bit_rate = encoding.audio_bit_rate
+    return stream
+
+
+def _audio_frame(audio: Audio) -> Any:
+    import av
+
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio)[None], format="s16", layout="mono")
+    frame.sample_rate = SAMPLE_RATE
+    frame.pts = 0
+    return frame

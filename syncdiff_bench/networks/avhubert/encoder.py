@@ -1,0 +1,207 @@
+"""The audio-visual encoder of AV-HuBERT, any layer out (reference: metrics.md B.3, methods.md E.2).
+
+Module names are those of the published checkpoints, below their prefix `encoder.w2v_model.`.
+Everything is batch-first: activations are (B, T, dim) float32 at 25 Hz, row t belongs to video frame t.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.networks.avhubert.config import AVHubertConfig
+from syncdiff_bench.networks.avhubert.visual import AudioFeatures, VideoFeatures
+
+PRETRAINING_DIM = 256  # width of the unit embeddings
+
+
+class WeightNormConv1d(nn.Module):
+    """Grouped 1-D convolution whose weight is normalised per kernel tap (weight norm over dim 2).
+
+    Own module, because torch's parametrization renames `weight_g` and `weight_v`, the names of every
+    checkpoint.
+    """
+
+    def __init__(self, dim: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.weight_g = nn.Parameter(torch.empty(1, 1, kernel))
+        self.weight_v = nn.Parameter(torch.empty(dim, dim // groups, kernel))
+        nn.init.normal_(self.weight_v, std=math.sqrt(4 / (kernel * dim)))
+        with torch.no_grad():
+            self.weight_g.copy_(self._norm())
+
+    def _norm(self) -> Tensor:
+        norm: Tensor = torch.linalg.vector_norm(self.weight_v, dim=(0, 1), keepdim=True)
+        return norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, dim, T) -> (B, dim, T); the surplus last step of an even kernel is dropped."""
+        kernel = self.weight_v.shape[2]
+        weight = self.weight_v * (self.weight_g / self._norm())
+        out = F.conv1d(x, weight, self.bias, padding=kernel // 2, groups=self.groups)
+        return out[..., : x.shape[-1]]
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over the whole clip."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.k_proj = nn.Linear(dim, dim)
+        self.v_proj = nn.Linear(dim, dim)
+        self.q_proj = nn.Linear(dim, dim)
+        self.out_proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
+        """x: (B, T, dim); keep: (B, 1, 1, T) bool, True where a step may be attended to, None for all."""
+        q, k, v = (split_heads(proj(x), self.heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
+        return self.out_proj(merge_heads(attended))  # type: ignore[no-any-return]
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, T, dim) -> (B, heads, T, dim / heads)."""
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, heads, T, dim / heads) -> (B, T, dim)."""
+    return x.transpose(1, 2).flatten(2)
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm block: self-attention, then a feed-forward of exact GELU."""
+
+    def __init__(self, config: AVHubertConfig) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.self_attn = SelfAttention(config.dim, config.heads)
+        self.self_attn_layer_norm = nn.LayerNorm(config.dim)
+        self.fc1 = nn.Linear(config.dim, config.ffn_dim)
+        self.fc2 = nn.Linear(config.ffn_dim, config.dim)
+        self.final_layer_norm = nn.LayerNorm(config.dim)
+
+    def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
+        x = x + self._drop(self.self_attn(self.self_attn_layer_norm(x), keep))
+        return x + self._drop(self.fc2(F.gelu(self.fc1(self.final_layer_norm(x)))))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+
+class TransformerEncoder(nn.Module):
+    """Container of the position embedding, the layers and the final norm, under the published names."""
+
+    def __init__(self, config: AVHubertConfig) -> None:
+        super().__init__()
+        self.pos_conv = nn.Sequential(
+            WeightNormConv1d(config.dim, config.conv_pos, config.conv_pos_groups), nn.GELU()
+        )
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.layer_norm = nn.LayerNorm(config.dim)
+
+
+class AVHubertEncoder(nn.Module):
+    """Audio, video or both to one vector per frame.
+
+    `forward` is `embed`, `run_layers`, `final_norm` in a row. A caller that keeps the first layers frozen
+    caches `run_layers(embed(audio), 0, NF)` per clip and trains on `final_norm(run_layers(cached, NF))`.
+    """
+
+    def __init__(self, config: AVHubertConfig) -> None:
+        super().__init__()
+        self.config = config
+        if config.pretraining_units:
+            self.mask_emb = nn.Parameter(torch.empty(config.audio_feat_dim).uniform_())
+            self.label_embs_concat = nn.Parameter(
+                torch.empty(config.pretraining_units, PRETRAINING_DIM).uniform_()
+            )
+        self.feature_extractor_audio = AudioFeatures(config)
+        self.feature_extractor_video = VideoFeatures(config) if config.video else None
+        self.layer_norm = nn.LayerNorm(2 * config.dim)
+        self.post_extract_proj = nn.Linear(2 * config.dim, config.dim)
+        self.encoder = TransformerEncoder(config)
+        self.apply(_initialise)
+
+    def forward(
+        self,
+        audio: Tensor | None = None,
+        video: Tensor | None = None,
+        padding_mask: Tensor | None = None,
+        *,
+        stop: int | None = None,
+    ) -> Tensor:
+        """Features of every frame.
+
+        audio: (B, T, 104) float32 of `features.audio_features`, or None.
+        video: (B, 1, T, 88, 88) float32 of `visual.normalise_patches`, or None.
+        padding_mask: (B, T) bool, True on the steps that only fill up the batch, or None. A clip's own steps
+            do not depend on them; the output on them is meaningless.
+        stop: None for the network's output (final norm applied); n for the activations behind its first n
+            layers, without the final norm.
+        Returns (B, T, dim) float32. Raises UsageError where neither stream is given, the encoder has no video
+        front-end, or the network has fewer layers.
+        """
+        x = self.run_layers(self.embed(audio, video, padding_mask), 0, stop, padding_mask)
+        return self.final_norm(x) if stop is None else x
+
+    def embed(
+        self, audio: Tensor | None = None, video: Tensor | None = None, padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """Fusion of the streams and position embedding: the (B, T, dim) activations that enter layer 0.
+
+        A missing stream counts as zeros of the encoder's width; audio comes first in the concatenation.
+        """
+        x = self.post_extract_proj(self.layer_norm(self._fuse(audio, video)))
+        if padding_mask is not None:
+            x = x.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+        x = x + self.encoder.pos_conv(x.transpose(1, 2)).transpose(1, 2)
+        return F.dropout(x, self.config.dropout, self.training)
+
+    def run_layers(
+        self, x: Tensor, start: int = 0, stop: int | None = None, padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """Layers `start` to `stop` (exclusive; None: the rest) on (B, T, dim); equal bounds: x."""
+        count = len(self.encoder.layers)
+        end = count if stop is None else stop
+        if not 0 <= start <= end <= count:
+            raise UsageError(
+                f"AV-HuBERT has {count} layers, so {start}..{end} cannot be run; "
+                f"give 0 <= start <= stop <= {count}"
+            )
+        keep = None if padding_mask is None else ~padding_mask[:, None, None, :]
+        for layer in self.encoder.layers[start:end]:
+            x = layer(x, keep)
+        return x
+
+    def final_norm(self, x: Tensor) -> Tensor:
+        """The LayerNorm behind the last layer, (B, T, dim) -> (B, T, dim)."""
+        return self.encoder.layer_norm(x)  # type: ignore[no-any-return]
+
+    def _fuse(self, audio: Tensor | None, video: Tensor | None) -> Tensor:
+        """(B, T, 2 dim): audio features, then video features."""
+        if video is not None and self.feature_extractor_video is None:
+            raise UsageError("this AV-HuBERT has no video front-end; build it with video=True")
+        heard = None if audio is None else self.feature_extractor_audio(audio)
+        seen = None
+        if video is not None and self.feature_extractor_video is not None:
+            seen = self.feature_extractor_video(video)
+        known = seen if heard is None else heard
+        if known is None:
+            raise UsageError("AV-HuBERT needs audio, video or both; both are None")
+        zeros = torch.zeros_like(known)
+        return torch.cat([zeros if heard is None else heard, zeros if seen is None else seen], dim=-1)
+
+
+def _initialise(module: nn.Module) -> None:
+    """BERT initialisation of the linear layers, as in the published training."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

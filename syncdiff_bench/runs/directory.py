@@ -1,0 +1,206 @@
+"""The run directory on disk: who may write where, and reading it back.
+
+RUN/run.json           everything needed to repeat the run, and its summary
+RUN/generation.jsonl   one line per generated (or failed) clip
+RUN/videos/<id>.mp4    what the method made
+RUN/scores.jsonl       one line per clip and metric
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.runs.journal import Journal, read_rows, unwritable, write_whole
+from syncdiff_bench.runs.manifest import Identity, new_manifest
+from syncdiff_bench.runs.records import SCHEMA, Generated, Score
+
+MANIFEST = "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as read from its directory, finished or not.
+
+    manifest: run.json. scores: in the order of clips, then metrics.
+    generated: clip id -> its last line of generation.jsonl.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    identity: Identity
+    scores: tuple[Score, ...]
+    generated: Mapping[str, Generated]
+
+    @property
+    def finished(self) -> bool:
+        return self.manifest["finished"] is not None
+
+    @property
+    def speakers(self) -> dict[str, str]:
+        """Clip id -> what its statistics cluster on: its speaker, else the clip itself."""
+        return {clip: self._speaker(clip) or clip for clip in self.identity.clips}
+
+    def _speaker(self, clip: str) -> str | None:
+        record = self.generated.get(clip)
+        return None if record is None else record.speaker
+
+
+def load_run(path: Path) -> Run:
+    """Read a run directory. Raises UsageError where there is none, or where it is damaged."""
+    manifest = read_manifest(path)
+    return Run(
+        path=path,
+        manifest=manifest,
+        identity=identity_of(manifest, path),
+        scores=tuple(_parsed(path / "scores.jsonl", Score.from_row)),
+        generated={record.clip: record for record in _parsed(path / "generation.jsonl", Generated.from_row)},
+    )
+
+
+def run_directories(folders: Iterable[Path]) -> tuple[Path, ...]:
+    """The run directories among the folders and one level below them, in the order given, then by name.
+
+    Raises UsageError for a folder that is missing or holds no run.
+    """
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder; give a run directory or the --out of a run")
+        runs = [folder] if (folder / MANIFEST).is_file() else []
+        runs = runs or sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+        if not runs:
+            raise UsageError(f"{folder} holds no {MANIFEST}; give a run directory or the --out of a run")
+        for path in runs:
+            found.setdefault(path.resolve(), path)
+    return tuple(found.values())
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """run.json of a directory. Raises UsageError where it is missing, damaged, or of another schema."""
+    file = path / MANIFEST
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read ({error.strerror}); is {path} a run directory?") from None
+    except ValueError as error:
+        raise UsageError(f"{file} is not JSON ({error}); choose another --out") from None
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise UsageError(f"{file} has schema {schema!r}, this version reads {SCHEMA}; choose another --out")
+    return dict(manifest)
+
+
+def identity_of(manifest: Mapping[str, Any], path: Path) -> Identity:
+    """Raises UsageError naming the file where the manifest has no complete identity."""
+    try:
+        return Identity.from_json(manifest)
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{path / MANIFEST} is incomplete ({error}); choose another --out") from None
+
+
+class RunDirectory:
+    """A run directory opened for writing, by one process at a time.
+
+    manifest: the content of run.json; `save` writes it.
+    """
+
+    def __init__(self, path: Path, identity: Identity, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.identity = identity
+        self.manifest = manifest
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path, identity: Identity, device: str) -> Iterator[RunDirectory]:
+        """Create the directory, or go on with it.
+
+        Raises UsageError where it belongs to another identity, is in use, or cannot be written.
+        """
+        check_identity(path, identity)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(path, error) from None
+        with _locked(path):
+            exists = (path / MANIFEST).is_file()
+            run = cls(path, identity, read_manifest(path) if exists else new_manifest(identity, device))
+            if not exists:
+                run.save()
+            yield run
+
+    def save(self) -> None:
+        """Write run.json."""
+        text = json.dumps(self.manifest, indent=1, ensure_ascii=False, allow_nan=False)
+        write_whole(self.path / MANIFEST, text + "\n")
+
+    def generation_journal(self) -> tuple[Journal, dict[str, Generated]]:
+        """generation.jsonl, and its last line per clip."""
+        path = self.path / "generation.jsonl"
+        journal = Journal(path)
+        return journal, {record.clip: record for record in _parsed(path, Generated.from_row)}
+
+    def score_journal(self) -> tuple[Journal, dict[tuple[str, str, str], Score]]:
+        """scores.jsonl, and its last line per (clip, metric, protocol)."""
+        path = self.path / "scores.jsonl"
+        journal = Journal(path)
+        return journal, {score.key: score for score in _parsed(path, Score.from_row)}
+
+    def video_path(self, clip_id: str) -> Path:
+        """Raises UsageError for a clip id that leads out of the directory."""
+        return self.path / "videos" / video_name(clip_id)
+
+
+def video_name(clip_id: str) -> PurePosixPath:
+    """`<clip id>.mp4`. Raises UsageError for an id that leads out of its folder."""
+    parts = PurePosixPath(clip_id)
+    if not clip_id or parts.is_absolute() or ".." in parts.parts or "\\" in clip_id or "\0" in clip_id:
+        raise UsageError(f"clip id {clip_id!r} leads out of its folder; the dataset must give relative ids")
+    return PurePosixPath(f"{clip_id}.mp4")
+
+
+def check_identity(path: Path, identity: Identity) -> None:
+    """Raises UsageError, naming what differs, where `path` holds the run of another identity."""
+    if not (path / MANIFEST).is_file():
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file; choose another --out")
+        return
+    differences = identity_of(read_manifest(path), path).differences(identity)
+    if differences:
+        raise UsageError(f"{path} holds another run ({'; '.join(differences)}); choose another --out")
+
+
+def _parsed(path: Path, parse: Any) -> list[Any]:
+    try:
+        return [parse(row) for row in read_rows(path)]
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} has a line that is not of schema {SCHEMA} ({error}); delete the file"
+        ) from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Two processes that append to one journal would tear it; the lock dies with its process."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        file = (path / ".lock").open("w")
+    except OSError as error:
+        raise unwritable(path, error) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"{path} is in use by another process; wait for it or choose another --out"
+            ) from None
+        yield

@@ -1,0 +1,244 @@
+"""Runs side by side: one board per set of clips, best values, ranks and the notes that a reader needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.runs.directory import MANIFEST, Run
+from syncdiff_bench.runs.summary import RESAMPLES, ColumnSummary
+
+ARROWS = {"up": "↑", "down": "↓"}
+
+
+@dataclass(frozen=True)
+class BoardColumn:
+    """One column: (metric, protocol, column) is its identity, so two protocols never share one."""
+
+    metric: str
+    protocol: str
+    column: str
+    label: str
+    direction: str
+    unit: str
+    decimals: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.metric, self.protocol, self.column
+
+    @property
+    def heading(self) -> str:
+        return f"{self.label} {ARROWS[self.direction]}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """entry: None where the run was not scored by this metric. notes: numbers of the board's notes."""
+
+    entry: ColumnSummary | None
+    best: bool = False
+    notes: tuple[int, ...] = ()
+
+    @property
+    def mean(self) -> float | None:
+        return None if self.entry is None else self.entry.mean
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """One run.
+
+    rank: position by `mean_rank`, None for a bound (ground truth) and where nothing was scored.
+    n, failed: of most columns; a cell that differs has a note.
+    """
+
+    run: Run
+    name: str
+    cells: tuple[Cell, ...]
+    rank: int | None
+    n: int
+    failed: int
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard of one set of clips.
+
+    title: "pocket, test: 24 clips". notes: numbered from 1. remarks: how to read it.
+    """
+
+    title: str
+    columns: tuple[BoardColumn, ...]
+    rows: tuple[BoardRow, ...]
+    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+@dataclass
+class _Notes:
+    """Numbered notes; the same text gets the same number."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def number(self, text: str) -> int:
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text) + 1
+
+
+def boards(runs: Iterable[Run]) -> tuple[Board, ...]:
+    """One board per dataset, split and list of clips: numbers over other clips are not comparable."""
+    groups: dict[tuple[str, str, str, tuple[str, ...]], list[Run]] = {}
+    for run in runs:
+        identity = run.identity
+        key = (identity.dataset, identity.split, identity.fingerprint, identity.clips)
+        groups.setdefault(key, []).append(run)
+    return tuple(_board(group) for group in groups.values())
+
+
+def _board(runs: Sequence[Run]) -> Board:
+    notes = _Notes()
+    summaries = [_summary(run) for run in runs]
+    columns = _columns(summaries)
+    entries = [{(e.metric, e.protocol, e.column): e for e in summary} for summary in summaries]
+    grid = [[found.get(column.key) for column in columns] for found in entries]
+    ranks = _ranks(runs, columns, grid)
+    best = [_best(runs, column, [row[i] for row in grid]) for i, column in enumerate(columns)]
+    rows = []
+    for index, run in enumerate(runs):
+        n, failed = _counts(grid[index])
+        cells = tuple(
+            Cell(entry, index in best[i], _cell_notes(entry, n, failed, columns[i], notes))
+            for i, entry in enumerate(grid[index])
+        )
+        row_notes = () if run.finished else (notes.number("this run has not finished"),)
+        rows.append(BoardRow(run, _row_name(run), cells, ranks[index], n, failed, row_notes))
+    identity = runs[0].identity
+    title = f"{identity.dataset}, {identity.split}: {len(identity.clips)} clips"
+    return Board(title, columns, _ordered(rows), tuple(notes.texts), _remarks(runs, columns, summaries))
+
+
+def _summary(run: Run) -> tuple[ColumnSummary, ...]:
+    try:
+        return tuple(ColumnSummary.from_json(entry) for entry in run.manifest["summary"])
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"{run.path / MANIFEST} has no readable summary ({error}); score the run again"
+        ) from None
+
+
+def _columns(summaries: Sequence[Sequence[ColumnSummary]]) -> tuple[BoardColumn, ...]:
+    columns: dict[tuple[str, str, str], BoardColumn] = {}
+    for e in (entry for summary in summaries for entry in summary):
+        column = BoardColumn(e.metric, e.protocol, e.column, e.label, e.direction, e.unit, e.decimals)
+        columns.setdefault(column.key, column)
+    return tuple(columns.values())
+
+
+def _row_name(run: Run) -> str:
+    """The method, and its directory where that says more (two runs of one method side by side)."""
+    name = run.identity.method
+    return name if run.path.name == name else f"{name} ({run.path.name})"
+
+
+def _counts(entries: Sequence[ColumnSummary | None]) -> tuple[int, int]:
+    counts = Counter((e.n, e.failed) for e in entries if e is not None and e.reason is None)
+    failed = max((e.failed for e in entries if e is not None), default=0)
+    return counts.most_common(1)[0][0] if counts else (0, failed)
+
+
+def _cell_notes(
+    entry: ColumnSummary | None, n: int, failed: int, column: BoardColumn, notes: _Notes
+) -> tuple[int, ...]:
+    if entry is None:
+        return ()
+    if entry.reason is not None:
+        return (notes.number(f"{column.metric} ({column.protocol}): n/a, {entry.reason}"),)
+    if (entry.n, entry.failed) != (n, failed):
+        clips = "1 clip" if entry.n == 1 else f"{entry.n} clips"
+        return (notes.number(f"over {clips} ({entry.failed} failed)"),)
+    return ()
+
+
+def _rivals(runs: Sequence[Run], values: Sequence[ColumnSummary | None]) -> dict[int, float]:
+    """Index of run -> its value, of those that compete: bounds do not."""
+    return {
+        index: entry.mean
+        for index, entry in enumerate(values)
+        if entry is not None and entry.mean is not None and not runs[index].identity.topline
+    }
+
+
+def _best(runs: Sequence[Run], column: BoardColumn, values: Sequence[ColumnSummary | None]) -> set[int]:
+    rivals = _rivals(runs, values)
+    if len(rivals) < 2:
+        return set()
+    # Equal as printed is equal: nobody can see a difference in the next digit.
+    printed = {index: round(value, column.decimals) for index, value in rivals.items()}
+    top = (max if column.direction == "up" else min)(printed.values())
+    return {index for index, value in printed.items() if value == top}
+
+
+def _ranks(
+    runs: Sequence[Run], columns: Sequence[BoardColumn], grid: Sequence[Sequence[ColumnSummary | None]]
+) -> list[int | None]:
+    """Position by the mean of the ranks in all columns; a value that is missing ranks last in its column."""
+    competing = [index for index, run in enumerate(runs) if not run.identity.topline]
+    sums = dict.fromkeys(competing, 0.0)
+    for i, column in enumerate(columns):
+        rivals = _rivals(runs, [row[i] for row in grid])
+        sign = -1 if column.direction == "up" else 1
+        for index in competing if rivals else ():
+            ahead = [other for other in rivals if _ahead(rivals, other, index, sign)]
+            sums[index] += len(ahead)
+    scored = [i for i in competing if any(e is not None and e.mean is not None for e in grid[i])]
+    return [
+        sum(sums[other] < sums[index] for other in scored) + 1 if index in scored else None
+        for index in range(len(runs))
+    ]
+
+
+def _ahead(rivals: dict[int, float], other: int, index: int, sign: int) -> bool:
+    if index not in rivals:
+        return True
+    return sign * rivals[other] < sign * rivals[index]
+
+
+def _ordered(rows: Sequence[BoardRow]) -> tuple[BoardRow, ...]:
+    """Bounds first, then by rank, then as given."""
+    return tuple(
+        sorted(rows, key=lambda row: (not row.run.identity.topline, row.rank is None, row.rank or 0))
+    )
+
+
+def _remarks(
+    runs: Sequence[Run], columns: Sequence[BoardColumn], summaries: Sequence[Sequence[ColumnSummary]]
+) -> tuple[str, ...]:
+    settings = {(run.identity.seed, run.identity.encoding) for run in runs}
+    made = "; ".join(f"seed {seed}, {encoding} video" for seed, encoding in sorted(settings))
+    release = {str(run.manifest["versions"].get("syncdiff-bench", "unknown")) for run in runs}
+    remarks = [f"syncdiff-bench {', '.join(sorted(release))}; {made}."]
+    if any(entry.ci95 for summary in summaries for entry in summary):
+        remarks.append(
+            "± is half of the 95 % interval (bootstrap over speakers, or clips where there are none, "
+            f"{RESAMPLES} resamples)."
+        )
+    rivals = sum(not run.identity.topline for run in runs)
+    if rivals > 1 and columns:
+        remarks.append("Rank: by the mean of the ranks in all columns. Bold: best, bounds aside.")
+    if any(entry.failed for summary in summaries for entry in summary):
+        remarks.append("Where clips failed, the mean is over the others: compare it with care.")
+    remarks += _weights_remarks(summaries)
+    return tuple(remarks)
+
+
+def _weights_remarks(summaries: Sequence[Sequence[ColumnSummary]]) -> list[str]:
+    used: dict[str, None] = {}
+    for entry in (entry for summary in summaries for entry in summary if entry.weights):
+        files = ", ".join(f"{one['name']} (sha256 {one['sha256'][:12]})" for one in entry.weights)
+        used[f"{entry.metric} ({entry.protocol}) uses {files}."] = None
+    return list(used)

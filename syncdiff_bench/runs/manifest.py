@@ -1,0 +1,171 @@
+"""run.json: the identity of a run, and with what and when it was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from syncdiff_bench.contracts import WeightsUsed
+from syncdiff_bench.runs.records import SCHEMA
+
+# Distributions that can move a number.
+VERSIONED = ("syncdiff-bench", "torch", "diffusers", "numpy", "scipy", "scikit-image", "av")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes two runs the same run. A run directory belongs to one identity for good.
+
+    options, dataset_options: canonical records (`options_to_json`).
+    root: where the dataset was; recorded, but not part of the identity.
+    topline: the method is a bound (ground truth), not a rival.
+    """
+
+    method: str
+    options: Mapping[str, Any]
+    weights: tuple[WeightsUsed, ...]
+    dataset: str
+    split: str
+    fingerprint: str
+    clips: tuple[str, ...]
+    dataset_options: Mapping[str, Any]
+    seed: int
+    encoding: str
+    title: str = field(default="", compare=False)
+    topline: bool = field(default=False, compare=False)
+    root: str | None = field(default=None, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "method": {
+                "name": self.method,
+                "title": self.title,
+                "options": dict(self.options),
+                "weights": [asdict(weights) for weights in self.weights],
+                "topline": self.topline,
+            },
+            "dataset": {
+                "name": self.dataset,
+                "split": self.split,
+                "root": self.root,
+                "options": dict(self.dataset_options),
+                "fingerprint": self.fingerprint,
+                "clips": list(self.clips),
+            },
+            "seed": self.seed,
+            "encoding": self.encoding,
+        }
+
+    @classmethod
+    def from_json(cls, manifest: Mapping[str, Any]) -> Identity:
+        """Raises KeyError or TypeError for a manifest that is not one."""
+        method, dataset = manifest["method"], manifest["dataset"]
+        return cls(
+            method=method["name"],
+            options=method["options"],
+            weights=tuple(WeightsUsed(**weights) for weights in method["weights"]),
+            dataset=dataset["name"],
+            split=dataset["split"],
+            fingerprint=dataset["fingerprint"],
+            clips=tuple(dataset["clips"]),
+            dataset_options=dataset["options"],
+            seed=manifest["seed"],
+            encoding=manifest["encoding"],
+            title=method["title"],
+            topline=method["topline"],
+            root=dataset["root"],
+        )
+
+    def differences(self, other: Identity) -> list[str]:
+        """How `other` departs from this identity, in words: "seed 0 -> 1"."""
+        found = []
+        for name in ("method", "dataset", "split", "seed", "encoding"):
+            found += _changed(name, getattr(self, name), getattr(other, name))
+        found += _changed_options("option", self.options, other.options)
+        found += _changed_options("dataset option", self.dataset_options, other.dataset_options)
+        if self.weights != other.weights:
+            found += _changed("weights", _short(self.weights), _short(other.weights))
+        if self.clips != other.clips:
+            same_number = len(self.clips) == len(other.clips)
+            found += ["other clips"] if same_number else _changed("clips", len(self.clips), len(other.clips))
+        # With other clips the fingerprint differs of necessity and explains nothing.
+        elif self.fingerprint != other.fingerprint:
+            found += _changed("dataset fingerprint", self.fingerprint[:8], other.fingerprint[:8])
+        return found
+
+
+def _changed(name: str, mine: Any, theirs: Any) -> list[str]:
+    return [] if mine == theirs else [f"{name} {mine} -> {theirs}"]
+
+
+def _changed_options(label: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    keys = dict.fromkeys([*mine, *theirs])
+    return [change for key in keys for change in _changed(f"{label} {key}", mine.get(key), theirs.get(key))]
+
+
+def _short(weights: Iterable[WeightsUsed]) -> str:
+    return ", ".join(f"{one.name} {one.sha256[:8]}" for one in weights) or "none"
+
+
+def new_manifest(identity: Identity, device: str) -> dict[str, Any]:
+    """The run.json of a run that is about to start."""
+    return {
+        "schema": SCHEMA,
+        **identity.to_json(),
+        "protocols": [],
+        "versions": versions(),
+        "hardware": hardware(device),
+        "started": now(),
+        "finished": None,
+        "notes": {},
+        "boxes": {},
+        "summary": [],
+    }
+
+
+def now() -> str:
+    """UTC, to the second, ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Python and the installed distributions that can move a number; imports none of them."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """Machine, processor, cores and device; the name of the GPU where one is used."""
+    facts: dict[str, Any] = {
+        "device": device,
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and device.startswith("cuda") and torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts
+
+
+def _cpu_name() -> str:
+    # platform.processor() is empty on most Linux systems.
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,148 @@
+"""The stages in order, on one run directory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from syncdiff_bench import registry
+from syncdiff_bench.contracts import Metric, Runtime
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.runs.directory import Run, RunDirectory, load_run
+from syncdiff_bench.runs.generating import generate, unfinished_clips
+from syncdiff_bench.runs.manifest import hardware, now, versions
+from syncdiff_bench.runs.plan import (
+    AS_GIVEN,
+    GivenPlan,
+    Plan,
+    RunPlan,
+    default_metrics,
+    joined_metrics,
+    load_metrics,
+    make_runtime,
+    metric_entry,
+)
+from syncdiff_bench.runs.progress import Progress
+from syncdiff_bench.runs.records import Generated
+from syncdiff_bench.runs.scoring import score
+from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
+from syncdiff_bench.runs.summary import summarise
+
+
+def generate_run(
+    plan: Plan, run_plan: RunPlan, *, retry_failed: bool = False, progress: Progress | None = None
+) -> None:
+    """Stage one of one method. Raises UsageError and WeightsError as `generating.generate`."""
+    with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device) as run:
+        _, records = run.generation_journal()
+        if unfinished_clips(run, records, retry_failed=retry_failed):
+            # Until it ends again, a run that gets new videos is not finished.
+            run.manifest["finished"] = None
+            run.save()
+        records = generate(run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress)
+        _enter_media(run, records)
+
+
+def score_run(
+    plan: Plan, run_plan: RunPlan, *, retry_failed: bool = False, progress: Progress | None = None
+) -> None:
+    """Stages two and three of one method. Raises UsageError where videos are still missing."""
+    with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device) as run:
+        source = GeneratedVideos(run, plan.dataset)
+        _score(run, source, plan.metrics, plan.runtime, retry_failed=retry_failed, progress=progress)
+
+
+def score_recorded(
+    path: Path,
+    metrics: Sequence[str],
+    device: str,
+    *,
+    data_root: Path | None = None,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Score the videos of a run directory again, with everything but the metrics taken from its run.json.
+
+    metrics: specs; none for the defaults. data_root: where the dataset is now; None for where it was.
+    Raises UsageError where the dataset is not the one that the videos were made from.
+    """
+    recorded = load_run(path).identity
+    if recorded.encoding == AS_GIVEN:
+        folder = recorded.options["folder"]
+        raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")
+    runtime = make_runtime(device)
+    root = data_root or (None if recorded.root is None else Path(recorded.root))
+    dataset = registry.load_dataset(recorded.dataset, root, recorded=recorded.dataset_options)
+    if dataset.fingerprint(recorded.split) != recorded.fingerprint:
+        raise UsageError(
+            f"{path}: {recorded.dataset} is not what it was when the videos were made; "
+            "give its folder with --data-root, or generate into another --out"
+        )
+    chosen = load_metrics(metrics or default_metrics(dataset), runtime)
+    with RunDirectory.opened(path, recorded, runtime.device) as run:
+        source = GeneratedVideos(run, dataset)
+        _score(run, source, chosen, runtime, retry_failed=retry_failed, progress=progress)
+
+
+def score_given(plan: GivenPlan, *, retry_failed: bool = False, progress: Progress | None = None) -> None:
+    """Score videos where they lie, with or without references."""
+    with RunDirectory.opened(plan.path, plan.identity, plan.runtime.device) as run:
+        source = GivenVideos(run, plan.videos, plan.reference)
+        _score(run, source, plan.metrics, plan.runtime, retry_failed=retry_failed, progress=progress)
+        _enter_media(run, source.records)
+
+
+def _enter_media(run: RunDirectory, records: Mapping[str, Generated]) -> None:
+    """What decoding told about the clips: conversions that were made, and where face boxes came from."""
+    known = [records[clip] for clip in run.identity.clips if clip in records]
+    run.manifest["notes"] = {record.clip: list(record.notes) for record in known if record.notes}
+    sources = Counter(record.boxes for record in known if record.boxes is not None)
+    run.manifest["boxes"] = dict(sorted(sources.items()))
+    run.save()
+
+
+def _score(
+    run: RunDirectory,
+    source: VideoSource,
+    metrics: Sequence[Metric[Any]],
+    runtime: Runtime,
+    *,
+    retry_failed: bool,
+    progress: Progress | None,
+) -> None:
+    joined = joined_metrics(run.manifest, _complete_columns(run), metrics, runtime)
+    _enter_metrics(run, joined)
+    scores = score(run, source, joined, retry_failed=retry_failed, progress=progress)
+    weights = {(entry["metric"], entry["protocol"]): entry["weights"] for entry in run.manifest["protocols"]}
+    speakers = load_run(run.path).speakers
+    run.manifest["summary"] = [entry.to_json() for entry in summarise(scores, joined, speakers, weights)]
+    run.manifest["finished"] = run.manifest["finished"] or now()
+    run.save()
+
+
+def _complete_columns(run: RunDirectory) -> list[tuple[str, str]]:
+    """(metric, protocol) pairs that have a line for every clip."""
+    _, have = run.score_journal()
+    lines = Counter(key[1:] for key in have)
+    return [column for column, n in lines.items() if n == len(run.identity.clips)]
+
+
+def _enter_metrics(run: RunDirectory, metrics: Sequence[Metric[Any]]) -> None:
+    manifest = run.manifest
+    before = {(entry["metric"], entry["protocol"]): entry for entry in manifest["protocols"]}
+    entries = [before.get((metric.name, metric.protocol)) or metric_entry(metric) for metric in metrics]
+    if entries != manifest["protocols"]:
+        manifest.update(
+            protocols=entries,
+            finished=None,
+            versions=versions(),
+            hardware=hardware(run.manifest["hardware"]["device"]),
+        )
+    run.save()
+
+
+def load_runs(plan: Plan) -> tuple[Run, ...]:
+    """The runs of a plan, read back from disk."""
+    return tuple(load_run(run_plan.path) for run_plan in plan.runs)

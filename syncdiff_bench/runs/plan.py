@@ -1,0 +1,282 @@
+"""From what the command line asks for to one plan per method: generate what, on what, scored how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from syncdiff_bench import registry
+from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import address_settings, options_to_json, parse_settings, split_list
+from syncdiff_bench.runs.directory import video_name
+from syncdiff_bench.runs.manifest import Identity
+
+# The encoding of videos that somebody else wrote.
+AS_GIVEN = "as given"
+DEFAULT_METRICS = ("psnr", "ssim", "lpips", "psnr[protocol=talklip]")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a command line asks for.
+
+    metrics: texts as given, each possibly a comma-separated list; none means the defaults.
+    settings, dataset_settings: `key=value` of the methods and of the dataset.
+    limit: the first so many clips only. out: None for `runs/<dataset>-<split>`.
+    """
+
+    methods: tuple[str, ...] = ("syncdiff",)
+    dataset: str = "pocket"
+    data_root: Path | None = None
+    split: str | None = None
+    metrics: tuple[str, ...] = ()
+    limit: int | None = None
+    seed: int = 0
+    out: Path | None = None
+    device: str = "auto"
+    settings: tuple[str, ...] = ()
+    dataset_settings: tuple[str, ...] = ()
+    encoding: str = "lossless"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One method on one split. path: its run directory."""
+
+    path: Path
+    identity: Identity
+    method: Method
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of one command. out: the folder that holds them and their leaderboard."""
+
+    out: Path
+    dataset: Dataset
+    runs: tuple[RunPlan, ...]
+    metrics: tuple[Metric[Any], ...]
+    runtime: Runtime
+
+
+@dataclass(frozen=True)
+class GivenPlan:
+    """Videos that lie somewhere, to be scored there. reference: None where there is none."""
+
+    path: Path
+    identity: Identity
+    videos: Dataset
+    reference: Dataset | None
+    metrics: tuple[Metric[Any], ...]
+    runtime: Runtime
+
+
+def make_plan(selection: Selection, *, with_metrics: bool = True) -> Plan:
+    """Load the plugins and fix the clip list; decodes nothing.
+
+    with_metrics: False for a plan that only generates.
+    Raises UsageError for anything on the command line that cannot be, WeightsError where a method lacks its
+    weights.
+    """
+    runtime = make_runtime(selection.device)
+    check_encoding(selection.encoding)
+    methods = load_methods(selection.methods, selection.settings, runtime)
+    dataset_settings = parse_settings(selection.dataset_settings, "--dataset-set")
+    dataset = registry.load_dataset(selection.dataset, selection.data_root, dataset_settings)
+    specs = (selection.metrics or default_metrics(dataset)) if with_metrics else ()
+    metrics = load_metrics(specs, runtime)
+    split = selection.split or dataset.default_split
+    clips = choose_clips(dataset, split, selection.limit)
+    out = selection.out or default_out(dataset.name, split, selection.limit)
+    fingerprint = dataset.fingerprint(split)
+    runs = []
+    for method in methods:
+        identity = _identity(method, dataset, selection, split=split, clips=clips, fingerprint=fingerprint)
+        runs.append(RunPlan(out / method.name, identity, method))
+    return Plan(out, dataset, tuple(runs), metrics, runtime)
+
+
+def _identity(
+    method: Method,
+    dataset: Dataset,
+    selection: Selection,
+    *,
+    split: str,
+    clips: tuple[str, ...],
+    fingerprint: str,
+) -> Identity:
+    return Identity(
+        method=method.name,
+        options=options_to_json(method.options),
+        weights=tuple(method.weights_used()),
+        dataset=dataset.name,
+        split=split,
+        fingerprint=fingerprint,
+        clips=clips,
+        dataset_options=options_to_json(dataset.options),
+        seed=selection.seed,
+        encoding=selection.encoding,
+        title=method.title,
+        topline=bool(getattr(method, "topline", False)),
+        root=None if dataset.root is None else str(dataset.root.absolute()),
+    )
+
+
+def plan_given(selection: Selection, videos: Path, reference: Path | None) -> GivenPlan:
+    """Videos paired with references by name; without a reference, the videos alone.
+
+    Raises UsageError for folders that are missing or hold no videos.
+    """
+    runtime = make_runtime(selection.device)
+    given = registry.load_dataset("folder", videos)
+    truth = None if reference is None else registry.load_dataset("folder", reference)
+    judged = given if truth is None else truth
+    metrics = load_metrics(selection.metrics or default_metrics(judged), runtime)
+    split = judged.default_split
+    # The list of the reference: a video that is missing is a failure, not a shorter list.
+    clips = choose_clips(judged, split, selection.limit)
+    identity = Identity(
+        method="videos",
+        # Other videos in the same folder are another run.
+        options={"folder": str(videos.absolute()), "fingerprint": given.fingerprint(split)},
+        weights=(),
+        dataset=judged.name,
+        split=split,
+        fingerprint=judged.fingerprint(split),
+        clips=clips,
+        dataset_options=options_to_json(judged.options),
+        seed=selection.seed,
+        encoding=AS_GIVEN,
+        title="Given videos",
+        root=str((reference or videos).absolute()),
+    )
+    out = selection.out or Path("runs") / f"videos-{videos.absolute().name}"
+    return GivenPlan(out / identity.method, identity, given, truth, metrics, runtime)
+
+
+def default_out(dataset: str, split: str, limit: int | None) -> Path:
+    """A shortened run gets a folder of its own: it can never be resumed into the whole one."""
+    return Path("runs") / (f"{dataset}-{split}" if limit is None else f"{dataset}-{split}-first{limit}")
+
+
+def load_methods(names: Sequence[str], settings: Sequence[str], runtime: Runtime) -> tuple[Method, ...]:
+    """The methods, each once, with the settings addressed to them."""
+    classes = {name: registry.load_class("method", name).Options for name in names}
+    given = address_settings(settings, classes)
+    return tuple(registry.load_method(name, given[name], runtime) for name in classes)
+
+
+def load_metrics(specs: Iterable[str], runtime: Runtime) -> tuple[Metric[Any], ...]:
+    """The metrics of comma-separated specs, each once.
+
+    Raises UsageError where two of them differ in options but claim the same name and protocol.
+    """
+    found: dict[tuple[str, str], Metric[Any]] = {}
+    for spec in (one for text in specs for one in split_list(text)):
+        metric = registry.load_metric(spec, runtime)
+        same = found.setdefault((metric.name, metric.protocol), metric)
+        if same.options != metric.options:
+            raise UsageError(
+                f"--metrics: two different settings of {metric.name} call themselves protocol "
+                f"{metric.protocol!r}; score one of them per run"
+            )
+    return tuple(found.values())
+
+
+def default_metrics(dataset: Dataset) -> tuple[str, ...]:
+    """The metrics of every run, and those that the dataset brings of its own (`default_metrics`)."""
+    return DEFAULT_METRICS + tuple(getattr(dataset, "default_metrics", ()))
+
+
+def choose_clips(dataset: Dataset, split: str, limit: int | None) -> tuple[str, ...]:
+    """The clip ids of a run, in the dataset's order. Raises UsageError for ids that cannot name a video."""
+    clips = tuple(dataset.clip_ids(split))[:limit]
+    if not clips:
+        raise UsageError(
+            f"split {split!r} of {dataset.name} has no clips; choose another --split or --data-root"
+        )
+    seen: set[str] = set()
+    for clip_id in clips:
+        video_name(clip_id)
+        if clip_id in seen:
+            raise UsageError(f"clip id {clip_id!r} occurs twice in split {split!r} of {dataset.name}")
+        seen.add(clip_id)
+    return clips
+
+
+def metric_entry(metric: Metric[Any]) -> dict[str, Any]:
+    """How run.json describes a metric; the digests of its weights are entered once it is prepared."""
+    return {
+        "metric": metric.name,
+        "protocol": metric.protocol,
+        "options": options_to_json(metric.options),
+        "source": metric.source,
+        "weights": [],
+    }
+
+
+def joined_metrics(
+    manifest: Mapping[str, Any],
+    complete: Iterable[tuple[str, str]],
+    asked: Sequence[Metric[Any]],
+    runtime: Runtime,
+) -> tuple[Metric[Any], ...]:
+    """The metrics of a run after asking for `asked`: those it holds complete scores of come first and stay.
+
+    complete: (metric, protocol) pairs that have a line for every clip.
+    """
+    kept = set(complete)
+    new = {(metric.name, metric.protocol): metric for metric in asked}
+    joined: dict[tuple[str, str], Metric[Any]] = {}
+    for entry in manifest["protocols"]:
+        key = (entry["metric"], entry["protocol"])
+        if key in new:
+            joined[key] = new.pop(key)
+        elif key in kept:
+            joined[key] = registry.load_metric(entry["metric"], runtime, recorded=entry["options"])
+    return (*joined.values(), *new.values())
+
+
+def make_runtime(device: str) -> Runtime:
+    """What plugins are lent. "auto" is the first GPU where there is one, else the CPU."""
+    from syncdiff_bench.weights.store import WeightsStore
+
+    return Runtime(device=resolve_device(device), weights=WeightsStore())
+
+
+def resolve_device(device: str) -> str:
+    """Check a torch device string. Imports torch only where a GPU is asked for or its driver shows."""
+    kind = device.partition(":")[0]
+    if kind == "cpu" or (kind == "auto" and not _nvidia_driver()):
+        return "cpu"
+    if kind not in ("auto", "cuda", "mps"):
+        raise UsageError(f"unknown --device {device!r}; give auto, cpu, cuda, cuda:N or mps")
+    import torch
+
+    if kind == "mps":
+        available = torch.backends.mps.is_available()
+    else:
+        index = device.partition(":")[2] or "0"
+        available = index.isdigit() and int(index) < torch.cuda.device_count()
+    if available:
+        return "cuda" if kind == "auto" else device
+    if kind == "auto":
+        return "cpu"
+    raise UsageError(f"--device {device}: torch {torch.__version__} sees no such device; use --device cpu")
+
+
+def _nvidia_driver() -> bool:
+    return (
+        Path("/proc/driver/nvidia").exists() or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+    )
+
+
+def check_encoding(encoding: str) -> None:
+    """Raises UsageError for an unknown encoding before anything is generated."""
+    from syncdiff_bench.media.writing import ENCODINGS
+
+    if encoding not in ENCODINGS:
+        raise UsageError(f"unknown --encoding {encoding!r}; choose one of: {', '.join(ENCODINGS)}")

@@ -1,0 +1,112 @@
+"""The lines of the two journals of a run: what was generated, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from syncdiff_bench.errors import BenchError, ClipError, WeightsError
+
+SCHEMA = 1
+
+# A metric has nothing to say about a clip: n/a, never counted as a failure.
+NOT_APPLICABLE = "not-applicable"
+# There is no video to score: every metric of the clip fails.
+NOT_GENERATED = "generation"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a clip failed: a stable slug and one line for people."""
+
+    kind: str
+    message: str
+
+    @classmethod
+    def of(cls, error: BaseException, kind: str) -> Failure:
+        """`kind` is for errors that have none of their own (anything but ClipError)."""
+        if isinstance(error, ClipError):
+            return cls(error.kind, one_line(str(error)))
+        if isinstance(error, WeightsError) and error.missing:
+            missing = error.missing
+            return cls(kind, f"weights {missing} missing; syncdiff-bench weights fetch {missing}")
+        if isinstance(error, BenchError):
+            return cls(kind, one_line(str(error)))
+        text = one_line(str(error))
+        return cls(kind, f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One line of generation.jsonl.
+
+    frames: how many the video has; None after a failure.
+    notes: conversions made while decoding the clip. boxes: where its face boxes came from.
+    speaker: what its confidence interval clusters on, None for the clip itself.
+    video: where a video lies that this project did not generate, else None.
+    """
+
+    clip: str
+    frames: int | None = None
+    notes: tuple[str, ...] = ()
+    boxes: str | None = None
+    speaker: str | None = None
+    video: str | None = None
+    error: Failure | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Generated:
+        return cls(
+            clip=row["clip"],
+            frames=row["frames"],
+            notes=tuple(row["notes"]),
+            boxes=row["boxes"],
+            speaker=row["speaker"],
+            video=row["video"],
+            error=None if row["error"] is None else Failure(**row["error"]),
+        )
+
+
+@dataclass(frozen=True)
+class Score:
+    """One line of scores.jsonl: one metric of one clip.
+
+    values: column -> value, None where undefined; stats: the metric's sufficient statistics.
+    Both are None after a failure, whose reason is `error`.
+    """
+
+    method: str
+    dataset: str
+    clip: str
+    metric: str
+    protocol: str
+    values: Mapping[str, float | None] | None = None
+    stats: Mapping[str, Any] | None = None
+    error: Failure | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.clip, self.metric, self.protocol
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not None and self.error.kind != NOT_APPLICABLE
+
+    def to_row(self) -> dict[str, Any]:
+        error = None if self.error is None else asdict(self.error)
+        return {"schema": SCHEMA, **self.__dict__, "error": error}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Score:
+        fields = {key: value for key, value in row.items() if key != "schema"}
+        if fields["error"] is not None:
+            fields["error"] = Failure(**fields["error"])
+        return cls(**fields)

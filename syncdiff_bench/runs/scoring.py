@@ -1,0 +1,209 @@
+"""Stage two: every metric on every clip, one line of scores.jsonl each, failures included.
+
+A clip is decoded once for all metrics. Lines are appended clip by clip, and the file is put into plan order
+at the end, so that an interrupted run ends with the very bytes of an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from syncdiff_bench.contracts import Metric, Pair, WeightsUsed
+from syncdiff_bench.errors import BenchError, ClipError, NotApplicable, UsageError, WeightsError
+from syncdiff_bench.runs.directory import RunDirectory
+from syncdiff_bench.runs.progress import Progress
+from syncdiff_bench.runs.records import NOT_APPLICABLE, NOT_GENERATED, Failure, Score
+from syncdiff_bench.runs.sources import VideoSource
+
+Key = tuple[str, str, str]
+
+
+def score(
+    run: RunDirectory,
+    source: VideoSource,
+    metrics: Sequence[Metric[Any]],
+    *,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Score, ...]:
+    """Score what is missing and return the scores of all clips x metrics, in plan order.
+
+    Digests of the weights are entered in `run.manifest["protocols"]` before the first line that rests on
+    them.
+    Raises UsageError where earlier lines rest on other weights.
+    """
+    progress = progress or Progress()
+    journal, have = run.score_journal()
+    stage = _Scoring(run, source, metrics, have, retry_failed)
+    clips = run.identity.clips
+    todo = [clip_id for clip_id in clips if stage.missing(clip_id)]
+    with progress.stage(f"score {run.identity.method}", len(clips), len(clips) - len(todo)):
+        for clip_id in todo:
+            progress.working_on([clip_id])
+            rows = stage.clip(clip_id)
+            journal.append(row.to_row() for row in rows)
+            have.update({row.key: row for row in rows})
+            progress.clips_done()
+    ordered = tuple(have[key] for clip_id in clips for key in stage.keys(clip_id))
+    journal.rewrite(row.to_row() for row in ordered)
+    return ordered
+
+
+class _Scoring:
+    def __init__(
+        self,
+        run: RunDirectory,
+        source: VideoSource,
+        metrics: Sequence[Metric[Any]],
+        have: Mapping[Key, Score],
+        retry_failed: bool,
+    ) -> None:
+        self.run = run
+        self.source = source
+        self.metrics = metrics
+        self.have = have
+        self.retry_failed = retry_failed
+        self._prepared: dict[int, Failure | None] = {}
+
+    def keys(self, clip_id: str) -> list[Key]:
+        return [(clip_id, metric.name, metric.protocol) for metric in self.metrics]
+
+    def missing(self, clip_id: str) -> list[Metric[Any]]:
+        """The metrics that still have to measure this clip."""
+        failure = self.source.failure(clip_id)
+        pairs = zip(self.metrics, self.keys(clip_id), strict=True)
+        return [metric for metric, key in pairs if not self._final(self.have.get(key), failure)]
+
+    def _final(self, row: Score | None, failure: Failure | None) -> bool:
+        if row is None:
+            return False
+        if row.error is None:
+            return failure is None
+        if failure is not None or row.error.kind == NOT_GENERATED:
+            return row.error == failure
+        # What was not applicable may be by now (weights fetched); finding out costs little.
+        return row.error.kind != NOT_APPLICABLE and not self.retry_failed
+
+    def clip(self, clip_id: str) -> list[Score]:
+        """The missing rows of one clip."""
+        metrics = self.missing(clip_id)
+        failure = self.source.failure(clip_id)
+        if failure is None:
+            try:
+                generated, reference = self.source.pair(clip_id)
+            except ClipError as error:
+                failure = Failure.of(error, NOT_GENERATED)
+        if failure is not None:
+            return [self._row(clip_id, metric, error=failure) for metric in metrics]
+        pair = Pair(generated, reference)
+        return [self._measured(clip_id, metric, pair) for metric in metrics]
+
+    def _row(self, clip_id: str, metric: Metric[Any], **outcome: Any) -> Score:
+        identity = self.run.identity
+        return Score(identity.method, identity.dataset, clip_id, metric.name, metric.protocol, **outcome)
+
+    def _measured(self, clip_id: str, metric: Metric[Any], pair: Pair) -> Score:
+        try:
+            unmet = _unmet_need(metric, pair) or self._not_ready(metric)
+            if unmet is not None:
+                return self._row(clip_id, metric, error=unmet)
+            stats = metric.measure(pair)
+            recorded = _plain(metric.stats_to_json(stats))
+            values = metric.values(metric.stats_from_json(recorded))
+            return self._row(clip_id, metric, values=_finite_values(metric, values), stats=recorded)
+        except (NotApplicable, WeightsError) as error:
+            return self._row(clip_id, metric, error=Failure.of(error, NOT_APPLICABLE))
+        except BenchError as error:
+            if not isinstance(error, ClipError):
+                raise
+            return self._row(clip_id, metric, error=Failure.of(error, "metric"))
+        # A metric that breaks on one clip fails there alone.
+        except Exception as error:
+            return self._row(clip_id, metric, error=Failure.of(error, "metric"))
+
+    def _not_ready(self, metric: Metric[Any]) -> Failure | None:
+        """Prepare the metric on its first use; why it cannot be used, None where it can."""
+        if id(metric) not in self._prepared:
+            self._prepared[id(metric)] = self._prepare(metric)
+        return self._prepared[id(metric)]
+
+    def _prepare(self, metric: Metric[Any]) -> Failure | None:
+        try:
+            metric.prepare()
+        except (NotApplicable, WeightsError) as error:
+            return Failure.of(error, NOT_APPLICABLE)
+        except BenchError:
+            raise
+        except Exception as error:
+            return Failure.of(error, NOT_APPLICABLE)
+        self._enter_weights(metric)
+        return None
+
+    def _enter_weights(self, metric: Metric[Any]) -> None:
+        used = metric.weights_used()
+        entry = protocol_entry(self.run.manifest, metric)
+        recorded = [WeightsUsed(**weights) for weights in entry["weights"]]
+        rests_on_them = any(
+            row.error is None and row.key[1:] == (metric.name, metric.protocol) for row in self.have.values()
+        )
+        if rests_on_them and recorded != list(used):
+            old, new = (
+                ", ".join(f"{w.name} {w.sha256[:8]}" for w in ws) or "none" for ws in (recorded, used)
+            )
+            raise UsageError(
+                f"{self.run.path} was scored by {metric.name} with other weights ({old} -> {new}); "
+                "choose another --out, or delete its scores.jsonl to score it again"
+            )
+        entry["weights"] = [{"name": w.name, "sha256": w.sha256} for w in used]
+        self.run.save()
+
+
+def protocol_entry(manifest: Mapping[str, Any], metric: Metric[Any]) -> dict[str, Any]:
+    """The entry of `manifest["protocols"]` that describes this metric."""
+    entry: dict[str, Any]
+    for entry in manifest["protocols"]:
+        if (entry["metric"], entry["protocol"]) == (metric.name, metric.protocol):
+            return entry
+    raise KeyError(f"{metric.name}[{metric.protocol}]")
+
+
+def _unmet_need(metric: Metric[Any], pair: Pair) -> Failure | None:
+    # The audio comes last: only asking for it decodes the video.
+    if "reference" in metric.needs and pair.reference is None:
+        return Failure(NOT_APPLICABLE, "there is no reference video")
+    if "transcript" in metric.needs and pair.truth.transcript is None:
+        return Failure(NOT_APPLICABLE, "the clip has no transcript")
+    if "audio" in metric.needs and pair.generated.audio.size == 0:
+        return Failure(NOT_APPLICABLE, "the clip has no audio track")
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Statistics as JSON holds them; numpy scalars and tuples become Python numbers and lists.
+
+    Raises ClipError `not-finite` for a number that JSON does not know.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ClipError("not-finite", f"the statistics hold {value}; the frames cannot be measured")
+    return value
+
+
+def _finite_values(metric: Metric[Any], values: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {column.name: finite_or_none(values.get(column.name)) for column in metric.columns}
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """A column's value as JSON and tables know it; NaN and infinity are "not defined"."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)

@@ -1,0 +1,118 @@
+r"""Comparisons as LaTeX: one `table*` environment each, ready to \input into a paper (pdflatex).
+
+Needs the packages booktabs, graphicx and xcolor; the first line of the output says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from syncdiff_bench.tables.comparison import Comparison
+from syncdiff_bench.tables.rendering.layout import (
+    MARK_NOTES,
+    Entry,
+    Grid,
+    Line,
+    Mark,
+    lay_out,
+    marks,
+    notes,
+    rank_note,
+)
+
+PREAMBLE = r"% preamble: \usepackage{booktabs,graphicx,xcolor}"
+
+# One pass over the characters, so that what a replacement brings in is not escaped again.
+ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "$": r"\$",
+        "&": r"\&",
+        "#": r"\#",
+        "_": r"\_",
+        "%": r"\%",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"$<$",
+        ">": r"$>$",
+        "|": r"$|$",
+        "[": "{[}",  # after a line break it would be read as its optional argument, as would a star
+        "*": "{*}",
+        "±": r"$\pm$",
+        "⁻": r"$^{-}$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "−": r"$-$",
+    }
+)
+SYMBOLS: dict[Mark, str] = {"beats_truth": r"\dagger", "own_judge": r"\ddagger"}
+SECOND_COLOUR = "violet"  # as in the paper
+
+
+def to_latex(comparisons: Sequence[Comparison]) -> str:
+    """Best in bold, second best in bold violet, as in the paper."""
+    return "\n".join([PREAMBLE, *(_environment(comparison) for comparison in comparisons)])
+
+
+def _environment(comparison: Comparison) -> str:
+    table = comparison.table
+    grids = [lay_out(comparison, panel) for panel in comparison.panels]
+    lines = [r"\begin{table*}[t]", r"  \centering", r"  \small", r"  \setlength{\tabcolsep}{4pt}"]
+    for index, grid in enumerate(grids):
+        lines += [r"  \par\medskip"] if index else []
+        lines += _tabular(grid)
+    footer = [rf"$^{{{SYMBOLS[mark]}}}$~{escape(MARK_NOTES[mark])}" for mark in marks(grids)]
+    footer += [escape(note) for note in notes(comparison)]
+    if footer:
+        lines += [r"  \par\smallskip", r"  \begin{minipage}{\linewidth}\footnotesize"]
+        lines += [rf"    {line}\par" for line in footer]
+        lines += [r"  \end{minipage}"]
+    second = rf"\textbf{{\textcolor{{{SECOND_COLOUR}}}{{bold {SECOND_COLOUR}}}}}"
+    legend = rank_note(comparison, r"\textbf{bold}", second)
+    lines += [
+        rf"  \caption{{{escape(table.caption)} {legend}}}",
+        rf"  \label{{tab:syncdiff-bench-{table.number}}}",
+    ]
+    lines += [r"\end{table*}", ""]
+    return "\n".join(lines)
+
+
+def _tabular(grid: Grid) -> list[str]:
+    """Never wider than the text: a table that would be is scaled down."""
+    n_columns = len(grid.header)
+    header = [rf"{escape(grid.stub)} & \textsc{{{escape(grid.title)}}}"]
+    header += [f"{escape(label)} {escape(arrow)}" for label, arrow in grid.header]
+    lines = [
+        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"  \begin{{tabular}}{{ll{'r' * n_columns}}}",
+        r"    \toprule",
+        rf"    {' & '.join(header)} \\",
+        r"    \midrule",
+    ]
+    for index, group in enumerate(grid.groups):
+        lines += [r"    \addlinespace"] if index else []
+        lines += [f"    {_line(line)}" for line in group]
+    return [*lines, r"    \bottomrule", r"  \end{tabular}}"]
+
+
+def _line(line: Line) -> str:
+    cells = [escape(line.row_label), escape(line.label), *(_entry(entry) for entry in line.entries)]
+    return " & ".join(cells) + r" \\"
+
+
+def _entry(entry: Entry) -> str:
+    text = escape(entry.text)
+    if entry.text.startswith(("-", "+")):
+        text = f"${text}$"
+    if entry.rank == 1:
+        text = rf"\textbf{{{text}}}"
+    elif entry.rank == 2:
+        text = rf"\textbf{{\textcolor{{{SECOND_COLOUR}}}{{{text}}}}}"
+    return text + "".join(rf"$^{{{SYMBOLS[mark]}}}$" for mark in entry.marks)
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return " ".join(text.split()).translate(ESCAPES)

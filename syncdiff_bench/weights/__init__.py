@@ -1,0 +1,1 @@
+"""Network weights: a catalogue of what exists, a store of what is here, the only reader of checkpoints."""

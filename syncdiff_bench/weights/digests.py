@@ -1,0 +1,68 @@
+"""sha256 of weights files, computed once per content and remembered beside the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What is known about a file as it was at that size (bytes) and modification time (ns).
+
+    accepted: somebody kept this content under `--force` although another was expected.
+    """
+
+    size: int
+    mtime_ns: int
+    sha256: str
+    accepted: bool = False
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal digest of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_of(path: Path, *, recompute: bool = False) -> Digest:
+    """The digest of a file, remembered until its size or modification time changes."""
+    facts = path.stat()
+    known = _remembered(path)
+    current = known is not None and (known.size, known.mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+    if known is not None and current and not recompute:
+        return known
+    sha256 = sha256_of(path)
+    accepted = known is not None and known.accepted and known.sha256 == sha256
+    found = Digest(facts.st_size, facts.st_mtime_ns, sha256, accepted)
+    remember(path, found)
+    return found
+
+
+def remember(path: Path, digest: Digest) -> None:
+    """Write the note beside the file; a store that cannot be written to is read all the same."""
+    try:
+        _note(path).write_text(json.dumps(asdict(digest)), encoding="utf-8")
+    except OSError:
+        return
+
+
+def forget(path: Path) -> None:
+    """Remove the note of a file that is replaced."""
+    _note(path).unlink(missing_ok=True)
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256.json")
+
+
+def _remembered(path: Path) -> Digest | None:
+    try:
+        return Digest(**json.loads(_note(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,274 @@
+"""The weights that are on this machine: one folder, one file per catalogue entry.
+
+A file gets its name only when it is complete and is what the catalogue promises; until then it is a `.part`
+that the next attempt continues. Whoever uses a file takes its digest along into the result.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.home import home
+from syncdiff_bench.options import TRUE_WORDS
+from syncdiff_bench.weights import digests
+from syncdiff_bench.weights.catalog import Catalogue, Entry, Source, UrlSource, installed
+from syncdiff_bench.weights.sources import FetchFailed, Progress, fetch
+
+OFFLINE = "SYNCDIFF_BENCH_OFFLINE"
+AUTO_LIMIT = 100_000_000  # bytes that may be fetched without being asked for
+
+State = Literal["here", "missing", "wrong"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """One line of `weights list` and `weights verify`.
+
+    sha256: of the file that is here; None where it is missing or was not looked at. problem: in words, else
+    "".
+    """
+
+    entry: Entry
+    path: Path
+    state: State
+    sha256: str | None = None
+    problem: str = ""
+
+
+def _silent(_done: int, _total: int | None) -> None:
+    return None
+
+
+class WeightsStore:
+    """Weights by catalogue name.
+
+    folder: where the files are; `weights` in the folder SYNCDIFF_BENCH_HOME by default.
+    catalogue: what exists; that of all installed packages by default.
+    """
+
+    def __init__(self, folder: Path | None = None, catalogue: Catalogue | None = None) -> None:
+        self.folder = home() / "weights" if folder is None else folder
+        self._catalogue = catalogue
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return installed() if self._catalogue is None else self._catalogue
+
+    # ------------------------------------------------------------------------------------------- reading
+
+    def path(self, name: str) -> Path:
+        """The file of that name, checked against its published size and digest.
+
+        Raises UsageError for a name that is in no catalogue, WeightsError (with `missing`) where the file is
+        not here, and WeightsError where it is another file than the catalogue promises and was not added with
+        --force.
+        """
+        entry = self.catalogue[name]
+        path = self.folder / entry.file
+        if not path.is_file():
+            raise WeightsError(f"weights {name} missing; {_mend(entry)}", missing=name)
+        problem = _mismatch(entry, path)
+        if problem:
+            raise WeightsError(f"{path} {problem}; {_mend(entry)}")
+        return path
+
+    def digest(self, name: str) -> str:
+        """sha256 of the file that is here, whatever was expected. Raises as `path`."""
+        return digests.digest_of(self.path(name)).sha256
+
+    def ensure(self, name: str) -> Path:
+        """The file of that name, fetched first where it is small enough for the catalogue to say `auto`.
+
+        Raises as `path`; a fetch that fails counts as missing.
+        """
+        entry = self.catalogue[name]
+        if (
+            (self.folder / entry.file).is_file()
+            or not entry.auto
+            or (entry.size or 0) > AUTO_LIMIT
+            or offline()
+        ):
+            return self.path(name)
+        print(f"fetching weights {name} ({_bytes(entry.size)}), once", file=sys.stderr)
+        try:
+            return self.fetch(name)
+        except WeightsError as error:
+            raise WeightsError(str(error), missing=name) from None
+
+    def status(self) -> tuple[Status, ...]:
+        """Every catalogue entry and whether its file is here, by name and size alone."""
+        return tuple(self._glance(entry) for entry in self.catalogue.entries.values())
+
+    def verify(self) -> Iterator[Status]:
+        """Every catalogue entry; the files that are here are read again from the first byte to the last."""
+        for entry in self.catalogue.entries.values():
+            path = self.folder / entry.file
+            if not path.is_file():
+                yield Status(entry, path, "missing")
+                continue
+            sha256 = digests.digest_of(path, recompute=True).sha256
+            problem = _mismatch(entry, path)
+            yield Status(entry, path, "wrong" if problem else "here", sha256, problem)
+
+    # ------------------------------------------------------------------------------------------- writing
+
+    def fetch(self, name: str, progress: Progress = _silent) -> Path:
+        """Fetch the file from the first source that serves what the catalogue promises, unless it is here.
+
+        Raises WeightsError with the reasons of all sources in one line.
+        """
+        entry = self.catalogue[name]
+        target = self.folder / entry.file
+        if target.is_file() and not _mismatch(entry, target):
+            return target
+        if offline():
+            raise WeightsError(
+                f"weights {name} missing and {OFFLINE} is set; unset it, or {_add(entry)}", missing=name
+            )
+        if not entry.sources:
+            raise WeightsError(
+                f"weights {name} must be got by hand: {entry.obtain or entry.homepage}; then {_add(entry)}"
+            )
+        with self._writing(), _lock(self.folder / f".{entry.file}.lock"):
+            if target.is_file() and not _mismatch(entry, target):  # another process was faster
+                return target
+            self._fetch_from_any(entry, target, progress)
+        return target
+
+    def add(self, name: str, file: Path, *, force: bool = False) -> Path:
+        """Copy a file that somebody has into the store.
+
+        force: keep it even if it is not the published one; results then carry its own digest.
+        Raises UsageError for an unknown name and a file that is not there, WeightsError for another file than
+        the published one.
+        """
+        entry = self.catalogue[name]
+        if not file.is_file():
+            raise UsageError(f"{file}: no such file; give the downloaded weights file of {name}")
+        problem = _difference(entry, file)
+        if problem and not force:
+            raise WeightsError(f"{file} {problem}; get it from {entry.homepage}, or --force to use this one")
+        target = self.folder / entry.file
+        with self._writing():
+            if not (target.is_file() and target.samefile(file)):
+                part = target.with_name(f"{target.name}.adding")
+                shutil.copyfile(file, part)
+                part.replace(target)
+        facts = target.stat()
+        digest = digests.Digest(
+            facts.st_size, facts.st_mtime_ns, digests.sha256_of(target), accepted=bool(problem)
+        )
+        digests.remember(target, digest)
+        return target
+
+    # ------------------------------------------------------------------------------------------- details
+
+    def _glance(self, entry: Entry) -> Status:
+        path = self.folder / entry.file
+        if not path.is_file():
+            return Status(entry, path, "missing")
+        size = path.stat().st_size
+        return (
+            Status(entry, path, "here")
+            if entry.size in (None, size)
+            else Status(entry, path, "wrong", problem=f"has {size:,} bytes, {entry.size:,} expected")
+        )
+
+    def _fetch_from_any(self, entry: Entry, target: Path, progress: Progress) -> None:
+        failures = []
+        for source in entry.sources:
+            try:
+                return _fetch_one(entry, source, target, progress)
+            except FetchFailed as error:
+                failures.append(str(error))
+        raise WeightsError(f"weights {entry.name} could not be fetched: {'; '.join(failures)}; {_add(entry)}")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The folder exists; trouble with the disk is told in one line."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise WeightsError(
+                f"{self.folder} cannot be written ({reason}); set SYNCDIFF_BENCH_HOME to a folder that can"
+            ) from None
+
+
+def offline() -> bool:
+    """Whether the network must not be touched."""
+    return os.environ.get(OFFLINE, "").strip().lower() in TRUE_WORDS
+
+
+def _fetch_one(entry: Entry, source: Source, target: Path, progress: Progress) -> None:
+    part = target.with_name(f"{target.name}.part")
+    fetch(source, part, progress)
+    problem = _difference(entry, part)
+    if problem:
+        part.unlink()
+        raise FetchFailed(f"what {_origin(source)} serves {problem}")
+    digests.forget(target)
+    part.replace(target)
+
+
+def _origin(source: Source) -> str:
+    return source.url if isinstance(source, UrlSource) else f"{source.distribution} {source.version}"
+
+
+def _mismatch(entry: Entry, path: Path) -> str:
+    """How a file of the store differs from what was published, unless somebody accepted that; remembered."""
+    size = path.stat().st_size
+    if entry.sha256 is None and entry.size in (None, size):
+        return ""
+    digest = digests.digest_of(path)
+    return "" if digest.accepted else _facts(entry, size, digest.sha256)
+
+
+def _difference(entry: Entry, path: Path) -> str:
+    """How any file differs from what was published, in words; empty where it does not."""
+    size = path.stat().st_size
+    wrong_size = entry.size not in (None, size)
+    needed = entry.sha256 is not None and not wrong_size
+    return _facts(entry, size, digests.sha256_of(path) if needed else "")
+
+
+def _facts(entry: Entry, size: int, sha256: str) -> str:
+    if entry.size not in (None, size):
+        return f"has {size:,} bytes, {entry.size:,} expected for {entry.name}"
+    if entry.sha256 not in (None, sha256):
+        return f"has sha256 {sha256}, {entry.sha256} expected for {entry.name}"
+    return ""
+
+
+def _mend(entry: Entry) -> str:
+    return f"syncdiff-bench weights fetch {entry.name}"
+
+
+def _add(entry: Entry) -> str:
+    return f"syncdiff-bench weights add {entry.name} FILE"
+
+
+def _bytes(size: int | None) -> str:
+    return "size unknown" if size is None else f"{size / 1e6:.1f} MB"
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """One process at a time downloads a file; a lock of a killed process does not outlive it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: at worst both download
+        yield
+        return
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,366 @@
+"""`run`, `generate`, `score` and `report` by command line, on toys whose scores have closed forms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from syncdiff_bench.cli import main
+from syncdiff_bench.contracts import Media
+
+pytestmark = pytest.mark.usefixtures("toy_plugins")
+
+COMMAND = [sys.executable, "-c", "import sys; from syncdiff_bench.cli import main; sys.exit(main())"]
+NOISE = ["--method", "toy-noise", "--dataset", "toy", "--metrics", "toy-error", "--set", "shift=3"]
+
+
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def scores(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (path / "scores.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def manifest(path: Path) -> dict[str, object]:
+    return dict(json.loads((path / "run.json").read_text(encoding="utf-8")))
+
+
+def summary(path: Path, column: str) -> dict[str, object]:
+    (entry,) = [entry for entry in manifest(path)["summary"] if entry["column"] == column]  # type: ignore[attr-defined]
+    return dict(entry)
+
+
+def test_scores_follow_the_contract() -> None:
+    assert main(["run", *NOISE]) == 0
+    path = Path("runs/toy-test/toy-noise")
+    rows = scores(path)
+    assert [row["clip"] for row in rows] == ["s0/0", "s0/1", "s1/2", "s1/3", "s2/4"]
+    assert rows[1] == {
+        "schema": 1,
+        "method": "toy-noise",
+        "dataset": "toy",
+        "clip": "s0/1",
+        "metric": "toy-error",
+        "protocol": "absolute",
+        "values": {"err": 3.0},
+        "stats": {"total": 3.0 * 3 * 16 * 16 * 3, "pixels": 3 * 16 * 16 * 3},
+        "error": None,
+    }
+    assert list(rows[0]) == [
+        "schema",
+        "method",
+        "dataset",
+        "clip",
+        "metric",
+        "protocol",
+        "values",
+        "stats",
+        "error",
+    ]
+
+
+def test_manifest_holds_what_a_repetition_needs() -> None:
+    main(["run", *NOISE, "--seed", "2", "--dataset-set", "mark=c"])
+    run = manifest(Path("runs/toy-test/toy-noise"))
+    assert run["schema"] == 1
+    assert run["method"]["options"] == {"shift": 3, "batch": 2, "kind": "grey"}  # type: ignore[index]
+    assert run["dataset"]["fingerprint"] == "c" * 64  # type: ignore[index]
+    assert run["dataset"]["clips"] == ["s0/0", "s0/1", "s1/2", "s1/3", "s2/4"]  # type: ignore[index]
+    assert run["seed"] == 2
+    assert run["encoding"] == "lossless"
+    assert run["notes"] == {"s0/0": ["made up"]}
+    assert run["boxes"] == {"centred": 5}
+    assert run["versions"]["numpy"] == np.__version__  # type: ignore[index]
+    assert run["started"] and run["finished"]
+    entry = summary(Path("runs/toy-test/toy-noise"), "err")
+    assert entry["mean"] == 5.0  # shift + seed
+    assert (entry["n"], entry["failed"], entry["direction"]) == (5, 0, "down")
+
+
+def test_one_leaderboard_with_best_in_bold(capsys: pytest.CaptureFixture[str]) -> None:
+    methods = ["--method", "toy-truth", "--method", "toy-noise", "--method", "toy-troubled"]
+    assert (
+        main(["run", *methods, "--dataset", "toy", "--metrics", "toy-error", "--set", "toy-noise.shift=3"])
+        == 0
+    )
+    printed = capsys.readouterr()
+    board = Path("runs/toy-test/leaderboard.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in board.splitlines() if "toy-" in line
+    ]
+    assert [row[:2] for row in rows] == [["", "toy-truth"], ["1", "toy-troubled"], ["2", "toy-noise"]]
+    assert rows[1][2].startswith("**0.0")
+    assert not rows[0][2].startswith("**")  # a bound takes no part
+    assert [row[3] for row in rows] == ["5 (0)", "2 (3)", "5 (0)"]
+    assert "ERR ↓<br>absolute" in board
+    assert "toy-noise" in printed.out
+    assert "failed (toy-troubled): s0/1: toy-troubled made frames (2, 16, 16, 3)" in printed.err
+    assert "RuntimeError: the GPU is on fire" in printed.err
+
+
+def test_only_the_culprits_of_a_batch_fail() -> None:
+    arguments = ["run", "--method", "toy-troubled", "--dataset", "toy", "--metrics", "toy-error"]
+    assert main([*arguments, "--strict"]) == 1
+    kinds = {
+        row["clip"]: row["error"] and row["error"]["kind"]
+        for row in scores(Path("runs/toy-test/toy-troubled"))
+    }  # type: ignore[index]
+    failed = "generation"
+    assert kinds == {"s0/0": None, "s0/1": failed, "s1/2": failed, "s1/3": failed, "s2/4": None}
+    assert summary(Path("runs/toy-test/toy-troubled"), "err")["failed"] == 3
+    assert main(arguments) == 0
+
+
+def test_an_undecodable_clip_fails_alone_and_leaves_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_LOG", "log.txt")
+    assert main(["run", *NOISE, "--dataset-set", "broken=2"]) == 0
+    assert Path("log.txt").read_text().split("\n")[:3] == ["s0/0 s0/1", "s1/3", "s2/4"]
+    row = scores(Path("runs/toy-test/toy-noise"))[2]
+    assert row["values"] is None and row["stats"] is None
+    assert row["error"] == {"kind": "generation", "message": "s1/2: cut short; copy it again"}
+
+
+def test_generated_videos_carry_frames_and_sound_exactly() -> None:
+    from syncdiff_bench.media.reading import read_media
+
+    main(["generate", *NOISE[:4], "--set", "shift=3"])
+    media = read_media(Path("runs/toy-test/toy-noise/videos/s1/3.mp4"))
+    assert np.array_equal(media.frames, np.full((3, 16, 16, 3), 33, np.uint8))
+    assert media.audio.shape == (1920,)
+
+
+def killed(variable: str, clip: str, *arguments: str) -> None:
+    environment = {**os.environ, variable: clip}
+    finished = subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, check=False)
+    assert finished.returncode == -9, finished.stderr.decode()
+
+
+@pytest.mark.parametrize("variable", ["TOY_KILL", "TOY_KILL_SCORING"])
+def test_kill_9_and_again_equals_never_killed(variable: str) -> None:
+    metrics = ["--metrics", "toy-error,toy-words"]
+    main(["run", *NOISE, *metrics, "--out", "whole"])
+    killed(variable, "s1/3", "run", *NOISE, *metrics, "--out", "twice")
+    run = Path("twice/toy-noise")
+    journal = run / ("generation.jsonl" if variable == "TOY_KILL" else "scores.jsonl")
+    with journal.open("a") as file:  # a line that the kill tore
+        file.write('{"schema": 1, "cl')
+    assert main(["run", *NOISE, *metrics, "--out", "twice"]) == 0
+    assert (run / "scores.jsonl").read_bytes() == Path("whole/toy-noise/scores.jsonl").read_bytes()
+    whole = {p.name: p.read_bytes() for p in Path("whole/toy-noise/videos").rglob("*.mp4")}
+    assert {p.name: p.read_bytes() for p in (run / "videos").rglob("*.mp4")} == whole
+    assert manifest(run)["summary"] == manifest(Path("whole/toy-noise"))["summary"]
+    assert not list(run.rglob("*.part"))
+
+
+def test_a_resumed_batch_is_generated_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed("TOY_KILL", "s1/3", "generate", *NOISE[:4], "--out", "o")
+    assert len((Path("o/toy-noise") / "generation.jsonl").read_text().splitlines()) == 3
+    untouched = Path("o/toy-noise/videos/s1/2.mp4")
+    before = untouched.stat().st_mtime_ns
+    monkeypatch.setenv("TOY_LOG", "log.txt")
+    main(["generate", *NOISE[:4], "--out", "o"])
+    assert Path("log.txt").read_text().splitlines() == ["s1/2 s1/3", "s2/4"]
+    assert untouched.stat().st_mtime_ns == before
+
+
+def test_a_finished_run_does_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    main(["run", *NOISE])
+    first = manifest(Path("runs/toy-test/toy-noise"))
+    monkeypatch.setenv("TOY_LOG", "log.txt")
+    assert main(["run", *NOISE]) == 0
+    assert not Path("log.txt").exists()
+    assert manifest(Path("runs/toy-test/toy-noise")) == first
+
+
+def test_failures_are_final_until_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["run", "--method", "toy-truth", "--dataset", "toy", "--metrics"]
+    assert main([*arguments, "toy-error[fail=s0/0]", "--strict"]) == 1
+    path = Path("runs/toy-test/toy-truth")
+    assert scores(path)[0]["error"] == {"kind": "metric", "message": "ZeroDivisionError: no luck"}
+    assert main([*arguments, "toy-error", "--strict"]) == 1
+    assert main([*arguments, "toy-error", "--strict", "--retry-failed"]) == 0
+    assert scores(path)[0]["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        (["--set", "shift=4"], "option shift 3 -> 4"),
+        (["--seed", "1"], "seed 0 -> 1"),
+        (["--encoding", "crf23"], "encoding lossless -> crf23"),
+        (["--dataset-set", "mark=b"], "dataset option mark a -> b"),
+        (["--limit", "2"], "clips 5 -> 2"),
+    ],
+)
+def test_the_folder_of_another_run_is_refused(
+    changed: list[str], difference: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["run", *NOISE, "--out", "o"])
+    before = {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main(["run", *NOISE, "--out", "o", *changed]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: o/toy-noise holds another run (")
+    assert difference in line
+    assert line.endswith("choose another --out")
+    assert {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()} == before
+
+
+def test_metrics_can_be_added_later_and_stay() -> None:
+    main(["run", *NOISE])
+    path = Path("runs/toy-test/toy-noise")
+    assert main(["score", str(path), "--metrics", "toy-error[signed]"]) == 0
+    assert main(["score", *NOISE[:4], "--set", "shift=3", "--metrics", "toy-words"]) == 0
+    order = [(row["clip"], row["metric"], row["protocol"]) for row in scores(path)][:4]
+    assert order == [
+        ("s0/0", "toy-error", "absolute"),
+        ("s0/0", "toy-error", "signed"),
+        ("s0/0", "toy-words", "absolute"),
+        ("s0/1", "toy-error", "absolute"),
+    ]
+    assert [entry["metric"] for entry in manifest(path)["protocols"]] == [
+        "toy-error",
+        "toy-error",
+        "toy-words",
+    ]  # type: ignore[attr-defined]
+
+
+def test_unmet_needs_are_not_applicable_not_failed() -> None:
+    main(["run", *NOISE, "--metrics", "toy-words"])
+    path = Path("runs/toy-test/toy-noise")
+    words = [row for row in scores(path) if row["metric"] == "toy-words"]
+    assert words[0]["values"] == {"words": None}  # NaN is never written
+    assert words[1]["error"] == {"kind": "not-applicable", "message": "the clip has no transcript"}
+    entry = summary(path, "words")
+    assert (entry["n"], entry["failed"], entry["mean"], entry["reason"]) == (1, 0, None, None)
+
+
+def test_no_audio_is_not_applicable() -> None:
+    main(["run", *NOISE, "--metrics", "toy-words", "--dataset-set", "silent=true", "--limit", "1"])
+    entry = summary(Path("runs/toy-test-first1/toy-noise"), "words")
+    assert (entry["n"], entry["failed"], entry["reason"]) == (0, 0, "the clip has no audio track")
+
+
+def test_missing_weights_make_one_column_na_until_they_are_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", *NOISE, "--metrics", "toy-heavy"]
+    path = Path("runs/toy-test/toy-noise")
+    assert main([*arguments, "--strict"]) == 0
+    assert summary(path, "err")["mean"] == 3.0
+    assert summary(path, "heavy")["reason"] == "weights toy missing; syncdiff-bench weights fetch toy"
+    assert "weights toy missing" in capsys.readouterr().out
+    monkeypatch.setenv("TOY_WEIGHTS", "a" * 64)
+    assert main(arguments) == 0
+    assert summary(path, "heavy")["mean"] == 3.0
+    assert summary(path, "heavy")["weights"] == [{"name": "toy", "sha256": "a" * 64}]
+
+
+def test_half_scored_with_other_weights_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heavy = ["run", *NOISE[:4], "--metrics", "toy-heavy", "--out", "o"]
+    monkeypatch.setenv("TOY_WEIGHTS", "a" * 64)
+    killed("TOY_KILL_SCORING", "s1/3", *heavy)
+    monkeypatch.setenv("TOY_WEIGHTS", "b" * 64)
+    assert main(heavy) == 2
+    assert "other weights (toy aaaaaaaa -> toy bbbbbbbb)" in capsys.readouterr().err
+
+
+def write_toy_video(path: Path, value: int, frames: int = 3) -> None:
+    from syncdiff_bench.media.writing import write_video
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((frames, 16, 16, 3), value, dtype=np.uint8)
+    write_video(path, Media(pixels, np.zeros(640 * frames, dtype=np.int16)))
+
+
+def test_videos_and_references_from_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a/1", "a/2", "b"):
+        write_toy_video(Path("truth") / f"{name}.mp4", 100)
+    write_toy_video(Path("mine/a_1.mp4"), 107)  # flat name
+    write_toy_video(Path("mine/b.mp4"), 109)
+    arguments = ["score", "--videos", "mine", "--reference", "truth", "--metrics", "toy-error"]
+    assert main(arguments) == 0
+    path = Path("runs/videos-mine/videos")
+    values = {row["clip"]: row["values"] for row in scores(path)}
+    assert values == {"a/1": {"err": 7.0}, "a/2": None, "b": {"err": 9.0}}
+    assert summary(path, "err")["mean"] == 8.0
+    assert summary(path, "err")["failed"] == 1
+    assert "a/2: no video of this name in mine" in capsys.readouterr().err
+    write_toy_video(Path("mine/a/2.mp4"), 100)
+    assert main(arguments) == 2  # other videos are another run
+    assert "option fingerprint" in capsys.readouterr().err
+
+
+def test_videos_without_reference_read_na() -> None:
+    write_toy_video(Path("mine/b.mp4"), 109)
+    assert main(["score", "--videos", "mine", "--metrics", "toy-error"]) == 0
+    assert summary(Path("runs/videos-mine/videos"), "err")["reason"] == "there is no reference video"
+
+
+def test_score_before_generate_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", *NOISE[:4]]) == 2
+    assert "runs/toy-test/toy-noise holds no run" in capsys.readouterr().err
+    killed("TOY_KILL", "s1/3", "generate", *NOISE[:4])
+    assert main(["score", *NOISE[:4]]) == 2
+    assert "2 of 5 clips are not generated yet" in capsys.readouterr().err
+
+
+def test_report_as_csv_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["run", *NOISE])
+    capsys.readouterr()
+    assert main(["report", "runs/toy-test", "--format", "csv"]) == 0
+    (record,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (record["method"], record["column"], record["mean"], record["n"]) == (
+        "toy-noise",
+        "err",
+        "3.0",
+        "5",
+    )
+    assert main(["report", "runs/toy-test/toy-noise", "--format", "json", "--out", "new/b.json"]) == 0
+    (entry,) = json.loads(Path("new/b.json").read_text())
+    assert (entry["mean"], entry["ci95"], entry["rank"]) == (3.0, [3.0, 3.0], 1)
+
+
+def test_runs_on_other_clips_never_share_a_board(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["run", *NOISE])
+    main(["run", *NOISE, "--limit", "2"])
+    capsys.readouterr()
+    main(["report", "runs/toy-test", "runs/toy-test-first2", "--format", "markdown"])
+    out = capsys.readouterr().out
+    assert "### toy, test: 5 clips" in out
+    assert "### toy, test: 2 clips" in out
+
+
+def test_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *NOISE, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "5 clips" in out and "3 batches of up to 2" in out and "nothing done yet" in out
+    assert "toy-error (absolute)" in out
+    assert not Path("runs").exists()
+    main(["run", *NOISE])
+    main(["run", *NOISE, "--dry-run"])
+    assert "done: 5 clips generated, 0 failed, 5 scores" in capsys.readouterr().out
+
+
+def test_a_run_in_use_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    main(["run", *NOISE])
+    with Path("runs/toy-test/toy-noise/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        capsys.readouterr()
+        assert main(["run", *NOISE]) == 2
+    assert "in use by another process" in capsys.readouterr().err

@@ -1,0 +1,299 @@
+"""Decoding of files made here with PyAV; a frame's grey level is its index, so that it names itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.reading import MediaFacts, probe, read_media
+
+TICKS = 12_800  # of an mp4 video track, per second: 512 per frame at 25 fps
+
+
+def numbered(n: int, height: int = 32, width: int = 48) -> NDArray[np.uint8]:
+    """(n, height, width, 3): frame t is grey level 2 t, with a white top left corner."""
+    frames = np.empty((n, height, width, 3), np.uint8)
+    frames[:] = (2 * np.arange(n, dtype=np.uint8))[:, None, None, None]
+    frames[:, :8, :8] = 255
+    return frames
+
+
+def numbers(frames: NDArray[np.uint8]) -> list[int]:
+    return [int(frame[-1, -1, 0]) // 2 for frame in frames]
+
+
+def tone(seconds: float, rate: int, hertz: float = 440.0) -> NDArray[np.int16]:
+    return (8_000 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.int16)
+
+
+def encode(  # a small muxer of its own: the project's writer cannot make faulty files
+    path: Path,
+    frames: NDArray[np.uint8] | None,
+    *,
+    rate: Fraction | int = 25,
+    times: Sequence[float] | None = None,
+    audio: NDArray[np.int16] | None = None,
+    audio_rate: int = 16_000,
+    audio_start: float = 0.0,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Lossless RGB video with frame t at `times[t]` seconds, and 16-bit audio of (N,) or (N, 2)."""
+    with av.open(str(path), "w", options=options or {}) as container:
+        video: Any = None
+        if frames is not None:
+            video = container.add_stream("libx264rgb", rate=rate, options={"qp": "0", "bf": "0"})
+            video.height, video.width = frames.shape[1:3]
+            video.pix_fmt = "rgb24"
+            video.codec_context.time_base = Fraction(1, TICKS)
+        sound: Any = None
+        if audio is not None:
+            layout = "stereo" if audio.ndim == 2 else "mono"
+            sound = container.add_stream("flac", rate=audio_rate, layout=layout)
+        if frames is not None:
+            for t, picture in enumerate(frames):
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                seconds = t / Fraction(rate) if times is None else times[t]
+                frame.time_base, frame.pts = Fraction(1, TICKS), round(seconds * TICKS)
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+        if audio is not None:
+            chunk = av.AudioFrame.from_ndarray(audio.reshape(1, -1), format="s16", layout=layout)
+            chunk.sample_rate, chunk.pts = audio_rate, round(audio_start * audio_rate)
+            chunk.time_base = Fraction(1, audio_rate)
+            container.mux(sound.encode(chunk))
+            container.mux(sound.encode(None))
+    return path
+
+
+def test_a_clip_at_25_fps_gives_exactly_its_frames_and_samples(tmp_path: Path) -> None:
+    sound = tone(0.4, 16_000)
+    media = read_media(encode(tmp_path / "clip.mp4", numbered(10), audio=sound))
+    np.testing.assert_array_equal(media.frames, numbered(10))
+    np.testing.assert_array_equal(media.audio, sound)
+    assert (media.frames.dtype, media.audio.dtype, media.notes) == (np.uint8, np.int16, ())
+
+
+def test_colour_order_is_rgb(tmp_path: Path) -> None:
+    frames = np.zeros((2, 16, 16, 3), np.uint8)
+    frames[...] = [200, 100, 50]
+    np.testing.assert_array_equal(read_media(encode(tmp_path / "clip.mp4", frames)).frames, frames)
+
+
+def test_30_fps_is_retimed_to_the_nearest_frames_and_noted(tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.mp4", numbered(90), rate=30, audio=tone(3, 16_000))
+    media = read_media(path)
+    expected = [min(range(90), key=lambda source: abs(source / 30 - k / 25)) for k in range(75)]
+    assert numbers(media.frames) == expected
+    assert media.notes == ("retimed 30 -> 25 fps: 90 -> 75 frames",)
+    assert len(media.audio) == 48_000
+
+
+def test_the_native_rate_can_be_kept(tmp_path: Path) -> None:
+    media = read_media(encode(tmp_path / "clip.mp4", numbered(90), rate=30), fps=None)
+    assert numbers(media.frames) == list(range(90))
+    assert media.notes == ("no audio track",)
+
+
+def test_a_gap_in_the_timestamps_is_filled(tmp_path: Path) -> None:
+    times = [t / 25 for t in range(12) if t not in (4, 8)]
+    media = read_media(encode(tmp_path / "clip.mp4", numbered(10), times=times))
+    assert len(media.frames) == 12
+    assert set(numbers(media.frames)) == set(range(10))
+    assert "made constant 25 fps: 10 -> 12 frames" in media.notes
+
+
+def test_a_late_video_repeats_its_first_frame_so_that_sound_stays_in_step(tmp_path: Path) -> None:
+    times = [(t + 6) / 25 for t in range(10)]
+    path = encode(tmp_path / "clip.mkv", numbered(10), times=times, audio=tone(0.64, 16_000))
+    media = read_media(path)
+    assert numbers(media.frames) == [0] * 6 + list(range(10))
+    assert media.notes == ("video starts late: 6 of 16 frames filled with the first",)
+
+
+def test_a_late_audio_track_is_filled_with_silence(tmp_path: Path) -> None:
+    sound = tone(0.4, 16_000)
+    media = read_media(encode(tmp_path / "clip.mkv", numbered(20), audio=sound, audio_start=0.24))
+    np.testing.assert_array_equal(media.audio, np.concatenate([np.zeros(3_840, np.int16), sound]))
+    assert media.notes == ("audio starts 240 ms late: filled with silence",)
+
+
+def test_audio_is_cut_at_the_end_of_the_picture_but_never_lengthened(tmp_path: Path) -> None:
+    long = read_media(encode(tmp_path / "long.mp4", numbered(10), audio=tone(1, 16_000)))
+    short = read_media(encode(tmp_path / "short.mp4", numbered(10), audio=tone(0.1, 16_000)))
+    assert (len(long.audio), len(short.audio)) == (6_400, 1_600)
+
+
+def test_stereo_at_another_rate_is_mixed_and_resampled(tmp_path: Path) -> None:
+    left, right = tone(1, 44_100, 440), tone(1, 44_100, 880)
+    media = read_media(
+        encode(tmp_path / "clip.mp4", numbered(25), audio=np.stack([left, right], 1), audio_rate=44_100)
+    )
+    assert media.notes == ("44.1 kHz stereo -> 16 kHz mono",)
+    assert 15_950 <= len(media.audio) <= 16_000
+    expected = (tone(1, 16_000, 440).astype(float) + tone(1, 16_000, 880)) / 2
+    inner = slice(200, 15_800)  # away from the filter's ends
+    np.testing.assert_allclose(media.audio[inner], expected[inner], atol=8)
+
+
+def test_rotation_metadata_is_applied(tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.mp4", numbered(3))
+    data = bytearray(path.read_bytes())
+    # ISO 14496-12: the matrix of a `tkhd` box of version 0 starts 40 bytes after its type; this is the one
+    # that a telephone held upright writes: the picture is to be turned a quarter clockwise.
+    at = data.index(b"tkhd") + 4 + 40
+    matrix = [0, 1 << 16, 0, -(1 << 16), 0, 0, 32 << 16, 0, 1 << 30]
+    data[at : at + 36] = np.array(matrix, dtype=">i4").tobytes()
+    path.write_bytes(data)
+    media = read_media(path)
+    np.testing.assert_array_equal(media.frames, np.rot90(numbered(3), k=-1, axes=(1, 2)))
+    assert any("rotated" in note for note in media.notes)
+
+
+def test_a_clip_of_one_frame(tmp_path: Path) -> None:
+    assert read_media(encode(tmp_path / "clip.mp4", numbered(1))).frames.shape == (1, 32, 48, 3)
+
+
+@pytest.mark.parametrize("name", ["with space.mp4", "with:colon.mp4", "100%d.mp4", "ünïcode.mp4"])
+def test_awkward_names(tmp_path: Path, name: str) -> None:
+    path = encode(tmp_path / "clip.mp4", numbered(2)).rename(tmp_path / name)
+    assert len(read_media(path).frames) == 2
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mov"])
+def test_other_containers(tmp_path: Path, suffix: str) -> None:
+    assert numbers(read_media(encode(tmp_path / f"clip{suffix}", numbered(10))).frames) == list(range(10))
+
+
+@pytest.mark.parametrize(("codec", "options"), [("mpeg4", {}), ("mpeg4", {"bf": "2"}), ("libx264", {})])
+@pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
+def test_reordered_frames_neither_move_nor_multiply(
+    tmp_path: Path, codec: str, options: dict[str, str], suffix: str
+) -> None:
+    path = tmp_path / f"clip{suffix}"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for t in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 20 * t + 10, np.uint8), format="rgb24")
+            frame.pts = t
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    media = read_media(path)
+    assert [round((frame.mean() - 10) / 20) for frame in media.frames] == list(range(10))
+    assert media.notes == ("no audio track",)
+
+
+def test_probe_reads_the_header(tmp_path: Path) -> None:
+    sound = np.stack([tone(3, 44_100)] * 2, 1)
+    path = encode(tmp_path / "clip.mp4", numbered(90), rate=30, audio=sound, audio_rate=44_100)
+    assert probe(path) == MediaFacts(48, 32, 30.0, 90, 3.0, 44_100, 2, True)
+    silent = probe(encode(tmp_path / "silent.mp4", numbered(5)))
+    assert (silent.has_audio, silent.sample_rate, silent.channels, silent.frames) == (False, 0, 0, 5)
+
+
+SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[2].parent / "shared"))
+GOLDEN = SHARED / "golden" / "e2e"
+# The official frame dump (JPEG, constant rate) and OpenCV's decode ("direct") differ on these two only.
+RETIMED = ("edge/vfr_drop7.mp4", "edge/video_start240ms_copy.mp4")
+
+
+def golden_clips() -> list[str]:
+    return (
+        [name for file in ("lse.json", "lse_edge.json") for name in _golden(file)] if GOLDEN.is_dir() else []
+    )
+
+
+def _golden(file: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((GOLDEN / file).read_text())
+    return read
+
+
+def _shared_clip(name: str) -> Path:
+    suffix = {"lrs3": ".mp4", "grid": ".mpg"}.get(name.split("/", maxsplit=1)[0], "")
+    return SHARED / "clips" / f"{name}{suffix}"
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the shared clips are not here")
+@pytest.mark.parametrize("name", golden_clips())
+def test_official_decodes_of_real_clips(name: str) -> None:
+    """Frames as OpenCV decodes them, bit for bit; counts as the official ffmpeg 5.1.9 dump has them."""
+    facts = (_golden("lse.json") | _golden("lse_edge.json"))[name]
+    direct, dump = facts["direct"].get("input", {}), facts["jpeg"].get("input", {})
+    path = _shared_clip(name)
+    if "n_frames" not in direct:
+        with pytest.raises(ClipError):
+            read_media(path)
+        return
+    media = read_media(path, fps=None)
+    assert len(media.frames) == dump.get("n_frames", direct["n_frames"])
+    if name not in RETIMED:
+        bgr = np.ascontiguousarray(media.frames[..., ::-1])
+        assert hashlib.sha256(bgr.tobytes()).hexdigest() == direct["frames_sha256"]
+    if "n_samples" in dump:
+        # The official wav keeps the codec's padding; SyncNet never looks beyond the picture.
+        assert len(media.audio) == min(dump["n_samples"], 640 * len(media.frames))
+        assert np.abs(media.audio[:8] - np.array(dump["wav_first8"])).max() <= 1
+        if len(media.audio) == dump["n_samples"]:
+            mean = np.abs(media.audio.astype(float)).mean()
+            assert mean == pytest.approx(dump["wav_abs_mean"], rel=1e-5, abs=1e-4)
+
+
+class TestBadFiles:
+    def kind(self, path: Path) -> str:
+        with pytest.raises(ClipError) as caught:
+            read_media(path)
+        message = str(caught.value)
+        assert str(path) in message
+        assert "\n" not in message
+        assert ";" in message, "what is wrong; then the mend"
+        return caught.value.kind
+
+    def test_missing(self, tmp_path: Path) -> None:
+        assert self.kind(tmp_path / "nowhere.mp4") == "missing"
+
+    def test_a_folder(self, tmp_path: Path) -> None:
+        assert self.kind(tmp_path) == "missing"
+
+    def test_empty(self, tmp_path: Path) -> None:
+        path = tmp_path / "clip.mp4"
+        path.touch()
+        assert self.kind(path) == "empty"
+
+    def test_not_a_video(self, tmp_path: Path) -> None:
+        path = tmp_path / "clip.mp4"
+        path.write_bytes(b"these are no pictures" * 50)
+        assert self.kind(path) == "undecodable"
+
+    def test_cut_before_the_index(self, tmp_path: Path) -> None:
+        path = encode(tmp_path / "clip.mp4", numbered(50))
+        path.write_bytes(path.read_bytes()[:2_000])
+        assert self.kind(path) == "truncated"
+
+    def test_cut_after_the_index(self, tmp_path: Path) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (20, 32, 48, 3), np.uint8)
+        path = encode(tmp_path / "clip.mp4", noise, options={"movflags": "faststart"})
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) * 2 // 3])
+        assert self.kind(path) in ("truncated", "undecodable")
+
+    def test_sound_only(self, tmp_path: Path) -> None:
+        assert self.kind(encode(tmp_path / "clip.mp4", None, audio=tone(1, 16_000))) == "no-video"
+
+    def test_a_broken_clock(self, tmp_path: Path) -> None:
+        path = encode(tmp_path / "clip.mkv", numbered(3), times=[0, 0.04, 36_000])
+        assert self.kind(path) == "timestamps"
+
+    def test_too_long_for_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("syncdiff_bench.media.reading.MAX_DECODED_BYTES", 10_000)
+        assert self.kind(encode(tmp_path / "clip.mp4", numbered(10))) == "too-long"

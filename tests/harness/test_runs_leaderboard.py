@@ -1,0 +1,113 @@
+"""Boards: what is best, who ranks where, and which notes a number needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from syncdiff_bench.runs.directory import Run
+from syncdiff_bench.runs.leaderboard import Board, boards
+from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.runs.rendering import markdown
+from syncdiff_bench.runs.summary import ColumnSummary
+
+IDENTITY = Identity("m", {}, (), "d", "test", "f", ("a", "b"), {}, 0, "lossless")
+UP = ColumnSummary("psnr", "face96", "psnr", "PSNR", 1.0, None, 2, 0, "up", "dB", 2, (), None)
+DOWN = replace(UP, metric="lpips", column="lpips", label="LPIPS", direction="down", decimals=3)
+
+
+def run(name: str, *summary: ColumnSummary, topline: bool = False, finished: bool = True) -> Run:
+    manifest = {
+        "summary": [entry.to_json() for entry in summary],
+        "versions": {"syncdiff-bench": "0.1.0"},
+        "finished": "2026-01-01" if finished else None,
+    }
+    return Run(Path(name), manifest, replace(IDENTITY, method=name, topline=topline), (), {})
+
+
+def board(*runs: Run) -> Board:
+    (one,) = boards(runs)
+    return one
+
+
+def ranks(one: Board) -> dict[str, int | None]:
+    return {row.name: row.rank for row in one.rows}
+
+
+def best(one: Board, column: int) -> set[str]:
+    return {row.name for row in one.rows if row.cells[column].best}
+
+
+def test_best_follows_the_direction_of_the_column() -> None:
+    one = board(
+        run("x", replace(UP, mean=30.0), replace(DOWN, mean=0.2)),
+        run("y", replace(UP, mean=31.0), replace(DOWN, mean=0.3)),
+    )
+    assert (best(one, 0), best(one, 1)) == ({"y"}, {"x"})
+
+
+def test_bounds_come_first_without_rank_and_are_never_best() -> None:
+    one = board(
+        run("x", replace(UP, mean=30.0)),
+        run("y", replace(UP, mean=31.0)),
+        run("truth", replace(UP, mean=99.0), topline=True),
+    )
+    assert [row.name for row in one.rows] == ["truth", "y", "x"]
+    assert ranks(one) == {"truth": None, "y": 1, "x": 2}
+    assert best(one, 0) == {"y"}
+
+
+def test_equal_as_printed_is_equally_best() -> None:
+    one = board(run("x", replace(UP, mean=30.001)), run("y", replace(UP, mean=30.002)))
+    assert best(one, 0) == {"x", "y"}
+
+
+def test_a_single_rival_is_not_marked() -> None:
+    assert best(board(run("x", UP)), 0) == set()
+
+
+def test_rank_is_by_the_mean_rank_and_a_missing_value_is_last() -> None:
+    one = board(
+        run("x", replace(UP, mean=30.0), replace(DOWN, mean=0.3)),  # ranks 2, 2
+        run("y", replace(UP, mean=31.0), replace(DOWN, mean=0.2)),  # ranks 1, 1
+        run("z", replace(UP, mean=29.0), replace(DOWN, mean=None, reason="no")),  # ranks 3, 3
+        run("w"),
+    )
+    assert ranks(one) == {"y": 1, "x": 2, "z": 3, "w": None}
+
+
+def test_two_protocols_never_share_a_column() -> None:
+    one = board(run("x", UP, replace(UP, protocol="talklip", mean=28.0)))
+    assert [(c.metric, c.protocol) for c in one.columns] == [("psnr", "face96"), ("psnr", "talklip")]
+    assert "PSNR ↑<br>talklip" in markdown([one])
+
+
+def test_cells_and_notes_of_the_markdown() -> None:
+    one = board(
+        run(
+            "x",
+            replace(UP, mean=30.0, ci95=(29.0, 31.5), failed=1, n=1),
+            replace(DOWN, mean=0.1234, failed=1, n=1),
+        ),
+        run("y", replace(UP, mean=None), replace(DOWN, mean=None, n=0, reason="weights alex missing")),
+        run("z|[b]", UP, replace(DOWN, n=1, failed=1), replace(UP, metric="ssim"), finished=False),
+    )
+    text = markdown([one])
+    lines = {
+        line.split("|")[2].split()[0]: [c.strip() for c in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|  ")
+    }
+    assert lines["x"][2:] == ["**30.00 ±1.25**", "**0.123**", "–", "1 (1)"]
+    assert lines["y"][2:] == ["N/A", "N/Aᵃ", "–", "2 (0)"]
+    assert "ᵃ lpips (face96): n/a, weights alex missing" in text
+    assert r"z\|[b]" in text
+    assert "over 1 clip (1 failed)" in text
+    assert "this run has not finished" in text
+    assert "Where clips failed" in text
+
+
+def test_other_clips_get_a_board_of_their_own() -> None:
+    other = run("y", UP)
+    other = replace(other, identity=replace(other.identity, clips=("a",)))
+    assert len(boards([run("x", UP), other])) == 2

@@ -1,0 +1,132 @@
+"""Aggregates, intervals, ranks and journals, against closed forms and an independent library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from syncdiff_bench.contracts import Column, Metric, Pair
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.runs.directory import video_name
+from syncdiff_bench.runs.generating import plan_batches
+from syncdiff_bench.runs.journal import Journal, encode_row, read_rows, write_whole
+from syncdiff_bench.runs.records import Failure, Score
+from syncdiff_bench.runs.sources import matching_ids
+from syncdiff_bench.runs.summary import bootstrap, summarise
+
+
+@dataclass(frozen=True)
+class Stats:
+    value: float
+    weight: float = 1.0
+
+
+class Mean(Metric[Stats]):
+    name = "mean"
+    columns = (Column("m", "M", "up"),)
+    Stats = Stats
+
+    def measure(self, pair: Pair) -> Stats:
+        raise NotImplementedError
+
+    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
+        return {"m": sum(s.value * s.weight for s in stats) / sum(s.weight for s in stats)}
+
+
+def row(clip: str, value: float | None, kind: str | None = None) -> Score:
+    stats = None if value is None else {"value": value, "weight": 1.0}
+    values = None if value is None else {"m": value}
+    error = None if kind is None else Failure(kind, f"because of {kind}")
+    return Score("m", "d", clip, "mean", "default", values, stats, error)
+
+
+def test_the_interval_agrees_with_scipy_where_every_clip_is_its_own_speaker() -> None:
+    values = np.random.default_rng(1).normal(20, 4, 60)
+    ours = bootstrap(Mean(), [Stats(v) for v in values], [str(i) for i in range(60)], resamples=4000)["m"]
+    theirs = scipy_stats.bootstrap(
+        (values,), np.mean, n_resamples=4000, method="percentile", random_state=2
+    ).confidence_interval
+    assert ours == pytest.approx(tuple(theirs), abs=0.1)
+
+
+def test_clustered_clips_widen_the_interval() -> None:
+    # Ten speakers whose six clips agree: there are ten independent values, not sixty.
+    values = np.repeat(np.random.default_rng(1).normal(20, 4, 10), 6)
+    stats = [Stats(v) for v in values]
+    by_clip = bootstrap(Mean(), stats, [str(i) for i in range(60)])["m"]
+    by_speaker = bootstrap(Mean(), stats, [str(i // 6) for i in range(60)])["m"]
+    assert by_clip is not None and by_speaker is not None
+    ratio = (by_speaker[1] - by_speaker[0]) / (by_clip[1] - by_clip[0])
+    assert ratio == pytest.approx(np.sqrt(6), rel=0.2)
+
+
+def test_the_interval_is_reproducible_and_needs_two_speakers() -> None:
+    stats = [Stats(v) for v in (1.0, 2.0, 4.0)]
+    assert bootstrap(Mean(), stats, ["a", "b", "c"]) == bootstrap(Mean(), stats, ["a", "b", "c"])
+    assert bootstrap(Mean(), stats, ["a", "a", "a"]) == {"m": None}
+
+
+def test_the_mean_is_that_of_all_statistics_and_failures_are_counted() -> None:
+    rows = [row("a", 1.0), row("b", 5.0), row("c", None, "truncated"), row("d", None, "not-applicable")]
+    (entry,) = summarise(rows, [Mean()], {}, {("mean", "default"): [{"name": "w", "sha256": "0" * 64}]})
+    assert (entry.mean, entry.n, entry.failed, entry.reason) == (3.0, 2, 1, None)
+    assert entry.weights == ({"name": "w", "sha256": "0" * 64},)
+    assert entry.ci95 == (1.0, 5.0)
+
+
+def test_a_column_that_is_never_applicable_has_its_reason() -> None:
+    (entry,) = summarise([row("a", None, "not-applicable")], [Mean()], {}, {})
+    assert (entry.mean, entry.n, entry.failed) == (None, 0, 0)
+    assert entry.reason == "because of not-applicable"
+
+
+def test_batches_cover_the_plan() -> None:
+    assert list(plan_batches("abcde", 2)) == [("a", "b"), ("c", "d"), ("e",)]
+
+
+def test_a_torn_last_line_is_dropped_and_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": 2, "b"')
+    assert read_rows(path) == [{"a": 1}]
+    journal = Journal(path)
+    journal.append([{"a": 3}])
+    assert path.read_bytes() == b'{"a": 1}\n{"a": 3}\n'
+
+
+def test_damage_elsewhere_is_told_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_bytes(b'{"a": 1}\nrubbish\n{"a": 3}\n')
+    with pytest.raises(UsageError, match="line 2 is damaged"):
+        read_rows(path)
+
+
+def test_nan_never_reaches_a_file() -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        encode_row({"value": float("nan")})
+
+
+def test_whole_files_leave_nothing_behind(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", "1")
+    write_whole(tmp_path / "a", "2")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_whole(tmp_path / "missing" / "a", "1")
+
+
+@pytest.mark.parametrize("wrong", ["../x", "/x", "a/../../x", "", "a\\b", "a\0b"])
+def test_clip_ids_cannot_leave_the_folder(wrong: str) -> None:
+    with pytest.raises(UsageError, match="leads out of its folder"):
+        video_name(wrong)
+
+
+def test_video_names_keep_dots() -> None:
+    assert str(video_name("a.b/c.d")) == "a.b/c.d.mp4"
+
+
+def test_matching_prefers_the_full_id() -> None:
+    assert matching_ids(("a/1", "b/1", "c"), ("a/1", "a_1", "b_1")) == {"a/1": "a/1", "b/1": "b_1", "c": None}

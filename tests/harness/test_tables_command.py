@@ -1,0 +1,98 @@
+"""`syncdiff-bench tables` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from syncdiff_bench.cli.tables import tables
+from syncdiff_bench.errors import UsageError
+
+
+def invoke(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(tables, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    summary = [
+        {
+            "metric": "ssim",
+            "protocol": "face96",
+            "column": "ssim",
+            "mean": 0.8,
+            "ci95": [0.79, 0.81],
+            "n": 4,
+            "failed": 0,
+            "direction": "up",
+        }
+    ]
+    record = {
+        "schema": 1,
+        "method": {"name": "syncdiff", "options": {}},
+        "dataset": {"name": "lrs3"},
+        "summary": summary,
+    }
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def test_table_1_without_a_run() -> None:
+    result = invoke("--table", "1", "--format", "markdown")
+    assert result.exit_code == 0
+    assert "## Table 1." in result.output
+    assert "### LRS2" in result.output
+    assert "### LRS3" in result.output
+    assert "| SadTalker | paper |     29.27 |" in result.output
+    assert "± 0" not in result.output
+
+
+def test_all_tables_by_default() -> None:
+    result = invoke()
+    assert [f"## Table {number}." in result.output for number in range(1, 7)] == [True] * 6
+
+
+@pytest.mark.parametrize("as_argument", [False, True])
+def test_runs_repeated_or_in_a_row(run_folder: Path, as_argument: bool) -> None:
+    more = [run_folder.parent] if as_argument else ["--runs", run_folder.parent]
+    result = invoke("--table", "1", "--dataset", "lrs3", "--runs", run_folder, *more)
+    assert result.exit_code == 0
+    assert "0.800 ± 0.010" in result.output
+    assert "-0.046" in result.output  # 0.800 - 0.846
+    assert "### LRS2" not in result.output
+
+
+def test_out_file(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "table3.tex"
+    result = invoke("--table", "3", "--format", "latex", "--out", out)
+    assert result.exit_code == 0
+    assert out.read_text(encoding="utf-8").count(r"\begin{table*}") == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--table", "7"], "there is no table 7; known tables: 1, 2, 3, 4, 5, 6"),
+        (["--table", "1", "--dataset", "lrs4"], "dataset lrs4"),
+        (["--table", "1", "--runs", "no/such/folder"], "run folder no/such/folder does not exist"),
+        (["--table", "1", "stray"], "unexpected argument stray"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], message: str) -> None:
+    error = invoke(*arguments).exception
+    assert isinstance(error, UsageError)
+    assert message in str(error)
+    assert "\n" not in str(error)
+
+
+def test_an_out_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    error = invoke("--table", "1", "--out", tmp_path / "file" / "x.md").exception
+    assert isinstance(error, UsageError)
+    assert "cannot be written" in str(error)

@@ -1,0 +1,248 @@
+"""Joining a paper's table with run.json files that were written by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.tables.comparison import Cell, ComparedRow, Comparison, Panel, compare
+from syncdiff_bench.tables.paper import PaperTable, package_tables
+from syncdiff_bench.tables.results import find_runs, read_run
+
+TABLES: dict[int, PaperTable] = {table.number: table for table in package_tables("syncdiff_leaderboards")}
+SYSTEMS = [row.system for table in TABLES.values() for row in table.rows]
+
+
+def entry(metric: str, protocol: str, column: str, mean: float | None, **changes: Any) -> dict[str, Any]:
+    plain = {"ci95": None, "n": 4, "failed": 0, "direction": "up"}
+    return {"metric": metric, "protocol": protocol, "column": column, "mean": mean, **plain, **changes}
+
+
+def write_run(
+    folder: Path,
+    method: str,
+    dataset: str,
+    summary: list[dict[str, Any]],
+    options: dict[str, Any] | None = None,
+    *,
+    finished: str = "2026-01-01T00:00:00+00:00",
+) -> Path:
+    folder.mkdir(parents=True)
+    record = {
+        "schema": 1,
+        "method": {
+            "name": method,
+            "title": method.title(),
+            "options": options or {},
+            "topline": method == "bound",
+        },
+        "dataset": {"name": dataset, "split": "test"},
+        "finished": finished,
+        "summary": summary,
+    }
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def join(table: int, *folders: Path, datasets: tuple[str, ...] = ()) -> Comparison:
+    return compare(TABLES[table], find_runs(folders), datasets=datasets, systems=SYSTEMS)
+
+
+def panel_of(comparison: Comparison, dataset: str) -> Panel:
+    return next(panel for panel in comparison.panels if panel.dataset == dataset)
+
+
+def row_of(panel: Panel, label: str) -> ComparedRow:
+    return next(row for row in panel.rows if row.label == label)
+
+
+def cell_of(panel: Panel, label: str, key: str) -> Cell:
+    place = [column.key for column in panel.columns].index(key)
+    return row_of(panel, label).cells[place]
+
+
+def test_without_runs_the_paper_stands_alone() -> None:
+    comparison = join(1)
+    assert [panel.dataset for panel in comparison.panels] == ["lrs2", "lrs3"]
+    assert cell_of(comparison.panels[1], "SyncDiff", "wer") == Cell(paper=83.94, printed=True)
+    assert cell_of(comparison.panels[0], "GT", "psnr") == Cell(paper=None, printed=True)
+    assert not any(row.was_run for panel in comparison.panels for row in panel.rows)
+
+
+def test_same_dataset_and_protocol_give_a_delta(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path / "a",
+        "syncdiff",
+        "lrs3",
+        [entry("psnr", "talklip", "psnr", 32.0, ci95=[31.5, 32.5], failed=2)],
+    )
+    cell = cell_of(panel_of(join(1, run), "lrs3"), "SyncDiff", "psnr")
+    assert cell.paper == 32.18
+    assert cell.delta == -0.18
+    assert cell.ours is not None
+    assert (cell.ours.mean, cell.ours.ci95, cell.ours.n, cell.ours.failed) == (32.0, (31.5, 32.5), 4, 2)
+    assert cell.run == run
+    assert cell_of(panel_of(join(1, run), "lrs2"), "SyncDiff", "psnr").ours is None
+
+
+def test_another_protocol_gets_its_own_column(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", "syncdiff", "lrs3", [entry("psnr", "face96", "psnr", 30.0)])
+    panel = panel_of(join(1, run), "lrs3")
+    assert [column.label for column in panel.columns][:3] == ["PSNR", "PSNR [face96]", "SSIM"]
+    assert panel.other_protocols == {"psnr[face96]"}
+    assert cell_of(panel, "SyncDiff", "psnr").ours is None
+    other = cell_of(panel, "SyncDiff", "psnr[face96]")
+    assert (other.printed, other.delta) == (False, None)
+    assert other.ours is not None
+    assert other.ours.mean == 30.0
+
+
+def test_another_dataset_has_no_delta(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", "syncdiff", "pocket", [entry("ssim", "face96", "ssim", 0.9)])
+    comparison = join(1, run)
+    assert [(panel.dataset, panel.paper_dataset) for panel in comparison.panels] == [("pocket", "lrs2")]
+    cell = cell_of(comparison.panels[0], "SyncDiff", "ssim")
+    assert (cell.paper, cell.delta) == (0.874, None)
+
+
+def test_undefined_mean_is_measured_but_has_no_delta(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path / "a",
+        "gt",
+        "lrs2",
+        [entry("psnr", "talklip", "psnr", None), entry("ssim", "face96", "ssim", 1.0)],
+    )
+    panel = panel_of(join(1, run), "lrs2")
+    psnr = cell_of(panel, "GT", "psnr")
+    assert psnr.ours is not None
+    assert (psnr.ours.mean, psnr.delta) == (None, None)
+    assert cell_of(panel, "GT", "ssim").delta == 0
+
+
+def test_a_variant_stands_in_its_own_row_and_nowhere_else(tmp_path: Path) -> None:
+    summary = [entry("ssim", "face96", "ssim", 0.5)]
+    variant = write_run(tmp_path / "a", "syncdiff", "lrs2", summary, {"variant": "rnd", "steps": 20})
+    default = write_run(tmp_path / "b", "syncdiff", "lrs2", summary, {"variant": "rnd+prv-", "steps": 20})
+    table1, table3 = join(1, variant), join(3, variant, default)
+    assert not any(row.was_run for row in table1.panels[0].rows)
+    assert any(str(variant) in note and "without a row" in note for note in table1.notes)
+    assert [row.label for row in table3.panels[0].rows if row.was_run] == ["RND", "RND+PRV⁻"]
+    assert cell_of(table3.panels[0], "RND", "ssim").run == variant
+    assert cell_of(table3.panels[0], "RND+PRV⁻", "ssim").run == default
+
+
+def test_methods_outside_the_paper_join_the_open_table_only(tmp_path: Path) -> None:
+    summary = [entry("ssim", "face96", "ssim", 0.5)]
+    fast = write_run(tmp_path / "a", "mine", "lrs2", summary, {"steps": 4, "size": "s"})
+    slow = write_run(tmp_path / "b", "mine", "lrs2", summary, {"steps": 50, "size": "s"})
+    static = write_run(tmp_path / "c", "static", "lrs2", summary)
+    bound = write_run(tmp_path / "d", "bound", "lrs2", summary)
+    rows = join(1, fast, slow, static, bound).panels[0].rows
+    assert [row.label for row in rows[7:]] == ["Mine (steps=4)", "Mine (steps=50)", "Static", "Bound"]
+    assert not any(row.in_paper for row in rows[7:])
+    assert [row.topline for row in rows[7:]] == [False, False, False, True]
+    assert len(join(3, fast).panels[0].rows) == 4
+
+
+def test_of_several_runs_the_newest_counts_and_the_table_says_so(tmp_path: Path) -> None:
+    old = write_run(
+        tmp_path / "old", "syncdiff", "lrs2", [entry("ssim", "face96", "ssim", 0.1)], finished="2026-01-01"
+    )
+    new = write_run(
+        tmp_path / "new", "syncdiff", "lrs2", [entry("ssim", "face96", "ssim", 0.2)], finished="2026-01-02"
+    )
+    other = write_run(
+        tmp_path / "wer",
+        "syncdiff",
+        "lrs2",
+        [entry("wer", "centre88-160", "wer", 70.0)],
+        finished="2026-01-03",
+    )
+    for order in ((old, new), (new, old)):
+        comparison = join(1, *order)
+        assert cell_of(comparison.panels[0], "SyncDiff", "ssim").run == new
+        assert any("2 runs measured the same" in note and str(new) in note for note in comparison.notes)
+    merged = join(1, new, other)
+    assert cell_of(merged.panels[0], "SyncDiff", "ssim").run == new
+    assert cell_of(merged.panels[0], "SyncDiff", "wer").run == other
+    assert not any("measured the same" in note for note in merged.notes)
+
+
+def test_an_unfinished_run_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", "syncdiff", "lrs2", [])
+    assert any("a has no summary yet" in note for note in join(1, run).notes)
+
+
+def test_table_4_joins_the_two_experiments(tmp_path: Path) -> None:
+    summary = [entry("variance", "ident", "var", 0.08), entry("variance", "pose", "var", 0.3)]
+    panel = join(4, write_run(tmp_path / "a", "syncdiff", "lrs2", summary)).panels[0]
+    assert [cell.delta for cell in row_of(panel, "RND+PRV⁻").cells] == [0.005, -0.028]
+
+
+def test_chosen_datasets(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", "static", "pocket", [entry("ssim", "face96", "ssim", 0.5)])
+    assert [panel.dataset for panel in join(1, run, datasets=("lrs3",)).panels] == ["lrs3"]
+    with pytest.raises(
+        UsageError, match="dataset lrs4: neither the paper nor a run has it; known: lrs2, lrs3, pocket"
+    ):
+        join(1, run, datasets=("lrs4",))
+
+
+# ---------------------------------------------------------------------------------------- run folders
+
+
+def test_runs_are_found_one_and_two_levels_down_and_once(tmp_path: Path) -> None:
+    write_run(tmp_path / "x", "gt", "lrs2", [])
+    write_run(tmp_path / "y" / "z", "static", "lrs2", [])
+    runs = find_runs([tmp_path, tmp_path / "x"])
+    assert sorted(run.method for run in runs) == ["gt", "static"]
+
+
+def test_folders_without_runs(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds no run\.json"):
+        find_runs([tmp_path])
+    with pytest.raises(UsageError, match="does not exist"):
+        find_runs([tmp_path / "missing"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "cannot be read as JSON"),
+        ("[]", "is not a run's record"),
+        ("null", "is not a run's record"),
+        ('{"schema": 2}', "schema 2 is not 1"),
+        ('{"schema": 1}', "'method' is missing"),
+        ('{"schema": 1, "method": {"name": "a"}, "dataset": "lrs2"}', "is not a run's record"),
+        (
+            '{"schema": 1, "method": {"name": "a"}, "dataset": {"name": "d"}, "summary": [{}]}',
+            "'metric' is missing",
+        ),
+        (
+            '{"schema": 1, "method": {"name": "a"}, "dataset": {"name": "d"}, "summary": [3]}',
+            "is not a run's record",
+        ),
+    ],
+)
+def test_a_broken_run_file_is_named(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match=message) as caught:
+        read_run(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_nan_is_an_undefined_mean(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path / "a",
+        "gt",
+        "lrs2",
+        [entry("ssim", "face96", "ssim", float("nan"), ci95=[0.1, float("nan")])],
+    )
+    [measured] = read_run(run / "run.json").summary
+    assert (measured.mean, measured.ci95) == (None, None)

@@ -1,0 +1,280 @@
+"""fairseq checkpoint files, written here in the official layout and read without fairseq."""
+
+import hashlib
+import pickle
+import pickletools
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sentencepiece
+import torch
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+
+from syncdiff_bench.contracts import Clip, Media, Pair
+from syncdiff_bench.errors import WeightsError
+from syncdiff_bench.networks.avhubert.checkpoint import (
+    Latin1Bytes,
+    load_encoder,
+    load_lip_reader,
+    read_checkpoint,
+)
+from syncdiff_bench.networks.avhubert.config import AVHubertConfig
+from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
+from syncdiff_metrics.wer import WER, WEROptions
+
+SENTENCES = [
+    "bin blue at f two now",
+    "lay red by q nine again",
+    "place white with x zero please",
+    "set green in c five soon",
+]
+SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
+TINY = AVHubertConfig(
+    encoder_layers=2,
+    dim=32,
+    ffn_dim=48,
+    heads=4,
+    conv_pos=8,
+    conv_pos_groups=4,
+    resnet_width=4,
+    pretraining_units=6,
+    decoder_layers=1,
+    decoder_ffn=40,
+    decoder_heads=2,
+)
+
+
+class OldProcessor:
+    """What sentencepiece pickled when the official files were written: the serialized model alone."""
+
+    __module__, __qualname__ = "sentencepiece", "SentencePieceProcessor"
+
+    def __init__(self, model: bytes) -> None:
+        self.model = model
+
+    def __getstate__(self) -> bytes:
+        return self.model
+
+
+@pytest.fixture(scope="module")
+def sentencepiece_model(tmp_path_factory) -> bytes:
+    """A unigram model with the ids of the published one: bos 0, pad 1, eos 2, unk 3."""
+    prefix = tmp_path_factory.mktemp("spm") / "pieces"
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES * 20),
+        model_prefix=str(prefix),
+        vocab_size=36,
+        bos_id=0,
+        pad_id=1,
+        eos_id=2,
+        unk_id=3,
+        minloglevel=2,
+    )
+    return prefix.with_suffix(".model").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def fairseq_classes():
+    """Empty classes under fairseq's names, so that pickle writes what official files contain."""
+    dictionary = type("Dictionary", (), {"__module__": "fairseq.data.dictionary"})
+    bpe = type("SentencepieceBPE", (), {"__module__": "fairseq.data.encoders.sentencepiece_bpe"})
+    modules = {name: types.ModuleType(name) for name in ("fairseq", "fairseq.data", "fairseq.data.encoders")}
+    for cls in (dictionary, bpe):
+        modules[cls.__module__] = types.ModuleType(cls.__module__)
+        setattr(modules[cls.__module__], cls.__name__, cls)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in modules.items():
+            patch.setitem(sys.modules, name, module)
+        yield types.SimpleNamespace(dictionary=dictionary, bpe=bpe)
+
+
+@pytest.fixture(scope="module")
+def content(sentencepiece_model, fairseq_classes) -> dict:
+    """A fine-tuned checkpoint in memory."""
+    processor = SentencePieceProcessor(model_proto=sentencepiece_model)
+    dictionary = fairseq_classes.dictionary()
+    dictionary.symbols = SPECIALS + [processor.IdToPiece(i) for i in range(4, len(processor))]
+    dictionary.pad_index = 1
+    bpe = fairseq_classes.bpe()
+    bpe.sp = OldProcessor(sentencepiece_model)
+    torch.manual_seed(0)
+    model = AVHubertSeq2Seq(replace(TINY, vocab=len(processor)))
+    pretraining = {
+        "model": {"_name": "av_hubert", "encoder_attention_heads": 4, "layer_norm_first": True},
+        "task": {},
+    }
+    return {
+        "args": None,
+        "cfg": {
+            "model": {"_name": "av_hubert_seq2seq", "decoder_attention_heads": 2, "w2v_args": pretraining},
+            "task": {
+                "_name": "av_hubert_pretraining",
+                "image_crop_size": 88,
+                "image_mean": 0.4,
+                "image_std": 0.2,
+            },
+        },
+        "model": model.state_dict(),
+        "criterion": None,
+        "task_state": {"dictionaries": [dictionary], "target_dictionary": dictionary, "s2s_tokenizer": bpe},
+        "extra_state": {"epoch": 3},
+    }
+
+
+def saved(content: dict, path: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentencepiece, "SentencePieceProcessor", OldProcessor)
+        torch.save(content, path)
+    return path
+
+
+def test_a_fine_tuned_file_gives_its_network(content, tmp_path):
+    reader = load_lip_reader(saved(content, tmp_path / "reader.pt"))
+    assert reader.model.config == replace(TINY, vocab=36)
+    assert (reader.patches.crop, reader.patches.mean, reader.patches.std) == (88, 0.4, 0.2)
+    assert not reader.model.training
+    ours = reader.model.state_dict()
+    assert ours.keys() == content["model"].keys()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in content["model"].items())
+
+
+def test_word_pieces_are_those_of_sentencepiece(content, sentencepiece_model, tmp_path):
+    pieces = load_lip_reader(saved(content, tmp_path / "reader.pt")).pieces
+    reference = SentencePieceProcessor(model_proto=sentencepiece_model)
+    assert pieces.encode("Lay RED by q nine") == (*reference.EncodeAsIds("lay red by q nine"), 2)
+    assert pieces.decode([2, *reference.EncodeAsIds("set green"), 1, 2]) == "set green"
+    assert pieces.round_trip("Place white soon") == "place white soon"
+    assert pieces.round_trip("red!") == "red<unk>"
+
+
+def test_word_pieces_pickled_by_todays_sentencepiece(content, sentencepiece_model, tmp_path, fairseq_classes):
+    bpe = fairseq_classes.bpe()
+    bpe.sp = SentencePieceProcessor(model_proto=sentencepiece_model)
+    task_state = {**content["task_state"], "s2s_tokenizer": bpe}
+    path = tmp_path / "resaved.pt"
+    torch.save({**content, "task_state": task_state}, path)
+    assert load_lip_reader(path).pieces.model == sentencepiece_model
+
+
+def test_half_precision_and_older_configurations_load(content, tmp_path):
+    """TalkLip-style files may lack `w2v_args`; the head size is then the published one."""
+    old = {
+        **content,
+        "model": {
+            name: tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in content["model"].items()
+        },
+        "cfg": {"model": {"_name": "av_hubert_seq2seq", "w2v_args": None}},
+    }
+    reader = load_lip_reader(saved(old, tmp_path / "old.pt"))
+    assert (reader.model.config.heads, reader.model.config.decoder_heads) == (1, 4)
+    assert {parameter.dtype for parameter in reader.model.parameters()} == {torch.float32}
+
+
+def test_a_pre_trained_file_gives_its_encoder(content, tmp_path):
+    prefix = "encoder.w2v_model."
+    model = {name.removeprefix(prefix): t for name, t in content["model"].items() if name.startswith(prefix)}
+    model["final_proj.weight"] = torch.zeros(3, 3)
+    cfg = {"model": content["cfg"]["model"]["w2v_args"]["model"], "task": {}}
+    task_state = {"dictionaries": content["task_state"]["dictionaries"]}
+    path = saved({"cfg": cfg, "model": model, "task_state": task_state}, tmp_path / "pretrained.pt")
+    assert load_encoder(path).config == replace(TINY, decoder_layers=0, decoder_ffn=3072, decoder_heads=4)
+    audio_only = load_encoder(path, video=False)
+    assert not any("video" in name for name in audio_only.state_dict())
+    with torch.no_grad():
+        audio = torch.randn(1, 4, 104)
+        assert torch.equal(audio_only(audio), load_encoder(path)(audio))
+    with pytest.raises(WeightsError, match="needs a fine-tuned checkpoint"):
+        load_lip_reader(path)
+
+
+def test_an_encoder_comes_out_of_a_fine_tuned_file_too(content, tmp_path):
+    encoder = load_encoder(saved(content, tmp_path / "reader.pt"))
+    expected = content["model"]["encoder.w2v_model.encoder.layers.1.fc1.weight"]
+    assert torch.equal(encoder.encoder.layers[1].fc1.weight, expected)
+
+
+def test_wer_reads_lips_with_a_checkpoint_file(content, sentencepiece_model, tmp_path):
+    path = saved(content, tmp_path / "reader.pt")
+    metric = WER(WEROptions(reader=str(path), beam=3))
+    frames = np.random.default_rng(0).integers(0, 256, (4, 160, 160, 3), dtype=np.uint8)
+    clip = Clip("a", "test", transcript="lay red", preloaded=Media(frames, np.zeros(0, np.int16)))
+    stats = metric.measure(Pair(clip))
+    assert (stats.reference, stats.words) == ("lay red", 2)
+    assert stats.hypothesis, "min_len is 1: the reader always says something"
+    assert metric.weights_used()[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Payload:
+    """Runs when unpickled freely."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return (open, (str(self.mark), "w"))
+
+
+@pytest.mark.parametrize("section", ["cfg", "extra_state", "task_state"])
+def test_a_foreign_class_is_refused_and_nothing_runs(content, tmp_path, section):
+    mark = tmp_path / "mark"
+    path = saved({**content, section: {**content[section], "x": Payload(mark)}}, tmp_path / "bad.pt")
+    with pytest.raises(WeightsError, match=r"bad\.pt"):
+        read_checkpoint(path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": None}, "no `model` tensors"),
+        ({"model": {"weight": torch.zeros(1)}}, "not those of an AV-HuBERT"),
+        ({"cfg": {"model": {"w2v_args": {"model": {"modality_fuse": "add"}}}}}, "modality_fuse is 'add'"),
+        ({"cfg": {"model": {"decoder_normalize_before": False}}}, "decoder_normalize_before is False"),
+        ({"task_state": {}}, "needs a fine-tuned checkpoint"),
+    ],
+)
+def test_other_networks_are_refused_by_name(content, tmp_path, change, message):
+    with pytest.raises(WeightsError, match=message):
+        load_lip_reader(saved({**content, **change}, tmp_path / "other.pt"))
+
+
+def test_missing_surplus_and_misshapen_tensors_are_named(content, tmp_path):
+    name = "decoder.layers.0.fc2.bias"
+    others = {key: tensor for key, tensor in content["model"].items() if key != name}
+    cases = {
+        f"{name} is missing": others,
+        "decoder.embed_out is unexpected": {**content["model"], "decoder.embed_out": torch.zeros(2)},
+        rf"{name} has shape \(5,\) instead of \(32,\)": {**others, name: torch.zeros(5)},
+    }
+    for message, model in cases.items():
+        with pytest.raises(WeightsError, match=message):
+            load_lip_reader(saved({**content, "model": model}, tmp_path / "x.pt"))
+
+
+def test_a_truncated_file_is_refused(content, tmp_path):
+    path = saved(content, tmp_path / "cut.pt")
+    path.write_bytes(path.read_bytes()[:4000])
+    with pytest.raises(WeightsError, match=r"cut\.pt"):
+        read_checkpoint(path)
+
+
+def test_bytes_of_old_pickles():
+    """Protocol 2 spells bytes as a call of `_codecs.encode` on Latin-1 text."""
+    data = bytes(range(256))
+    function, arguments = pickle_protocol_2_call(data)
+    assert function == "_codecs encode"
+    assert Latin1Bytes(*arguments) == data
+    with pytest.raises(WeightsError, match="rot13"):
+        Latin1Bytes("abc", "rot13")
+
+
+def pickle_protocol_2_call(data: bytes) -> tuple[str, tuple[str, str]]:
+    strings = [
+        arg for op, arg, _ in pickletools.genops(pickle.dumps(data, protocol=2)) if isinstance(arg, str)
+    ]
+    return strings[0], (strings[1], strings[2])

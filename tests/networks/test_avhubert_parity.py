@@ -1,0 +1,305 @@
+"""AV-HuBERT against numbers of the official fairseq code (reference: metrics.md F, methods.md G)."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io.wavfile
+import torch
+
+from syncdiff_bench.media.reading import read_media
+from syncdiff_bench.networks.avhubert.beam import Hypothesis, beam_search
+from syncdiff_bench.networks.avhubert.config import AVHubertConfig
+from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
+from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
+from syncdiff_bench.networks.avhubert.features import audio_features
+from syncdiff_bench.networks.avhubert.visual import normalise_patches
+from syncdiff_metrics.lipreading_input import grey_frames, lip_patches
+
+DATA = Path(__file__).parents[1] / "data"
+SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[3] / "shared"))
+GOLDEN = SHARED / "golden" / "e2e"
+CLIPS = ("lrs3/test/OzA6jRYjVQs/00004", "lrs3/test/PbgB2TaYhio/00007")
+TINY = AVHubertConfig(
+    encoder_layers=2,
+    dim=64,
+    ffn_dim=128,
+    heads=4,
+    pretraining_units=6,
+    decoder_layers=2,
+    decoder_ffn=128,
+    decoder_heads=4,
+    vocab=40,
+)
+BEAMS = json.loads((DATA / "avhubert_tiny_beams.json").read_text())
+
+
+def fill_by_rank(model: torch.nn.Module) -> None:
+    """The fixtures' weights: key number i of the sorted state dict gets RandomState(1000 + i) normals."""
+    state = model.state_dict()
+    for i, key in enumerate(sorted(state)):
+        old = state[key]
+        z = np.random.RandomState(1000 + i).standard_normal(old.numel()).reshape(old.shape)
+        prelu = "relu" in key or key.endswith("frontend3D.2.weight")
+        if key.endswith("_float_tensor"):
+            continue
+        if key.endswith("num_batches_tracked"):
+            z = np.zeros(old.shape)
+        elif key.endswith("running_var"):
+            z = 1 + 0.2 * np.abs(z)
+        elif key.endswith("embed_tokens.weight"):
+            z = 0.6 * z
+        elif key.endswith("weight_g") or (old.ndim == 1 and key.endswith("weight")):
+            z = 0.25 + 0.05 * z if prelu else 1 + 0.1 * z
+        elif old.ndim >= 2:
+            z = 1.3 / math.sqrt(old.numel() / old.shape[0]) * z
+        else:
+            z = 0.1 * z
+        state[key] = torch.from_numpy(np.asarray(z, dtype=np.float32)).to(old.dtype)
+    model.load_state_dict(state)
+
+
+def fill_by_name(model: torch.nn.Module, prefix: str) -> None:
+    """The weights of the TalkLip fixture: RandomState(crc32(full name)) normals."""
+    state = model.state_dict()
+    for key, old in state.items():
+        rng = np.random.RandomState(zlib.crc32((prefix + key).encode()) & 0x7FFFFFFF)
+        z = rng.standard_normal(old.numel()).astype(np.float32).reshape(old.shape)
+        if key.endswith("num_batches_tracked"):
+            z = np.zeros(old.shape)
+        elif key.endswith("running_var"):
+            z = 1 + 0.1 * np.abs(z)
+        elif key.endswith("running_mean"):
+            z = 0.1 * z
+        elif old.ndim >= 2:
+            z = z / np.float32(math.sqrt(math.prod(old.shape[1:])))
+        elif key.endswith("weight"):
+            z = 1 + 0.1 * z
+        else:
+            z = 0.05 * z
+        state[key] = torch.from_numpy(np.asarray(z, dtype=np.float32)).to(old.dtype)
+    model.load_state_dict(state)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> AVHubertSeq2Seq:
+    model = AVHubertSeq2Seq(TINY).eval()
+    fill_by_rank(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(DATA / "avhubert_tiny.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def clips() -> tuple[torch.Tensor, torch.Tensor]:
+    """Two synthetic clips of 7 and 5 frames and their padding mask."""
+    pixel = np.arange(88 * 88).reshape(88, 88)
+    video = np.zeros((2, 1, 7, 88, 88), dtype=np.float32)
+    for b, length in enumerate((7, 5)):
+        for t in range(length):
+            video[b, 0, t] = np.sin(0.01 * pixel + 0.5 * t + b)
+    return torch.from_numpy(video), torch.tensor([[False] * 7, [False] * 5 + [True] * 2])
+
+
+@pytest.fixture(scope="module")
+def features(tiny: AVHubertSeq2Seq, clips: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    with torch.no_grad():
+        return tiny.encode(video=clips[0], padding_mask=clips[1])
+
+
+def assert_hypotheses(ours: list[Hypothesis], official: list[list]) -> None:
+    """The stored top hypotheses, in order; scores were stored with six decimals."""
+    assert [list(hypothesis.tokens) for hypothesis in ours[: len(official)]] == [
+        tokens for tokens, _ in official
+    ]
+    scores = [hypothesis.score for hypothesis in ours[: len(official)]]
+    np.testing.assert_allclose(scores, [score for _, score in official], rtol=1e-6, atol=1e-6)
+
+
+def test_resnet_front_end(tiny, golden, clips):
+    with torch.no_grad():
+        resnet = tiny.encoder.w2v_model.feature_extractor_video.resnet(clips[0][:1])
+    np.testing.assert_allclose(resnet.transpose(1, 2), golden["resnet"], rtol=1e-5, atol=2e-5)
+
+
+def test_encoder_video_with_padding(features, golden):
+    np.testing.assert_allclose(features, golden["encoder_video"], atol=1e-5)
+
+
+def test_encoder_audio_only(tiny, golden):
+    audio = np.sin(0.05 * np.arange(104 * 7)).reshape(1, 104, 7).astype(np.float32)
+    with torch.no_grad():
+        out = tiny.encode(audio=torch.from_numpy(audio).transpose(1, 2))
+    np.testing.assert_allclose(out, golden["encoder_audio_only"], atol=1e-5)
+
+
+def test_decoder_logits(tiny, features, golden, clips):
+    with torch.no_grad():
+        logits = tiny.decoder(torch.tensor(BEAMS["prev"]), features, clips[1])
+    np.testing.assert_allclose(logits, golden["decoder_logits"], atol=1e-5)
+
+
+def test_decoder_steps_give_the_teacher_forced_logits(tiny, features, golden, clips):
+    previous = torch.tensor(BEAMS["prev"])
+    with torch.no_grad():
+        state = tiny.decoder.start(features, clips[1])
+        for position in range(previous.shape[1]):
+            logits, state = tiny.decoder.step(previous[:, position : position + 1], state)
+            np.testing.assert_allclose(logits[:, 0], golden["decoder_logits"][:, position], atol=1e-5)
+
+
+@pytest.mark.parametrize("key", ["1", "5", "20", "5_lenpen0"])
+def test_beam_search_with_the_cap_of_the_official_batch(tiny, features, clips, key):
+    beam, lenpen = int(key.split("_")[0]), 0 if "lenpen0" in key else 1
+    found = beam_search(tiny.decoder, features, clips[1], beam=beam, lenpen=lenpen, max_lengths=[7, 7])
+    for ours, official in zip(found, BEAMS["beam"][key], strict=True):
+        assert_hypotheses(ours, official)
+
+
+def test_beam_search_does_not_depend_on_batch_mates(tiny, features, clips):
+    batched = beam_search(tiny.decoder, features, clips[1], beam=5)
+    assert_hypotheses(batched[1], BEAMS["beam"]["5_second_utt_alone"][0])
+    with torch.no_grad():
+        alone = beam_search(tiny.decoder, tiny.encode(video=clips[0][1:, :, :5]), beam=5)[0]
+    assert [hypothesis.tokens for hypothesis in alone] == [hypothesis.tokens for hypothesis in batched[1]]
+
+
+def test_a_clip_that_stops_early_leaves_the_others_searching(tiny, features, clips):
+    """Caps of 2 and 7: the first clip leaves the batch, the second must still find its own sentences."""
+    found = beam_search(tiny.decoder, features, clips[1], beam=5, max_lengths=[2, 7])
+    assert max(len(hypothesis.tokens) for hypothesis in found[0]) == 3
+    assert_hypotheses(found[1], BEAMS["beam"]["5"][1])
+
+
+def test_talklip_audio_encoder():
+    """The audio side as TalkLip runs it: padded batch, single clip, one layer out."""
+    config = AVHubertConfig(
+        encoder_layers=2,
+        dim=96,
+        ffn_dim=192,
+        heads=4,
+        conv_pos=16,
+        conv_pos_groups=4,
+        video=False,
+        decoder_layers=0,
+    )
+    encoder = AVHubertEncoder(config).eval()
+    fill_by_name(encoder, "audio_encoder.w2v_model.")
+    with np.load(DATA / "avhubert_talklip.npz", allow_pickle=False) as golden:
+        fbank, mask = torch.from_numpy(golden["fbank"]), torch.from_numpy(golden["padding_mask"])
+        with torch.no_grad():
+            batch = encoder(fbank, padding_mask=mask).transpose(0, 1)
+            np.testing.assert_allclose(batch, golden["audio_emb"], atol=1e-5)
+            np.testing.assert_allclose(encoder(fbank[:1]), golden["audio_single"], atol=1e-5)
+            np.testing.assert_allclose(encoder(fbank[:1], stop=1), golden["audio_single_layer1"], atol=1e-5)
+            cached = encoder.run_layers(encoder.embed(fbank[:1]), 0, 1)
+            upper = encoder.final_norm(encoder.run_layers(cached, 1))
+            np.testing.assert_allclose(upper, golden["audio_single"], atol=1e-5)
+
+
+# ------------------------------------------------------------------- whole clips, where the shared ones are
+
+
+@pytest.fixture(scope="module")
+def models(tiny: AVHubertSeq2Seq) -> dict[str, AVHubertSeq2Seq]:
+    """`tiny_b`: twelve word pieces and a likelier EOS, so that sentences end by themselves."""
+    tiny_b = AVHubertSeq2Seq(replace(TINY, vocab=12)).eval()
+    fill_by_rank(tiny_b)
+    with torch.no_grad():
+        embedding = tiny_b.decoder.embed_tokens.weight
+        embedding[2] += torch.from_numpy(0.35 * np.random.RandomState(7).standard_normal(64)).float()
+        embedding *= 0.4
+    return {"tiny": tiny, "tiny_b_V12": tiny_b}
+
+
+@pytest.fixture(scope="module", params=CLIPS)
+def clip(request):
+    """The decoded clip, the official facts of it, and the official arrays by their last names."""
+    path = SHARED / "clips" / f"{request.param}.mp4"
+    if not path.exists() or not (GOLDEN / "avhubert.json").exists():
+        pytest.skip("the shared clips are not here")
+    facts = json.loads((GOLDEN / "avhubert.json").read_text())[request.param]
+    name = request.param.replace("/", "__") + "|"
+    with np.load(GOLDEN / "avhubert.npz", allow_pickle=False) as file:
+        arrays = {key.removeprefix(name): file[key] for key in file.files if key.startswith(name)}
+    return read_media(path), {**facts, "path": path}, arrays
+
+
+def sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def video_input(media) -> torch.Tensor:
+    return normalise_patches(lip_patches(media.frames, "native", 88))[None, None]
+
+
+def test_patches_are_the_official_ones_to_the_bit(clip):
+    media, facts, _ = clip
+    assert sha256(grey_frames(media.frames)) == facts["gray_full"]["sha256"]
+    assert sha256(lip_patches(media.frames, "native", 88).numpy()) == facts["gray88"]["sha256"]
+    assert video_input(media).flatten()[:8].tolist() == pytest.approx(
+        facts["video_input"]["first8"], abs=1e-6
+    )
+
+
+def test_audio_features_of_the_official_samples(clip, tmp_path):
+    """Samples as the official route has them: the whole track, the container's padding included."""
+    media, facts, arrays = clip
+    wav = tmp_path / "clip.wav"
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg program here")
+    subprocess.run(["ffmpeg", "-v", "error", "-i", facts["path"], "-vn", "-f", "wav", wav], check=True)
+    rate, audio = scipy.io.wavfile.read(wav)
+    if (rate, sha256(audio)) != (16_000, facts["wav"]["sha256"]):
+        pytest.skip("this ffmpeg decodes other samples than the official run's")
+    np.testing.assert_allclose(
+        audio_features(audio, len(media.frames)), arrays["audio104_layernorm"], atol=1e-5
+    )
+
+
+def test_audio_features_of_a_clip(clip):
+    """Decoders differ in the last bit of a sample; the last row also loses the container's padding."""
+    media, _, arrays = clip
+    ours = audio_features(media.audio, len(media.frames))
+    np.testing.assert_allclose(ours[:-1], arrays["audio104_layernorm"][:-1], atol=1e-3)
+
+
+def test_encoder_audio(clip, models):
+    _, _, arrays = clip
+    with torch.no_grad():
+        out = models["tiny"].encode(audio=torch.from_numpy(arrays["audio104_layernorm"])[None])[0]
+    np.testing.assert_allclose(out, arrays["tiny|encoder_audio"], atol=1e-5)
+
+
+def test_encoder_video(clip, models):
+    media, _, arrays = clip
+    with torch.no_grad():
+        out = models["tiny"].encode(video=video_input(media))[0]
+    np.testing.assert_allclose(out, arrays["tiny|encoder_video"], atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["tiny", "tiny_b_V12"])
+def test_hypotheses(clip, models, weights):
+    media, facts, _ = clip
+    model = models[weights]
+    with torch.no_grad():
+        features = model.encode(video=video_input(media))
+    for key, official in facts[weights]["beam"].items():
+        beam, _, lenpen0 = key.partition("_")
+        found = beam_search(model.decoder, features, beam=int(beam), lenpen=0 if lenpen0 else 1)[0]
+        assert [list(ours.tokens) for ours in found[: len(official)]] == [tokens for tokens, _ in official]
+        np.testing.assert_allclose(
+            [ours.score for ours in found[:3]], [score for _, score in official], rtol=1e-5
+        )
