@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces import FaceBoxes, centred_boxes, read_boxes
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ class Dataset(ABC):
     Options: ClassVar[type[Any]] = NoOptions
     default_split: ClassVar[str] = "test"
     embedded: ClassVar[bool] = False  # True: works without --data-root
+    default_metrics: ClassVar[tuple[str, ...]] = ()  # specs that `run` scores unless told otherwise; () = the harness's
 
     def __init__(self, root: Path | None = None, options: Any = None) -> None:
         self.root = root
@@ -161,7 +162,9 @@ class Dataset(ABC):
 
         Raises UsageError where there is nothing that could be made.
         """
-        raise UsageError(f"dataset {self.name} cannot make its own files; get them from its publisher, then `syncdiff-bench verify`")
+        raise UsageError(
+            f"dataset {self.name} cannot make its own files; get them from its publisher, then `syncdiff-bench verify`"
+        )
 
 
 # ----------------------------------------------------------------------------------------- methods
@@ -190,6 +193,8 @@ class Runtime:
 class Method(ABC):
     """Turns clips into videos.
 
+    topline: True for a bound (ground truth, its reconstruction) that takes no part in best and second best.
+
     `generate` gets a BATCH of at most `batch_size` clips, because diffusion is sequential inside a clip and
     parallel across clips. For the same clips and seed it must yield the same frames, and a clip must not depend
     on its batch mates.
@@ -197,6 +202,7 @@ class Method(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str] = ""
+    topline: ClassVar[bool] = False
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:
@@ -215,12 +221,13 @@ class Method(ABC):
         *,
         seed: int,
         progress: Callable[[int], None] = _ignore_progress,
-    ) -> Iterator[tuple[str, Frames]]:
+    ) -> Iterator[tuple[str, Frames | ClipError]]:
         """Yield `(clip id, frames)` for each clip, in any order.
 
-        frames: (T, H, W, 3) uint8 RGB with T, H and W of the clip.
+        frames: (T, H, W, 3) uint8 RGB with T, H and W of the clip; or a ClipError (yielded, not raised) for a clip
+        that cannot be generated while its batch mates can.
         progress: to be called with the number of clip-frames finished since the last call; may be ignored.
-        Raises ClipError for the batch where a clip cannot be generated; the harness then tries its clips alone.
+        Where `generate` raises instead, the harness tries the clips of the batch one by one, each alone.
         """
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
@@ -286,7 +293,7 @@ class Metric(ABC, Generic[StatsT]):
         """Which number exactly, in one slug ("face96", "talklip", "alex-face96")."""
         return "default"
 
-    def prepare(self) -> None:  # noqa: B027 - optional
+    def prepare(self) -> None:
         """Load what `measure` needs. Raises WeightsError or NotApplicable; the column then reads n/a."""
 
     @abstractmethod

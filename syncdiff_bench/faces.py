@@ -44,7 +44,9 @@ def read_boxes(path: Path, n_frames: int) -> FaceBoxes:
     try:
         boxes = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ClipError("boxes", f"{path}: not a readable .npy array of face boxes ({error}); detect them again") from None
+        raise ClipError(
+            "boxes", f"{path}: not a readable .npy array of face boxes ({error}); detect them again"
+        ) from None
     if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.shape[0] == 0 or boxes.dtype.kind not in "iuf":
         raise ClipError("boxes", f"{path}: face boxes have shape {boxes.shape}, expected (frames, 4) x1 y1 x2 y2")
     rows = np.minimum(np.arange(n_frames), len(boxes) - 1)

@@ -119,18 +119,14 @@ def _load(registration: Registration) -> type[Any]:
     return cast("type[Any]", loaded)
 
 
-def load_method(
-    name: str, options: Mapping[str, str] | None = None, runtime: Runtime | None = None
-) -> Method:
+def load_method(name: str, options: Mapping[str, str] | None = None, runtime: Runtime | None = None) -> Method:
     """The method, with options given as texts. Raises UsageError as `load_class`, and for wrong options."""
     cls = load_class("method", name)
     built = options_from_text(cls.Options, options or {}, name)
     return cast("Method", _construct("method", name, cls, built, runtime))
 
 
-def load_metric(
-    spec: str, runtime: Runtime | None = None, *, recorded: Mapping[str, Any] | None = None
-) -> Metric[Any]:
+def load_metric(spec: str, runtime: Runtime | None = None, *, recorded: Mapping[str, Any] | None = None) -> Metric[Any]:
     """The metric of a spec, `name` or `name[key=value,...]`.
 
     recorded: options as run.json holds them, in place of those in the spec.
@@ -192,9 +188,7 @@ def _construct(kind: Kind, name: str, cls: type[Any], *arguments: Any) -> Any:
 
 def _unusable(registration: Registration, problem: str) -> UsageError:
     owner = " and ".join(registration.distributions)
-    return UsageError(
-        f"{registration.kind} {registration.name!r} of distribution {owner} cannot be used: {problem}"
-    )
+    return UsageError(f"{registration.kind} {registration.name!r} of distribution {owner} cannot be used: {problem}")
 
 
 def _one_line(error: BaseException) -> str:

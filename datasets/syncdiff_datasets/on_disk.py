@@ -94,7 +94,7 @@ class DatasetOnDisk(Dataset):
         if self.options.boxes:
             folder = Path(self.options.boxes)
             if not folder.is_dir():
-                raise UsageError(f"{folder}: no such folder of face boxes; correct --set boxes=DIR")
+                raise UsageError(f"{folder}: no such folder of face boxes; correct --dataset-set boxes=DIR")
             return folder
         beside = self.home / "boxes"
         return beside if beside.is_dir() else None

@@ -27,6 +27,7 @@ class Reconstruction(Method):
 
     name = "gt-rec"
     title = "GT-REC"
+    topline = True
     Options = ReconstructionOptions
 
     options: ReconstructionOptions
@@ -49,7 +50,7 @@ class Reconstruction(Method):
         for clip in clips:
             height, width = clip.frames.shape[1:3]
             parts = []
-            for chunk in torch.from_numpy(clip.frames).split(CHUNK):
+            for chunk in torch.split(torch.from_numpy(clip.frames), CHUNK):
                 with torch.inference_mode():
                     images = to_images(chunk.to(self.runtime.device), size)
                     parts.append(to_frames(autoencoder.decode(autoencoder.encode(images)), height, width).cpu())

@@ -33,9 +33,7 @@ class Videos(Method):
         del seed
         folder: Path = self.options.folder
         if not folder.is_dir():
-            raise UsageError(
-                f"videos: {folder} is not a folder; give --set folder=DIR with <clip id>.mp4 files"
-            )
+            raise UsageError(f"videos: {folder} is not a folder; give --set folder=DIR with <clip id>.mp4 files")
         for clip in clips:
             path = find_video(folder, clip.id)
             frames = read_media(path).frames

@@ -14,14 +14,14 @@ _ONE = 2048  # OpenCV's weights have 11 fractional bits
 def resize_linear(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """(height, width, C) uint8 of (H, W, C) uint8; the aspect ratio is not kept, no antialiasing.
 
-    Quirk: halving both sides exactly is a mean of 2 x 2 pixels, because OpenCV goes over to INTER_AREA there (which
-    bilinear interpolation equals but for rounding).
+    Quirk: halving both sides exactly is a mean of 2 x 2 pixels, because OpenCV goes over to INTER_AREA there
+    (which bilinear interpolation equals but for rounding).
     """
     if picture.shape[:2] == (height, width):
         return picture
     if picture.shape[:2] == (2 * height, 2 * width):
         quarters = picture.reshape(height, 2, width, 2, -1).astype(np.int32).sum(axis=(1, 3))
-        return ((quarters + 2) >> 2).astype(np.uint8)
+        return np.asarray((quarters + 2) >> 2, dtype=np.uint8)
     rows, next_rows, row_weights = _taps(picture.shape[0], height)
     columns, next_columns, column_weights = _taps(picture.shape[1], width)
     wide = picture.astype(np.int32)

@@ -1,4 +1,4 @@
-"""The official way from a video file to JPEG frames and a wav: a given ffmpeg program (reference: metrics.md A.2).
+"""The official way from a video file to JPEG frames and a wav: an ffmpeg program (reference: metrics.md A.2).
 
 The result moves with the version of that program, hence the version belongs to every result.
 """
@@ -35,8 +35,8 @@ def dumped(video: Path, program: str) -> Iterator[Dump]:
     """Frames and audio of a file in a private folder that lives as long as the block.
 
     program: name or path of ffmpeg.
-    Raises ClipError `no-audio`, or what is wrong with the file: `missing`, `empty`, `truncated`, `undecodable`,
-    `no-video`; NotApplicable where the program does not start.
+    Raises ClipError: `no-audio`, or what is wrong with the file (`missing`, `empty`, `truncated`, `no-video`,
+    `undecodable`); NotApplicable where the program does not start.
     """
     with TemporaryDirectory(prefix="syncdiff-bench-lse-") as name:
         folder = Path(name)
@@ -62,8 +62,8 @@ def program_version(program: str) -> str:
 
 def _call(program: str, video: Path, folder: Path, *output: str) -> str:
     """Run one command inside `folder`; its last line of complaint, which the official script ignores too."""
-    # `file:` and the whitelist keep a name or a playlist from reaching the network; the pattern %06d stays clean
-    # because the command runs inside the folder.
+    # `file:` and the whitelist keep a name or a playlist from reaching the network; running inside the folder
+    # keeps a % in its name out of the pattern of the frames
     source = ("-protocol_whitelist", "file", "-i", f"file:{video.absolute()}")
     command = [program, "-nostdin", "-loglevel", "error", "-y", *source, *output]
     return _run(command, folder).stderr.strip().rpartition("\n")[2]
@@ -71,9 +71,7 @@ def _call(program: str, video: Path, folder: Path, *output: str) -> str:
 
 def _run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(  # noqa: S603 - no shell, and the program is the user's own choice
-            command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
-        )
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
         raise NotApplicable(
             f"ffmpeg program {command[0]!r} does not start ({error.strerror}); install ffmpeg, "

@@ -1,8 +1,8 @@
-"""The JPEG stage of the official LSE script, in memory: frames pass through ffmpeg's MJPEG encoder and come back.
+"""The JPEG stage of the official LSE script, in memory: frames pass through FFmpeg's MJPEG encoder and back.
 
-The official script dumps frames with `ffmpeg -i V -threads 1 -f image2 %06d.jpg` and gives no quality, hence the
-encoder holds 200 kb/s: frame 1 is fine, and quality falls until quantiser 25. That loss is part of the metric
-(reference: metrics.md A.2). Here PyAV's libavcodec does it, whose version the wheel pins.
+The official script dumps frames with `ffmpeg -i V -threads 1 -f image2 %06d.jpg` and gives no quality, hence
+the encoder holds 200 kb/s: frame 1 is fine, and quality falls until quantiser 25. That loss is part of the
+metric (reference: metrics.md A.2). Here PyAV's libavcodec does it, whose version the wheel pins.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,8 @@ _BIT_RATE = 200_000
 def mjpeg_round_trip(frames: Iterable[Picture]) -> Iterator[Picture]:
     """The frames as `cv2.imread` would find them in ffmpeg's dump, one by one, in BGR.
 
-    frames: (H, W, 3) uint8 RGB each, all of one size, from the first frame of the clip on: the rate control remembers.
+    frames: (H, W, 3) uint8 RGB each, all of one size, from the first frame of the clip on, because the rate
+        control remembers.
     """
     return (decode_jpeg(data) for data in encode_mjpeg(frames))
 
@@ -83,7 +84,7 @@ def _video_frame(rgb: Picture) -> av.VideoFrame:
 
     frame = VideoFrame(rgb.shape[1], rgb.shape[0], "yuvj420p")
     for plane, values in zip(frame.planes, full_range_420(restore_swscale_loss(rgb)), strict=True):
-        buffer = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
+        buffer = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
         buffer[:, : plane.width] = values
     return frame
 
@@ -91,20 +92,21 @@ def _video_frame(rgb: Picture) -> av.VideoFrame:
 def restore_swscale_loss(rgb: Picture) -> NDArray[np.float32]:
     """(H, W, 3) float32: the RGB that the file's YUV stands for, from the RGB that swscale made of it.
 
-    Quirk: swscale's 8-bit YUV to RGB rounds down each product it sums, two for red and blue and three for green, so
-    that decoded frames are darker than their YUV by half a grey level per product (measured: 0.98, 1.47, 1.02). The
-    official script never leaves YUV on the way to JPEG, which is why its frames are brighter than decoded ones.
+    Quirk: swscale's 8-bit YUV to RGB rounds down each product it sums, two for red and blue, three for green,
+    so that decoded frames are darker than their YUV by half a grey level per product (measured: 0.98, 1.47 and
+    1.02). The official script never leaves YUV on the way to JPEG, hence its frames are brighter than decoded
+    ones. What RGB cuts off below 0 and above 255 stays lost.
     """
-    return rgb + np.array([1.0, 1.5, 1.0], dtype=np.float32)
+    return rgb.astype(np.float32) + np.array([1.0, 1.5, 1.0], dtype=np.float32)
 
 
 def full_range_420(rgb: NDArray[np.float32]) -> tuple[Picture, Picture, Picture]:
-    """JPEG's planes Y (H, W), Cb and Cr (ceil(H / 2), ceil(W / 2)), uint8, by way of the planes of a video file.
+    """JPEG's planes Y (H, W), Cb and Cr (ceil(H / 2), ceil(W / 2)), uint8, by way of those of a video file.
 
     rgb: (H, W, 3) float32, 0..255 or slightly beyond.
-    Chroma is the mean of 2 x 2 pixels, which undoes the doubling by which swscale turned 4:2:0 into RGB. All three
-    are first rounded to the studio range (219 and 224 steps): that is what a file holds and ffmpeg stretches, and
-    for most pixels it gives back the very byte of the file.
+    Chroma is the mean of 2 x 2 pixels, which undoes the doubling by which swscale turned 4:2:0 into RGB. All
+    three are first rounded to the studio range (219 and 224 steps): that is what a file holds and ffmpeg
+    stretches, and for most pixels it gives back the very byte of the file.
     """
     ycbcr = rgb @ _TO_YCBCR.T
     height, width = rgb.shape[:2]
@@ -114,10 +116,11 @@ def full_range_420(rgb: NDArray[np.float32]) -> tuple[Picture, Picture, Picture]
     return _to_bytes(luma), _to_bytes(chroma[..., 0]), _to_bytes(chroma[..., 1])
 
 
-def _on_grid(values: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+def _on_grid(values: NDArray[Any], steps: int) -> NDArray[Any]:
     scale = np.float32(255 / steps)
-    return np.rint(values / scale) * scale
+    snapped: NDArray[Any] = np.rint(values / scale) * scale
+    return snapped
 
 
-def _to_bytes(plane: NDArray[np.float32]) -> Picture:
-    return np.clip(np.rint(plane), 0, 255).astype(np.uint8)
+def _to_bytes(plane: NDArray[Any]) -> Picture:
+    return np.asarray(np.clip(np.rint(plane), 0, 255), dtype=np.uint8)

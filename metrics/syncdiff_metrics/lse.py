@@ -30,9 +30,9 @@ FrameSource = Literal["jpeg", "ffmpeg", "direct"]
 class LSEOptions:
     """Options of `lse`.
 
-    frames: `jpeg` passes the frames through ffmpeg's default MJPEG encoder, in memory, as the official script does with
-        files; `ffmpeg` runs the official commands on the video file, whose result moves with the version of that program;
-        `direct` leaves the JPEG stage out.
+    frames: `jpeg` passes the frames through FFmpeg's default MJPEG encoder in memory, as the official script
+        does with files; `ffmpeg` runs the official commands on the video file, whose result moves with the
+        version of that program; `direct` leaves the JPEG stage out.
     weights: catalogue name or file of the SyncNet checkpoint.
     batch: windows per pass of the network; bounds the memory, changes no score.
     ffmpeg: name or path of the program for `frames=ffmpeg`.
@@ -78,7 +78,7 @@ class LSE(Metric[LSEStats]):
 
     @property
     def protocol(self) -> str:
-        """`lrs` for the official path in memory; other weights come in front, another source of frames behind."""
+        """`lrs` for the official way in memory; other weights come in front, other frames behind."""
         options = self.options
         parts = [] if options.weights == PUBLISHED_WEIGHTS else [_slug(Path(options.weights).stem)]
         parts += ["lrs"] if options.frames == "jpeg" else ["lrs", options.frames]
@@ -107,8 +107,8 @@ class LSE(Metric[LSEStats]):
     def measure(self, pair: Pair) -> LSEStats:
         """Score the generated clip.
 
-        Raises ClipError `no-audio`, `too-short` (5 usable frames or fewer) or `no-file` (`frames=ffmpeg` on a clip that
-        is not a file), or whatever keeps the file from being decoded.
+        Raises ClipError `no-audio`, `too-short` (5 usable frames or fewer), `no-file` (`frames=ffmpeg` and a
+        clip in memory), or whatever keeps the file from being decoded.
         """
         clip = pair.generated
         with self._opened(clip) as (n_frames, pictures, audio):
@@ -128,7 +128,7 @@ class LSE(Metric[LSEStats]):
         }
 
     def values(self, stats: LSEStats) -> Mapping[str, float | None]:
-        """Columns of one clip, and its offset in frames: positive where the sound comes earlier than the picture."""
+        """Columns of one clip, and its offset in frames: positive where the sound is ahead of the picture."""
         return {"lse_c": stats.lse_c, "lse_d": stats.lse_d, "offset": stats.offset}
 
     def stats_from_json(self, values: Mapping[str, Any]) -> LSEStats:
@@ -173,9 +173,7 @@ class LSE(Metric[LSEStats]):
         if given in store.catalogue.entries or not (file.suffix or file.is_file()):
             return store.ensure(given), WeightsUsed(given, store.digest(given))
         if not file.is_file():
-            raise WeightsError(
-                f"{file}: no such weights file; give a SyncNet checkpoint or {PUBLISHED_WEIGHTS}"
-            )
+            raise WeightsError(f"{file}: no such weights file; give a SyncNet checkpoint or {PUBLISHED_WEIGHTS}")
         return file, WeightsUsed(file.name, sha256_of(file))
 
     @cached_property
@@ -199,9 +197,7 @@ def stretched(pictures: Iterable[NDArray[np.uint8]], count: int) -> NDArray[np.u
 
 def _scored_windows(clip: Clip, n_frames: int, audio: Audio) -> int:
     if not len(audio):
-        raise ClipError(
-            "no-audio", f"{clip.id}: has no sound; lse compares lips with sound, give a clip that has both"
-        )
+        raise ClipError("no-audio", f"{clip.id}: has no sound; lse compares lips with sound, give a clip that has both")
     windows = window_count(n_frames, len(audio))
     if windows < 1:
         raise ClipError(

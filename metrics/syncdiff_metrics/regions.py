@@ -41,7 +41,8 @@ def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
         sizes = [f"{frames.shape[2]}x{frames.shape[1]}" for frames in (generated, reference)]
         raise ClipError(
             "size",
-            f"{pair.generated.id}: generated at {sizes[0]}, its reference is {sizes[1]}; scale it to the reference",
+            f"{pair.generated.id}: generated at {sizes[0]}, its reference is {sizes[1]}; "
+            "scale it to the reference",
         )
     n = min(len(generated), len(reference))
     if region == "full":

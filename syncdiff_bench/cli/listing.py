@@ -96,9 +96,7 @@ SHOWN = {
 def _for_people(kind: str, row: dict[str, Any]) -> dict[str, str]:
     row = dict(row)
     if kind == "metrics":
-        row["columns"] = [
-            f"{label} {arrow}{f' ({unit})' if unit else ''}" for label, arrow, unit in row["columns"]
-        ]
+        row["columns"] = [f"{label} {arrow}{f' ({unit})' if unit else ''}" for label, arrow, unit in row["columns"]]
     if kind == "weights":
         row["sha256"] = (row["sha256"] or "unknown")[:12]
     return {key: _text(row[key]) for key in SHOWN.get(kind, tuple(row))}

@@ -14,7 +14,14 @@ def prepare() -> None:
 
 @prepare.command()
 @click.option("--dataset", default="pocket", show_default=True, help="A dataset that can make its own files.")
-@click.option("--split", "splits", multiple=True, default=("train", "val"), show_default=True, help="Repeat for several.")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    default=("train", "val"),
+    show_default=True,
+    help="Repeat for several.",
+)
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where to write [the dataset's own folder].")
 @click.option("--workers", default=2, show_default=True, help="Processes.")
 def data(dataset: str, splits: tuple[str, ...], data_root: Path | None, workers: int) -> None:

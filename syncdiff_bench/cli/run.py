@@ -70,9 +70,7 @@ def print_plan(plan: Plan) -> None:
         batches = ceil(len(first.clips) / run_plan.method.batch_size)
         options = " ".join(f"{key}={value}" for key, value in run_plan.identity.options.items())
         click.echo(f"method   {run_plan.method.name} {options}".rstrip())
-        click.echo(
-            f"         {batches} batches of up to {run_plan.method.batch_size}; {_progress_of(run_plan)}"
-        )
+        click.echo(f"         {batches} batches of up to {run_plan.method.batch_size}; {_progress_of(run_plan)}")
         click.echo(f"         {run_plan.path}")
 
 

@@ -25,9 +25,7 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
-@click.option(
-    "--videos", type=click.Path(path_type=Path), metavar="DIR", help="Score the videos below this folder."
-)
+@click.option("--videos", type=click.Path(path_type=Path), metavar="DIR", help="Score the videos below this folder.")
 @click.option(
     "--reference", type=click.Path(path_type=Path), metavar="DIR", help="Their references, of the same names."
 )
@@ -102,9 +100,7 @@ def _score_plan(selection: Selection, retry_failed: bool) -> list[Path]:
     plan = make_plan(selection)
     for run_plan in plan.runs:
         if not (run_plan.path / MANIFEST).is_file():
-            raise UsageError(
-                f"{run_plan.path} holds no run; generate it first, or give its folder with --out"
-            )
+            raise UsageError(f"{run_plan.path} holds no run; generate it first, or give its folder with --out")
         check_identity(run_plan.path, run_plan.identity)
     progress = stderr_progress()
     for run_plan in plan.runs:

@@ -9,14 +9,24 @@ import click
 
 @click.command()
 @click.argument("config")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the dataset (an embedded one needs none).")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of checkpoints, log and model [training/<config>].")
+@click.option(
+    "--data-root", type=click.Path(path_type=Path), help="Folder of the dataset (an embedded one needs none)."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of checkpoints, log and model [training/<config>]."
+)
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for what is computed once [<out>/../cache].")
 @click.option("--cpu", is_flag=True, help="Train on the CPU even where there is a GPU.")
 @click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a value of the config.")
 @click.option("--dry-run", is_flag=True, help="Read and print the plan, start nothing.")
 def train(
-    config: str, data_root: Path | None, out: Path | None, cache: Path | None, cpu: bool, overrides: tuple[str, ...], dry_run: bool
+    config: str,
+    data_root: Path | None,
+    out: Path | None,
+    cache: Path | None,
+    cpu: bool,
+    overrides: tuple[str, ...],
+    dry_run: bool,
 ) -> None:
     """Train the model that CONFIG describes; run the same command again to resume.
 
@@ -35,7 +45,14 @@ def train(
     out = Path("training") / plan.name if out is None else out
     cache = out.parent / "cache" if cache is None else cache
     if dry_run:
-        click.echo(f"trainer   {plan.trainer}\ndata      {dict(plan.data)}\ntraining  {plan.settings}\noptions   {dict(plan.options)}\nout       {out}")
+        for label, value in (
+            ("trainer", plan.trainer),
+            ("data", dict(plan.data)),
+            ("training", plan.settings),
+            ("options", dict(plan.options)),
+            ("out", out),
+        ):
+            click.echo(f"{label:<10}{value}")
         return
 
     import torch

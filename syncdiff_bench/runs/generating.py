@@ -188,6 +188,9 @@ class _Generation:
     def _finish(self, clip: Clip, frames: Any) -> None:
         from syncdiff_bench.media.writing import write_video
 
+        if isinstance(frames, ClipError):
+            self._fail(clip, Failure.of(frames, NOT_GENERATED))
+            return
         problem = _frames_problem(clip, frames)
         if problem:
             self._fail(clip, Failure("wrong-output", f"{clip.id}: {self.method.name} made {problem}"))

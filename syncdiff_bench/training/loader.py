@@ -80,7 +80,11 @@ def shipped_configs() -> tuple[str, ...]:
     for entry in entry_points(group="syncdiff_bench.trainers"):
         folder = files(entry.module.rpartition(".")[0]) / "configs"
         if folder.is_dir():
-            names += [f"{entry.name}/{file.name.removesuffix('.toml')}" for file in folder.iterdir() if file.name.endswith(".toml")]
+            names += [
+                f"{entry.name}/{file.name.removesuffix('.toml')}"
+                for file in folder.iterdir()
+                if file.name.endswith(".toml")
+            ]
     return tuple(sorted(set(names)))
 
 

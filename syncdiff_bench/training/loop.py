@@ -1,8 +1,8 @@
 """The training loop: accelerate underneath, any number of processes, resumable, nothing lost.
 
-    OUT/checkpoints/step-N/    accelerate state (weights, optimizer, schedule, RNG) and the EMA; complete or absent
-    OUT/log.jsonl              one line per logged step and per validation
-    OUT/model/                 what the task exports at the end (EMA weights)
+OUT/checkpoints/step-N/    accelerate state (weights, optimizer, schedule, RNG) and the EMA; complete or absent
+OUT/log.jsonl              one line per logged step and per validation
+OUT/model/                 what the task exports at the end (EMA weights)
 """
 
 from __future__ import annotations
@@ -110,7 +110,11 @@ def _run_steps(
             if done % settings.log_every == 0:
                 rate = (done - start) / (time.monotonic() - began)
                 figures = {name: float(value.detach()) for name, value in losses.items()}
-                _log(accelerator, out, {"step": done, **figures, "lr": schedule.get_last_lr()[0], "steps_per_s": rate})
+                _log(
+                    accelerator,
+                    out,
+                    {"step": done, **figures, "lr": schedule.get_last_lr()[0], "steps_per_s": rate},
+                )
             if done % settings.validate_every == 0 or done == settings.steps:
                 _validate(accelerator, task, bare, ema, parameters, done, out)
             if done % settings.checkpoint_every == 0 or done == settings.steps:
@@ -210,9 +214,23 @@ def _log(accelerator: Accelerator, out: Path, row: Mapping[str, Any]) -> None:
 @contextmanager
 def _progress(accelerator: Accelerator, steps: int, start: int) -> Iterator[Any]:
     """A progress bar with the running loss and the time left, on the main process of a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, disable=not accelerator.is_main_process) as bar:
         row = bar.add_task("", total=steps, completed=start)
 

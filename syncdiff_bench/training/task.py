@@ -44,7 +44,7 @@ class TrainingTask(ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """The trained module, freshly initialised. Its `forward(**batch)` returns a dict of scalar losses with "loss"."""
+        """The trained module, freshly initialised; its `forward(**batch)` returns scalar losses, one named "loss"."""
 
     @abstractmethod
     def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:

@@ -7,6 +7,7 @@ with an allow-list whose globals are stand-ins of this project. What a file hold
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,6 +20,9 @@ from syncdiff_bench.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+# how torch names what it refuses to call
+_FOREIGN = re.compile(r"\bGLOBAL ([\w.]+)")
 
 MEND = "it is truncated or another file; fetch or copy it again"
 
@@ -61,9 +65,9 @@ def load_torch_with_stubs(path: Path, stubs: Mapping[str, type]) -> Any:
             raise WeightsError(f"{path}: {error}") from None
         # A broken or hostile file fails in whatever way it likes; all of them mean the same.
         except Exception as error:
-            foreign = _foreign_classes(path)
+            foreign = _FOREIGN.search(str(error))
             if foreign:
-                raise _refused(path, foreign[0]) from None
+                raise WeightsError(f"{path}: {_refusal(foreign[1])}") from None
             raise WeightsError(
                 f"{path} is not a readable torch checkpoint ({_brief(error)}): {MEND}"
             ) from None
@@ -82,15 +86,15 @@ def restricted_unpickle(path: Path, allowed: Mapping[str, Callable[..., Any]]) -
         def find_class(self, module_name: str, global_name: str) -> Any:
             full_name = f"{module_name}.{global_name}"
             if full_name not in allowed:
-                raise _refused(path, full_name)
+                raise WeightsError(_refusal(full_name))
             return allowed[full_name]
 
     _check_file(path)
     with path.open("rb") as file:
         try:
             return Restricted(file).load()
-        except WeightsError:
-            raise
+        except WeightsError as error:  # a foreign global, or a stand-in refused what it was given
+            raise WeightsError(f"{path}: {error}") from None
         # As above: a broken file may raise anything.
         except Exception as error:
             raise WeightsError(f"{path} is not a readable pickle ({_brief(error)}): {MEND}") from None
@@ -160,7 +164,7 @@ class PickledDtype:
     def dtype(self) -> np.dtype[Any]:
         dtype = np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
         if dtype.kind not in "biuf":
-            raise WeightsError(f"an array of dtype {self.code!r}")
+            raise WeightsError(f"an array of dtype {self.code!r}, expected numbers; use the published file")
         return dtype
 
 
@@ -218,21 +222,8 @@ def _check_file(path: Path) -> None:
         raise WeightsError(f"{path} is empty: {MEND}")
 
 
-def _foreign_classes(path: Path) -> list[str]:
-    """Classes in a file of torch that are not plain data, sorted; empty where its pickle is no help."""
-    from torch.serialization import get_unsafe_globals_in_checkpoint
-
-    try:
-        return sorted(get_unsafe_globals_in_checkpoint(path))
-    # Only a better message depends on it, and the file is known to be broken.
-    except Exception:
-        return []
-
-
-def _refused(path: Path, full_name: str) -> WeightsError:
-    return WeightsError(
-        f"{path} holds the foreign class or function {full_name}, which is not run; use the published file"
-    )
+def _refusal(full_name: str) -> str:
+    return f"holds the foreign class or function {full_name}, which is not run; use the published file"
 
 
 def _brief(error: Exception) -> str:

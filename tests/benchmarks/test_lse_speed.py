@@ -23,9 +23,7 @@ def clip() -> Clip:
     y, x = np.mgrid[:160, :160]
     waves = [127 + 90 * np.sin(0.05 * x + 0.03 * y + 0.3 * t) for t in range(FRAMES)]
     pictures = (np.array(waves)[..., None] + random.integers(-20, 20, (FRAMES, 160, 160, 3))).astype(np.uint8)
-    return Clip(
-        "speed", "bench", preloaded=Media(pictures, random.integers(-9, 9, 640 * FRAMES).astype(np.int16))
-    )
+    return Clip("speed", "bench", preloaded=Media(pictures, random.integers(-9, 9, 640 * FRAMES).astype(np.int16)))
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,7 @@ WriteClip = Callable[..., Path]
 def write_clip() -> WriteClip:
     """`write_clip(path, n_frames=5, side=160, sound=True, text=...)`: a clip, with `text` its words too."""
 
-    def write(
-        path: Path, *, n_frames: int = 5, side: int = 160, sound: bool = True, text: str | None = None
-    ) -> Path:
+    def write(path: Path, *, n_frames: int = 5, side: int = 160, sound: bool = True, text: str | None = None) -> Path:
         frames = np.full((n_frames, side, side, 3), 90, np.uint8)
         audio = np.arange(640 * n_frames if sound else 0, dtype=np.int16)
         write_video(path, Media(frames, audio))

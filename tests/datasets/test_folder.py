@@ -43,9 +43,7 @@ def test_transcripts_are_plain_or_sections_or_none(tree: Path) -> None:
     assert words == ["plain words over lines", "lrs words", None]
 
 
-def test_a_link_out_of_the_folder_is_listed_and_refused(
-    tree: Path, tmp_path: Path, write_clip: WriteClip
-) -> None:
+def test_a_link_out_of_the_folder_is_listed_and_refused(tree: Path, tmp_path: Path, write_clip: WriteClip) -> None:
     outside = write_clip(tmp_path / "outside.mp4", side=32)
     (tree / "link.mp4").symlink_to(outside)
     (tree / "inner.mp4").symlink_to(tree / "b.mp4")
@@ -91,9 +89,7 @@ def test_boxes_of_the_folder_are_found(tree: Path) -> None:
     assert Folder(tree).clip("b").face_boxes.source == "file"
 
 
-def test_verify_notes_what_is_unusual_and_reports_only_what_cannot_be_read(
-    tree: Path, write_clip: WriteClip
-) -> None:
+def test_verify_notes_what_is_unusual_and_reports_only_what_cannot_be_read(tree: Path, write_clip: WriteClip) -> None:
     write_clip(tree / "silent.mp4", side=32, sound=False)
     (tree / "broken.avi").write_bytes(b"nothing at all")
     found = list(Folder(tree).verify("all"))

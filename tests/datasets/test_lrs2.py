@@ -84,9 +84,7 @@ def test_a_missing_transcript_is_none_and_latin_1_is_read(lrs2_home: Path) -> No
     assert dataset.clip(FIRST).transcript is None
     assert dataset.clip(SECOND).transcript == "café noir"
     assert errors(dataset) == [(FIRST, "transcript 00011.txt is missing: the clip has no word error rate")]
-    assert any(
-        level == "note" and where == SECOND and "Latin-1" in text for level, where, text in findings(dataset)
-    )
+    assert any(level == "note" and where == SECOND and "Latin-1" in text for level, where, text in findings(dataset))
 
 
 @pytest.mark.parametrize("line", ["../../etc/passwd", "/etc/passwd", "a/../../b", "C:/clip", r"a\b", ".."])
@@ -168,9 +166,7 @@ class TestVerify:
         assert ("ok", FIRST, "5 frames 160x160, 0.20 s of audio") in found
         assert any("2 clips, published: 1,243" in text for _, _, text in found)
 
-    def test_every_fault_is_told_with_its_place(
-        self, lrs2_home: Path, write_clip: Callable[..., Path]
-    ) -> None:
+    def test_every_fault_is_told_with_its_place(self, lrs2_home: Path, write_clip: Callable[..., Path]) -> None:
         main = lrs2_home / "main"
         write_clip(main / "speaker" / "small.mp4", side=96, text="Text:  A\n")
         write_clip(main / "speaker" / "silent.mp4", sound=False, text="Text:  A\n")
@@ -194,8 +190,7 @@ class TestVerify:
             np.save(lrs2_home / "boxes" / f"{clip_id}.npy", boxes)
         found = findings(LRS2(lrs2_home))
         assert any(
-            level == "note" and where == FIRST and "3 face boxes for 5 frames" in text
-            for level, where, text in found
+            level == "note" and where == FIRST and "3 face boxes for 5 frames" in text for level, where, text in found
         )
         assert [where for where, _ in errors(LRS2(lrs2_home))] == [SECOND]
 

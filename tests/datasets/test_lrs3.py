@@ -65,9 +65,7 @@ def test_frames_of_another_size_are_not_lrs3(lrs3_home: Path, write_clip: object
     assert callable(write_clip)
     write_clip(lrs3_home / f"{IDS[2]}.mp4", side=160)
     errors = [finding for finding in LRS3(lrs3_home).verify("test") if finding.level == "error"]
-    assert [(error.where, "160x160, expected 224x224" in error.message) for error in errors] == [
-        (IDS[2], True)
-    ]
+    assert [(error.where, "160x160, expected 224x224" in error.message) for error in errors] == [(IDS[2], True)]
 
 
 SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[2].parent / "shared")) / "clips"

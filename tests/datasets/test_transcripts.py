@@ -62,9 +62,7 @@ def test_plain_text_only_where_it_is_asked_for(tmp_path: Path) -> None:
     assert read_transcript(path, plain=True) is None
 
 
-@pytest.mark.parametrize(
-    ("encoding", "named"), [("latin-1", "latin-1"), ("utf-8", "utf-8"), ("utf-8-sig", "utf-8")]
-)
+@pytest.mark.parametrize(("encoding", "named"), [("latin-1", "latin-1"), ("utf-8", "utf-8"), ("utf-8-sig", "utf-8")])
 def test_encodings(tmp_path: Path, encoding: str, named: str) -> None:
     path = tmp_path / "clip.txt"
     path.write_bytes("Text:  DÉJÀ VU\n".encode(encoding))

@@ -15,6 +15,7 @@ import pytest
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Media
+from syncdiff_bench.runs.directory import load_run
 
 pytestmark = pytest.mark.usefixtures("toy_plugins")
 
@@ -58,17 +59,8 @@ def test_scores_follow_the_contract() -> None:
         "stats": {"total": 3.0 * 3 * 16 * 16 * 3, "pixels": 3 * 16 * 16 * 3},
         "error": None,
     }
-    assert list(rows[0]) == [
-        "schema",
-        "method",
-        "dataset",
-        "clip",
-        "metric",
-        "protocol",
-        "values",
-        "stats",
-        "error",
-    ]
+    names = ("schema", "method", "dataset", "clip", "metric", "protocol", "values", "stats", "error")
+    assert tuple(rows[0]) == names
 
 
 def test_manifest_holds_what_a_repetition_needs() -> None:
@@ -89,17 +81,21 @@ def test_manifest_holds_what_a_repetition_needs() -> None:
     assert (entry["n"], entry["failed"], entry["direction"]) == (5, 0, "down")
 
 
+def test_a_run_reads_back_with_its_speakers() -> None:
+    main(["run", *NOISE])
+    run = load_run(Path("runs/toy-test/toy-noise"))
+    assert run.finished
+    assert run.speakers == {"s0/0": "s0", "s0/1": "s0", "s1/2": "s1", "s1/3": "s1", "s2/4": "s2"}
+    assert [score.values for score in run.scores] == [{"err": 3.0}] * 5
+    assert run.identity.options == {"shift": 3, "batch": 2, "kind": "grey"}
+
+
 def test_one_leaderboard_with_best_in_bold(capsys: pytest.CaptureFixture[str]) -> None:
     methods = ["--method", "toy-truth", "--method", "toy-noise", "--method", "toy-troubled"]
-    assert (
-        main(["run", *methods, "--dataset", "toy", "--metrics", "toy-error", "--set", "toy-noise.shift=3"])
-        == 0
-    )
+    assert main(["run", *methods, "--dataset", "toy", "--metrics", "toy-error", "--set", "toy-noise.shift=3"]) == 0
     printed = capsys.readouterr()
     board = Path("runs/toy-test/leaderboard.md").read_text(encoding="utf-8")
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in board.splitlines() if "toy-" in line
-    ]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in board.splitlines() if "toy-" in line]
     assert [row[:2] for row in rows] == [["", "toy-truth"], ["1", "toy-troubled"], ["2", "toy-noise"]]
     assert rows[1][2].startswith("**0.0")
     assert not rows[0][2].startswith("**")  # a bound takes no part
@@ -113,10 +109,7 @@ def test_one_leaderboard_with_best_in_bold(capsys: pytest.CaptureFixture[str]) -
 def test_only_the_culprits_of_a_batch_fail() -> None:
     arguments = ["run", "--method", "toy-troubled", "--dataset", "toy", "--metrics", "toy-error"]
     assert main([*arguments, "--strict"]) == 1
-    kinds = {
-        row["clip"]: row["error"] and row["error"]["kind"]
-        for row in scores(Path("runs/toy-test/toy-troubled"))
-    }  # type: ignore[index]
+    kinds = {row["clip"]: row["error"] and row["error"]["kind"] for row in scores(Path("runs/toy-test/toy-troubled"))}  # type: ignore[index]
     failed = "generation"
     assert kinds == {"s0/0": None, "s0/1": failed, "s1/2": failed, "s1/3": failed, "s2/4": None}
     assert summary(Path("runs/toy-test/toy-troubled"), "err")["failed"] == 3

@@ -136,9 +136,7 @@ def test_audio_is_cut_at_the_end_of_the_picture_but_never_lengthened(tmp_path: P
 
 def test_stereo_at_another_rate_is_mixed_and_resampled(tmp_path: Path) -> None:
     left, right = tone(1, 44_100, 440), tone(1, 44_100, 880)
-    media = read_media(
-        encode(tmp_path / "clip.mp4", numbered(25), audio=np.stack([left, right], 1), audio_rate=44_100)
-    )
+    media = read_media(encode(tmp_path / "clip.mp4", numbered(25), audio=np.stack([left, right], 1), audio_rate=44_100))
     assert media.notes == ("44.1 kHz stereo -> 16 kHz mono",)
     assert 15_950 <= len(media.audio) <= 16_000
     expected = (tone(1, 16_000, 440).astype(float) + tone(1, 16_000, 880)) / 2
@@ -209,9 +207,7 @@ RETIMED = ("edge/vfr_drop7.mp4", "edge/video_start240ms_copy.mp4")
 
 
 def golden_clips() -> list[str]:
-    return (
-        [name for file in ("lse.json", "lse_edge.json") for name in _golden(file)] if GOLDEN.is_dir() else []
-    )
+    return [name for file in ("lse.json", "lse_edge.json") for name in _golden(file)] if GOLDEN.is_dir() else []
 
 
 def _golden(file: str) -> dict[str, Any]:

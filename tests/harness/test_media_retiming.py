@@ -35,9 +35,7 @@ def test_jitter_below_a_frame_neither_drops_nor_repeats() -> None:
         ),  # crowded ones are dropped
     ],
 )
-def test_cases_worked_out_by_hand_from_ffmpegs_rule(
-    timed: list[tuple[float, float]], shown: list[int]
-) -> None:
+def test_cases_worked_out_by_hand_from_ffmpegs_rule(timed: list[tuple[float, float]], shown: list[int]) -> None:
     assert constant_rate_indices(timed) == shown
 
 

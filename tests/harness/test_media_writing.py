@@ -42,9 +42,7 @@ def sound(n_samples: int) -> NDArray[np.int16]:
         (1, 32, 32, 17),
     ],
 )
-def test_lossless_comes_back_bit_for_bit(
-    tmp_path: Path, n: int, height: int, width: int, n_samples: int
-) -> None:
+def test_lossless_comes_back_bit_for_bit(tmp_path: Path, n: int, height: int, width: int, n_samples: int) -> None:
     media = Media(noise(n, height, width), sound(n_samples))
     write_video(tmp_path / "clip.mp4", media)
     back = read_media(tmp_path / "clip.mp4")
@@ -97,9 +95,7 @@ def test_folders_are_made_and_nothing_is_left_beside_the_file(tmp_path: Path) ->
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_write_that_fails_leaves_the_old_file_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "clip.mp4"
     write_video(path, Media(noise(1, 16, 16), sound(0)))
     before = path.read_bytes()

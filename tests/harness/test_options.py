@@ -102,9 +102,7 @@ def test_wrong_types_are_told_in_one_line(key: str, given: str, words: str) -> N
 
 
 def test_misspelt_key_names_the_nearest_and_all() -> None:
-    with pytest.raises(
-        UsageError, match="unknown option 'stesp' of syncdiff; did you mean 'steps'"
-    ) as caught:
+    with pytest.raises(UsageError, match="unknown option 'stesp' of syncdiff; did you mean 'steps'") as caught:
         text(stesp="5")
     assert "known options: steps, eta, fast" in str(caught.value)
 

@@ -55,9 +55,7 @@ def imported_modules(path: Path) -> Iterator[str]:
             "import_module",
             "__import__",
         ):
-            yield from (
-                arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
-            )
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
 
 
 def dotted(node: ast.expr) -> str:
@@ -214,7 +212,5 @@ def test_the_security_guard_sees(tmp_path: Path, line: str) -> None:
 
 def test_the_security_guard_lets_safe_reads_pass(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
-    path.write_text(
-        "import json, numpy as np\njson.load(f); np.load('x', allow_pickle=False); model.load('y')\n"
-    )
+    path.write_text("import json, numpy as np\njson.load(f); np.load('x', allow_pickle=False); model.load('y')\n")
     assert unsafe_reads(path) == []

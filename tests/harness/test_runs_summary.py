@@ -79,6 +79,13 @@ def test_the_mean_is_that_of_all_statistics_and_failures_are_counted() -> None:
     assert entry.ci95 == (1.0, 5.0)
 
 
+def test_clips_of_one_speaker_are_one_cluster_of_the_summary() -> None:
+    rows = [row("a", 1.0), row("b", 5.0)]
+    (apart,) = summarise(rows, [Mean()], {"a": "s", "b": "t"}, {})
+    (together,) = summarise(rows, [Mean()], {"a": "s", "b": "s"}, {})
+    assert (apart.ci95, together.ci95) == ((1.0, 5.0), None)
+
+
 def test_a_column_that_is_never_applicable_has_its_reason() -> None:
     (entry,) = summarise([row("a", None, "not-applicable")], [Mean()], {}, {})
     assert (entry.mean, entry.n, entry.failed) == (None, 0, 0)

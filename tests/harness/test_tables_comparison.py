@@ -149,12 +149,8 @@ def test_methods_outside_the_paper_join_the_open_table_only(tmp_path: Path) -> N
 
 
 def test_of_several_runs_the_newest_counts_and_the_table_says_so(tmp_path: Path) -> None:
-    old = write_run(
-        tmp_path / "old", "syncdiff", "lrs2", [entry("ssim", "face96", "ssim", 0.1)], finished="2026-01-01"
-    )
-    new = write_run(
-        tmp_path / "new", "syncdiff", "lrs2", [entry("ssim", "face96", "ssim", 0.2)], finished="2026-01-02"
-    )
+    old = write_run(tmp_path / "old", "syncdiff", "lrs2", [entry("ssim", "face96", "ssim", 0.1)], finished="2026-01-01")
+    new = write_run(tmp_path / "new", "syncdiff", "lrs2", [entry("ssim", "face96", "ssim", 0.2)], finished="2026-01-02")
     other = write_run(
         tmp_path / "wer",
         "syncdiff",
@@ -186,9 +182,7 @@ def test_table_4_joins_the_two_experiments(tmp_path: Path) -> None:
 def test_chosen_datasets(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", "static", "pocket", [entry("ssim", "face96", "ssim", 0.5)])
     assert [panel.dataset for panel in join(1, run, datasets=("lrs3",)).panels] == ["lrs3"]
-    with pytest.raises(
-        UsageError, match="dataset lrs4: neither the paper nor a run has it; known: lrs2, lrs3, pocket"
-    ):
+    with pytest.raises(UsageError, match="dataset lrs4: neither the paper nor a run has it; known: lrs2, lrs3, pocket"):
         join(1, run, datasets=("lrs4",))
 
 

@@ -33,9 +33,7 @@ def run(method: str, dataset: str, *summary: Measured) -> RunResult:
 
 
 RUNS = (
-    run(
-        "gt", "lrs3", measured("psnr", "talklip", "psnr", None), measured("wer", "centre88-160", "wer", 40.0)
-    ),
+    run("gt", "lrs3", measured("psnr", "talklip", "psnr", None), measured("wer", "centre88-160", "wer", 40.0)),
     run(
         "talklip",
         "lrs3",
@@ -79,9 +77,7 @@ def test_markdown_cells() -> None:
 def test_our_own_cells_are_marked_as_well() -> None:
     rows = markdown_rows(render([joined()], "markdown"))
     at = next(index for index, row in enumerate(rows) if row[0] == "TalkLip")
-    assert (
-        rows[at + 1][8] == "22.50 ± 0.25†‡"
-    )  # below ground truth's 40.0; alone but for the topline: no rank
+    assert rows[at + 1][8] == "22.50 ± 0.25†‡"  # below ground truth's 40.0; alone but for the topline: no rank
 
 
 def test_markdown_without_runs_has_blank_ours() -> None:
@@ -182,18 +178,12 @@ def test_csv_reads_back() -> None:
     frame = pd.read_csv(io.StringIO(text))
     assert len(frame) == 8 * 7 + 4 * 7
     [cell] = frame[
-        (frame.table == 1)
-        & (frame.row == "SyncDiff")
-        & (frame.metric == "psnr")
-        & (frame.protocol == "talklip")
+        (frame.table == 1) & (frame.row == "SyncDiff") & (frame.metric == "psnr") & (frame.protocol == "talklip")
     ].to_dict("records")
     assert (cell["paper"], cell["ours"], cell["ci95_low"], cell["ci95_high"]) == (32.18, 32.0, 31.75, 32.25)
     assert (cell["delta"], cell["n"], cell["failed"], cell["paper_dataset"]) == (-0.18, 1320, 1, "lrs3")
     [other] = frame[
-        (frame.table == 1)
-        & (frame.row == "SyncDiff")
-        & (frame.protocol == "face96")
-        & (frame.metric == "psnr")
+        (frame.table == 1) & (frame.row == "SyncDiff") & (frame.protocol == "face96") & (frame.metric == "psnr")
     ].to_dict("records")
     assert pd.isna(other["paper"])
     assert pd.isna(other["delta"])

@@ -1,4 +1,4 @@
-"""Whole file in, score out: `lse` against the official script on real clips (golden numbers made with ffmpeg 5.1.9).
+"""Whole file in, score out: `lse` against the official script on real clips (golden: with ffmpeg 5.1.9).
 
 Needs the shared clips; `frames=ffmpeg` needs ffmpeg 5.1, because its version is part of the number.
 """
@@ -34,9 +34,9 @@ REAL = [
     "grid/bbaf2n",
 ]
 SCORED = [
-    "audio_delay240ms audio_long audio_short1s audio_start240ms_copy base cut_copy_1013ms fps23976 fps30 frames10",
-    "frames6_fullaudio frames7_fullaudio odd287x285_444 rotate90 silence square160 stereo44k vfr_drop7",
-    "video_delay240ms video_start240ms_copy",
+    "audio_delay240ms audio_long audio_short1s audio_start240ms_copy base cut_copy_1013ms fps23976 fps30",
+    "frames10 frames6_fullaudio frames7_fullaudio odd287x285_444 rotate90 silence square160 stereo44k",
+    "vfr_drop7 video_delay240ms video_start240ms_copy",
 ]
 EDGE = [f"edge/{name}.mp4" for line in SCORED for name in line.split()]
 QUICK = {REAL[1], "edge/frames7_fullaudio.mp4", "edge/audio_short1s.mp4"}
@@ -81,7 +81,7 @@ def clip(name: str) -> Clip:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The golden weights (key number i of the sorted keys from RandomState(1000 + i)) in the official file layout."""
+    """The golden weights (sorted key number i is from RandomState(1000 + i)) in the official file layout."""
     state = SyncNet().state_dict()
     for number, (key, old) in enumerate(sorted(state.items())):
         z = np.random.RandomState(1000 + number).standard_normal(old.numel()).reshape(tuple(old.shape))
@@ -117,7 +117,7 @@ def _has_reference_ffmpeg() -> bool:
 def assert_close(
     stats: LSEStats, official: dict[str, Any], *, lse_c: float, lse_d: float, lse_c_floor: float = 0.0
 ) -> None:
-    """Relative tolerances; LSE-C also to two steps of float32 at LSE-D, which is how finely the official code counts."""
+    """Relative tolerances; LSE-C also to two steps of float32 at LSE-D, finer than which nobody counts."""
     steps = 2 * float(np.spacing(np.float32(official["lse_d"])))
     assert stats.windows == official["n_windows"]
     assert stats.lse_d == pytest.approx(official["lse_d"], rel=lse_d)

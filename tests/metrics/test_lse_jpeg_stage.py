@@ -31,12 +31,7 @@ def studio_planes(index: int) -> np.ndarray:
     luma = 125 + 50 * np.sin(0.21 * x + 0.13 * y + 0.5 * index) + grain
     half_y, half_x = np.mgrid[: SIDE // 2, : SIDE // 2]
     chroma = [128 + 22 * np.sin(0.2 * half_x + c + 0.3 * index) * np.cos(0.1 * half_y) for c in range(2)]
-    return (
-        np.concatenate([luma.ravel(), *(c.ravel() for c in chroma)])
-        .round()
-        .astype(np.uint8)
-        .reshape(-1, SIDE)
-    )
+    return np.concatenate([luma.ravel(), *(c.ravel() for c in chroma)]).round().astype(np.uint8).reshape(-1, SIDE)
 
 
 def video_frames() -> list[av.VideoFrame]:
@@ -56,9 +51,7 @@ def test_planes_of_the_file_come_back_from_decoded_rgb():
     blue_error = got_blue - np.round((blue - 128) * 255 / 224 + 128)
     assert abs(luma_error.mean()) < 0.15
     assert np.abs(luma_error).max() <= 2
-    assert (
-        np.mean(luma_error != 0) < 0.35
-    )  # without the restored loss every second pixel is off, by -1.3 on average
+    assert np.mean(luma_error != 0) < 0.35  # without the restored loss every second pixel is off, by -1.3 on average
     assert np.mean(blue_error != 0) < 0.1
 
 
@@ -87,8 +80,7 @@ def test_colours_come_back_as_bgr():
 def test_the_rate_control_starves_later_frames():
     frames = decoded_rgb()
     errors = [
-        np.abs(a[..., ::-1].astype(int) - b).mean()
-        for a, b in zip(mjpeg_round_trip(frames), frames, strict=True)
+        np.abs(a[..., ::-1].astype(int) - b).mean() for a, b in zip(mjpeg_round_trip(frames), frames, strict=True)
     ]
     assert errors[-1] > 1.8 * errors[0]
     tables = [Image.open(BytesIO(data)).quantization[0] for data in encode_mjpeg(frames)]
@@ -166,6 +158,4 @@ def test_a_missing_program_is_not_a_failure_of_the_clip(tmp_path: Path):
 def test_decoding_equals_opencv():
     cv2 = pytest.importorskip("cv2")
     for data in encode_mjpeg(decoded_rgb()[:3]):
-        np.testing.assert_array_equal(
-            decode_jpeg(data), cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        )
+        np.testing.assert_array_equal(decode_jpeg(data), cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))

@@ -1,4 +1,4 @@
-"""The `lse` plugin: options, identity, failures, statistics. The scores themselves: test_lse_end_to_end.py."""
+"""The `lse` plugin: options, identity, failures, statistics. Scores are in test_lse_end_to_end.py."""
 
 from __future__ import annotations
 
@@ -159,12 +159,12 @@ def test_weights_are_told_by_name_and_digest(weights: Path):
 def test_a_wrong_checkpoint_is_refused_by_name(tmp_path: Path):
     wrong = tmp_path / "wrong.pth"
     torch.save({"conv.weight": torch.zeros(3)}, wrong)
-    with pytest.raises(WeightsError, match="wrong.pth is not a SyncNet checkpoint"):
+    with pytest.raises(WeightsError, match=r"wrong\.pth is not a SyncNet checkpoint"):
         lse(wrong).prepare()
 
 
 def test_a_weights_file_that_is_not_there_is_told(tmp_path: Path):
-    with pytest.raises(WeightsError, match="gone.pth: no such weights file"):
+    with pytest.raises(WeightsError, match=r"gone\.pth: no such weights file"):
         lse(tmp_path / "gone.pth").prepare()
 
 

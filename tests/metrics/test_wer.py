@@ -144,9 +144,7 @@ def test_patches_of_resized_frames_are_opencvs_to_the_bit():
 @pytest.mark.parametrize(("side", "offset"), [(88, 0), (96, 4), (160, 36), (224, 68), (256, 84)])
 def test_the_patch_is_the_centre(side, offset):
     grey = noise(2, side)[..., 0]
-    np.testing.assert_array_equal(
-        centre_patches(grey, 88), grey[:, offset : offset + 88, offset : offset + 88]
-    )
+    np.testing.assert_array_equal(centre_patches(grey, 88), grey[:, offset : offset + 88, offset : offset + 88])
 
 
 def test_frame_size_decides_how_large_the_mouth_is():

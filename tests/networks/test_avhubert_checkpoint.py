@@ -165,8 +165,7 @@ def test_half_precision_and_older_configurations_load(content, tmp_path):
     old = {
         **content,
         "model": {
-            name: tensor.half() if tensor.is_floating_point() else tensor
-            for name, tensor in content["model"].items()
+            name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in content["model"].items()
         },
         "cfg": {"model": {"_name": "av_hubert_seq2seq", "w2v_args": None}},
     }
@@ -274,7 +273,5 @@ def test_bytes_of_old_pickles():
 
 
 def pickle_protocol_2_call(data: bytes) -> tuple[str, tuple[str, str]]:
-    strings = [
-        arg for op, arg, _ in pickletools.genops(pickle.dumps(data, protocol=2)) if isinstance(arg, str)
-    ]
+    strings = [arg for op, arg, _ in pickletools.genops(pickle.dumps(data, protocol=2)) if isinstance(arg, str)]
     return strings[0], (strings[1], strings[2])

@@ -46,9 +46,7 @@ def test_parameter_counts_of_the_published_networks(network, config, count):
     assert parameter_count(on_meta(network, config)) == count
 
 
-@pytest.mark.parametrize(
-    ("config", "listing"), [(BASE, "statedict_base.txt"), (LARGE, "statedict_large.txt")]
-)
+@pytest.mark.parametrize(("config", "listing"), [(BASE, "statedict_base.txt"), (LARGE, "statedict_large.txt")])
 def test_names_and_shapes_are_those_of_the_official_checkpoints(config, listing):
     path = SHARED / "reference" / listing
     if not path.exists():
@@ -83,9 +81,7 @@ def test_padding_does_not_reach_a_clip():
     audio = torch.randn(1, 6, 104)
     padded = torch.cat([audio, torch.randn(1, 5, 104)], dim=1)
     mask = torch.tensor([[False] * 6 + [True] * 5])
-    torch.testing.assert_close(
-        encoder(padded, padding_mask=mask)[:, :6], encoder(audio), atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(encoder(padded, padding_mask=mask)[:, :6], encoder(audio), atol=1e-5, rtol=1e-5)
 
 
 def test_weight_norm_equals_torchs_own():
@@ -94,9 +90,7 @@ def test_weight_norm_equals_torchs_own():
     with torch.no_grad():
         conv.weight_g.mul_(torch.rand(1, 1, 6) + 0.5)
         conv.bias.normal_()
-    reference = torch.nn.utils.parametrizations.weight_norm(
-        torch.nn.Conv1d(16, 16, 6, padding=3, groups=4), dim=2
-    )
+    reference = torch.nn.utils.parametrizations.weight_norm(torch.nn.Conv1d(16, 16, 6, padding=3, groups=4), dim=2)
     reference.load_state_dict(
         {
             "bias": conv.bias,

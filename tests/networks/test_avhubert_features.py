@@ -15,9 +15,7 @@ DATA = Path(__file__).parents[1] / "data"
 @pytest.fixture(scope="module")
 def audio() -> np.ndarray:
     n = np.arange(32_000)
-    wave = 8000 * np.sin(2 * np.pi * 220 * n / 16_000) + 4000 * np.sin(
-        2 * np.pi * (440 + 0.05 * n) * n / 16_000
-    )
+    wave = 8000 * np.sin(2 * np.pi * 220 * n / 16_000) + 4000 * np.sin(2 * np.pi * (440 + 0.05 * n) * n / 16_000)
     return np.round(wave).astype(np.int16)
 
 

@@ -121,9 +121,7 @@ def features(tiny: AVHubertSeq2Seq, clips: tuple[torch.Tensor, torch.Tensor]) ->
 
 def assert_hypotheses(ours: list[Hypothesis], official: list[list]) -> None:
     """The stored top hypotheses, in order; scores were stored with six decimals."""
-    assert [list(hypothesis.tokens) for hypothesis in ours[: len(official)]] == [
-        tokens for tokens, _ in official
-    ]
+    assert [list(hypothesis.tokens) for hypothesis in ours[: len(official)]] == [tokens for tokens, _ in official]
     scores = [hypothesis.score for hypothesis in ours[: len(official)]]
     np.testing.assert_allclose(scores, [score for _, score in official], rtol=1e-6, atol=1e-6)
 
@@ -249,9 +247,7 @@ def test_patches_are_the_official_ones_to_the_bit(clip):
     media, facts, _ = clip
     assert sha256(grey_frames(media.frames)) == facts["gray_full"]["sha256"]
     assert sha256(lip_patches(media.frames, "native", 88).numpy()) == facts["gray88"]["sha256"]
-    assert video_input(media).flatten()[:8].tolist() == pytest.approx(
-        facts["video_input"]["first8"], abs=1e-6
-    )
+    assert video_input(media).flatten()[:8].tolist() == pytest.approx(facts["video_input"]["first8"], abs=1e-6)
 
 
 def test_audio_features_of_the_official_samples(clip, tmp_path):
@@ -264,9 +260,7 @@ def test_audio_features_of_the_official_samples(clip, tmp_path):
     rate, audio = scipy.io.wavfile.read(wav)
     if (rate, sha256(audio)) != (16_000, facts["wav"]["sha256"]):
         pytest.skip("this ffmpeg decodes other samples than the official run's")
-    np.testing.assert_allclose(
-        audio_features(audio, len(media.frames)), arrays["audio104_layernorm"], atol=1e-5
-    )
+    np.testing.assert_allclose(audio_features(audio, len(media.frames)), arrays["audio104_layernorm"], atol=1e-5)
 
 
 def test_audio_features_of_a_clip(clip):
@@ -300,6 +294,4 @@ def test_hypotheses(clip, models, weights):
         beam, _, lenpen0 = key.partition("_")
         found = beam_search(model.decoder, features, beam=int(beam), lenpen=0 if lenpen0 else 1)[0]
         assert [list(ours.tokens) for ours in found[: len(official)]] == [tokens for tokens, _ in official]
-        np.testing.assert_allclose(
-            [ours.score for ours in found[:3]], [score for _, score in official], rtol=1e-5
-        )
+        np.testing.assert_allclose([ours.score for ours in found[:3]], [score for _, score in official], rtol=1e-5)

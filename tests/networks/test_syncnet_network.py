@@ -21,7 +21,7 @@ WINDOWS = 15
 
 
 def filled_by_rule(network: SyncNet) -> dict[str, Tensor]:
-    """The weights behind the golden numbers: key number i of the sorted keys comes from RandomState(1000 + i)."""
+    """The weights behind the golden numbers: sorted key number i comes from RandomState(1000 + i)."""
     filled = {}
     for number, (key, old) in enumerate(sorted(network.state_dict().items())):
         z = np.random.RandomState(1000 + number).standard_normal(old.numel()).reshape(tuple(old.shape))
@@ -39,9 +39,7 @@ def filled_by_rule(network: SyncNet) -> dict[str, Tensor]:
 
 def golden_audio() -> np.ndarray:
     n = np.arange(32_000)
-    tones = 8000 * np.sin(2 * np.pi * 220 * n / 16000) + 4000 * np.sin(
-        2 * np.pi * (440 + 0.05 * n) * n / 16000
-    )
+    tones = 8000 * np.sin(2 * np.pi * 220 * n / 16000) + 4000 * np.sin(2 * np.pi * (440 + 0.05 * n) * n / 16000)
     return np.round(tones).astype(np.int16)
 
 

@@ -128,4 +128,6 @@ def articulate(phones: Sequence[Phone], times: NDArray[np.float64]) -> NDArray[n
     distance = np.abs(times[:, None] - np.array(centres)[None, :])
     dominance = strength * np.exp(-distance / np.array(widths)) + 1e-9
     # A closure must not be opened by the mean over its neighbours: the nearest segment counts double in the exponent.
-    return (dominance**1.5 @ targets) / (dominance**1.5).sum(axis=1, keepdims=True)
+    weight = dominance**1.5
+    mouth: NDArray[np.float64] = (weight @ targets) / weight.sum(axis=1, keepdims=True)
+    return mouth

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from syncdiff_bench.contracts import Clip, Dataset, Finding
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.home import home
 from syncdiff_datasets.lrs2 import LRS2
-from syncdiff_datasets.pocket.grammar import Split
 from syncdiff_datasets.pocket.world import CLIPS_PER_SPEAKER, SPLIT_SPEAKERS, draw_split, split_of_clip
 
 SHIPPED = Path(__file__).parent / "data"  # the test split, in the LRS2 layout
@@ -36,6 +35,15 @@ class Pocket(Dataset):
     name = "pocket"
     title = "pocket: drawn talking faces (embedded)"
     embedded = True
+    default_metrics = (
+        "psnr[region=mouth]",
+        "ssim[region=mouth]",
+        "lpips[region=mouth]",
+        "psnr",
+        "psnr[protocol=talklip]",
+        "ssim",
+        "lpips",
+    )
 
     def __init__(self, root: Path | None = None, options: Any = None) -> None:
         super().__init__(root, options)
@@ -63,7 +71,7 @@ class Pocket(Dataset):
         """Draw a split (`world.draw_split`); needs the extra `pocket`."""
         if split not in SPLIT_SPEAKERS:
             raise UsageError(f"pocket has no split {split!r}; it has {', '.join(SPLIT_SPEAKERS)}")
-        return draw_split(cast(Split, split), self.drawn, workers=workers)
+        return draw_split(split, self.drawn, workers=workers)
 
     def _folder(self, split: str) -> PocketFolder:
         if split not in SPLIT_SPEAKERS:
@@ -72,7 +80,9 @@ class Pocket(Dataset):
             return PocketFolder(self.drawn)
         if split == "test":
             return PocketFolder(SHIPPED)
-        raise UsageError(f"pocket's {split} split is not drawn yet; syncdiff-bench prepare data --dataset pocket --split {split}")
+        raise UsageError(
+            f"pocket's {split} split is not drawn yet; syncdiff-bench prepare data --dataset pocket --split {split}"
+        )
 
     def _is_drawn(self, split: str) -> bool:
         return (self.drawn / "mvlrs_v1" / f"{split}.txt").is_file()

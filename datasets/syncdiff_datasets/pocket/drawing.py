@@ -18,7 +18,7 @@ ZOOM = 1.24  # tight framing, as LRS face tracks have it
 CENTRE = (0.5, 0.41)
 JAW_LINE = 0.11  # v from which the face follows the jaw: all of it lies in the lower half of the face box
 JAW_DROP = 0.045  # how far the chin of a wide-open mouth drops
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating]  # computed in float32; a float64 scalar may widen it
 
 _INSIDE_MOUTH: Colour = (0.20, 0.06, 0.06)
 _TEETH: Colour = (0.93, 0.91, 0.86)
@@ -56,7 +56,11 @@ class Canvas:
         dy = (y + 0.5) / SIZE - np.float32(CENTRE[1] + motion.y[t])
         cos, sin = np.float32(np.cos(motion.roll[t])), np.float32(np.sin(motion.roll[t]))
         scale = np.float32(ZOOM * motion.scale[t])
-        return cls(np.zeros((SIZE, SIZE, 3), np.float32), (cos * dx + sin * dy) / scale, (cos * dy - sin * dx) / scale)
+        return cls(
+            np.zeros((SIZE, SIZE, 3), np.float32),
+            (cos * dx + sin * dy) / scale,
+            (cos * dy - sin * dx) / scale,
+        )
 
     def window(self, u0: float, v0: float, u1: float, v1: float) -> Canvas:
         """The smallest view of this canvas that holds the given head rectangle; painting it paints this canvas."""
@@ -82,13 +86,20 @@ class Canvas:
 
     def band(self, top: Plane, bottom: Plane, soft: float = 1.0) -> Plane:
         """Where `top` <= v <= `bottom`."""
-        return _edge(self.v - top, soft) * _edge(bottom - self.v, soft)
+        inside: Plane = _edge(self.v - top, soft) * _edge(bottom - self.v, soft)
+        return inside
 
 
 def _edge(distance: Plane, soft: float) -> Plane:
     """Smooth step of a signed distance (frame widths, positive inside) over `soft` pixels."""
     s = np.clip(distance * np.float32(SIZE / soft) + np.float32(0.5), 0, 1)
-    return (s * s * (3 - 2 * s)).astype(np.float32)
+    smooth: Plane = (s * s * (3 - 2 * s)).astype(np.float32)
+    return smooth
+
+
+def _darker(colour: Colour, factor: float) -> Colour:
+    r, g, b = colour
+    return factor * r, factor * g, factor * b
 
 
 def draw_frame(persona: Persona, motion: Motion, mouth: Mouth, t: int) -> NDArray[np.uint8]:
@@ -125,7 +136,7 @@ def _draw_backdrop(canvas: Canvas, persona: Persona) -> None:
     blend = (0.5 * ramp[:, None] + 0.5 * ramp[None, :])[..., None]
     canvas.image[:] = first * (1 - blend) + second * blend
     canvas.paint(canvas.ellipse(0, 0.66, 0.52, 0.26), persona.shirt)
-    canvas.paint(canvas.ellipse(0, 0.40, 0.13, 0.22), tuple(0.84 * c for c in persona.skin))
+    canvas.paint(canvas.ellipse(0, 0.40, 0.13, 0.22), _darker(persona.skin, 0.84))
 
 
 def _draw_head(canvas: Canvas, persona: Persona, mouth: Mouth) -> None:
@@ -133,7 +144,7 @@ def _draw_head(canvas: Canvas, persona: Persona, mouth: Mouth) -> None:
     skull = canvas.ellipse(0, -0.06, a * 1.16, b * 1.02, 2)
     canvas.paint(skull, persona.hair)
     for side in (-1, 1):
-        canvas.paint(canvas.ellipse(side * a * 0.99, -0.01, 0.03, 0.06), tuple(0.9 * c for c in persona.skin))
+        canvas.paint(canvas.ellipse(side * a * 0.99, -0.01, 0.03, 0.06), _darker(persona.skin, 0.9))
     # The jaw drops and swings with the mouth: from the mouth down the outline is stretched and shifted.
     drop = JAW_DROP * mouth.opening
     below = np.clip(canvas.v - JAW_LINE, 0, None)
@@ -209,11 +220,18 @@ def _draw_mouth(canvas: Canvas, persona: Persona, mouth: Mouth) -> None:
     canvas.paint(inside, _INSIDE_MOUTH)
     _draw_tongue_and_teeth(canvas, mouth, inside, half, u, top, bottom, height)
     seam = canvas.band(line - 0.004, line + 0.004, 1.5) * across * np.float32(np.clip(1 - mouth.opening * 14, 0, 1))
-    canvas.paint(seam, tuple(0.45 * c for c in persona.lip), 0.9)
+    canvas.paint(seam, _darker(persona.lip, 0.45), 0.9)
 
 
 def _draw_tongue_and_teeth(
-    canvas: Canvas, mouth: Mouth, inside: Plane, half: float, u: Plane, top: Plane, bottom: Plane, height: float
+    canvas: Canvas,
+    mouth: Mouth,
+    inside: Plane,
+    half: float,
+    u: Plane,
+    top: Plane,
+    bottom: Plane,
+    height: float,
 ) -> None:
     row = _edge(half * 0.78 - np.abs(u), 4)
     low = canvas.ellipse(float(1.1 * mouth.jaw), 0.165 + 0.75 * height, half * 0.62, 0.25 * height + 0.006, 2)
@@ -221,7 +239,7 @@ def _draw_tongue_and_teeth(
     teeth = canvas.band(top - 0.01, top + 0.020 * mouth.teeth + 0.014 * mouth.tuck, 1.5) * row * inside
     canvas.paint(teeth, _TEETH, float(np.clip(mouth.teeth * 1.6, 0, 1)))
     lower_teeth = canvas.band(bottom - 0.010 * mouth.teeth, bottom + 0.01, 1.5) * row * inside
-    canvas.paint(lower_teeth, tuple(0.86 * c for c in _TEETH), float(np.clip(mouth.teeth - 0.55, 0, 1)))
+    canvas.paint(lower_teeth, _darker(_TEETH, 0.86), float(np.clip(mouth.teeth - 0.55, 0, 1)))
     # The tip of the tongue: behind the teeth for l and t, between them for th.
     tip_v = 0.165 + height * (0.45 - 0.45 * mouth.tongue)
     tip = canvas.ellipse(float(1.1 * mouth.jaw), tip_v, half * 0.42, 0.018, 1.5)

@@ -25,10 +25,12 @@ _TEST_ACCENTS = ("en", "en-us", "en-gb-scotland")
 _TEST_TIMBRES = ("+f4", "+f5", "+m5", "+m7")
 
 _SKINS: tuple[Colour, ...] = (
-    (0.96, 0.82, 0.72), (0.91, 0.74, 0.62), (0.84, 0.66, 0.52), (0.74, 0.55, 0.42), (0.60, 0.43, 0.32), (0.46, 0.32, 0.24),
+    (0.96, 0.82, 0.72), (0.91, 0.74, 0.62), (0.84, 0.66, 0.52),
+    (0.74, 0.55, 0.42), (0.60, 0.43, 0.32), (0.46, 0.32, 0.24),
 )  # fmt: skip
 _HAIRS: tuple[Colour, ...] = (
-    (0.10, 0.08, 0.07), (0.22, 0.15, 0.10), (0.38, 0.25, 0.15), (0.62, 0.46, 0.26), (0.55, 0.53, 0.50), (0.48, 0.22, 0.12),
+    (0.10, 0.08, 0.07), (0.22, 0.15, 0.10), (0.38, 0.25, 0.15),
+    (0.62, 0.46, 0.26), (0.55, 0.53, 0.50), (0.48, 0.22, 0.12),
 )  # fmt: skip
 _IRISES: tuple[Colour, ...] = ((0.25, 0.16, 0.10), (0.35, 0.25, 0.12), (0.25, 0.38, 0.30), (0.28, 0.40, 0.55))
 
@@ -123,7 +125,9 @@ def draw_persona(split: Split, rng: np.random.Generator) -> Persona:
 def draw_motion(persona: Persona, n_frames: int, rng: np.random.Generator) -> Motion:
     """Head motion, blinks and the slow drift of the lower face, all Ornstein-Uhlenbeck processes at 25 fps."""
 
-    def drift(spread: float, seconds: float, start: Literal["centre", "stationary"] = "stationary") -> NDArray[np.float64]:
+    def drift(
+        spread: float, seconds: float, start: Literal["centre", "stationary"] = "stationary"
+    ) -> NDArray[np.float64]:
         keep = np.exp(-1 / (25 * seconds))
         noise = rng.normal(0, spread * np.sqrt(1 - keep**2), n_frames)
         value = rng.normal(0, spread) if start == "stationary" else 0.0

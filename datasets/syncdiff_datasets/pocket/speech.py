@@ -117,7 +117,10 @@ def _initialise() -> tuple[ctypes.CDLL, int]:
         ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
     ]  # fmt: skip
     sample_rate = library.espeak_Initialize(
-        _SYNCHRONOUS_RETRIEVAL, 400, str(espeakng_loader.get_data_path()).encode(), _PHONEME_EVENTS | _DONT_EXIT
+        _SYNCHRONOUS_RETRIEVAL,
+        400,
+        str(espeakng_loader.get_data_path()).encode(),
+        _PHONEME_EVENTS | _DONT_EXIT,
     )
     if sample_rate <= 0:
         raise UsageError("eSpeak NG did not start; reinstall espeakng-loader==0.2.4")

@@ -93,9 +93,7 @@ def draw_clip(recipe: Recipe) -> DrawnClip:
     return DrawnClip(recipe.id, sentence, Media(frames, audio), boxes, mouths.astype(np.float16), phones)
 
 
-def draw_split(
-    split: Split, root: Path, *, workers: int = 1, speakers: int | None = None
-) -> Iterator[tuple[int, int]]:
+def draw_split(split: Split, root: Path, *, workers: int = 1, speakers: int | None = None) -> Iterator[tuple[int, int]]:
     """Draw every clip of a split that is not there yet below `root`, then its list; yields (done, all)."""
     base = root / "mvlrs_v1"
     plan = recipes(split, speakers)
@@ -162,5 +160,6 @@ def _styled(mouths: NDArray[np.float64], persona: Persona, rng: np.random.Genera
 
 
 def _mouth(mouths: NDArray[np.float64], motion: Motion, t: int) -> Mouth:
-    shape = (float(value) for value in mouths[t])
-    return Mouth(*shape, float(motion.smile[t]), float(motion.skew[t]), float(motion.jaw[t]), float(motion.tension[t]))
+    opening, width, rounding, teeth, tongue, tuck = (float(value) for value in mouths[t])
+    smile, skew, jaw, tension = (float(p[t]) for p in (motion.smile, motion.skew, motion.jaw, motion.tension))
+    return Mouth(opening, width, rounding, teeth, tongue, tuck, smile, skew, jaw, tension)

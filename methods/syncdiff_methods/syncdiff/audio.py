@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ class TemporalFilter(nn.Module):
         self.window = window
         widths = (dim, 16, 8, 4, 2, 1)
         layers: list[nn.Module] = []
-        for inside, outside in zip(widths, widths[1:], strict=False):
+        for inside, outside in pairwise(widths):
             layers += [nn.Conv1d(inside, outside, kernel_size=3, padding=1), nn.LeakyReLU(0.02)]
         self.attention_conv = nn.Sequential(*layers)
         self.attention_net = nn.Sequential(nn.Linear(window, window), nn.Softmax(dim=1))
@@ -68,14 +70,14 @@ class AudioCondition(nn.Module):
 
     def forward(self, features: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Tokens of whole clips: (B, T, 104) float32 and (B, T) bool (True: padding) -> (B, T, dim)."""
-        encoded = self.encoder(features, padding_mask=padding_mask)
+        encoded: Tensor = self.encoder(features, padding_mask=padding_mask)
         if padding_mask is not None:
             encoded = encoded.masked_fill(padding_mask.unsqueeze(-1), 0.0)
         return self.tokens(encoded)
 
     def tokens_at(self, features: Tensor, padding_mask: Tensor, frames: Tensor) -> Tensor:
         """Tokens of one frame per clip, `frames` (B,) long: (B, dim). What a training step needs."""
-        encoded = self.encoder(features, padding_mask=padding_mask)
+        encoded: Tensor = self.encoder(features, padding_mask=padding_mask)
         encoded = encoded.masked_fill(padding_mask.unsqueeze(-1), 0.0)
         if self.filter is None:
             return encoded[torch.arange(len(frames)), frames]

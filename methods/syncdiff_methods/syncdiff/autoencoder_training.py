@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syncdiff_bench.training.task import TrainingData, TrainingTask
+from syncdiff_bench.training.task import TrainingTask
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_images
 from syncdiff_methods.syncdiff.config import AutoencoderConfig
 from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AutoencoderOptions:
-    """frame_size: side of the training images. every: take each n-th frame of a clip. masked_share: part of a batch
+    """frame_size: side of the training images. max_clips: train on the first so many clips (0: all). every: take each
+    n-th frame of a clip. masked_share: part of a batch
     whose face is blanked as the diffusion model's masked frames are, so that they too are encoded well.
     quantise_from: step at which the codebook is filled and used. edge_weight: weight of the L1 of image gradients.
     mouth_weight: weight of pixels in the masked area against 1 outside. commitment: weight of the commitment loss.
@@ -36,6 +36,7 @@ class AutoencoderOptions:
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     frame_size: int = 256
+    max_clips: int = 0
     every: int = 2
     masked_share: float = 0.2
     quantise_from: int = 1500
@@ -108,7 +109,7 @@ class AutoencoderTask(TrainingTask):
         assert isinstance(model, TrainedAutoencoder)
         squared, mouth_squared, mouth_pixels = 0.0, 0.0, 0
         used: set[int] = set()
-        for frames, mask in zip(self.held_out.split(32), self.held_masks.split(32), strict=True):
+        for frames, mask in zip(torch.split(self.held_out, 32), torch.split(self.held_masks, 32), strict=True):
             images = to_images(frames, self.options.frame_size)
             latents = model.autoencoder.encode(images)
             decoded = model.autoencoder.decode(latents, quantise=bool(model.quantising)).clamp(-1, 1)
@@ -140,7 +141,7 @@ class AutoencoderTask(TrainingTask):
 
         assert isinstance(model, TrainedAutoencoder)
         with torch.no_grad():
-            latents = torch.cat([model.autoencoder.encode(chunk) for chunk in self._some_images(512).split(32)])
+            latents = torch.cat([model.autoencoder.encode(chunk) for chunk in torch.split(self._some_images(512), 32)])
         config = replace(self.options.autoencoder, scaling_factor=round(1 / float(latents.std()), 4))
         folder.mkdir(parents=True, exist_ok=True)
         save_part(model.autoencoder, folder / "autoencoder.safetensors")
@@ -157,7 +158,8 @@ class AutoencoderTask(TrainingTask):
 
         size = self.options.frame_size
         frames, masks = [], []
-        for clip_id in self.data.dataset.clip_ids(split):
+        ids = self.data.dataset.clip_ids(split)
+        for clip_id in ids[: self.options.max_clips or None]:
             clip = self.data.dataset.clip(clip_id)
             height, width = clip.frames.shape[1:3]
             chosen = torch.from_numpy(clip.frames[::every].copy())
@@ -171,7 +173,7 @@ def _fill_codebook(autoencoder: Autoencoder, images: Tensor) -> None:
     """k-means over latent vectors of training images."""
     from scipy.cluster.vq import kmeans2
 
-    latents = torch.cat([autoencoder.encode(chunk) for chunk in images.split(32)])
+    latents = torch.cat([autoencoder.encode(chunk) for chunk in torch.split(images, 32)])
     vectors = latents.permute(0, 2, 3, 1).reshape(-1, 3)
     rows = np.random.default_rng(0).choice(len(vectors), size=min(len(vectors), 60_000), replace=False)
     sample = vectors[torch.from_numpy(rows)].cpu().numpy().astype(np.float64)

@@ -118,7 +118,7 @@ class SyncDiffConfig:
 
     @property
     def latent_size(self) -> int:
-        return self.frame_size // 2 ** (len(self.autoencoder.channels) - 1)
+        return self.frame_size >> (len(self.autoencoder.channels) - 1)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

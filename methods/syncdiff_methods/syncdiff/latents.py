@@ -71,7 +71,10 @@ def encode_clip(clip: Clip, autoencoder: Autoencoder, config: SyncDiffConfig, de
     images = to_images(torch.from_numpy(clip.frames), config.frame_size)
     boxes = torch.from_numpy(clip.face_boxes.boxes)
     mask = lower_half_mask(boxes, (height, width), config.frame_size, config.condition.mask_pad)
-    encode = lambda batch: torch.cat([autoencoder.encode(chunk.to(device)).cpu() for chunk in batch.split(32)])  # noqa: E731
+
+    def encode(batch: Tensor) -> Tensor:
+        return torch.cat([autoencoder.encode(chunk.to(device)).cpu() for chunk in torch.split(batch, 32)])
+
     area = F.adaptive_avg_pool2d(mask.float()[:, None], config.latent_size)[:, 0]
     return {
         "clean": encode(images).half().contiguous(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
+from syncdiff_bench.errors import ClipError
 from syncdiff_methods.syncdiff.config import Feedback, FirstFrame, Noise, SyncDiffConfig
 
 if TYPE_CHECKING:
@@ -56,21 +57,28 @@ class SyncDiff(Method):
 
     def generate(
         self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
-    ) -> Iterator[tuple[str, Frames]]:
+    ) -> Iterator[tuple[str, Frames | ClipError]]:
         """See `Method.generate`. Frames come back at the clip's own size, the whole image generated (paper 5.2)."""
         from syncdiff_methods.syncdiff.autoencoder import to_frames
         from syncdiff_methods.syncdiff.sampling import generate_in_lock_step
 
-        conditions = [self._conditions(clip) for clip in clips]
-        videos = [np.empty_like(clip.frames) for clip in clips]
+        conditions, videos = [], []
+        for clip in clips:
+            try:
+                conditions.append(self._conditions(clip))
+                videos.append(np.empty_like(clip.frames))
+            except ClipError as error:
+                yield clip.id, error
+        if not conditions:
+            return
 
         def keep(index: int, t: int, image: Any) -> None:
             height, width = videos[index].shape[1:3]
             videos[index][t] = to_frames(image[None], height, width)[0].cpu().numpy()
 
         generate_in_lock_step(self.model, conditions, seed=seed, on_frame=keep, progress=progress)
-        for clip, video in zip(clips, videos, strict=True):
-            yield clip.id, video
+        for condition, video in zip(conditions, videos, strict=True):
+            yield condition.clip_id, video
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         from syncdiff_methods.syncdiff.model import weights_digests
@@ -94,7 +102,7 @@ class SyncDiff(Method):
             images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
             mask = lower_half_mask(boxes, (height, width), config.frame_size, config.condition.mask_pad).to(device)
             blanked = blank(images, mask)
-            masked = torch.cat([self.model.autoencoder.encode(chunk) for chunk in blanked.split(16)])
+            masked = torch.cat([self.model.autoencoder.encode(chunk) for chunk in torch.split(blanked, 16)])
             identity = self.model.autoencoder.encode(images[:1])[0]
         return ClipConditions(clip.id, masked, identity, tokens, images[0])
 
@@ -103,7 +111,11 @@ class SyncDiff(Method):
 
         from syncdiff_methods.syncdiff.sampling import check_steps
 
-        given = {key: value for key in ("feedback", "first_frame", "noise") if (value := getattr(self.options, key)) is not None}
+        given = {
+            key: value
+            for key in ("feedback", "first_frame", "noise")
+            if (value := getattr(self.options, key)) is not None
+        }
         diffusion = {key: value for key in ("steps", "eta") if (value := getattr(self.options, key)) is not None}
         config = replace(config, **given, diffusion=replace(config.diffusion, **diffusion))
         check_steps(config.diffusion.steps, config.diffusion.train_steps)

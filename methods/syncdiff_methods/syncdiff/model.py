@@ -1,9 +1,9 @@
 """SyncDiff's networks as one object and one directory.
 
-    DIR/config.json                 config.SyncDiffConfig
-    DIR/autoencoder.safetensors     frames <-> latents
-    DIR/denoiser.safetensors        UNet and bottleneck (EMA weights)
-    DIR/audio.safetensors           AV-HuBERT audio encoder and temporal filter
+DIR/config.json                 config.SyncDiffConfig
+DIR/autoencoder.safetensors     frames <-> latents
+DIR/denoiser.safetensors        UNet and bottleneck (EMA weights)
+DIR/audio.safetensors           AV-HuBERT audio encoder and temporal filter
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def load_part(module: nn.Module, path: Path) -> None:
 
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; a SyncDiff directory holds {', '.join(PARTS)} and config.json")
-    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_tensors(path).items()}
+    tensors = {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_tensors(path).items()
+    }
     check_state_dict(module, tensors, str(path))
 
 
@@ -104,6 +106,9 @@ def weights_digests(where: str | Path) -> tuple[WeightsUsed, ...]:
     """sha256 of each file of a model directory."""
     folder = locate(where)
     return tuple(
-        WeightsUsed(f"syncdiff/{folder.name}/{part}", hashlib.sha256((folder / f"{part}.safetensors").read_bytes()).hexdigest())
+        WeightsUsed(
+            f"syncdiff/{folder.name}/{part}",
+            hashlib.sha256((folder / f"{part}.safetensors").read_bytes()).hexdigest(),
+        )
         for part in PARTS
     )

@@ -45,7 +45,7 @@ def check_steps(steps: int, train_steps: int = 1000) -> None:
     if steps not in allowed:
         near = sorted(allowed, key=lambda n: abs(n - steps))[:2]
         raise UsageError(
-            f"steps={steps} does not divide {train_steps}, so DDIM would not cover the schedule; use {near[0]} or {near[1]}"
+            f"steps={steps} does not divide {train_steps}, so DDIM would start too low; use {near[0]} or {near[1]}"
         )
 
 
@@ -88,7 +88,9 @@ def ddim(
     eta: float,
     device: torch.device,
 ) -> Tensor:
-    """Denoise one latent per noise source. predict(noisy (B, 3, h, w), timestep ()) -> (B, 3, h, w); returns (B, 3, h, w).
+    """Denoise one latent per noise source: (B, 3, h, w), B = len(noise).
+
+    predict(noisy (B, 3, h, w), timestep ()) -> (B, 3, h, w), of the kind that `scheduler` was built for.
 
     Source: Song et al., "Denoising diffusion implicit models", 2021; end points as CompVis' sampler.
     """

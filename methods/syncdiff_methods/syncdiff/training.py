@@ -99,14 +99,13 @@ class SyncDiffTask(TrainingTask):
         folder = Path(self.options.autoencoder)
         description = folder / "autoencoder.json"
         if not description.is_file():
-            raise UsageError(
-                f"{description}: no such file; train an autoencoder first and point options.autoencoder at its model folder"
-            )
+            raise UsageError(f"{description}: no such file; train an autoencoder first and name its model folder")
         known = json.loads(description.read_text())
         config = options_from_values(AutoencoderConfig, known["autoencoder"], str(description))
         if known["frame_size"] != self.options.model.frame_size:
             raise UsageError(
-                f"{description}: trained on {known['frame_size']} px, options.model.frame_size is {self.options.model.frame_size}"
+                f"{description}: trained on {known['frame_size']} px frames, but options.model.frame_size is"
+                f" {self.options.model.frame_size}"
             )
         self.options = replace(self.options, model=replace(self.options.model, autoencoder=config))
         self.autoencoder = Autoencoder(config)
@@ -142,9 +141,7 @@ class SyncDiffTask(TrainingTask):
 
     def _latents(self, split: str) -> list[ClipLatents]:
         cache = self.data.cache / "latents"
-        clips = list(
-            cached_latents(self.data.dataset, split, self.autoencoder, self.options.model, cache, self.device)
-        )
+        clips = list(cached_latents(self.data.dataset, split, self.autoencoder, self.options.model, cache, self.device))
         if not clips:
             raise UsageError(f"split {split!r} has no clip of two frames or more with sound; nothing to train on")
         return clips

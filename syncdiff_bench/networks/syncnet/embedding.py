@@ -18,7 +18,7 @@ MFCC_PER_FRAME = 4
 
 
 def mfcc(audio: NDArray[np.int16]) -> NDArray[np.float64]:
-    """(M, 13) cepstra, 100 per second, of python_speech_features with all its defaults (reference: metrics.md A.2.6).
+    """(M, 13) cepstra, 100 per second: python_speech_features with its defaults (reference: metrics.md A.2).
 
     audio: (N,) int16 at 16 kHz, N >= 1; the samples are taken as integers, not scaled to +-1.
     """
@@ -29,9 +29,9 @@ def mfcc(audio: NDArray[np.int16]) -> NDArray[np.float64]:
 
 
 def prepare_for_inference(network: SyncNet, device: str) -> SyncNet:
-    """The network on its device, in evaluation mode; channels last makes the lip tower 1.4 times as fast on CPU."""
+    """The network on its device, in evaluation mode; channels last makes lips 1.4 times as fast on CPU."""
     network = network.to(device).eval().requires_grad_(requires_grad=False)
-    network.netcnnlip.to(memory_format=torch.channels_last_3d)
+    network.netcnnlip.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return network
 
 
@@ -46,9 +46,7 @@ def embed_frames(network: SyncNet, frames: NDArray[np.uint8], windows: int, batc
         for start, stop in _spans(windows, batch):
             chunk = torch.from_numpy(frames[start : stop + FRAMES_PER_WINDOW - 1]).to(_device(network))
             clip = chunk.permute(3, 0, 1, 2).unsqueeze(0)  # still the same bytes: channels last already
-            parts.append(
-                network.embed_lips(clip.to(torch.float32, memory_format=torch.channels_last_3d)).cpu()
-            )
+            parts.append(network.embed_lips(clip.to(torch.float32, memory_format=torch.channels_last_3d)).cpu())
     return torch.cat(parts)
 
 
@@ -62,8 +60,7 @@ def embed_mfcc(network: SyncNet, features: NDArray[np.float64], windows: int, ba
     slid = cepstra.unfold(0, MFCC_PER_WINDOW, MFCC_PER_FRAME).unsqueeze(1)  # (n, 1, 13, 20)
     with _exact_inference():
         parts = [
-            network.embed_audio(slid[start:stop].to(_device(network))).cpu()
-            for start, stop in _spans(windows, batch)
+            network.embed_audio(slid[start:stop].to(_device(network))).cpu() for start, stop in _spans(windows, batch)
         ]
     return torch.cat(parts)
 

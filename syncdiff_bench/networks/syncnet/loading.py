@@ -32,9 +32,7 @@ def syncnet_from_tensors(tensors: Mapping[str, Tensor], *, name: str) -> SyncNet
     """
     network = SyncNet(_config_of(tensors, name))
     # evaluation does not use these counters, and files of old torch versions have none
-    counters = {
-        key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")
-    }
+    counters = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
     check_state_dict(network, {**counters, **tensors}, name)
     return network.eval()
 

@@ -31,8 +31,8 @@ class SyncNetConfig:
 class SyncNet(nn.Module):
     """Embeds 0.2 s of speech and 0.2 s of face into one space; the embeddings are not normalised.
 
-    The lip tower is convolutional in time (its first layer spans 5 frames, the others one), hence a whole clip
-    goes through it in one pass and yields one embedding per window of 5 frames.
+    The lip tower is convolutional in time (its first layer spans 5 frames, the others one), hence a clip goes
+    through in one pass and yields one embedding per window of 5 frames.
     """
 
     def __init__(self, config: SyncNetConfig | None = None) -> None:

@@ -63,9 +63,7 @@ class Toy(Dataset):
         frames = np.full((FRAMES, 16, 16, 3), 10 * number, dtype=np.uint8)
         audio = np.zeros(0 if self.options.silent else 640 * FRAMES, dtype=np.int16)
         media = Media(frames, audio, ("made up",) if number == 0 else ())
-        return Clip(
-            clip_id, "toy", transcript=None if number else "one", speaker=f"s{number // 2}", preloaded=media
-        )
+        return Clip(clip_id, "toy", transcript=None if number else "one", speaker=f"s{number // 2}", preloaded=media)
 
     def fingerprint(self, split: str) -> str:
         return self.options.mark * 64

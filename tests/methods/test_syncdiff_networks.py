@@ -1,0 +1,256 @@
+"""SyncDiff's networks against the paper's sizes, closed forms and hand-computed masks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.options import options_from_values
+from syncdiff_methods.syncdiff.audio import AudioCondition, TemporalFilter
+from syncdiff_methods.syncdiff.autoencoder import build_vq_model, to_frames, to_images
+from syncdiff_methods.syncdiff.config import (
+    AudioConfig,
+    AutoencoderConfig,
+    ConditionConfig,
+    DiffusionConfig,
+    SyncDiffConfig,
+    UNetConfig,
+)
+from syncdiff_methods.syncdiff.denoiser import Denoiser, build_unet
+from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
+from syncdiff_methods.syncdiff.model import SyncDiffModel
+from syncdiff_methods.syncdiff.sampling import FrameNoise, build_scheduler, check_steps, ddim
+
+TINY = SyncDiffConfig(
+    name="tiny",
+    frame_size=32,
+    autoencoder=AutoencoderConfig((8, 8, 8), 1, 16, 8, mid_attention=False),
+    unet=UNetConfig((16, 16), (False, True), 1, 16, 8),
+    audio=AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=0, window=4),
+    diffusion=DiffusionConfig(prediction="sample", steps=4),
+)
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+# ------------------------------------------------------------------------------------ the paper's sizes
+
+
+def test_parameters_of_the_papers_unet() -> None:
+    with torch.device("meta"):
+        paper = SyncDiffConfig()
+        assert paper.latent_size == 64
+        assert count(build_unet(paper.unet, paper.condition.channels, 768, 64)) == 546_211_587
+
+
+@pytest.mark.parametrize(("mid_attention", "expected"), [(True, 55_322_782), (False, 53_219_486)])
+def test_parameters_of_vq_f4(mid_attention: bool, expected: int) -> None:
+    with torch.device("meta"):
+        assert count(build_vq_model(AutoencoderConfig(mid_attention=mid_attention))) == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "channels"),
+    [
+        (ConditionConfig(identity=True, previous="none"), 9),  # RND
+        (ConditionConfig(identity=False, previous="full"), 9),  # PRV
+        (ConditionConfig(identity=False, previous="bottleneck"), 7),  # PRV-
+        (ConditionConfig(identity=True, previous="bottleneck"), 10),  # RND+PRV-
+        (ConditionConfig(previous_frames=5), 14),  # NP=5
+        (ConditionConfig(previous_frames=10), 19),  # NP=10
+    ],
+)
+def test_input_channels_of_every_variant(condition: ConditionConfig, channels: int) -> None:
+    assert condition.channels == channels
+    denoiser = Denoiser(replace(TINY, condition=condition))
+    latents = [torch.randn(2, 3, 8, 8) for _ in range(2 + condition.previous_frames)]
+    previous = latents[2:] if condition.previous != "none" else []
+    visual = denoiser.visual_condition(latents[0], latents[1], previous)
+    assert visual.shape == (2, channels - 3, 8, 8)
+    assert denoiser(latents[0], torch.tensor(3), visual, torch.randn(2, 16)).shape == (2, 3, 8, 8)
+
+
+def test_trainable_audio_parameters_at_nf_9() -> None:
+    """methods.md C.2: layers 9, 10, 11 and the final norm train, 21.3 M parameters."""
+    with torch.device("meta"):
+        audio = AudioCondition(AudioConfig())
+    trained = sum(p.numel() for name, p in audio.encoder.named_parameters() if p.requires_grad)
+    assert trained == 3 * 7_087_872 + 2 * 768
+    assert 21.2e6 < trained < 21.4e6
+
+
+def test_all_layers_frozen_freezes_the_final_norm() -> None:
+    frozen = AudioCondition(AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=2, window=4))
+    assert not any(p.requires_grad for p in frozen.encoder.parameters())
+    assert all(p.requires_grad for p in frozen.filter.parameters())  # type: ignore[union-attr]
+
+
+def test_output_layers_start_at_zero() -> None:
+    denoiser = Denoiser(TINY)
+    denoiser.zero_output_layers()
+    visual = torch.randn(1, 7, 8, 8)
+    out = denoiser(torch.randn(1, 3, 8, 8), torch.tensor(5), visual, torch.randn(1, 16))
+    assert float(out.abs().max()) == 0.0
+
+
+# ----------------------------------------------------------------------------------------------- audio
+
+
+def test_temporal_filter_without_attention_is_the_mean() -> None:
+    filter_ = TemporalFilter(6, window=4)
+    torch.nn.init.zeros_(filter_.attention_net[0].weight)
+    torch.nn.init.zeros_(filter_.attention_net[0].bias)
+    features = torch.randn(3, 4, 6)
+    torch.testing.assert_close(filter_(features), features.mean(dim=1))
+
+
+def test_windows_are_centred_and_zero_padded() -> None:
+    condition = AudioCondition(replace(TINY.audio, window=4))
+    encoded = torch.arange(1.0, 6.0).reshape(1, 5, 1).expand(1, 5, 16)
+    windows = condition._windows(encoded)[0, :, :, 0]
+    expected = [[0, 0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 0]]
+    assert windows.tolist() == expected
+
+
+def test_tokens_of_a_padded_clip_equal_those_alone() -> None:
+    condition = AudioCondition(TINY.audio).eval()
+    short, long = torch.randn(5, 104), torch.randn(9, 104)
+    padded = torch.zeros(2, 9, 104)
+    padded[0, :5], padded[1] = short, long
+    mask = torch.zeros(2, 9, dtype=torch.bool)
+    mask[0, 5:] = True
+    alone = condition(short[None])[0]
+    torch.testing.assert_close(condition(padded, mask)[0, :5], alone, atol=1e-5, rtol=1e-5)
+    at = condition.tokens_at(padded, mask, torch.tensor([4, 0]))
+    torch.testing.assert_close(at[0], alone[4], atol=1e-5, rtol=1e-5)
+
+
+# --------------------------------------------------------------------------------------- mask and pixels
+
+
+def test_mask_by_hand() -> None:
+    """Box (40, 20, 120, 140) of a 160 x 160 frame at 80 px: rows 40..69, columns 20..59."""
+    mask = lower_half_mask(torch.tensor([[40, 20, 120, 140]]), (160, 160), 80)[0]
+    rows, columns = torch.nonzero(mask, as_tuple=True)
+    assert (int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())) == (40, 69, 20, 59)
+    assert int(mask.sum()) == 30 * 40
+
+
+def test_mask_pad_reaches_below_the_box() -> None:
+    box = torch.tensor([[0, 0, 256, 200]])
+    plain, padded = (lower_half_mask(box, (256, 256), 256, pad).sum() for pad in (0, 10))
+    assert int(padded - plain) == 10 * 256
+
+
+def test_blanking_is_black_and_leaves_the_rest() -> None:
+    images = torch.rand(1, 3, 8, 8)
+    mask = torch.zeros(1, 8, 8, dtype=torch.bool)
+    mask[0, 4:, 2:6] = True
+    blanked = blank(images, mask)
+    assert float(blanked[0, :, 4:, 2:6].max()) == -1.0
+    torch.testing.assert_close(blanked[0, :, :4], images[0, :, :4])
+
+
+def test_pixels_survive_the_round_trip() -> None:
+    frames = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    torch.testing.assert_close(to_frames(to_images(frames, 16), 16, 16), frames)
+
+
+# ----------------------------------------------------------------------------------------------- sampler
+
+
+def test_ddim_closed_form_for_a_constant_sample() -> None:
+    """If the network always says x0 = c, DDIM keeps the noise direction: the end is known exactly."""
+    config = DiffusionConfig(prediction="sample", steps=10)
+    betas = np.linspace(0.0015**0.5, 0.0195**0.5, 1000) ** 2
+    cumulative = np.cumprod(1 - betas)
+    constant = torch.full((1, 3, 4, 4), 0.3)
+    start = FrameNoise(7, "clip", 0).draw((3, 4, 4))
+    first = cumulative[901]  # steps 1, 101, ..., 901
+    direction = (start - first**0.5 * 0.3) / (1 - first) ** 0.5
+    expected = cumulative[0] ** 0.5 * 0.3 + (1 - cumulative[0]) ** 0.5 * direction
+    result = ddim(
+        lambda _noisy, _timestep: constant,
+        build_scheduler(config),
+        [FrameNoise(7, "clip", 0)],
+        (3, 4, 4),
+        steps=10,
+        eta=0.0,
+        device=torch.device("cpu"),
+    )
+    torch.testing.assert_close(result[0], expected.float(), atol=1e-5, rtol=1e-5)
+
+
+def test_ddim_visits_the_official_timesteps() -> None:
+    """methods.md B.6: S = 200 visits 1, 6, ..., 996, from the last down."""
+    visited: list[int] = []
+
+    def predict(noisy: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        visited.append(int(timestep))
+        return noisy
+
+    noise = [FrameNoise(0, "c", 0)]
+    scheduler = build_scheduler(DiffusionConfig())
+    ddim(predict, scheduler, noise, (3, 2, 2), steps=200, eta=0.0, device=torch.device("cpu"))
+    assert visited == list(range(996, 0, -5))
+
+
+@pytest.mark.parametrize("steps", [3, 30, 333, 999, 1000, 0])
+def test_impossible_step_counts_are_refused(steps: int) -> None:
+    with pytest.raises(UsageError, match="does not divide 1000"):
+        check_steps(steps)
+
+
+def test_noise_belongs_to_clip_frame_and_seed() -> None:
+    draw = lambda *key: FrameNoise(*key).draw((3, 4, 4))  # noqa: E731
+    torch.testing.assert_close(draw(1, "a", 2), draw(1, "a", 2))
+    for other in ((2, "a", 2), (1, "b", 2), (1, "a", 3)):
+        assert float((draw(1, "a", 2) - draw(*other)).abs().max()) > 0.1
+
+
+# ---------------------------------------------------------------------------------------- files on disk
+
+
+def test_save_and_load_round_trip(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = SyncDiffModel(TINY).eval()
+    model.save_pretrained(tmp_path)
+    loaded = SyncDiffModel.from_pretrained(tmp_path)
+    assert loaded.config == TINY
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], tensor)
+
+
+def test_a_truncated_file_is_refused_by_name(tmp_path: Path) -> None:
+    SyncDiffModel(TINY).save_pretrained(tmp_path)
+    path = tmp_path / "denoiser.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match=r"denoiser\.safetensors"):
+        SyncDiffModel.from_pretrained(tmp_path)
+
+
+def test_weights_of_another_variant_are_refused(tmp_path: Path) -> None:
+    SyncDiffModel(TINY).save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    values["condition"]["previous"] = "full"
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(WeightsError, match=r"denoiser\.safetensors"):
+        SyncDiffModel.from_pretrained(tmp_path)
+
+
+def test_an_unknown_key_is_named() -> None:
+    with pytest.raises(UsageError, match="frame_sise"):
+        options_from_values(SyncDiffConfig, {"frame_sise": 3}, "config.json")
+
+
+def test_an_unknown_model_lists_the_shipped_ones() -> None:
+    with pytest.raises(UsageError, match="pocket"):
+        SyncDiffModel.from_pretrained("poket")

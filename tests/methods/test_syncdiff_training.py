@@ -1,0 +1,146 @@
+"""SyncDiff's training tasks on a few clips of pocket's test split, at toy size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from syncdiff_bench.contracts import Clip
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
+from syncdiff_bench.training.loop import train
+from syncdiff_datasets.pocket.dataset import Pocket
+from syncdiff_methods.syncdiff.latents import cached_latents
+from syncdiff_methods.syncdiff.model import SyncDiffModel
+from syncdiff_methods.syncdiff.training import SyncDiffTask, TrainedSyncDiff
+
+SMALL = (
+    "data.split=test",
+    "data.validation_split=test",
+    "training.log_every=5",
+    "training.checkpoint_every=1000",
+)
+
+
+class FewClips(Pocket):
+    """The first four clips of pocket's test split."""
+
+    decoded = 0
+
+    def clip_ids(self, split: str) -> tuple[str, ...]:
+        return super().clip_ids(split)[:4]
+
+    def clip(self, clip_id: str) -> Clip:
+        type(self).decoded += 1
+        return super().clip(clip_id)
+
+
+@pytest.fixture(autouse=True)
+def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: FewClips())
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained for 40 steps, the codebook filled after 30."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: FewClips())
+    out = tmp_path_factory.mktemp("autoencoder")
+    overrides = (*SMALL, "training.steps=40", "options.quantise_from=30", "options.autoencoder.codes=64")
+    plan = read_plan("syncdiff-autoencoder/pocket-autoencoder", overrides)
+    folder = train(load_task(plan, None, out / "cache", "cpu"), plan.settings, out, cpu=True)
+    patch.undo()
+    return folder
+
+
+def plan_of(autoencoder: Path, *overrides: str) -> SyncDiffTask:
+    plan = read_plan("syncdiff/pocket", (*SMALL, f"options.autoencoder={autoencoder}", *overrides))
+    task = load_task(plan, None, autoencoder / "cache", "cpu")
+    assert isinstance(task, SyncDiffTask)
+    return task
+
+
+def test_shipped_configs_are_found() -> None:
+    assert {"syncdiff/pocket", "syncdiff-autoencoder/pocket-autoencoder"} <= set(shipped_configs())
+
+
+def test_autoencoder_learns_and_fills_its_codebook(autoencoder: Path) -> None:
+    rows = [json.loads(line) for line in (autoencoder.parent / "log.jsonl").read_text().splitlines()]
+    losses = [row["l1"] for row in rows if "l1" in row]
+    assert losses[-1] < 0.8 * losses[0]
+    (figures,) = (row["validation"] for row in rows if "validation" in row)
+    assert figures["codes_used"] >= 32
+    assert figures["psnr"] > 12
+
+
+def test_latents_of_unit_variance(autoencoder: Path) -> None:
+    task = plan_of(autoencoder)
+    task.prepare()
+    clean = torch.cat([clip.clean.float() for clip in task.clips])
+    assert float(clean.std()) == pytest.approx(1, abs=0.25)
+
+
+def test_cache_is_used_and_is_of_these_weights(autoencoder: Path) -> None:
+    task = plan_of(autoencoder)
+    task.prepare()
+    FewClips.decoded = 0
+    again = plan_of(autoencoder)
+    again.prepare()
+    assert FewClips.decoded == 0
+    torch.nn.init.ones_(again.autoencoder.vq.quant_conv.weight)
+    list(cached_latents(FewClips(), "test", again.autoencoder, again.options.model, again.data.cache, "cpu"))
+    assert FewClips.decoded == 4
+
+
+def test_examples_are_what_the_paper_says(autoencoder: Path) -> None:
+    """Target t >= 1, previous frame t - 1, identity another frame of the same clip."""
+    task = plan_of(autoencoder, "options.previous_noise=0.0", "options.previous_dropout=0.0")
+    task.prepare()
+    clip = task.clips[0]
+    for i in range(20):
+        example = task._example(clip, np.random.default_rng(i))
+        t = int(example["frame"])
+        assert t >= 1
+        torch.testing.assert_close(example["clean"], clip.clean[t].float())
+        torch.testing.assert_close(example["masked"], clip.masked[t].float())
+        torch.testing.assert_close(example["previous"][0], clip.clean[t - 1].float())
+        same = (clip.clean.float() == example["identity"]).flatten(1).all(dim=1)
+        assert int(same.sum()) == 1
+        assert not same[t]
+
+
+def test_loss_of_a_perfect_prediction_is_zero(autoencoder: Path) -> None:
+    task = plan_of(autoencoder)
+    task.prepare()
+    module = task.build()
+    assert isinstance(module, TrainedSyncDiff)
+    batch = dict(task.batch(0, 0, 0, 3))
+    module.denoiser.forward = lambda *_args: batch["clean"]  # type: ignore[method-assign]
+    assert float(module(**batch)["loss"]) == pytest.approx(0, abs=1e-9)
+    module.denoiser.forward = lambda *_args: batch["clean"] + 0.5  # type: ignore[method-assign]
+    assert float(module(**batch)["loss"]) == pytest.approx(0.25, rel=1e-4)
+
+
+def test_training_ends_in_a_model_that_loads(autoencoder: Path, tmp_path: Path) -> None:
+    overrides = ("training.steps=3", "training.batch_size=2", "training.validate_every=3")
+    plan = read_plan("syncdiff/pocket", (*SMALL, f"options.autoencoder={autoencoder}", *overrides))
+    folder = train(load_task(plan, None, autoencoder / "cache", "cpu"), plan.settings, tmp_path, cpu=True)
+    model = SyncDiffModel.from_pretrained(folder)
+    assert model.config.name == "pocket"
+    assert model.config.autoencoder.scaling_factor != 1.0
+
+
+def test_a_missing_autoencoder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"autoencoder\.json: no such file; train an autoencoder first"):
+        plan_of(tmp_path / "nowhere").prepare()
+
+
+def test_a_misspelt_key_is_refused() -> None:
+    with pytest.raises(UsageError, match="stepps"):
+        read_plan("syncdiff/pocket", ("training.stepps=3",))
+    with pytest.raises(UsageError, match="no training config 'syncdiff/poket'"):
+        read_plan("syncdiff/poket")
