@@ -99,9 +99,7 @@ class LPIPS(Metric[LPIPSStats]):
         # TensorFloat-32 would make the score depend on the GPU in the third digit
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             parts = [
-                self._network(self._to_tensor(a[i : i + step]), self._to_tensor(b[i : i + step]))
-                .cpu()
-                .numpy()
+                self._network(self._to_tensor(a[i : i + step]), self._to_tensor(b[i : i + step])).cpu().numpy()
                 for i in range(0, len(a), step)
             ]
         return np.concatenate(parts).astype(np.float64)

@@ -91,9 +91,7 @@ def load_lpips(net: Net, path: Path) -> LPIPSNetwork:
     return network.eval().requires_grad_(False)
 
 
-def _from_flax(
-    net: Net, arrays: Mapping[str, NDArray[np.float32]], path: Path
-) -> Iterator[tuple[str, Tensor]]:
+def _from_flax(net: Net, arrays: Mapping[str, NDArray[np.float32]], path: Path) -> Iterator[tuple[str, Tensor]]:
     """Names and layout of the network above: flax keeps kernels as (height, width, in, out)."""
     for name, array in arrays.items():
         scope, _, rest = name.partition("/")
@@ -107,9 +105,7 @@ def _from_flax(
         elif scope.startswith("NetLinLayer_") and kind == "kernel":
             yield f"heads.{scope.removeprefix('NetLinLayer_')}", tensor.flatten()
         else:
-            raise WeightsError(
-                f"{path}: {name} is no part of LPIPS with {net}; expected the weights of lpips-{net}"
-            )
+            raise WeightsError(f"{path}: {name} is no part of LPIPS with {net}; expected the weights of lpips-{net}")
 
 
 def _unit_length(features: Tensor) -> Tensor:

@@ -34,9 +34,7 @@ class PSNROptions:
         check_option("psnr", "region", self.region, Region)
         check_option("psnr", "protocol", self.protocol, Arithmetic)
         if self.protocol == "talklip" and self.region != "face96":
-            raise UsageError(
-                f"psnr: protocol talklip is defined on region face96; leave region={self.region} out"
-            )
+            raise UsageError(f"psnr: protocol talklip is defined on region face96; leave region={self.region} out")
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,7 @@ def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
         sizes = [f"{frames.shape[2]}x{frames.shape[1]}" for frames in (generated, reference)]
         raise ClipError(
             "size",
-            f"{pair.generated.id}: generated at {sizes[0]}, its reference is {sizes[1]}; "
-            "scale it to the reference",
+            f"{pair.generated.id}: generated at {sizes[0]}, its reference is {sizes[1]}; scale it to the reference",
         )
     n = min(len(generated), len(reference))
     if region == "full":
@@ -74,7 +73,6 @@ def _boxes(reference: Clip, n: int) -> Boxes:
         box = " ".join(str(side) for side in reference.face_boxes.boxes[empty[0]])
         raise ClipError(
             "boxes",
-            f"{reference.id}: face box {box} of frame {empty[0]} holds no pixel of {width}x{height}; "
-            "detect it again",
+            f"{reference.id}: face box {box} of frame {empty[0]} holds no pixel of {width}x{height}; detect it again",
         )
     return boxes

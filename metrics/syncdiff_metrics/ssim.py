@@ -56,9 +56,7 @@ class SSIM(Metric[SSIMStats]):
         generated, reference = cut_pair(pair, self.options.region)
         if min(generated.shape[1:3]) < WINDOW:
             height, width = generated.shape[1:3]
-            raise ClipError(
-                "size", f"{pair.generated.id}: {width}x{height} is smaller than SSIM's 11x11 window"
-            )
+            raise ClipError("size", f"{pair.generated.id}: {width}x{height} is smaller than SSIM's 11x11 window")
         values = ssim_per_frame(reference, generated)
         return SSIMStats(float(values.sum()), len(values))
 

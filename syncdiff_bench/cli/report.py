@@ -9,7 +9,8 @@ import click
 EPILOG = """\b
 Examples:
   syncdiff-bench report runs/pocket-test
-  syncdiff-bench report runs/seed0 runs/seed1 --format csv --out all.csv"""
+  syncdiff-bench report runs/seed0 runs/seed1 --format csv --out all.csv
+  syncdiff-bench report runs/pocket-test --strip faces.png"""
 
 
 @click.command(epilog=EPILOG)
@@ -28,7 +29,16 @@ Examples:
     metavar="FILE",
     help="Write to a file (markdown unless --format says otherwise).",
 )
-def report(*, folders: tuple[Path, ...], format_name: str, out: Path | None) -> None:
+@click.option(
+    "--strip",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PNG",
+    help="Draw a figure instead: frames of one clip, one row per method.",
+)
+@click.option("--clip", metavar="ID", help="The clip of --strip [the first].")
+def report(
+    *, folders: tuple[Path, ...], format_name: str, out: Path | None, strip: Path | None, clip: str | None
+) -> None:
     """Print or write the leaderboard of run directories, or of folders of them; scores nothing."""
     from syncdiff_bench.cli.output import print_boards
     from syncdiff_bench.runs.directory import load_run, run_directories
@@ -36,7 +46,13 @@ def report(*, folders: tuple[Path, ...], format_name: str, out: Path | None) -> 
     from syncdiff_bench.runs.leaderboard import boards
     from syncdiff_bench.runs.rendering import csv_text, json_text, markdown
 
-    found = boards(load_run(path) for path in run_directories(folders))
+    runs = [load_run(path) for path in run_directories(folders)]
+    if strip is not None:
+        from syncdiff_bench.runs.strip import draw_strip
+
+        click.echo(f"wrote {strip}: clip {draw_strip(runs, clip, strip)}", err=True)
+        return
+    found = boards(runs)
     if format_name == "table" and out is None:
         print_boards(found)
         return

@@ -95,9 +95,7 @@ class Catalogue:
         """The entry of that name. Raises UsageError, with the nearest name, where there is none."""
         if name not in self.entries:
             broken = "".join(f"; {problem}" for problem in self.problems)
-            raise UsageError(
-                f"unknown weights {name!r}{nearest(name, self.entries, 'known weights')}{broken}"
-            )
+            raise UsageError(f"unknown weights {name!r}{nearest(name, self.entries, 'known weights')}{broken}")
         return self.entries[name]
 
 
@@ -115,18 +113,14 @@ def read_catalogues(points: Iterable[EntryPoint]) -> Catalogue:
     for point in sorted(points, key=lambda point: (point.name, point.value)):
         owner = point.dist.name if point.dist is not None else point.value
         try:
-            found = parse_catalogue(
-                resources.files(point.value).joinpath(FILE_NAME).read_text(encoding="utf-8")
-            )
+            found = parse_catalogue(resources.files(point.value).joinpath(FILE_NAME).read_text(encoding="utf-8"))
         # Importing somebody else's package may do anything, and so may its file.
         except Exception as error:
             problems.append(f"{FILE_NAME} of {owner} cannot be used: {' '.join(str(error).split())}")
             continue
         for entry in found:
             if entries.setdefault(entry.name, entry) != entry:
-                problems.append(
-                    f"weights {entry.name!r} of {owner} is hidden by that of {owners[entry.name]}"
-                )
+                problems.append(f"weights {entry.name!r} of {owner} is hidden by that of {owners[entry.name]}")
             owners.setdefault(entry.name, owner)
     return Catalogue(MappingProxyType(dict(sorted(entries.items()))), tuple(problems))
 
@@ -151,9 +145,7 @@ def _entry(table: Mapping[str, Any]) -> Entry:
         raise UsageError(f"weights {name!r}: unknown key {key!r}{nearest(key, sorted(known), 'known keys')}")
     for key in ("name", "file"):
         if not SAFE_NAME.fullmatch(table[key]):
-            raise UsageError(
-                f"weights {name!r}: {key} {table[key]!r} may hold letters, digits, dots and dashes only"
-            )
+            raise UsageError(f"weights {name!r}: {key} {table[key]!r} may hold letters, digits, dots and dashes only")
     digest = table.get("sha256")
     if digest is not None and not SHA256.fullmatch(str(digest)):
         raise UsageError(f"weights {name!r}: sha256 is not 64 hexadecimal digits")
@@ -169,6 +161,4 @@ def _source(name: str, table: Mapping[str, Any]) -> Source:
     url = table.get("url")
     if isinstance(url, str) and url.startswith(("http://", "https://")):
         return UrlSource(url)
-    raise UsageError(
-        f"weights {name!r}: a source is url = 'http...' or index = {{distribution, version, member}}"
-    )
+    raise UsageError(f"weights {name!r}: a source is url = 'http...' or index = {{distribution, version, member}}")

@@ -68,9 +68,7 @@ def load_torch_with_stubs(path: Path, stubs: Mapping[str, type]) -> Any:
             foreign = _FOREIGN.search(str(error))
             if foreign:
                 raise WeightsError(f"{path}: {_refusal(foreign[1])}") from None
-            raise WeightsError(
-                f"{path} is not a readable torch checkpoint ({_brief(error)}): {MEND}"
-            ) from None
+            raise WeightsError(f"{path} is not a readable torch checkpoint ({_brief(error)}): {MEND}") from None
 
 
 def restricted_unpickle(path: Path, allowed: Mapping[str, Callable[..., Any]]) -> Any:
@@ -115,9 +113,7 @@ def load_pickled_arrays(path: Path) -> dict[str, NDArray[Any]]:
         elif isinstance(node, PickledArray) and node.array is not None:
             found[name] = node.array
         else:
-            raise WeightsError(
-                f"{path}: {name or 'its content'} is a {type(node).__name__}, expected arrays: {MEND}"
-            )
+            raise WeightsError(f"{path}: {name or 'its content'} is a {type(node).__name__}, expected arrays: {MEND}")
 
     collect(restricted_unpickle(path, NUMPY_STAND_INS), "")
     return found
@@ -143,9 +139,7 @@ def check_state_dict(module: nn.Module, tensors: Mapping[str, Tensor], name: str
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         network = type(module).__name__
-        raise WeightsError(
-            f"{name} does not fit {network}: {wrong[0]}{more}; use the weights made for this network"
-        )
+        raise WeightsError(f"{name} does not fit {network}: {wrong[0]}{more}; use the weights made for this network")
     module.load_state_dict(dict(tensors))
 
 

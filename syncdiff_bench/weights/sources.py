@@ -170,9 +170,7 @@ def _sdist_on(index: str | None, source: IndexSource, session: Session) -> Distr
     import requests
 
     client = (
-        pypi_simple.PyPISimple(session=session)
-        if index is None
-        else pypi_simple.PyPISimple(index, session=session)
+        pypi_simple.PyPISimple(session=session) if index is None else pypi_simple.PyPISimple(index, session=session)
     )
     wanted = f"{source.distribution} {source.version}"
     try:

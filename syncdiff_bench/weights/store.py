@@ -90,12 +90,7 @@ class WeightsStore:
         Raises as `path`; a fetch that fails counts as missing.
         """
         entry = self.catalogue[name]
-        if (
-            (self.folder / entry.file).is_file()
-            or not entry.auto
-            or (entry.size or 0) > AUTO_LIMIT
-            or offline()
-        ):
+        if (self.folder / entry.file).is_file() or not entry.auto or (entry.size or 0) > AUTO_LIMIT or offline():
             return self.path(name)
         print(f"fetching weights {name} ({_bytes(entry.size)}), once", file=sys.stderr)
         try:
@@ -130,9 +125,7 @@ class WeightsStore:
         if target.is_file() and not _mismatch(entry, target):
             return target
         if offline():
-            raise WeightsError(
-                f"weights {name} missing and {OFFLINE} is set; unset it, or {_add(entry)}", missing=name
-            )
+            raise WeightsError(f"weights {name} missing and {OFFLINE} is set; unset it, or {_add(entry)}", missing=name)
         if not entry.sources:
             raise WeightsError(
                 f"weights {name} must be got by hand: {entry.obtain or entry.homepage}; then {_add(entry)}"
@@ -163,9 +156,7 @@ class WeightsStore:
                 shutil.copyfile(file, part)
                 part.replace(target)
         facts = target.stat()
-        digest = digests.Digest(
-            facts.st_size, facts.st_mtime_ns, digests.sha256_of(target), accepted=bool(problem)
-        )
+        digest = digests.Digest(facts.st_size, facts.st_mtime_ns, digests.sha256_of(target), accepted=bool(problem))
         digests.remember(target, digest)
         return target
 

@@ -207,14 +207,12 @@ def test_arrays_of_objects_are_refused(tmp_path):
 
 
 def test_an_array_whose_bytes_do_not_fill_its_shape_is_refused(tmp_path):
-    content = pickle.dumps({"a": np.arange(4, dtype=np.int8)}, protocol=2)
     honest = pickle.dumps(np.arange(4, dtype=np.int8), protocol=3)
     assert b"K\x04\x85" in honest  # the shape (4,)
     path = tmp_path / "x.ckpt"
     path.write_bytes(honest.replace(b"K\x04\x85", b"K\x09\x85"))
     with pytest.raises(WeightsError, match=r"x\.ckpt is not a readable pickle"):
         load_pickled_arrays(path)
-    assert content
 
 
 def test_other_content_than_arrays_is_named(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 Previous = Literal["none", "full", "bottleneck"]
+IdentityAtTest = Literal["given", "previous"]
 Feedback = Literal["pixel", "latent"]
 FirstFrame = Literal["generate", "copy"]
 Noise = Literal["fresh", "shared"]
@@ -65,13 +66,15 @@ class AudioConfig:
 class ConditionConfig:
     """What the UNet sees beside the noisy latent.
 
-    identity: concatenate the identity frame: a random frame of the clip in training, the first frame at test.
+    identity: concatenate the identity frame: a random frame of the clip in training; at test the given first frame
+        or, as RND variants do it, the previous generated frame (`identity_at_test`, C.7-8).
     previous: the previous frame, none | full (3 channels) | bottleneck (1 channel, paper 3.3), ground truth in
         training, generated at test; `previous_frames` (NP) of them.
     mask_pad: pixels (of frame_size 256) by which the blanked area reaches below the face box.
     """
 
     identity: bool = True
+    identity_at_test: IdentityAtTest = "given"
     previous: Previous = "bottleneck"
     previous_frames: int = 1
     mask_pad: int = 0

@@ -153,9 +153,8 @@ def _sample_frame(
     masked = torch.stack([clips[i].masked[t] for i in alive])
     tokens = torch.stack([clips[i].tokens[t] for i in alive])
     nearest = torch.stack([history[i][0] for i in alive])
-    # RND variants have no previous-frame input; at test their one reference is the previous generated frame (C.7-8).
-    reference_is_previous = config.condition.identity and config.condition.previous == "none"
-    identity = nearest if reference_is_previous else torch.stack([clips[i].identity for i in alive])
+    given = torch.stack([clips[i].identity for i in alive])
+    identity = nearest if config.condition.identity_at_test == "previous" else given
     previous = (
         []
         if config.condition.previous == "none"
