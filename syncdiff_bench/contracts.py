@@ -312,6 +312,10 @@ class Metric(ABC, Generic[StatsT]):
         """Digests of the weights behind the number; part of its identity."""
         return ()
 
+    def provenance(self) -> Mapping[str, str]:
+        """Versions outside this package that decide the number (an encoder, a program); written into run.json."""
+        return {}
+
     def stats_to_json(self, stats: StatsT) -> dict[str, Any]:
         return asdict(stats)  # type: ignore[call-overload,no-any-return]
 

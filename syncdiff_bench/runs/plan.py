@@ -215,6 +215,7 @@ def metric_entry(metric: Metric[Any]) -> dict[str, Any]:
         "options": options_to_json(metric.options),
         "source": metric.source,
         "weights": [],
+        "provenance": {},
     }
 
 

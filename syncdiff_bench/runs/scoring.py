@@ -159,6 +159,7 @@ class _Scoring:
                 "choose another --out, or delete its scores.jsonl to score it again"
             )
         entry["weights"] = [{"name": w.name, "sha256": w.sha256} for w in used]
+        entry["provenance"] = dict(metric.provenance())
         self.run.save()
 
 

@@ -173,7 +173,7 @@ def _validate(
 def _require_finite(loss: torch.Tensor, step: int, out: Path) -> None:
     if not torch.isfinite(loss):
         raise BenchError(
-            f"loss is {float(loss)} at step {step} (batch {step} of this seed); the last good checkpoint is in"
+            f"loss is {loss.item()} at step {step} (batch {step} of this seed); the last good checkpoint is in"
             f" {out / 'checkpoints'}; lower training.learning_rate and run the same command again"
         )
 

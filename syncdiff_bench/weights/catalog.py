@@ -149,6 +149,8 @@ def _entry(table: Mapping[str, Any]) -> Entry:
     digest = table.get("sha256")
     if digest is not None and not SHA256.fullmatch(str(digest)):
         raise UsageError(f"weights {name!r}: sha256 is not 64 hexadecimal digits")
+    if not isinstance(table.get("size", 1), int):
+        raise UsageError(f"weights {name!r}: size is {table['size']!r}, expected a number of bytes")
     sources = tuple(_source(name, source) for source in table.get("sources", ()))
     lists = {"used_by": tuple(table.get("used_by", ())), "sources": sources}
     return Entry(**{**table, **lists})

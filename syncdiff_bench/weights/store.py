@@ -146,7 +146,11 @@ class WeightsStore:
         entry = self.catalogue[name]
         if not file.is_file():
             raise UsageError(f"{file}: no such file; give the downloaded weights file of {name}")
-        problem = _difference(entry, file)
+        try:
+            sha256 = digests.sha256_of(file)
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read ({error.strerror}); give a readable copy") from None
+        problem = _facts(entry, file.stat().st_size, sha256)
         if problem and not force:
             raise WeightsError(f"{file} {problem}; get it from {entry.homepage}, or --force to use this one")
         target = self.folder / entry.file
@@ -156,7 +160,7 @@ class WeightsStore:
                 shutil.copyfile(file, part)
                 part.replace(target)
         facts = target.stat()
-        digest = digests.Digest(facts.st_size, facts.st_mtime_ns, digests.sha256_of(target), accepted=bool(problem))
+        digest = digests.Digest(facts.st_size, facts.st_mtime_ns, sha256, accepted=bool(problem))
         digests.remember(target, digest)
         return target
 
@@ -167,11 +171,9 @@ class WeightsStore:
         if not path.is_file():
             return Status(entry, path, "missing")
         size = path.stat().st_size
-        return (
-            Status(entry, path, "here")
-            if entry.size in (None, size)
-            else Status(entry, path, "wrong", problem=f"has {size:,} bytes, {entry.size:,} expected")
-        )
+        if entry.size in (None, size):
+            return Status(entry, path, "here")
+        return Status(entry, path, "wrong", problem=f"has {size:,} bytes, {entry.size:,} expected")
 
     def _fetch_from_any(self, entry: Entry, target: Path, progress: Progress) -> None:
         failures = []

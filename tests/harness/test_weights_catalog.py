@@ -98,6 +98,7 @@ def test_an_unknown_name_gets_the_nearest():
         ('"mine.safetensors"', '".hidden"', "may hold letters, digits"),
         ('name = "mine"', 'name = "my own"', "may hold letters, digits"),
         ('licence = "MIT"', 'licence = "MIT"\nsha256 = "ABC"', "not 64 hexadecimal digits"),
+        ('licence = "MIT"', 'licence = "MIT"\nsize = "10 MB"', "expected a number of bytes"),
         ('licence = "MIT"', 'licence = "MIT"\nsha265 = "0"', "unknown key 'sha265'; did you mean 'sha256'"),
         ('licence = "MIT"', 'licence = "MIT"\nsources = [{url = "file:///etc/passwd"}]', "a source is url"),
         ('licence = "MIT"', 'licence = "MIT"\nsources = [{index = {distribution = "x"}}]', "a source is url"),
