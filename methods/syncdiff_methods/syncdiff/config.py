@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 Previous = Literal["none", "full", "bottleneck"]
+PreviousAtTest = Literal["generated", "given"]
 IdentityAtTest = Literal["given", "previous"]
 Feedback = Literal["pixel", "latent"]
 FirstFrame = Literal["generate", "copy"]
@@ -69,13 +70,15 @@ class ConditionConfig:
     identity: concatenate the identity frame: a random frame of the clip in training; at test the given first frame
         or, as RND variants do it, the previous generated frame (`identity_at_test`, C.7-8).
     previous: the previous frame, none | full (3 channels) | bottleneck (1 channel, paper 3.3), ground truth in
-        training, generated at test; `previous_frames` (NP) of them.
+        training, generated at test (or the given first frame throughout, as an ablation: `previous_at_test`);
+        `previous_frames` (NP) of them.
     mask_pad: pixels (of frame_size 256) by which the blanked area reaches below the face box.
     """
 
     identity: bool = True
     identity_at_test: IdentityAtTest = "given"
     previous: Previous = "bottleneck"
+    previous_at_test: PreviousAtTest = "generated"
     previous_frames: int = 1
     mask_pad: int = 0
 

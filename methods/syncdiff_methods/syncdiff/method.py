@@ -11,7 +11,7 @@ import numpy as np
 
 from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import ClipError
-from syncdiff_methods.syncdiff.config import Feedback, FirstFrame, Noise, SyncDiffConfig
+from syncdiff_methods.syncdiff.config import Feedback, FirstFrame, Noise, PreviousAtTest, SyncDiffConfig
 
 if TYPE_CHECKING:
     from syncdiff_methods.syncdiff.model import SyncDiffModel
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SyncDiffOptions:
-    """model: a shipped model's name or a directory of `save_pretrained`. steps, eta, feedback, first_frame and noise
-    override the model's config where given. batch: clips in lock-step.
+    """model: a shipped model's name or a directory of `save_pretrained`. steps, eta, feedback, first_frame, noise and
+    previous_at_test override the model's config where given. batch: clips in lock-step.
     """
 
     model: str = "pocket"
@@ -30,6 +30,7 @@ class SyncDiffOptions:
     feedback: Feedback | None = None
     first_frame: FirstFrame | None = None
     noise: Noise | None = None
+    previous_at_test: PreviousAtTest | None = None
     batch: int = 24
 
 
@@ -111,12 +112,14 @@ class SyncDiff(Method):
 
         from syncdiff_methods.syncdiff.sampling import check_steps
 
-        given = {
-            key: value
-            for key in ("feedback", "first_frame", "noise")
-            if (value := getattr(self.options, key)) is not None
-        }
-        diffusion = {key: value for key in ("steps", "eta") if (value := getattr(self.options, key)) is not None}
-        config = replace(config, **given, diffusion=replace(config.diffusion, **diffusion))
+        options = self.options
+        config = replace(config, **_set(options, "feedback", "first_frame", "noise"))
+        config = replace(config, condition=replace(config.condition, **_set(options, "previous_at_test")))
+        config = replace(config, diffusion=replace(config.diffusion, **_set(options, "steps", "eta")))
         check_steps(config.diffusion.steps, config.diffusion.train_steps)
         return config
+
+
+def _set(options: SyncDiffOptions, *names: str) -> dict[str, Any]:
+    """Those of the named options that were given."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}

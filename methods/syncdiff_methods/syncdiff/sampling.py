@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_methods.syncdiff.config import DiffusionConfig, SyncDiffConfig
+from syncdiff_methods.syncdiff.config import ConditionConfig, DiffusionConfig, SyncDiffConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 
 if TYPE_CHECKING:
@@ -139,6 +139,15 @@ def generate_in_lock_step(
         progress(len(alive))
 
 
+def _previous_frames(condition: ConditionConfig, history: Sequence[Sequence[Tensor]], given: Tensor) -> list[Tensor]:
+    """NP latents (B, 3, h, w), nearest first; none for the RND variants."""
+    if condition.previous == "none":
+        return []
+    if condition.previous_at_test == "given":
+        return [given] * condition.previous_frames
+    return [torch.stack([latents[k] for latents in history]) for k in range(condition.previous_frames)]
+
+
 def _sample_frame(
     model: SyncDiffModel,
     scheduler: DDIMScheduler,
@@ -155,11 +164,7 @@ def _sample_frame(
     nearest = torch.stack([history[i][0] for i in alive])
     given = torch.stack([clips[i].identity for i in alive])
     identity = nearest if config.condition.identity_at_test == "previous" else given
-    previous = (
-        []
-        if config.condition.previous == "none"
-        else [torch.stack([history[i][k] for i in alive]) for k in range(config.condition.previous_frames)]
-    )
+    previous = _previous_frames(config.condition, [history[i] for i in alive], given)
     visual = model.denoiser.visual_condition(masked, identity, previous)
     frame_of_noise = 0 if config.noise == "shared" else t
     return ddim(

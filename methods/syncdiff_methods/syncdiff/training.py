@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from diffusers import DDIMScheduler
 
 
+VALIDATION_BATCHES = 8
+
+
 @dataclass(frozen=True)
 class SyncDiffTrainingOptions:
     """autoencoder: folder of a trained autoencoder (autoencoder.safetensors and .json), whose config replaces
@@ -121,14 +124,18 @@ class SyncDiffTask(TrainingTask):
         return self._draw(self.clips, np.random.default_rng([seed, step, rank]), size)
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:
-        """The losses on fixed draws of the held-out clips."""
+        """The losses on fixed draws of the held-out clips; `*_without_previous` with the identity frame in its place.
+
+        The difference is what the previous frame tells beyond audio, masked frame and identity.
+        """
+        device = next(model.parameters()).device
         totals: dict[str, float] = {}
-        rounds = 8
-        for i in range(rounds):
+        for i in range(VALIDATION_BATCHES):
             batch = self._draw(self.held_out, np.random.default_rng([77, i]), 32)
-            device = next(model.parameters()).device
-            for name, value in model(**{key: tensor.to(device) for key, tensor in batch.items()}).items():
-                totals[name] = totals.get(name, 0.0) + float(value) / rounds
+            blind = {**batch, "previous": batch["identity"][:, None].expand_as(batch["previous"])}
+            for given, suffix in ((batch, ""), (blind, "_without_previous")):
+                for name, value in model(**{key: tensor.to(device) for key, tensor in given.items()}).items():
+                    totals[name + suffix] = totals.get(name + suffix, 0.0) + value.item() / VALIDATION_BATCHES
         return totals
 
     def export(self, model: nn.Module, folder: Path) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from syncdiff_bench.errors import UsageError
+
 FRAMES_PER_WINDOW = 5
 
 
@@ -18,10 +20,26 @@ class SyncNetConfig:
 
     width: factor on every hidden channel count (64, 96, 192, 256, 384, 512).
     embedding: dimensions of the two embeddings.
+    side: of the square faces, pixels; the last lip convolution spans what is left of it (6 x 6 of 224).
+
+    Raises UsageError where nothing is left.
     """
 
     width: float = 1.0
     embedding: int = 1024
+    side: int = 224
+
+    def __post_init__(self) -> None:
+        if self.lip_grid < 1:
+            raise UsageError(f"SyncNet: faces of {self.side} pixels are too small; give 55 or more")
+
+    @property
+    def lip_grid(self) -> int:
+        """Side of the feature map that the last lip convolution sees, behind the strides and pools before it."""
+        side = (self.side - 7) // 2 + 1
+        for kernel, padding in ((3, 0), (5, 1), (3, 1), (3, 0)):
+            side = (side + 2 * padding - kernel) // 2 + 1
+        return side
 
     def channels(self, published: int) -> int:
         """The channel count that stands for `published` of the original network."""
@@ -53,7 +71,7 @@ class SyncNet(nn.Module):
     def embed_lips(self, clips: Tensor) -> Tensor:
         """Embeddings (N * (T - 4), E) float32, window after window, of the faces in frames t .. t + 4.
 
-        clips: (N, 3, T, 224, 224) float32, T >= 5, BGR in 0..255.
+        clips: (N, 3, T, S, S) float32 with S = config.side (224), T >= 5, BGR in 0..255.
         """
         per_window = self.netcnnlip(clips).flatten(2).transpose(1, 2)
         return self.netfclip(per_window.flatten(0, 1))  # type: ignore[no-any-return]
@@ -111,7 +129,7 @@ def _lip_tower(config: SyncNetConfig) -> nn.Sequential:
         *_convolution3d(c(256), c(256), (1, 3, 3), padding=1),
         *_convolution3d(c(256), c(256), (1, 3, 3), padding=1),
         _pool3d(),
-        *_convolution3d(c(256), c(512), (1, 6, 6)),
+        *_convolution3d(c(256), c(512), (1, config.lip_grid, config.lip_grid)),
     )
 
 

@@ -1,0 +1,217 @@
+"""Train a small AV-HuBERT to read lips from scratch, without any pre-training.
+
+Nine hundred short clips do not teach a visual front-end, an alignment and a language at once. The network hears as
+well as it sees, and hearing is easy and cheap, so sound comes first: for `audio_steps` steps encoder and decoder learn
+to transcribe sound. From then on every batch goes through the encoder twice. What the sound is encoded to is, frame by
+frame, the target of what the picture is encoded to (as in audio-to-video distillation of lip readers, Zhao et al.
+2020), beside the words themselves.
+
+A still face says nothing: some clips are shown as one frame held for their whole length, and what is to be read then
+is the single word `<unk>`. A reader without this guesses a sentence of the grammar, and a guess is right in one word
+of five.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from syncdiff_bench.networks.avhubert.beam import beam_search
+from syncdiff_bench.networks.avhubert.checkpoint import LipReader, PatchNormalisation
+from syncdiff_bench.networks.avhubert.config import AVHubertConfig
+from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
+from syncdiff_bench.networks.avhubert.features import audio_features
+from syncdiff_bench.networks.avhubert.tokenizer import EOS, PAD, SPECIALS, UNK
+from syncdiff_bench.networks.avhubert.visual import normalise_patches
+from syncdiff_bench.training.task import TrainingTask
+from syncdiff_metrics.experts.augmentation import Augmentation, augmented
+from syncdiff_metrics.experts.clips import TrainingClip, read_split
+from syncdiff_metrics.experts.pretrained import LipReaderInput, save_lip_reader
+from syncdiff_metrics.experts.words import WholeWords, words_of
+from syncdiff_metrics.lipreading_input import centre_patches, grey_frames
+from syncdiff_metrics.wer import word_errors
+
+
+@dataclass(frozen=True)
+class LipReaderOptions:
+    """network: its `vocab` is set by the transcripts, `pretraining_units` to 0. audio_steps: steps on sound alone.
+    match_weight: weight of the distance between what picture and sound are encoded to. label_smoothing: share of the
+    target that is spread over all words. still_share: part of the clips shown as one held frame. audio_noise: standard
+    deviation of noise on the (normalised) sound features. half: export float16.
+    """
+
+    network: AVHubertConfig = field(default_factory=AVHubertConfig)
+    input: LipReaderInput = field(default_factory=LipReaderInput)
+    audio_steps: int = 0
+    match_weight: float = 1.0
+    label_smoothing: float = 0.1
+    still_share: float = 0.05
+    audio_noise: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    half: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Spoken:
+    """patches: (T, S, S) uint8 grey, larger than the network's crop by the augmentation's shifts; audio: (T, 104)."""
+
+    patches: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+    audio: Tensor
+    tokens: tuple[int, ...]
+    transcript: str
+
+
+class TrainedLipReader(nn.Module):
+    """The loss around `AVHubertSeq2Seq`."""
+
+    def __init__(self, options: LipReaderOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.model = AVHubertSeq2Seq(options.network)
+
+    def forward(
+        self, audio: Tensor, padding: Tensor, tokens: Tensor, video: Tensor | None = None, still: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """audio: (B, T, 104); padding: (B, T) bool; tokens: (B, L) closed by EOS, then PAD; video: (B, 1, T, S, S), None
+        while only the sound is learnt; still: (B,) bool, clips whose picture does not move.
+        """
+        heard = self.model.encode(audio=audio, padding_mask=padding)
+        audio_loss = self._spelling(heard, padding, tokens)
+        if video is None or still is None:
+            return {"loss": audio_loss, "heard": audio_loss}
+        seen = self.model.encode(video=video, padding_mask=padding)
+        video_loss = self._spelling(seen, padding, torch.where(still[:, None], _nothing(tokens), tokens))
+        speaking = (~padding & ~still[:, None]).float()
+        apart = (seen.float() - heard.detach().float()).square().mean(dim=-1)
+        match = (apart * speaking).sum() / speaking.sum().clamp(min=1)
+        loss = video_loss + audio_loss + self.options.match_weight * match
+        return {"loss": loss, "heard": audio_loss, "seen": video_loss, "match": match}
+
+    def _spelling(self, features: Tensor, padding: Tensor, tokens: Tensor) -> Tensor:
+        """Cross-entropy of every word given the right ones before it."""
+        before = torch.cat([torch.full_like(tokens[:, :1], EOS), tokens[:, :-1]], dim=1)
+        logits = self.model.decoder(before, features, padding)
+        return F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            tokens.flatten(),
+            ignore_index=PAD,
+            label_smoothing=self.options.label_smoothing,
+        )
+
+
+def _nothing(tokens: Tensor) -> Tensor:
+    """`<unk>` and EOS in the shape of (B, L) tokens."""
+    said = torch.full_like(tokens, PAD)
+    said[:, 0], said[:, 1] = UNK, EOS
+    return said
+
+
+class LipReaderTask(TrainingTask):
+    """B clips of similar length per step."""
+
+    Options = LipReaderOptions
+    options: LipReaderOptions
+
+    def prepare(self) -> None:
+        clips, held_out = (self._read(split) for split in (self.data.split, self.data.validation_split))
+        self.pieces = WholeWords(words_of(clip.transcript for clip in clips))
+        network = replace(self.options.network, vocab=len(self.pieces), pretraining_units=0)
+        self.options = replace(self.options, network=network)
+        self.clips = sorted((self._spoken(clip) for clip in clips), key=lambda clip: len(clip.audio))
+        self.held_out = [self._spoken(clip) for clip in held_out]
+
+    def build(self) -> nn.Module:
+        return TrainedLipReader(self.options)
+
+    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
+        rng = np.random.default_rng([seed, step, rank])
+        # similar lengths waste little on padding: a random few of a random stretch of the clips sorted by length
+        stretch = min(4 * size, len(self.clips))
+        first = int(rng.integers(len(self.clips) - stretch + 1))
+        chosen = [self.clips[first + i] for i in rng.choice(stretch, size, replace=size > stretch)]
+        batch = self._heard(chosen)
+        noise = rng.standard_normal(tuple(batch["audio"].shape), dtype=np.float32)
+        batch["audio"] = batch["audio"] + self.options.audio_noise * torch.from_numpy(noise)
+        if step < self.options.audio_steps:
+            return batch
+        still = rng.random(size) < self.options.still_share
+        video = [self._shown(clip, bool(held), rng) for clip, held in zip(chosen, still, strict=True)]
+        return {**batch, "video": self._video(video), "still": torch.from_numpy(still)}
+
+    def validation(self, model: nn.Module) -> Mapping[str, float]:
+        """Word error rates in percent on the held-out clips: of sound, of lips, and of their first frame held."""
+        assert isinstance(model, TrainedLipReader)
+        device = next(model.parameters()).device
+        batch = self._heard(self.held_out)
+        padding = batch["padding"].to(device)
+        patches = [torch.from_numpy(self._cropped(clip.patches).copy()).float() for clip in self.held_out]
+        held = [clip[:1].expand_as(clip) for clip in patches]
+        features = {
+            "wer_heard": model.model.encode(audio=batch["audio"].to(device), padding_mask=padding),
+            "wer": model.model.encode(video=self._video(patches).to(device), padding_mask=padding),
+            "wer_still": model.model.encode(video=self._video(held).to(device), padding_mask=padding),
+        }
+        return {name: self._word_error_rate(model.model, found, padding) for name, found in features.items()}
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """lipreader.safetensors and lipreader.json."""
+        assert isinstance(model, TrainedLipReader)
+        shown = self.options.input
+        reader = LipReader(model.model, self.pieces, PatchNormalisation(shown.crop, shown.mean, shown.std))
+        save_lip_reader(reader, shown.frame_size, folder, half=self.options.half)
+
+    def _read(self, split: str) -> list[TrainingClip]:
+        clips = read_split(self.data.dataset, split, self.options.input.frame_size, self.data.cache / "experts")
+        return [clip for clip in clips if clip.transcript]
+
+    def _spoken(self, clip: TrainingClip) -> _Spoken:
+        margin = self.options.augmentation.shift
+        patches = centre_patches(grey_frames(clip.frames), self.options.input.crop + 2 * margin)
+        audio = torch.from_numpy(audio_features(clip.audio, len(clip.frames)))
+        transcript = clip.transcript or ""
+        return _Spoken(patches.copy(), audio, self.pieces.encode(transcript), transcript)
+
+    def _heard(self, clips: Sequence[_Spoken]) -> dict[str, Tensor]:
+        longest, words = max(len(clip.audio) for clip in clips), max(2, *(len(clip.tokens) for clip in clips))
+        audio = torch.zeros(len(clips), longest, clips[0].audio.shape[1])
+        padding = torch.ones(len(clips), longest, dtype=torch.bool)
+        tokens = torch.full((len(clips), words), PAD)
+        for row, clip in enumerate(clips):
+            audio[row, : len(clip.audio)] = clip.audio
+            padding[row, : len(clip.audio)] = False
+            tokens[row, : len(clip.tokens)] = torch.tensor(clip.tokens)
+        return {"audio": audio, "padding": padding, "tokens": tokens}
+
+    def _shown(self, clip: _Spoken, held: bool, rng: np.random.Generator) -> Tensor:
+        patches = augmented(clip.patches, self.options.augmentation, rng)
+        moment = int(rng.integers(len(patches)))
+        if held:
+            patches = patches[moment : moment + 1].expand_as(patches)
+        return self._cropped(patches)
+
+    def _cropped(self, patches):  # type: ignore[no-untyped-def]
+        margin, crop = self.options.augmentation.shift, self.options.input.crop
+        return patches[:, margin : margin + crop, margin : margin + crop]
+
+    def _video(self, clips: Sequence[Tensor]) -> Tensor:
+        """(B, 1, T, S, S) of B times (t, S, S) grey levels; the last frame of a shorter clip is held, because the batch
+        statistics of the front-end count what the padding mask hides from the encoder.
+        """
+        longest = max(len(clip) for clip in clips)
+        filled = [torch.cat([clip, clip[-1:].expand(longest - len(clip), -1, -1)]) for clip in clips]
+        shown = self.options.input
+        return normalise_patches(torch.stack(filled), shown.mean, shown.std).unsqueeze(1)
+
+    def _word_error_rate(self, model: AVHubertSeq2Seq, features: Tensor, padding: Tensor) -> float:
+        best = beam_search(model.decoder, features, padding, beam=4)
+        errors = words = 0
+        for clip, hypotheses in zip(self.held_out, best, strict=True):
+            wrong, said = word_errors(clip.transcript, self.pieces.decode(hypotheses[0].tokens))
+            errors, words = errors + wrong, words + said
+        return 100 * errors / words

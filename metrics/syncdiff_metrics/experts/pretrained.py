@@ -1,0 +1,142 @@
+"""Experts on disk: what a training exports, and those that ship with this package.
+
+    DIR/syncnet.json            network (SyncNetConfig)
+    DIR/syncnet.safetensors     its tensors
+    DIR/lipreader.json          network (AVHubertConfig), words, and how frames become patches
+    DIR/lipreader.safetensors   encoder and decoder
+
+float16 files keep vectors (biases, norms, batch statistics) in float32: the variances of a layer that reads raw
+pixels are beyond float16.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from syncdiff_bench.contracts import WeightsUsed
+from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.options import options_from_values
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from syncdiff_bench.networks.avhubert.checkpoint import LipReader
+    from syncdiff_bench.networks.syncnet.network import SyncNet
+
+SHIPPED = Path(__file__).parent / "pretrained"
+POCKET = SHIPPED / "pocket"
+NetworkT = TypeVar("NetworkT", bound="nn.Module")
+
+
+@dataclass(frozen=True)
+class LipReaderInput:
+    """What a lip reader reads: whole frames stretched to `frame_size` pixels, grey, their middle `crop` pixels,
+    `(x / 255 - mean) / std`.
+    """
+
+    frame_size: int = 160
+    crop: int = 88
+    mean: float = 0.421
+    std: float = 0.165
+
+
+def save_syncnet(network: SyncNet, folder: Path, *, half: bool) -> None:
+    """Write syncnet.json and syncnet.safetensors."""
+    _save(network, folder / "syncnet.safetensors", {"network": asdict(network.config)}, half=half)
+
+
+def load_expert_syncnet(folder: Path) -> SyncNet:
+    """The SyncNet of a folder, on the CPU and in evaluation mode.
+
+    Raises WeightsError where a file is missing or does not fit the other.
+    """
+    from syncdiff_bench.networks.syncnet.network import SyncNet, SyncNetConfig
+
+    described = _read(folder / "syncnet.json", {"network"})
+    return _filled(SyncNet(_config(SyncNetConfig, described["network"], folder)), folder / "syncnet.safetensors")
+
+
+def save_lip_reader(reader: LipReader, frame_size: int, folder: Path, *, half: bool) -> None:
+    """Write lipreader.json and lipreader.safetensors; `frame_size` as in `LipReaderInput`."""
+    from syncdiff_bench.networks.avhubert.tokenizer import SPECIALS
+
+    patches = LipReaderInput(frame_size, reader.patches.crop, reader.patches.mean, reader.patches.std)
+    described = {
+        "network": asdict(reader.model.config),
+        "input": asdict(patches),
+        "words": [symbol[1:] for symbol in reader.pieces.symbols[len(SPECIALS) :]],
+    }
+    _save(reader.model, folder / "lipreader.safetensors", described, half=half)
+
+
+def load_expert_lip_reader(folder: Path) -> tuple[LipReader, LipReaderInput]:
+    """The lip reader of a folder, on the CPU and in evaluation mode, and what it wants to be shown.
+
+    Raises WeightsError where a file is missing or does not fit the other.
+    """
+    from syncdiff_bench.networks.avhubert.checkpoint import LipReader, PatchNormalisation
+    from syncdiff_bench.networks.avhubert.config import AVHubertConfig
+    from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
+    from syncdiff_metrics.experts.words import WholeWords
+
+    described = _read(folder / "lipreader.json", {"network", "input", "words"})
+    pieces = WholeWords(described["words"])
+    config = _config(AVHubertConfig, described["network"], folder)
+    if len(pieces) != config.vocab:
+        raise WeightsError(f"{folder / 'lipreader.json'}: {len(pieces)} words for {config.vocab} outputs; train again")
+    shown = _config(LipReaderInput, described["input"], folder)
+    model = _filled(AVHubertSeq2Seq(config), folder / "lipreader.safetensors")
+    return LipReader(model, pieces, PatchNormalisation(shown.crop, shown.mean, shown.std)), shown
+
+
+def expert_used(folder: Path, part: str) -> WeightsUsed:
+    """Name and digest of `syncnet` or `lipreader` of a folder, for the record."""
+    from syncdiff_bench.weights.digests import sha256_of
+
+    file = folder / f"{part}.safetensors"
+    if not file.is_file():
+        raise WeightsError(f"{file}: no such file; reinstall syncdiff-bench or train the expert")
+    return WeightsUsed(f"{folder.name}/{part}", sha256_of(file))
+
+
+def _save(network: nn.Module, file: Path, described: Mapping[str, Any], *, half: bool) -> None:
+    from safetensors.torch import save_file
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (tensor.half() if half and tensor.is_floating_point() and tensor.ndim > 1 else tensor).contiguous().cpu()
+        for name, tensor in network.state_dict().items()
+    }
+    save_file(tensors, file)
+    file.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
+
+
+def _filled(network: NetworkT, file: Path) -> NetworkT:
+    from syncdiff_bench.weights.loading import check_state_dict, load_tensors
+
+    tensors = load_tensors(file)
+    check_state_dict(
+        network, {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, str(file)
+    )
+    return network.eval()
+
+
+def _read(file: Path, keys: set[str]) -> dict[str, Any]:
+    try:
+        described = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{file}: not a readable description of an expert ({error}); train it again") from None
+    if not isinstance(described, dict) or set(described) != keys:
+        raise WeightsError(f"{file}: expected {', '.join(sorted(keys))}; train the expert again")
+    return described
+
+
+def _config(cls: type[Any], values: Any, folder: Path) -> Any:
+    try:
+        return options_from_values(cls, values, str(folder))
+    except UsageError as error:
+        raise WeightsError(str(error)) from None

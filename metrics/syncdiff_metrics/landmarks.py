@@ -1,0 +1,179 @@
+"""68 face landmarks of every frame of a clip: detected by `face-alignment`, kept on disk per file.
+
+The points are numbered as iBUG's: 0..16 jaw, 17..26 brows, 27..35 nose, 36..47 eyes, 48..67 mouth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.contracts import Clip, Frames, WeightsUsed
+from syncdiff_bench.errors import NotApplicable
+from syncdiff_bench.home import home
+
+POINTS = 68
+MOUTH = slice(48, 68)
+
+Landmarks = NDArray[np.float32]
+
+
+class LandmarkSource(Protocol):
+    """Where landmarks come from.
+
+    identity: a slug that changes when the landmarks of a frame may; part of the cache's file names.
+    """
+
+    @property
+    def identity(self) -> str: ...
+
+    def detect(self, frames: Frames) -> Landmarks:
+        """(T, 68, 2) float32, x and y in pixels of the frames (T, H, W, 3) uint8 RGB; NaN where there is no face."""
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]: ...
+
+    def provenance(self) -> dict[str, str]: ...
+
+
+class FaceAlignmentSource:
+    """2DFAN-4 on S3FD's boxes, as the package `face-alignment` runs them, without its mirrored second pass.
+
+    Of several faces the one that the detector is surest of. The package keeps its weights in torch's hub folder and
+    fetches what is missing (about 90 MB each); this class checks them against the digest in their names first.
+    Raises NotApplicable, with the mend, where the package or its weights are missing.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        try:
+            api: Any = import_module("face_alignment.api")
+            detector: Any = import_module("face_alignment.detection.sfd.sfd_detector")
+        except ImportError as error:
+            raise NotApplicable(
+                f"package face-alignment missing ({error}); pip install 'syncdiff-bench[faces]'"
+            ) from None
+        urls = (api.models_urls["2DFAN-4"], detector.models_urls["s3fd"])
+        self._files = tuple(published_file(url) for url in urls)
+        self._network = api.FaceAlignment(
+            api.LandmarksType.TWO_D,
+            device=device,
+            flip_input=False,
+            compile=False,
+            # Without a path the package unpickles the detector freely.
+            face_detector_kwargs={"path_to_detector": str(self._files[1])},
+        )
+
+    @property
+    def identity(self) -> str:
+        return f"face-alignment-{_package_version()}-2dfan4"
+
+    def detect(self, frames: Frames) -> Landmarks:
+        found = np.full((len(frames), POINTS, 2), np.nan, np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one for every frame without a face
+            for points, frame in zip(found, frames, strict=True):
+                faces = self._network.get_landmarks_from_image(np.ascontiguousarray(frame))
+                if faces:
+                    points[:] = faces[0]
+        return found
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        from syncdiff_bench.weights.digests import digest_of
+
+        return tuple(WeightsUsed(file.name, digest_of(file).sha256) for file in self._files)
+
+    def provenance(self) -> dict[str, str]:
+        return {"landmarks": f"face-alignment {_package_version()}, 2DFAN-4 on S3FD"}
+
+
+def _package_version() -> str:
+    return version("face-alignment")
+
+
+def published_file(url: str) -> Path:
+    """The file of that address in torch's hub folder, fetched where it is missing.
+
+    The name ends in the first digits of its sha256 (`2DFAN4-11f355bf06.pth.tar`).
+    Raises NotApplicable where it is missing and cannot be fetched, and where it is another file.
+    """
+    from torch.hub import download_url_to_file, get_dir
+
+    from syncdiff_bench.weights.digests import digest_of
+    from syncdiff_bench.weights.store import OFFLINE, offline
+
+    name = url.rpartition("/")[2]
+    prefix = _digest_prefix(name)
+    file = Path(get_dir()) / "checkpoints" / name
+    if not file.is_file():
+        mend = f"copy {url} into {file.parent}"
+        if offline():
+            raise NotApplicable(f"weights {name} missing and {OFFLINE} is set; unset it, or {mend}")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            download_url_to_file(url, str(file), prefix)
+        except (OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise NotApplicable(f"weights {name} cannot be fetched ({reason}); {mend}") from None
+    if not digest_of(file).sha256.startswith(prefix):
+        raise NotApplicable(f"{file} is not the published file of that name; delete it, it is fetched again")
+    return file
+
+
+def _digest_prefix(name: str) -> str:
+    match = re.search(r"-([0-9a-f]{8,64})\.", name)
+    return "" if match is None else match[1]
+
+
+# ------------------------------------------------------------------------------------------------ the cache
+
+
+def clip_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks:
+    """(T, 68, 2) float32 of a clip, detected on the first use and then read from `landmarks/` in `home()`.
+
+    The entry belongs to the content of the clip's file (of its frames, for a clip in memory) and to the source.
+    Raises ClipError where the clip cannot be decoded.
+    """
+    file = home() / "landmarks" / f"{_content(clip)}-{source.identity}.npy"
+    known = _read(file, len(clip.frames))
+    if known is not None:
+        return known
+    found = source.detect(clip.frames)
+    _write(file, found)
+    return found
+
+
+def _content(clip: Clip) -> str:
+    from syncdiff_bench.weights.digests import sha256_of
+
+    if clip.path is not None and clip.preloaded is None:
+        return sha256_of(clip.path)
+    shape = np.asarray(clip.frames.shape, np.int64).tobytes()
+    return hashlib.sha256(shape + np.ascontiguousarray(clip.frames).tobytes()).hexdigest()
+
+
+def _read(file: Path, n_frames: int) -> Landmarks | None:
+    """A cache entry, None where there is none or where it is damaged."""
+    try:
+        found = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == (n_frames, POINTS, 2) and found.dtype == np.float32 else None
+
+
+def _write(file: Path, landmarks: Landmarks) -> None:
+    """Whole or not at all; a folder that cannot be written to costs time, not the score."""
+    part = file.with_suffix(".part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            np.save(stream, landmarks, allow_pickle=False)
+        part.replace(file)
+    except OSError:
+        return
