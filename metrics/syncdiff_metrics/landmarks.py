@@ -60,14 +60,15 @@ class FaceAlignmentSource:
                 f"package face-alignment missing ({error}); pip install 'syncdiff-bench[faces]'"
             ) from None
         urls = (api.models_urls["2DFAN-4"], detector.models_urls["s3fd"])
-        self._files = tuple(published_file(url) for url in urls)
+        files = [published_file(url) for url in urls]
+        self._weights = tuple(WeightsUsed(file.name, sha256) for file, sha256 in files)
         self._network = api.FaceAlignment(
             api.LandmarksType.TWO_D,
             device=device,
             flip_input=False,
             compile=False,
             # Without a path the package unpickles the detector freely.
-            face_detector_kwargs={"path_to_detector": str(self._files[1])},
+            face_detector_kwargs={"path_to_detector": str(files[1][0])},
         )
 
     @property
@@ -85,9 +86,7 @@ class FaceAlignmentSource:
         return found
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        from syncdiff_bench.weights.digests import digest_of
-
-        return tuple(WeightsUsed(file.name, digest_of(file).sha256) for file in self._files)
+        return self._weights
 
     def provenance(self) -> dict[str, str]:
         return {"landmarks": f"face-alignment {_package_version()}, 2DFAN-4 on S3FD"}
@@ -97,15 +96,15 @@ def _package_version() -> str:
     return version("face-alignment")
 
 
-def published_file(url: str) -> Path:
-    """The file of that address in torch's hub folder, fetched where it is missing.
+def published_file(url: str) -> tuple[Path, str]:
+    """The file of that address in torch's hub folder, fetched where it is missing, and its sha256.
 
     The name ends in the first digits of its sha256 (`2DFAN4-11f355bf06.pth.tar`).
     Raises NotApplicable where it is missing and cannot be fetched, and where it is another file.
     """
     from torch.hub import download_url_to_file, get_dir
 
-    from syncdiff_bench.weights.digests import digest_of
+    from syncdiff_bench.weights.digests import sha256_of
     from syncdiff_bench.weights.store import OFFLINE, offline
 
     name = url.rpartition("/")[2]
@@ -121,9 +120,10 @@ def published_file(url: str) -> Path:
         except (OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise NotApplicable(f"weights {name} cannot be fetched ({reason}); {mend}") from None
-    if not digest_of(file).sha256.startswith(prefix):
+    sha256 = sha256_of(file)
+    if not sha256.startswith(prefix):
         raise NotApplicable(f"{file} is not the published file of that name; delete it, it is fetched again")
-    return file
+    return file, sha256
 
 
 def _digest_prefix(name: str) -> str:

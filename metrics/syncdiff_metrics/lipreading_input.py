@@ -41,17 +41,19 @@ def centre_patches(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return grey[:, top : top + side, left : left + side]
 
 
-def lip_patches(frames: Frames, frame_size: FrameSize, side: int) -> Tensor:
+def lip_patches(frames: Frames, frame_size: FrameSize | int, side: int) -> Tensor:
     """What the lip reader crops out of a clip: (T, side, side) uint8 on the CPU.
 
     frames: (T, H, W, 3) uint8 RGB.
     frame_size: `160` stretches the whole frame to LRS2's size first (as `cv2.resize` does), so that the
-        reader meets mouths of the size it knows; `native` does not (reference: metrics.md B.8).
+        reader meets mouths of the size it knows; `native` does not (reference: metrics.md B.8); a number of
+        pixels stretches it to that size, for a reader of this project.
     Raises ClipError (`frame-size`) where the frame is smaller than the patch.
     """
     import torch
 
-    if frame_size == "160":
-        frames = np.stack([resize_linear(frame, LRS2_SIDE, LRS2_SIDE) for frame in frames])
+    if frame_size != "native":
+        stretched = LRS2_SIDE if frame_size == "160" else frame_size
+        frames = np.stack([resize_linear(frame, stretched, stretched) for frame in frames])
     grey = grey_frames(frames)
     return torch.from_numpy(np.ascontiguousarray(centre_patches(grey, side)))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import Audio, Clip, Column, Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
 from syncdiff_metrics.bilinear import resize_linear
+from syncdiff_metrics.experts.pretrained import POCKET, expert_folder, expert_used, load_expert_syncnet
 from syncdiff_metrics.lse_protocol import SyncScore, score, shift_means, window_count
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class LSEOptions:
     frames: `jpeg` passes the frames through FFmpeg's default MJPEG encoder in memory, as the official script
         does with files; `ffmpeg` runs the official commands on the video file, whose result moves with the
         version of that program; `direct` leaves the JPEG stage out.
-    weights: catalogue name or file of the SyncNet checkpoint.
+    weights: catalogue name or file of the SyncNet checkpoint; or a small expert of this project: `pocket`, which
+        ships, or the folder that `train syncnet/...` wrote.
     batch: windows per pass of the network; bounds the memory, changes no score.
     ffmpeg: name or path of the program for `frames=ffmpeg`.
     """
@@ -78,8 +80,13 @@ class LSE(Metric[LSEStats]):
 
     @property
     def protocol(self) -> str:
-        """`lrs` for the official way in memory; other weights come in front, other frames behind."""
+        """`lrs` for the official way in memory; other weights come in front, other frames behind.
+
+        `pocket` is the same way with the SyncNet that was trained on pocket; its numbers compare with no published one.
+        """
         options = self.options
+        if options.weights == POCKET.name:
+            return POCKET.name if options.frames == "jpeg" else f"{POCKET.name}-{options.frames}"
         parts = [] if options.weights == PUBLISHED_WEIGHTS else [_slug(Path(options.weights).stem)]
         parts += ["lrs"] if options.frames == "jpeg" else ["lrs", options.frames]
         return "-".join(parts)
@@ -114,7 +121,7 @@ class LSE(Metric[LSEStats]):
         with self._opened(clip) as (n_frames, pictures, audio):
             windows = _scored_windows(clip, n_frames, audio)
             # the last frame that any window sees; the encoder's rate control never looks ahead
-            faces = stretched(islice(pictures, windows + 4), windows + 4)
+            faces = stretched(islice(pictures, windows + 4), windows + 4, self._network.config.side)
         found = self._score(faces, audio, windows)
         return LSEStats(found.lse_c, found.lse_d, found.offset, windows, found.shift_means)
 
@@ -164,10 +171,16 @@ class LSE(Metric[LSEStats]):
         return score(shift_means(lips, sound))
 
     @cached_property
+    def _expert(self) -> Path | None:
+        return expert_folder(self.options.weights, "syncnet")
+
+    @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
         from syncdiff_bench.weights.digests import sha256_of
         from syncdiff_bench.weights.store import WeightsStore
 
+        if self._expert is not None:
+            return self._expert, expert_used(self._expert, "syncnet")
         given, store = self.options.weights, self.runtime.weights or WeightsStore()
         file = Path(given)
         if given in store.catalogue.entries or not (file.suffix or file.is_file()):
@@ -181,17 +194,19 @@ class LSE(Metric[LSEStats]):
         from syncdiff_bench.networks.syncnet.embedding import prepare_for_inference
         from syncdiff_bench.networks.syncnet.loading import load_syncnet
 
-        return prepare_for_inference(load_syncnet(self._weights[0]), self.runtime.device)
+        where = self._weights[0]
+        network = load_syncnet(where) if self._expert is None else load_expert_syncnet(where)
+        return prepare_for_inference(network, self.runtime.device)
 
 
-def stretched(pictures: Iterable[NDArray[np.uint8]], count: int) -> NDArray[np.uint8]:
-    """(count, 224, 224, 3) uint8: whole frames, stretched whatever their aspect ratio.
+def stretched(pictures: Iterable[NDArray[np.uint8]], count: int, side: int = 224) -> NDArray[np.uint8]:
+    """(count, side, side, 3) uint8: whole frames, stretched whatever their aspect ratio.
 
     pictures: `count` times (H, W, 3) uint8.
     """
-    faces = np.empty((count, 224, 224, 3), np.uint8)
+    faces = np.empty((count, side, side, 3), np.uint8)
     for face, picture in zip(faces, pictures, strict=True):
-        face[:] = resize_linear(picture, 224, 224)
+        face[:] = resize_linear(picture, side, side)
     return faces
 
 

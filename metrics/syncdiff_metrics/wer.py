@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from syncdiff_bench.contracts import Column, Frames, Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
+from syncdiff_metrics.experts.pretrained import expert_folder, expert_input, expert_used, load_expert_lip_reader
 from syncdiff_metrics.lipreading_input import FrameSize, lip_patches
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ PUBLISHED_READER = "avhubert-lrs2-vsr"
 class WEROptions:
     """Options of `wer`; every one of them changes the number, so that they are part of the protocol.
 
-    reader: fine-tuned AV-HuBERT, a name of the weights catalogue or a checkpoint file (`.pt`).
+    reader: fine-tuned AV-HuBERT, a name of the weights catalogue or a checkpoint file (`.pt`); or a small expert of
+        this project: `pocket`, which ships, or the folder that `train lipreader/...` wrote. An expert states its own
+        frame size.
     beam, lenpen: width of the beam search and exponent of its length normalisation.
     lipreader_frame_size: `160` stretches every frame to 160x160, the size of LRS2, which the reader was
         fine-tuned on (no change for LRS2 itself; what the paper did on LRS3's 224x224 is not known); `native`
@@ -39,9 +42,9 @@ class WEROptions:
         if self.beam < 1:
             raise UsageError(f"wer: beam is {self.beam}; give 1 or more")
         if self.lipreader_frame_size not in get_args(FrameSize):
-            raise UsageError(
-                f"wer: lipreader_frame_size is {self.lipreader_frame_size!r}; give 160 or native"
-            )
+            raise UsageError(f"wer: lipreader_frame_size is {self.lipreader_frame_size!r}; give 160 or native")
+        if self.lipreader_frame_size != "160" and expert_folder(self.reader, "lipreader") is not None:
+            raise UsageError(f"wer: reader {self.reader} states its own frame size; leave lipreader_frame_size out")
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,15 @@ class WER(Metric[WERStats]):
 
     @property
     def protocol(self) -> str:
-        """The default is `centre88-160`; another reader comes in front, other search settings behind."""
+        """The default is `centre88-160`; another reader comes in front, other search settings behind.
+
+        `pocket` reads the middle of whole frames stretched to the size that lipreader.json states, with the lip reader
+        that was trained on pocket; it is no estimate of the published number.
+        """
         options = self.options
         parts = [] if options.reader == PUBLISHED_READER else [_slug(options.reader)]
-        parts += ["centre88", options.lipreader_frame_size]
+        if self._expert is None:
+            parts += ["centre88", options.lipreader_frame_size]
         if options.beam != WEROptions.beam:
             parts.append(f"beam{options.beam}")
         if options.lenpen != WEROptions.lenpen:
@@ -93,9 +101,7 @@ class WER(Metric[WERStats]):
         """Read the generated clip and compare. Raises ClipError (`transcript`, `frame-size`)."""
         transcript = pair.truth.transcript
         if transcript is None:
-            raise ClipError(
-                "transcript", f"{pair.truth.id}: no transcript to compare with; add its text file"
-            )
+            raise ClipError("transcript", f"{pair.truth.id}: no transcript to compare with; add its text file")
         reference = self._reader.pieces.round_trip(transcript)
         hypothesis = self._read_lips(pair.generated.frames)
         errors, words = word_errors(reference, hypothesis)
@@ -116,7 +122,7 @@ class WER(Metric[WERStats]):
         from syncdiff_bench.networks.avhubert.visual import normalise_patches
 
         reader, options = self._reader, self.options
-        patches = lip_patches(frames, options.lipreader_frame_size, reader.patches.crop)
+        patches = lip_patches(frames, self._frame_size, reader.patches.crop)
         video = normalise_patches(patches, reader.patches.mean, reader.patches.std)[None, None]
         with torch.inference_mode():
             features = reader.model.encode(video=video.to(self.runtime.device))
@@ -124,11 +130,23 @@ class WER(Metric[WERStats]):
         return reader.pieces.decode(best.tokens)
 
     @cached_property
+    def _expert(self) -> Path | None:
+        return expert_folder(self.options.reader, "lipreader")
+
+    @cached_property
+    def _frame_size(self) -> FrameSize | int:
+        if self._expert is None:
+            return self.options.lipreader_frame_size
+        return expert_input(self._expert).frame_size
+
+    @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
-        """The checkpoint's file, and its name and digest for the record."""
+        """The checkpoint's file (an expert's folder), and its name and digest for the record."""
         from syncdiff_bench.weights.digests import sha256_of
         from syncdiff_bench.weights.store import WeightsStore
 
+        if self._expert is not None:
+            return self._expert, expert_used(self._expert, "lipreader")
         name = self.options.reader
         if _is_file(name):
             file = Path(name)
@@ -142,7 +160,8 @@ class WER(Metric[WERStats]):
     def _reader(self) -> LipReader:
         from syncdiff_bench.networks.avhubert.checkpoint import load_lip_reader
 
-        reader = load_lip_reader(self._weights[0])
+        where = self._weights[0]
+        reader = load_lip_reader(where) if self._expert is None else load_expert_lip_reader(where)
         reader.model.to(self.runtime.device)
         return reader
 

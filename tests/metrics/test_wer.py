@@ -96,7 +96,7 @@ def test_statistics_survive_json():
         (WEROptions(), "centre88-160"),
         (WEROptions(lipreader_frame_size="native"), "centre88-native"),
         (WEROptions(beam=5, lenpen=0), "centre88-160-beam5-lenpen0"),
-        (WEROptions(reader="pocket"), "pocket-centre88-160"),
+        (WEROptions(reader="pocket"), "pocket"),
         (WEROptions(reader="my lips/avhubert-lrs2-vsr.pt"), "avhubert-lrs2-vsr-file-centre88-160"),
     ],
 )

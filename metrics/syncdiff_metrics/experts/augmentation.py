@@ -37,4 +37,5 @@ def augmented(frames: NDArray[np.uint8], settings: Augmentation, rng: np.random.
 
 
 def _shifted(size: int, most: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    return np.clip(np.arange(size) + rng.integers(-most, most + 1), 0, size - 1)
+    moved: NDArray[np.intp] = np.clip(np.arange(size) + rng.integers(-most, most + 1), 0, size - 1)
+    return moved

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "pretrained"
 POCKET = SHIPPED / "pocket"
+LIP_READER_KEYS = frozenset({"network", "input", "words"})
 NetworkT = TypeVar("NetworkT", bound="nn.Module")
 
 
@@ -56,8 +57,9 @@ def load_expert_syncnet(folder: Path) -> SyncNet:
     """
     from syncdiff_bench.networks.syncnet.network import SyncNet, SyncNetConfig
 
-    described = _read(folder / "syncnet.json", {"network"})
-    return _filled(SyncNet(_config(SyncNetConfig, described["network"], folder)), folder / "syncnet.safetensors")
+    described = _read(folder / "syncnet.json", frozenset({"network"}))
+    config = _config(SyncNetConfig, described["network"], folder / "syncnet.json")
+    return _filled(SyncNet(config), folder / "syncnet.safetensors")
 
 
 def save_lip_reader(reader: LipReader, frame_size: int, folder: Path, *, half: bool) -> None:
@@ -73,8 +75,8 @@ def save_lip_reader(reader: LipReader, frame_size: int, folder: Path, *, half: b
     _save(reader.model, folder / "lipreader.safetensors", described, half=half)
 
 
-def load_expert_lip_reader(folder: Path) -> tuple[LipReader, LipReaderInput]:
-    """The lip reader of a folder, on the CPU and in evaluation mode, and what it wants to be shown.
+def load_expert_lip_reader(folder: Path) -> LipReader:
+    """The lip reader of a folder, on the CPU and in evaluation mode; `expert_input` says what it wants to be shown.
 
     Raises WeightsError where a file is missing or does not fit the other.
     """
@@ -83,14 +85,32 @@ def load_expert_lip_reader(folder: Path) -> tuple[LipReader, LipReaderInput]:
     from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
     from syncdiff_metrics.experts.words import WholeWords
 
-    described = _read(folder / "lipreader.json", {"network", "input", "words"})
+    described, shown = _read(folder / "lipreader.json", LIP_READER_KEYS), expert_input(folder)
     pieces = WholeWords(described["words"])
-    config = _config(AVHubertConfig, described["network"], folder)
+    config = _config(AVHubertConfig, described["network"], folder / "lipreader.json")
     if len(pieces) != config.vocab:
         raise WeightsError(f"{folder / 'lipreader.json'}: {len(pieces)} words for {config.vocab} outputs; train again")
-    shown = _config(LipReaderInput, described["input"], folder)
     model = _filled(AVHubertSeq2Seq(config), folder / "lipreader.safetensors")
-    return LipReader(model, pieces, PatchNormalisation(shown.crop, shown.mean, shown.std)), shown
+    return LipReader(model, pieces, PatchNormalisation(shown.crop, shown.mean, shown.std))
+
+
+def expert_input(folder: Path) -> LipReaderInput:
+    """How the lip reader of a folder wants frames to be cut. Raises WeightsError where lipreader.json is unreadable."""
+    shown: LipReaderInput = _config(
+        LipReaderInput, _read(folder / "lipreader.json", LIP_READER_KEYS)["input"], folder / "lipreader.json"
+    )
+    return shown
+
+
+def expert_folder(name: str, part: str) -> Path | None:
+    """The folder that a metric's option means: `pocket`, or a path with `PART.json` inside; None for anything else.
+
+    A path has a slash, so that a folder is never taken for a name of the weights catalogue.
+    """
+    if name == POCKET.name:
+        return POCKET
+    is_path = Path(name).name != name
+    return Path(name) if is_path and (Path(name) / f"{part}.json").is_file() else None
 
 
 def expert_used(folder: Path, part: str) -> WeightsUsed:
@@ -125,7 +145,7 @@ def _filled(network: NetworkT, file: Path) -> NetworkT:
     return network.eval()
 
 
-def _read(file: Path, keys: set[str]) -> dict[str, Any]:
+def _read(file: Path, keys: frozenset[str]) -> dict[str, Any]:
     try:
         described = json.loads(file.read_text())
     except (OSError, ValueError) as error:
@@ -135,8 +155,8 @@ def _read(file: Path, keys: set[str]) -> dict[str, Any]:
     return described
 
 
-def _config(cls: type[Any], values: Any, folder: Path) -> Any:
+def _config(cls: type[Any], values: Any, file: Path) -> Any:
     try:
-        return options_from_values(cls, values, str(folder))
+        return options_from_values(cls, values, str(file))
     except UsageError as error:
         raise WeightsError(str(error)) from None

@@ -39,17 +39,19 @@ from syncdiff_metrics.lse_protocol import SyncScore, score, shift_means, window_
 @dataclass(frozen=True)
 class SyncNetOptions:
     """windows: consecutive windows of 5 frames per clip and step, at least 2; those of a clip are each other's hardest
-    negatives. half: export float16.
+    negatives. timbre: standard deviation of a constant added to each cepstrum of a clip but the energy, which is what
+    another voice or microphone does to them. half: export float16.
     """
 
     network: SyncNetConfig = field(default_factory=SyncNetConfig)
     windows: int = 16
     augmentation: Augmentation = field(default_factory=Augmentation)
+    timbre: float = 0.0
     half: bool = False
 
     def __post_init__(self) -> None:
         if self.windows < 2:
-            raise UsageError(f"syncnet: windows is {self.windows}; give 2 or more, one alone has nothing to differ from")
+            raise UsageError(f"syncnet: windows is {self.windows}; give 2 or more, one has nothing to differ from")
 
 
 class TrainedSyncNet(nn.Module):
@@ -112,7 +114,9 @@ class SyncNetTask(TrainingTask):
             stop = start + self.options.windows
             bgr = clip.frames[start : stop + FRAMES_PER_WINDOW - 1, ..., ::-1]
             faces.append(augmented(bgr, self.options.augmentation, rng))
-            cepstra.append(torch.from_numpy(_windows_at(self.cepstra(index), start, stop)))
+            timbre = rng.normal(0, self.options.timbre, (1, 13)).astype(np.float32)
+            timbre[0, 0] = 0
+            cepstra.append(torch.from_numpy(_windows_at(self.cepstra(index) + timbre, start, stop)))
         return {"faces": torch.stack(faces), "cepstra": torch.stack(cepstra)}
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from syncdiff_bench.networks.syncnet.network import FRAMES_PER_WINDOW, SyncNet
 
-FRAME_SIDE = 224
 MFCC_PER_WINDOW = 20
 MFCC_PER_FRAME = 4
 
@@ -38,7 +37,7 @@ def prepare_for_inference(network: SyncNet, device: str) -> SyncNet:
 def embed_frames(network: SyncNet, frames: NDArray[np.uint8], windows: int, batch: int) -> Tensor:
     """Lip embeddings (windows, E) float32 on the CPU; window v sees frames v .. v + 4.
 
-    frames: (T, 224, 224, 3) uint8 BGR, T >= windows + 4; they enter the network as 0..255.
+    frames: (T, S, S, 3) uint8 BGR with S = network.config.side, T >= windows + 4; they enter the network as 0..255.
     batch: windows per pass of the network; bounds the memory, changes no result.
     """
     parts = []

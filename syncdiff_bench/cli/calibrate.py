@@ -1,0 +1,95 @@
+"""`syncdiff-bench calibrate`: ground truth through the whole pipeline, against numbers that are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  syncdiff-bench calibrate
+      pocket, the data set inside the package
+  syncdiff-bench calibrate --dataset lrs2 --data-root /data/lrs2
+      against the ground-truth row of the paper
+  syncdiff-bench calibrate --dataset lrs3 --data-root /data/lrs3 --limit 50
+      a part of it; numbers about the whole split are then judged within their interval
+
+\b
+Exit codes: 0 nothing disagrees; 1 something does; 2 unusable input."""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--dataset", default="pocket", show_default=True, metavar="NAME", help="Dataset that has anchors.")
+@click.option(
+    "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the dataset, or its parent."
+)
+@click.option("--split", default="test", show_default=True, metavar="NAME", help="Split.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N clips.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of the run.  [default: runs/calibrate-<dataset>-<split>]",
+)
+@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
+@click.pass_context
+def calibrate(
+    ctx: click.Context,
+    /,
+    *,
+    dataset: str,
+    data_root: Path | None,
+    split: str,
+    limit: int | None,
+    out: Path | None,
+    device: str,
+) -> None:
+    """Score ground truth and compare with known values.
+
+    For LRS2 and LRS3 these are the published ones, so that agreement means: this machine, these weights and these
+    files give the numbers of the literature. Resumes by itself.
+    """
+    from syncdiff_bench.cli.output import print_failures, stderr_progress
+    from syncdiff_bench.runs import pipeline
+    from syncdiff_bench.runs.calibration import (
+        METHOD,
+        Answer,
+        calibration_out,
+        check_same_software,
+        judge,
+        overall,
+        summary_keys,
+    )
+    from syncdiff_bench.runs.directory import check_identity
+    from syncdiff_bench.runs.plan import Selection, make_plan
+    from syncdiff_bench.tables.anchors import find_anchors
+
+    anchors = find_anchors(dataset, split)
+    plan = make_plan(
+        Selection(
+            methods=(METHOD,),
+            dataset=dataset,
+            data_root=data_root,
+            split=split,
+            metrics=tuple(anchor.metric for anchor in anchors.anchors),
+            limit=limit,
+            out=out or calibration_out(dataset, split, limit),
+            device=device,
+        )
+    )
+    (run_plan,) = plan.runs
+    check_identity(run_plan.path, run_plan.identity)
+    check_same_software(run_plan.path)
+    keys = summary_keys(anchors, plan.runtime)
+    progress = stderr_progress()
+    pipeline.generate_run(plan, run_plan, retry_failed=True, progress=progress)
+    pipeline.score_run(plan, run_plan, retry_failed=True, progress=progress)
+    (run,) = pipeline.load_runs(plan)
+    print_failures(run)
+    verdicts = judge(anchors, keys, run)
+    click.echo(f"{dataset}, {split}: ground truth of {len(run.identity.clips)} of {anchors.clips} clips")
+    for verdict in verdicts:
+        click.echo(f"  {verdict.line()}")
+    click.echo(overall(verdicts))
+    ctx.exit(1 if any(verdict.answer is Answer.DISAGREES for verdict in verdicts) else 0)

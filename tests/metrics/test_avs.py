@@ -1,0 +1,239 @@
+"""AVSu, AVSm, AVSv: closed forms on an encoder that can be computed by hand, and a tiny AV-HuBERT from a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from syncdiff_bench.contracts import Clip, Media, Pair, Runtime
+from syncdiff_bench.errors import ClipError, UsageError, WeightsError
+from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation
+from syncdiff_bench.networks.avhubert.config import AVHubertConfig
+from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
+from syncdiff_bench.networks.avhubert.features import audio_features
+from syncdiff_bench.weights.catalog import Catalogue, Entry
+from syncdiff_bench.weights.store import WeightsStore
+from syncdiff_metrics.avs import AVS, AVSOptions, AVSStats, Expert
+
+TINY = AVHubertConfig(
+    encoder_layers=2,
+    dim=32,
+    ffn_dim=48,
+    heads=4,
+    conv_pos=8,
+    conv_pos_groups=4,
+    resnet_width=4,
+    pretraining_units=6,
+    decoder_layers=0,
+)
+
+
+def speech(frames: int, seed: int = 0) -> NDArray[np.int16]:
+    return np.random.default_rng(seed).integers(-3000, 3000, 640 * frames).astype(np.int16)
+
+
+def clip_of(frames: NDArray[np.uint8], audio: NDArray[np.int16]) -> Clip:
+    return Clip("s/1", "test", preloaded=Media(frames, audio))
+
+
+def noise(frames: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Coarse noise: 10-pixel tiles, which a tiny network tells apart better than fine grain."""
+    tiles = np.random.default_rng(seed).integers(0, 256, (frames, 16, 16, 3), dtype=np.uint8)
+    return tiles.repeat(10, axis=1).repeat(10, axis=2)
+
+
+# ------------------------------------------------------------------------- an encoder computed by hand
+
+
+class Angles:
+    """Video at grey level g gives the angle g / 255, sound that of its first band, cut to 0..1; both add up."""
+
+    def __call__(self, audio: Tensor | None = None, video: Tensor | None = None) -> Tensor:
+        parts = []
+        if audio is not None:
+            parts.append(audio[0, :, 0].abs().clamp(max=1))
+        if video is not None:
+            parts.append(video[0, 0].mean(dim=(1, 2)))
+        angle = torch.stack(parts).sum(dim=0)
+        # the length of a vector must not matter
+        length = 1 + torch.arange(len(angle))
+        return (torch.stack([angle.cos(), angle.sin()], dim=-1) * length[:, None])[None]
+
+
+def by_hand() -> AVS:
+    metric = AVS()
+    metric.__dict__["_expert"] = Expert(Angles(), PatchNormalisation(88, 0.0, 1.0))  # type: ignore[arg-type]
+    return metric
+
+
+def grey(levels: list[int]) -> NDArray[np.uint8]:
+    return np.broadcast_to(np.array(levels, np.uint8)[:, None, None, None], (len(levels), 160, 160, 3)).copy()
+
+
+def heard_angles(audio: NDArray[np.int16], frames: int) -> NDArray[np.float64]:
+    return np.minimum(np.abs(audio_features(audio, frames)[:, 0].astype(float)), 1)
+
+
+def test_closed_forms() -> None:
+    ours, theirs, audio = [10, 80, 200, 250], [30, 80, 90, 0], speech(4)
+    stats = by_hand().measure(Pair(clip_of(grey(ours), audio), clip_of(grey(theirs), speech(4, seed=9))))
+    seen, expected = np.array(ours) / 255, np.array(theirs) / 255
+    assert stats.unimodal == pytest.approx(np.cos(heard_angles(audio, 4) - seen).sum(), abs=1e-5)
+    assert stats.visual == pytest.approx(np.cos(seen - expected).sum(), abs=1e-5)
+    # the same sound on both sides cancels out, whatever the sound of the reference
+    assert stats.multimodal == pytest.approx(np.cos(seen - expected).sum(), abs=1e-5)
+    assert (stats.frames, stats.paired_frames) == (4, 4)
+
+
+def test_lips_that_follow_the_sound_score_one_and_late_ones_less() -> None:
+    audio = speech(12, seed=3)
+    lips = grey([round(255 * angle) for angle in heard_angles(audio, 12)])
+    metric = by_hand()
+    in_time, late = (metric.measure(Pair(clip_of(np.roll(lips, shift, axis=0), audio))) for shift in (0, 1))
+    assert in_time.unimodal / 12 == pytest.approx(1, abs=1e-4)
+    assert late.unimodal / 12 < 0.99
+
+
+def test_without_a_reference_only_avsu_is_defined() -> None:
+    metric = by_hand()
+    stats = metric.measure(Pair(clip_of(grey([10, 80]), speech(2))))
+    values = metric.values(stats)
+    assert values["avs_u"] == pytest.approx(stats.unimodal / 2)
+    assert values["avs_m"] is None
+    assert values["avs_v"] is None
+
+
+def test_the_shorter_video_is_compared_and_avsu_sees_the_whole_clip() -> None:
+    metric, audio = by_hand(), speech(4)
+    whole = metric.measure(Pair(clip_of(grey([10, 80, 200, 250]), audio)))
+    cut = metric.measure(Pair(clip_of(grey([10, 80, 200, 250]), audio), clip_of(grey([30, 80]), audio)))
+    assert (cut.unimodal, cut.frames) == (whole.unimodal, 4)
+    assert (cut.visual, cut.paired_frames) == (pytest.approx(np.cos(20 / 255) + 1, abs=1e-5), 2)
+    longer = metric.measure(Pair(clip_of(grey([10]), speech(1)), clip_of(grey([30, 80]), audio)))
+    assert (longer.frames, longer.paired_frames) == (1, 1)
+
+
+def test_clips_count_alike_however_long_they_are() -> None:
+    short = AVSStats(unimodal=1.0, frames=1, multimodal=0.5, visual=0.25, paired_frames=1)
+    long = AVSStats(unimodal=0.0, frames=99)
+    assert AVS().aggregate([short, long]) == {"avs_u": 0.5, "avs_m": 0.5, "avs_v": 0.25}
+    assert AVS().aggregate([]) == {"avs_u": None, "avs_m": None, "avs_v": None}
+
+
+def test_a_silent_file_fails_alone() -> None:
+    with pytest.raises(ClipError, match="s/1: has no sound") as caught:
+        by_hand().measure(Pair(clip_of(grey([1]), np.zeros(0, np.int16))))
+    assert caught.value.kind == "no-audio"
+
+
+# ------------------------------------------------------------------------------- a tiny AV-HuBERT on disk
+
+
+def checkpoint(path: Path, config: AVHubertConfig = TINY) -> Path:
+    """A pre-trained file of the official layout, its weights filled as metrics.md F fills them."""
+    encoder = AVHubertEncoder(config)
+    tensors: dict[str, Any] = {}
+    for i, (name, value) in enumerate(sorted(encoder.state_dict().items())):
+        z = torch.from_numpy(np.random.RandomState(1000 + i).standard_normal(value.numel())).reshape(value.shape)
+        if "running_var" in name:
+            filled = 1 + 0.2 * z.abs()
+        elif name.endswith("num_batches_tracked"):
+            filled = torch.zeros_like(z)
+        elif value.ndim >= 2 and not name.endswith("weight_g"):
+            filled = 1.3 / (value.numel() / value.shape[0]) ** 0.5 * z
+        elif "relu" in name or "frontend3D.2" in name:
+            filled = 0.25 + 0.05 * z
+        else:
+            filled = 1 + 0.1 * z if "weight" in name else 0.1 * z
+        tensors[name] = filled.to(value.dtype)
+    cfg = {"model": {"_name": "av_hubert", "encoder_attention_heads": config.heads}, "task": {"image_mean": 0.4}}
+    torch.save({"cfg": cfg, "model": tensors, "task_state": {}}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def metric(tmp_path_factory: pytest.TempPathFactory) -> AVS:
+    file = checkpoint(tmp_path_factory.mktemp("avs") / "tiny.pt")
+    loaded = AVS(AVSOptions(encoder=str(file)))
+    loaded.prepare()
+    return loaded
+
+
+def test_identical_videos_score_one(metric: AVS) -> None:
+    frames, audio = noise(9), speech(9)
+    values = metric.values(metric.measure(Pair(clip_of(frames, audio), clip_of(frames.copy(), audio))))
+    assert values["avs_v"] == pytest.approx(1, abs=1e-9)
+    assert values["avs_m"] == pytest.approx(1, abs=1e-9)
+    assert values["avs_u"] is not None
+    assert -1 <= values["avs_u"] < 0.99
+
+
+def test_late_and_foreign_lips_score_less(metric: AVS) -> None:
+    frames, audio = noise(9), speech(9)
+    truth = clip_of(frames, audio)
+    for wrong in (np.roll(frames, 2, axis=0), noise(9, seed=5)):
+        values = metric.values(metric.measure(Pair(clip_of(wrong, audio), truth)))
+        # random weights tell little apart, but they are a thousand times off identity
+        assert values["avs_v"] is not None and values["avs_v"] < 0.999
+        assert values["avs_m"] is not None and values["avs_m"] < 0.999
+
+
+def test_features_are_the_output_of_the_encoder_for_grey_centre_patches(metric: AVS) -> None:
+    """The same number from frames cropped and normalised here, one frame's cosine after the other."""
+    frames, audio = noise(7), speech(7)
+    stats = metric.measure(Pair(clip_of(frames, audio)))
+    grey_levels = np.round(frames[:, 36:124, 36:124] @ np.array([0.299, 0.587, 0.114]))
+    video = torch.from_numpy((grey_levels / 255 - 0.4) / 0.165).float()[None, None]
+    heard = torch.from_numpy(audio_features(audio, 7))[None]
+    with torch.no_grad():
+        a = metric._expert.encoder(audio=heard)[0].double().numpy()
+        v = metric._expert.encoder(video=video)[0].double().numpy()
+    expected = sum(x @ y / np.sqrt(x @ x) / np.sqrt(y @ y) for x, y in zip(a, v, strict=True))
+    assert stats.unimodal == pytest.approx(expected, abs=1e-4)
+
+
+def test_statistics_survive_json(metric: AVS) -> None:
+    stats = metric.measure(Pair(clip_of(noise(3), speech(3)), clip_of(noise(3, 1), speech(3))))
+    assert metric.stats_from_json(json.loads(json.dumps(metric.stats_to_json(stats)))) == stats
+
+
+def test_an_encoder_without_eyes_is_refused(tmp_path: Path) -> None:
+    file = checkpoint(tmp_path / "deaf.pt", replace(TINY, video=False))
+    with pytest.raises(WeightsError, match=r"deaf\.pt: no video front-end"):
+        AVS(AVSOptions(encoder=str(file))).prepare()
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    entry = Entry("avhubert-lrs2-vsr", "reader.pt", "", "", "")
+    store = WeightsStore(tmp_path, Catalogue({entry.name: entry}))
+    with pytest.raises(WeightsError) as caught:
+        AVS(runtime=Runtime(weights=store)).prepare()
+    assert caught.value.missing == "avhubert-lrs2-vsr"
+    with pytest.raises(WeightsError, match=r"avs: .*none\.pt: no such file"):
+        AVS(AVSOptions(encoder=str(tmp_path / "none.pt"))).prepare()
+
+
+@pytest.mark.parametrize(
+    ("options", "protocol"),
+    [
+        (AVSOptions(), "centre88-160"),
+        (AVSOptions(frame_size="native"), "centre88-native"),
+        (AVSOptions(encoder="avhubert-base-vox-iter5"), "avhubert-base-vox-iter5-centre88-160"),
+        (AVSOptions(encoder="mine/avhubert-lrs2-vsr.pt"), "avhubert-lrs2-vsr-file-centre88-160"),
+    ],
+)
+def test_every_option_is_part_of_the_protocol(options: AVSOptions, protocol: str) -> None:
+    assert AVS(options).protocol == protocol
+
+
+def test_a_wrong_frame_size_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="'96'; give native or 160"):
+        AVSOptions(frame_size="96")  # type: ignore[arg-type]
