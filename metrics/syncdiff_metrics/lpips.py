@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from syncdiff_bench.weights.store import WeightsStore
-    from syncdiff_metrics.lpips_network import LPIPSNetwork
+    from syncdiff_bench.networks.lpips import LPIPSNetwork
 
 Net = Literal["alex", "vgg"]
 BATCH_PIXELS = 1 << 18  # of one video: 28 faces of 96 x 96; the largest VGG feature map then takes 64 MiB
@@ -69,7 +69,7 @@ class LPIPS(Metric[LPIPSStats]):
 
     def measure(self, pair: Pair) -> LPIPSStats:
         """Sum over the frames of a pair. Raises ClipError `size`, `boxes`."""
-        from syncdiff_metrics.lpips_network import MIN_SIDE
+        from syncdiff_bench.networks.lpips import MIN_SIDE
 
         generated, reference = cut_pair(pair, self.options.region)
         height, width = generated.shape[1:3]
@@ -121,7 +121,7 @@ class LPIPS(Metric[LPIPSStats]):
 
     @cached_property
     def _network(self) -> LPIPSNetwork:
-        from syncdiff_metrics.lpips_network import load_lpips
+        from syncdiff_bench.networks.lpips import load_lpips
 
         net = self.options.net
         return load_lpips(net, self._store.ensure(f"lpips-{net}")).to(self.runtime.device)

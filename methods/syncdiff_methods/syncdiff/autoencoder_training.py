@@ -16,13 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from syncdiff_bench.training.task import TrainingTask
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_images
+from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_frames, to_images
 from syncdiff_methods.syncdiff.config import AutoencoderConfig
 from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
 from syncdiff_methods.syncdiff.model import save_part
 
 if TYPE_CHECKING:
     from diffusers import VQModel
+
+    from syncdiff_bench.contracts import Dataset
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,10 @@ class AutoencoderTask(TrainingTask):
     options: AutoencoderOptions
 
     def prepare(self) -> None:
-        self.frames, self.masks = self._read(self.data.split, self.options.every)
-        self.held_out, self.held_masks = self._read(self.data.validation_split, self.options.every * 8)
+        data, options = self.data, self.options
+        size, every = options.frame_size, options.every
+        self.frames, self.masks = read_frames(data.dataset, data.split, size, every, options.max_clips)
+        self.held_out, self.held_masks = read_frames(data.dataset, data.validation_split, size, 8 * every)
 
     def build(self) -> nn.Module:
         return TrainedAutoencoder(self.options)
@@ -152,21 +156,21 @@ class AutoencoderTask(TrainingTask):
         rows = torch.from_numpy(np.random.default_rng(0).integers(len(self.frames), size=n))
         return to_images(self.frames[rows], self.options.frame_size)
 
-    def _read(self, split: str, every: int) -> tuple[Tensor, Tensor]:
-        """(N, S, S, 3) uint8 frames already at the training size, and their (N, S, S) bool masks."""
-        from syncdiff_methods.syncdiff.autoencoder import to_frames
 
-        size = self.options.frame_size
-        frames, masks = [], []
-        ids = self.data.dataset.clip_ids(split)
-        for clip_id in ids[: self.options.max_clips or None]:
-            clip = self.data.dataset.clip(clip_id)
-            height, width = clip.frames.shape[1:3]
-            chosen = torch.from_numpy(clip.frames[::every].copy())
-            frames.append(to_frames(to_images(chosen, size), size, size))
-            boxes = torch.from_numpy(clip.face_boxes.boxes[::every].copy())
-            masks.append(lower_half_mask(boxes, (height, width), size))
-        return torch.cat(frames), torch.cat(masks)
+def read_frames(dataset: Dataset, split: str, size: int, every: int, max_clips: int = 0) -> tuple[Tensor, Tensor]:
+    """Every n-th frame of the first `max_clips` clips (0: all) of a split, already at the training size.
+
+    Returns (N, size, size, 3) uint8 RGB frames and their (N, size, size) bool masks.
+    """
+    frames, masks = [], []
+    for clip_id in dataset.clip_ids(split)[: max_clips or None]:
+        clip = dataset.clip(clip_id)
+        chosen = torch.from_numpy(clip.frames[::every].copy())
+        frames.append(to_frames(to_images(chosen, size), size, size))
+        boxes = torch.from_numpy(clip.face_boxes.boxes[::every].copy())
+        height, width = chosen.shape[1:3]
+        masks.append(lower_half_mask(boxes, (height, width), size))
+    return torch.cat(frames), torch.cat(masks)
 
 
 def _fill_codebook(autoencoder: Autoencoder, images: Tensor) -> None:

@@ -3,7 +3,7 @@
     CACHE/<fingerprint>/<clip id>.safetensors      clean and masked (T, 3, h, w) float16, audio (T, 104) float32,
                                                    area (T, h, w) float16: share of each latent cell that is blanked
 
-The fingerprint covers the autoencoder's weights, frame size, mask and the split: a cache of other settings is simply
+The fingerprint covers the encoder's weights, frame size, mask and the split: a cache of other settings is simply
 another folder.
 """
 
@@ -87,6 +87,8 @@ def encode_clip(clip: Clip, autoencoder: Autoencoder, config: SyncDiffConfig, de
 def _fingerprint(dataset: Dataset, split: str, autoencoder: Autoencoder, config: SyncDiffConfig) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(autoencoder.state_dict().items()):
+        if not name.startswith(("vq.encoder.", "vq.quant_conv.")):
+            continue
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     settings = [config.frame_size, config.condition.mask_pad, config.autoencoder.scaling_factor]

@@ -20,7 +20,7 @@ from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder
-from syncdiff_methods.syncdiff.config import SyncDiffConfig
+from syncdiff_methods.syncdiff.config import AutoencoderConfig, SyncDiffConfig
 from syncdiff_methods.syncdiff.denoiser import Denoiser
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -90,6 +90,16 @@ def locate(where: str | Path) -> Path:
         f"no SyncDiff model at {str(where)!r}; give a directory with config.json and safetensors, or one of the"
         f" shipped: {', '.join(shipped)}"
     )
+
+
+def read_autoencoder(folder: Path) -> tuple[AutoencoderConfig, int]:
+    """Config and frame size of a finished autoencoder training. Raises UsageError where there is none."""
+    path = folder / "autoencoder.json"
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; train an autoencoder first and name its model folder")
+    known = json.loads(path.read_text())
+    config: AutoencoderConfig = options_from_values(AutoencoderConfig, known["autoencoder"], str(path))
+    return config, int(known["frame_size"])
 
 
 def read_config(folder: Path) -> SyncDiffConfig:

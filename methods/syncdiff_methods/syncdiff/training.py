@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,14 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import options_from_values
 from syncdiff_bench.training.task import TrainingTask
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder
-from syncdiff_methods.syncdiff.config import AutoencoderConfig, SyncDiffConfig
+from syncdiff_methods.syncdiff.config import SyncDiffConfig
 from syncdiff_methods.syncdiff.denoiser import Denoiser
 from syncdiff_methods.syncdiff.latents import ClipLatents, cached_latents
-from syncdiff_methods.syncdiff.model import SyncDiffModel, load_part
+from syncdiff_methods.syncdiff.model import SyncDiffModel, load_part, read_autoencoder
 from syncdiff_methods.syncdiff.sampling import build_scheduler
 
 if TYPE_CHECKING:
@@ -100,15 +98,11 @@ class SyncDiffTask(TrainingTask):
 
     def prepare(self) -> None:
         folder = Path(self.options.autoencoder)
-        description = folder / "autoencoder.json"
-        if not description.is_file():
-            raise UsageError(f"{description}: no such file; train an autoencoder first and name its model folder")
-        known = json.loads(description.read_text())
-        config = options_from_values(AutoencoderConfig, known["autoencoder"], str(description))
-        if known["frame_size"] != self.options.model.frame_size:
+        config, frame_size = read_autoencoder(folder)
+        if frame_size != self.options.model.frame_size:
             raise UsageError(
-                f"{description}: trained on {known['frame_size']} px frames, but options.model.frame_size is"
-                f" {self.options.model.frame_size}"
+                f"{folder}: trained on {frame_size} px frames, but options.model.frame_size is"
+                f" {self.options.model.frame_size}; make them equal"
             )
         self.options = replace(self.options, model=replace(self.options.model, autoencoder=config))
         self.autoencoder = Autoencoder(config)
