@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from syncdiff_bench.contracts import Clip
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.networks.lpips import LPIPSNetwork
 from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
@@ -132,6 +134,27 @@ def test_training_ends_in_a_model_that_loads(autoencoder: Path, tmp_path: Path) 
     model = SyncDiffModel.from_pretrained(folder)
     assert model.config.name == "pocket"
     assert model.config.autoencoder.scaling_factor != 1.0
+
+
+def test_sharpening_leaves_latents_as_they_are(
+    autoencoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoder and codebook keep their weights, the decoder does not; random weights stand in for LPIPS."""
+    torch.manual_seed(0)
+    stand_in = LPIPSNetwork("alex")
+    for head in stand_in.heads:
+        torch.nn.init.uniform_(head)
+    monkeypatch.setattr(
+        "syncdiff_methods.syncdiff.decoder_training.load_lpips", lambda *_: stand_in.eval().requires_grad_(False)
+    )
+    monkeypatch.setattr("syncdiff_bench.weights.store.WeightsStore.ensure", lambda *_: Path("unused"))
+    overrides = ("training.steps=2", "training.batch_size=2", "training.validate_every=2", "options.every=16")
+    plan = read_plan("syncdiff-decoder/pocket-decoder", (*SMALL, f"options.autoencoder={autoencoder}", *overrides))
+    folder = train(load_task(plan, None, tmp_path / "cache", "cpu"), plan.settings, tmp_path, cpu=True)
+    before, after = (load_file(path / "autoencoder.safetensors") for path in (autoencoder, folder))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("vq.decoder.") for name in changed)
+    assert all(name.startswith(("vq.decoder.", "vq.post_quant_conv.")) for name in changed)
 
 
 def test_a_missing_autoencoder_is_named(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import torch
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
+from syncdiff_bench.networks.lpips import LPIPSNetwork, load_lpips
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics import lpips as lpips_module
 from syncdiff_metrics.lpips import LPIPS, LPIPSOptions, LPIPSStats
-from syncdiff_bench.networks.lpips import LPIPSNetwork, load_lpips
 
 SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[3] / "shared"))
 EXAMPLE = SHARED / "golden" / "lpips_example"
