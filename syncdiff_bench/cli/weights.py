@@ -40,14 +40,15 @@ def list_weights(as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    # Long texts share one column, so that the table reads in 80 characters.
     table = Table(box=None, pad_edge=False)
-    for title in ("name", "state", "size", "got by", "used by", "licence", "what it is"):
-        table.add_column(title, overflow="fold", no_wrap=title in ("name", "state", "size"))
+    for title in ("name", "state", "size", "what it is"):
+        table.add_column(title, no_wrap=title != "what it is")
     for status in found:
         entry = status.entry
-        cells = (_megabytes(entry.size), _got_by(entry), ", ".join(entry.used_by), entry.licence)
-        state = Text(status.state, STYLES[status.state])
-        table.add_row(entry.name, state, *map(Text, (*cells, entry.description)))
+        facts = f"for {', '.join(entry.used_by)}; got by {_got_by(entry)}; licence: {entry.licence}"
+        about = Text.assemble(entry.description, "\n", (facts, "dim"))
+        table.add_row(entry.name, Text(status.state, STYLES[status.state]), _megabytes(entry.size), about)
     Console().print(table)
     click.echo(f"folder: {store.folder}")
     for problem in store.catalogue.problems:
