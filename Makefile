@@ -26,10 +26,10 @@ types:  ## mypy --strict
 	$(BIN)/mypy
 
 test:  ## the quick tests
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest
 
 test-all:  ## all tests, the slow ones too
-	$(BIN)/pytest
+	$(BIN)/pytest -m "slow or not slow"
 
 check: lint types test-all  ## what CI runs
 
