@@ -40,9 +40,7 @@ class Folder(DatasetOnDisk):
 
     def clip_ids(self, split: str) -> tuple[str, ...]:
         if split not in self.splits():
-            raise UsageError(
-                f"dataset folder has no split '{split}'; leave --split out, it has one split: all"
-            )
+            raise UsageError(f"dataset folder has no split '{split}'; leave --split out, it has one split: all")
         if not self._relative_paths:
             kinds = " ".join(sorted(VIDEO_SUFFIXES))
             raise UsageError(
@@ -52,9 +50,7 @@ class Folder(DatasetOnDisk):
 
     def media_path(self, clip_id: str) -> Path:
         if clip_id not in self._relative_paths:
-            raise ClipError(
-                "missing", f"{clip_id}: no video file of that name below {self.home}; copy it there"
-            )
+            raise ClipError("missing", f"{clip_id}: no video file of that name below {self.home}; copy it there")
         return contained(self.home, self._relative_paths[clip_id])
 
     def speaker(self, clip_id: str) -> str | None:
@@ -63,9 +59,7 @@ class Folder(DatasetOnDisk):
     def check_split(self, split: str, ids: tuple[str, ...]) -> Iterator[Finding]:
         yield check_count(str(self.home), len(ids), None)
         silent = sum(
-            1
-            for path in self._relative_paths.values()
-            if not (self.home / path).with_suffix(".txt").is_file()
+            1 for path in self._relative_paths.values() if not (self.home / path).with_suffix(".txt").is_file()
         )
         if silent:
             yield Finding(

@@ -32,9 +32,7 @@ def find_layout(root: Path, markers: Sequence[str], dataset: str) -> Path:
         found = [folder for folder in level if any((folder / marker).is_dir() for marker in markers)]
         if len(found) > 1:
             names = ", ".join(str(folder) for folder in found[:4])
-            raise UsageError(
-                f"{root} holds more than one {dataset}: {names}; give one of them with --data-root"
-            )
+            raise UsageError(f"{root} holds more than one {dataset}: {names}; give one of them with --data-root")
         if found:
             return found[0]
         level = [child for folder in level for child in _visible_folders(folder)]
@@ -47,9 +45,7 @@ def find_layout(root: Path, markers: Sequence[str], dataset: str) -> Path:
 
 def _visible_folders(folder: Path) -> list[Path]:
     try:
-        return sorted(
-            child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")
-        )
+        return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     except OSError:
         return []
 
@@ -63,9 +59,7 @@ def safe_relative(text: str, where: str) -> str:
     """
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or not path.parts:
-        raise UsageError(
-            f"{where}: '{text}' leaves the dataset; write ids as folder/clip, relative and without '..'"
-        )
+        raise UsageError(f"{where}: '{text}' leaves the dataset; write ids as folder/clip, relative and without '..'")
     return path.as_posix()
 
 

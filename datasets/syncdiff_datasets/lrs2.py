@@ -70,9 +70,7 @@ class LRS2(DatasetOnDisk):
         yield check_count(path.name, len(ids), self.published.get(split))
         again = sum(1 for _ in list_lines(path)) - len(ids)
         if again:
-            yield Finding(
-                "note", path.name, f"{again} lines name a clip a second time; each clip counts once"
-            )
+            yield Finding("note", path.name, f"{again} lines name a clip a second time; each clip counts once")
 
     def _list_folders(self) -> list[Path]:
         """Where lists may lie: beside `main/`, in the folder that the user gave, one level higher."""
@@ -92,7 +90,6 @@ class LRS2(DatasetOnDisk):
             folders = ", ".join(str(folder) for folder in self._list_folders())
             there = ", ".join(self.splits()) or "none"
             raise UsageError(
-                f"no list {names} for split '{split}' in {folders} (splits found: {there}); "
-                "put the list beside main/"
+                f"no list {names} for split '{split}' in {folders} (splits found: {there}); put the list beside main/"
             )
         return path

@@ -38,17 +38,13 @@ class LRS3(DatasetOnDisk):
         ids = self._ids_of(split, ".mp4")
         if not ids:
             wanted = f"{self.home / split}/<YouTube id>/<clip>.mp4"
-            raise UsageError(
-                f"split '{split}' of {self.name} is empty: there is no {wanted}; unpack it there"
-            )
+            raise UsageError(f"split '{split}' of {self.name} is empty: there is no {wanted}; unpack it there")
         return ids
 
     def media_path(self, clip_id: str) -> Path:
         split, _, rest = safe_relative(clip_id, f"{self.name} clip id").partition("/")
         if split not in SPLITS:
-            raise ClipError(
-                "missing", f"{clip_id}: an id of {self.name} starts with one of: {', '.join(SPLITS)}"
-            )
+            raise ClipError("missing", f"{clip_id}: an id of {self.name} starts with one of: {', '.join(SPLITS)}")
         return contained(self.home / split, f"{rest}.mp4")
 
     def speaker(self, clip_id: str) -> str | None:
@@ -58,9 +54,7 @@ class LRS3(DatasetOnDisk):
         yield check_count(f"{split}/", len(ids), self.published.get(split))
         orphans = sorted(set(self._ids_of(split, ".txt")) - set(ids))
         if orphans:
-            yield Finding(
-                "error", f"{split}/", f"{len(orphans)} transcript(s) without an mp4: {examples(orphans)}"
-            )
+            yield Finding("error", f"{split}/", f"{len(orphans)} transcript(s) without an mp4: {examples(orphans)}")
 
     def _ids_of(self, split: str, suffix: str) -> tuple[str, ...]:
         if split not in SPLITS:
@@ -68,8 +62,6 @@ class LRS3(DatasetOnDisk):
         folder = self.home / split
         if not folder.is_dir():
             there = ", ".join(self.splits()) or "none"
-            raise UsageError(
-                f"{folder}: no folder for split '{split}' (splits found: {there}); unpack it there"
-            )
+            raise UsageError(f"{folder}: no folder for split '{split}' (splits found: {there}); unpack it there")
         files = (path for path in folder.glob(f"*/*{suffix}") if not path.name.startswith("."))
         return tuple(sorted(f"{split}/{path.parent.name}/{path.stem}" for path in files))

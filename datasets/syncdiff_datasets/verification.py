@@ -47,9 +47,7 @@ def check_count(where: str, n_clips: int, published: int | None) -> Finding:
         return Finding("ok", where, f"{n_clips:,} clips")
     if n_clips == published:
         return Finding("ok", where, f"{n_clips:,} clips, as published")
-    return Finding(
-        "note", where, f"{n_clips:,} clips, published: {published:,}; results are not on the full split"
-    )
+    return Finding("note", where, f"{n_clips:,} clips, published: {published:,}; results are not on the full split")
 
 
 def _findings(open_clip: Callable[[], Clip], clip_id: str, promise: Promise) -> Iterator[Finding]:
@@ -77,30 +75,20 @@ def _findings(open_clip: Callable[[], Clip], clip_id: str, promise: Promise) -> 
 def _picture(facts: MediaFacts, clip_id: str, promise: Promise) -> Iterator[Finding]:
     level = "error" if promise.strict else "note"
     if abs(facts.fps - FPS) > 0.01:
-        yield _finding(
-            level, clip_id, f"{facts.fps:.5g} fps, expected {FPS}; every run retimes it and notes that"
-        )
+        yield _finding(level, clip_id, f"{facts.fps:.5g} fps, expected {FPS}; every run retimes it and notes that")
     if promise.side is not None and (facts.width, facts.height) != (promise.side, promise.side):
         size, wanted = f"{facts.width}x{facts.height}", f"{promise.side}x{promise.side}"
-        yield _finding(
-            level, clip_id, f"frames are {size}, expected {wanted}: not the file of the published dataset"
-        )
+        yield _finding(level, clip_id, f"frames are {size}, expected {wanted}: not the file of the published dataset")
 
 
-def _sound(
-    facts: MediaFacts, n_frames: int, n_samples: int, clip_id: str, promise: Promise
-) -> Iterator[Finding]:
+def _sound(facts: MediaFacts, n_frames: int, n_samples: int, clip_id: str, promise: Promise) -> Iterator[Finding]:
     level = "error" if promise.strict else "note"
     if not n_samples:
-        yield _finding(
-            level, clip_id, "no audio track: methods and metrics that need sound will fail on this clip"
-        )
+        yield _finding(level, clip_id, "no audio track: methods and metrics that need sound will fail on this clip")
         return
     if (facts.sample_rate, facts.channels) != (SAMPLE_RATE, 1):
         given = f"{facts.sample_rate / 1000:g} kHz, {facts.channels} channel(s)"
-        yield _finding(
-            level, clip_id, f"audio is {given}, expected 16 kHz mono; every run resamples it and notes that"
-        )
+        yield _finding(level, clip_id, f"audio is {given}, expected 16 kHz mono; every run resamples it and notes that")
     short = n_frames - n_samples / SAMPLES_PER_FRAME
     if short >= 1:
         yield Finding("note", clip_id, f"audio ends {short / FPS:.2f} s before the picture")
@@ -113,9 +101,7 @@ def _words(path: Path, clip_id: str, promise: Promise) -> Iterator[Finding]:
         level = "error" if promise.strict else "note"
         yield _finding(level, clip_id, f"transcript {path.name} {state}: the clip has no word error rate")
     elif transcript is not None and transcript.encoding != "utf-8":
-        yield Finding(
-            "note", clip_id, f"transcript {path.name} is not UTF-8; read as Latin-1: '{transcript.text}'"
-        )
+        yield Finding("note", clip_id, f"transcript {path.name} is not UTF-8; read as Latin-1: '{transcript.text}'")
 
 
 def _boxes(path: Path, n_frames: int, clip_id: str) -> Iterator[Finding]:
@@ -126,9 +112,7 @@ def _boxes(path: Path, n_frames: int, clip_id: str) -> Iterator[Finding]:
         yield Finding("error", clip_id, str(error))
         return
     if n_boxes != n_frames:
-        yield Finding(
-            "note", clip_id, f"{n_boxes} face boxes for {n_frames} frames; the last one is repeated or cut"
-        )
+        yield Finding("note", clip_id, f"{n_boxes} face boxes for {n_frames} frames; the last one is repeated or cut")
 
 
 def _finding(level: str, where: str, message: str) -> Finding:

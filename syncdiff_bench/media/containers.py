@@ -118,9 +118,7 @@ def _unopenable(path: Path, size: int, error: Exception) -> ClipError:
             "truncated",
             f"{path}: an mp4 cut short ({size:,} bytes, its index is missing); copy or download it again",
         )
-    return ClipError(
-        "undecodable", f"{path}: not a video file that FFmpeg can read ({_reason(error)}); replace it"
-    )
+    return ClipError("undecodable", f"{path}: not a video file that FFmpeg can read ({_reason(error)}); replace it")
 
 
 def _reason(error: Exception) -> str:

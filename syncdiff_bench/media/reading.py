@@ -36,9 +36,7 @@ def read_media(path: Path, *, fps: float | None = FPS, sample_rate: int = SAMPLE
     Raises ClipError `missing`, `empty`, `truncated`, `undecodable`, `unreadable`, `no-video`, `timestamps`,
     `too-long`.
     """
-    frames, video_notes = _read_frames(
-        path, None if fps is None else Fraction(fps).limit_denominator(100_000)
-    )
+    frames, video_notes = _read_frames(path, None if fps is None else Fraction(fps).limit_denominator(100_000))
     audio, audio_notes = read_audio(path, sample_rate)
     return Media(frames, audio[: len(frames) * sample_rate // FPS], video_notes + audio_notes)
 
@@ -114,15 +112,11 @@ def _shown(timed: list[tuple[float, float]], path: Path) -> list[int]:
 def _gathered(pictures: list[Frames], indices: np.ndarray[Any, Any], path: Path) -> Frames:
     _refuse_too_long(len(indices) * pictures[0].nbytes, path)
     if any(picture.shape != pictures[0].shape for picture in pictures):
-        raise ClipError(
-            "undecodable", f"{path}: the frame size changes within the clip; re-encode it at one size"
-        )
+        raise ClipError("undecodable", f"{path}: the frame size changes within the clip; re-encode it at one size")
     return np.stack([pictures[index] for index in indices])
 
 
 def _refuse_too_long(n_bytes: int, path: Path) -> None:
     if n_bytes > MAX_DECODED_BYTES:
         limit = MAX_DECODED_BYTES // 1024**3
-        raise ClipError(
-            "too-long", f"{path}: more than {limit} GiB of pictures; cut it into clips of some seconds"
-        )
+        raise ClipError("too-long", f"{path}: more than {limit} GiB of pictures; cut it into clips of some seconds")

@@ -71,9 +71,7 @@ def write_video(path: Path, media: Media, *, encoding: str = "lossless") -> None
         raise UsageError(f"unknown encoding '{encoding}'; choose one of: {', '.join(ENCODINGS)}")
     frames = media.frames
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
-        raise ClipError(
-            "frames", f"{path}: frames are {frames.shape} {frames.dtype}, expected (T, H, W, 3) uint8"
-        )
+        raise ClipError("frames", f"{path}: frames are {frames.shape} {frames.dtype}, expected (T, H, W, 3) uint8")
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

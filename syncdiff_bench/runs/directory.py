@@ -179,9 +179,7 @@ def _parsed(path: Path, parse: Any) -> list[Any]:
     try:
         return [parse(row) for row in read_rows(path)]
     except (KeyError, TypeError) as error:
-        raise UsageError(
-            f"{path} has a line that is not of schema {SCHEMA} ({error}); delete the file"
-        ) from None
+        raise UsageError(f"{path} has a line that is not of schema {SCHEMA} ({error}); delete the file") from None
 
 
 @contextmanager
@@ -200,7 +198,5 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UsageError(
-                f"{path} is in use by another process; wait for it or choose another --out"
-            ) from None
+            raise UsageError(f"{path} is in use by another process; wait for it or choose another --out") from None
         yield

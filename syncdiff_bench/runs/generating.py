@@ -55,9 +55,7 @@ def boxes_source(clip: Clip) -> str:
         return "unreadable"
 
 
-def unfinished_clips(
-    run: RunDirectory, records: dict[str, Generated], *, retry_failed: bool = False
-) -> list[str]:
+def unfinished_clips(run: RunDirectory, records: dict[str, Generated], *, retry_failed: bool = False) -> list[str]:
     """The clips still to generate, in plan order. A recorded failure is final unless `retry_failed`."""
 
     def finished(clip_id: str) -> bool:
@@ -101,9 +99,7 @@ def generate(
 def _batch_size(method: Method) -> int:
     size = method.batch_size
     if not isinstance(size, int) or size < 1:
-        raise UsageError(
-            f"method {method.name!r} asks for batches of {size!r}; its batch_size must be at least 1"
-        )
+        raise UsageError(f"method {method.name!r} asks for batches of {size!r}; its batch_size must be at least 1")
     return size
 
 
@@ -181,9 +177,7 @@ class _Generation:
     def _yields(self, clips: Sequence[Clip]) -> Iterator[tuple[str, Any]]:
         # A generator of our own, so that a method that is none (returns a list, raises at once) fails in
         # `next` too.
-        yield from self.method.generate(
-            clips, seed=self.run.identity.seed, progress=self.progress.frames_done
-        )
+        yield from self.method.generate(clips, seed=self.run.identity.seed, progress=self.progress.frames_done)
 
     def _finish(self, clip: Clip, frames: Any) -> None:
         from syncdiff_bench.media.writing import write_video
@@ -206,9 +200,7 @@ class _Generation:
         except Exception as error:
             self._fail(clip, Failure.of(error, "encode"))
             return
-        self._record(
-            Generated(clip.id, len(frames), clip.media.notes, boxes_source(clip), speaker=clip.speaker)
-        )
+        self._record(Generated(clip.id, len(frames), clip.media.notes, boxes_source(clip), speaker=clip.speaker))
 
     def _fail(self, clip: Clip, failure: Failure) -> None:
         notes, boxes = clip.media.notes, boxes_source(clip)

@@ -26,9 +26,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             if not isinstance(row, dict):
                 raise ValueError("not an object")
         except ValueError as error:
-            raise UsageError(
-                f"{path} line {number} is damaged ({error}); delete the file to redo this stage"
-            ) from None
+            raise UsageError(f"{path} line {number} is damaged ({error}); delete the file to redo this stage") from None
         rows.append(row)
     return rows
 

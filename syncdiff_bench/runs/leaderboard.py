@@ -126,9 +126,7 @@ def _summary(run: Run) -> tuple[ColumnSummary, ...]:
     try:
         return tuple(ColumnSummary.from_json(entry) for entry in run.manifest["summary"])
     except (KeyError, TypeError) as error:
-        raise UsageError(
-            f"{run.path / MANIFEST} has no readable summary ({error}); score the run again"
-        ) from None
+        raise UsageError(f"{run.path / MANIFEST} has no readable summary ({error}); score the run again") from None
 
 
 def _columns(summaries: Sequence[Sequence[ColumnSummary]]) -> tuple[BoardColumn, ...]:
@@ -210,9 +208,7 @@ def _ahead(rivals: dict[int, float], other: int, index: int, sign: int) -> bool:
 
 def _ordered(rows: Sequence[BoardRow]) -> tuple[BoardRow, ...]:
     """Bounds first, then by rank, then as given."""
-    return tuple(
-        sorted(rows, key=lambda row: (not row.run.identity.topline, row.rank is None, row.rank or 0))
-    )
+    return tuple(sorted(rows, key=lambda row: (not row.run.identity.topline, row.rank is None, row.rank or 0)))
 
 
 def _remarks(

@@ -45,9 +45,7 @@ def generate_run(
         _enter_media(run, records)
 
 
-def score_run(
-    plan: Plan, run_plan: RunPlan, *, retry_failed: bool = False, progress: Progress | None = None
-) -> None:
+def score_run(plan: Plan, run_plan: RunPlan, *, retry_failed: bool = False, progress: Progress | None = None) -> None:
     """Stages two and three of one method. Raises UsageError where videos are still missing."""
     with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device) as run:
         source = GeneratedVideos(run, plan.dataset)

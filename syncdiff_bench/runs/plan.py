@@ -195,9 +195,7 @@ def choose_clips(dataset: Dataset, split: str, limit: int | None) -> tuple[str, 
     """The clip ids of a run, in the dataset's order. Raises UsageError for ids that cannot name a video."""
     clips = tuple(dataset.clip_ids(split))[:limit]
     if not clips:
-        raise UsageError(
-            f"split {split!r} of {dataset.name} has no clips; choose another --split or --data-root"
-        )
+        raise UsageError(f"split {split!r} of {dataset.name} has no clips; choose another --split or --data-root")
     seen: set[str] = set()
     for clip_id in clips:
         video_name(clip_id)
@@ -270,9 +268,7 @@ def resolve_device(device: str) -> str:
 
 
 def _nvidia_driver() -> bool:
-    return (
-        Path("/proc/driver/nvidia").exists() or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
-    )
+    return Path("/proc/driver/nvidia").exists() or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
 
 
 def check_encoding(encoding: str) -> None:

@@ -25,11 +25,7 @@ def markdown(boards: Sequence[Board]) -> str:
 def _markdown(board: Board) -> str:
     from tabulate import tabulate
 
-    header = (
-        ["", "Method"]
-        + [f"{column.heading}<br>{column.protocol}" for column in board.columns]
-        + ["n (failed)"]
-    )
+    header = ["", "Method"] + [f"{column.heading}<br>{column.protocol}" for column in board.columns] + ["n (failed)"]
     body = []
     for row in board.rows:
         cells = [_cell(cell, column.decimals) for cell, column in zip(row.cells, board.columns, strict=True)]
@@ -55,10 +51,7 @@ def terminal_table(board: Board) -> Table:
     table.add_column("n (failed)", justify="right")
     bounds = [row.run.identity.topline for row in board.rows]
     for index, row in enumerate(board.rows):
-        cells = [
-            _terminal_cell(cell, column.decimals)
-            for cell, column in zip(row.cells, board.columns, strict=True)
-        ]
+        cells = [_terminal_cell(cell, column.decimals) for cell, column in zip(row.cells, board.columns, strict=True)]
         # A line between the bounds and the methods that compete.
         end = bounds[index] and index + 1 < len(bounds) and not bounds[index + 1]
         count = f"[yellow]{_count(row)}[/]" if row.failed else _count(row)

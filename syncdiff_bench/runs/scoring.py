@@ -151,9 +151,7 @@ class _Scoring:
             row.error is None and row.key[1:] == (metric.name, metric.protocol) for row in self.have.values()
         )
         if rests_on_them and recorded != list(used):
-            old, new = (
-                ", ".join(f"{w.name} {w.sha256[:8]}" for w in ws) or "none" for ws in (recorded, used)
-            )
+            old, new = (", ".join(f"{w.name} {w.sha256[:8]}" for w in ws) or "none" for ws in (recorded, used))
             raise UsageError(
                 f"{self.run.path} was scored by {metric.name} with other weights ({old} -> {new}); "
                 "choose another --out, or delete its scores.jsonl to score it again"

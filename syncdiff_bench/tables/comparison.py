@@ -126,9 +126,7 @@ def _has_row(table: PaperTable, here: set[System], system: System | None) -> boo
 
 def _own_system(run: RunResult) -> System:
     """A method outside the paper: every set of options is a system of its own."""
-    options = {
-        name: value if isinstance(value, str) else json.dumps(value) for name, value in run.options.items()
-    }
+    options = {name: value if isinstance(value, str) else json.dumps(value) for name, value in run.options.items()}
     return System(run.method, tuple(sorted(options.items())))
 
 
@@ -137,9 +135,7 @@ def _panel_datasets(table: PaperTable, runs: Sequence[RunResult], wanted: Sequen
     known = tuple(dict.fromkeys((*table.datasets, *of_runs)))
     for dataset in wanted:
         if dataset not in known:
-            raise UsageError(
-                f"dataset {dataset}: neither the paper nor a run has it; known: {', '.join(known)}"
-            )
+            raise UsageError(f"dataset {dataset}: neither the paper nor a run has it; known: {', '.join(known)}")
     if wanted:
         return tuple(dict.fromkeys(wanted))
     return of_runs if of_runs and not set(of_runs) & set(table.datasets) else known
@@ -170,9 +166,7 @@ def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperC
     ours = {(column.metric, column.protocol, column.column) for column in table.columns}
     for column in table.columns:
         columns.append(column)
-        measured = [
-            m for run in runs for m in run.summary if (m.metric, m.column) == (column.metric, column.column)
-        ]
+        measured = [m for run in runs for m in run.summary if (m.metric, m.column) == (column.metric, column.column)]
         for protocol in dict.fromkeys(m.protocol for m in measured):
             if (column.metric, protocol, column.column) in ours:
                 continue
@@ -193,9 +187,7 @@ def _cell(
         return Cell(paper, printed)
     run, ours = max(candidates, key=lambda candidate: candidate[0].finished)
     comparable = dataset == paper_dataset and paper is not None and ours.mean is not None
-    delta = (
-        round(ours.mean - paper, 10) if comparable and ours.mean is not None and paper is not None else None
-    )
+    delta = round(ours.mean - paper, 10) if comparable and ours.mean is not None and paper is not None else None
     return Cell(paper, printed, ours, run.path, delta)
 
 
@@ -224,7 +216,5 @@ def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, Sy
         if len(set().union(*identities)) < sum(len(one) for one in identities):
             label = labels.get(system, system.method)
             newest = max(own, key=lambda run: run.finished)
-            notes.append(
-                f"{label} on {dataset}: {len(own)} runs measured the same; shown is {newest.path}, the newest"
-            )
+            notes.append(f"{label} on {dataset}: {len(own)} runs measured the same; shown is {newest.path}, the newest")
     return notes

@@ -104,9 +104,7 @@ def tables() -> tuple[PaperTable, ...]:
         for one in package_tables(package):
             if one.number in found:
                 first = found[one.number][0]
-                raise UsageError(
-                    f"table {one.number} comes from {first} and {package}; uninstall one of them"
-                )
+                raise UsageError(f"table {one.number} comes from {first} and {package}; uninstall one of them")
             found[one.number] = (package, one)
     return tuple(one for _, (_, one) in sorted(found.items()))
 
@@ -136,9 +134,7 @@ def package_tables(package: str) -> tuple[PaperTable, ...]:
 
     try:
         folder = files(package) / "paper"
-        sources = {
-            entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.endswith(".toml")
-        }
+        sources = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.endswith(".toml")}
     except (ImportError, OSError) as error:
         raise UsageError(
             f"leaderboard package {package} has no readable paper/ folder: {error}; reinstall it"

@@ -113,9 +113,7 @@ def _root(where: str, content: bytes) -> Node:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{where}: not a TOML file: {error}") from None
     if root.get("schema", int) != SCHEMA:
-        raise root.fail(
-            "schema", f"must be {SCHEMA}, is {root.data['schema']}; another release wrote this file"
-        )
+        raise root.fail("schema", f"must be {SCHEMA}, is {root.data['schema']}; another release wrote this file")
     root.only(TABLE_KEYS)
     return root
 

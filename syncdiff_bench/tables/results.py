@@ -77,9 +77,7 @@ def read_run(path: Path) -> RunResult:
         raise UsageError(f"{path} cannot be read as JSON: {error}") from None
     try:
         if data["schema"] != SCHEMA:
-            raise UsageError(
-                f"{path}: schema {data['schema']!r} is not {SCHEMA}; another release wrote this run"
-            )
+            raise UsageError(f"{path}: schema {data['schema']!r} is not {SCHEMA}; another release wrote this run")
         method = data["method"]
         return RunResult(
             path=path.parent,

@@ -20,7 +20,7 @@ from syncdiff_metrics.wer import WER, WEROptions
 
 DATASET = PocketFolder(SHIPPED)
 IDS = DATASET.clip_ids("test")
-FEW = IDS[::8]  # three speakers
+FEW = IDS[2::8]  # three speakers
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_lips_and_sound_of_a_few_clips_belong_together(lse: LSE):
 
 
 def test_late_sound_is_found_late(lse: LSE):
-    clip = DATASET.clip(IDS[0])
+    clip = DATASET.clip(FEW[0])
     late = np.concatenate([np.zeros(3 * 640, np.int16), clip.audio[: -3 * 640]])
     stats = lse.measure(Pair(replace(clip, path=None, preloaded=Media(clip.frames, late))))
     assert stats.offset == -3

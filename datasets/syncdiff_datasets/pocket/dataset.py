@@ -43,6 +43,8 @@ class Pocket(Dataset):
         "psnr[protocol=talklip]",
         "ssim",
         "lpips",
+        "lse[weights=pocket]",
+        "wer[reader=pocket]",
     )
 
     def __init__(self, root: Path | None = None, options: Any = None) -> None:

@@ -88,9 +88,7 @@ def beam_search(
         at_cap = torch.tensor([step >= caps[clip] for clip in live.clips], device=features.device)
         found = _best_continuations(logits, live.scores, at_cap, beam, first=step == 0)
         _finish(finished, live, found, beam, lenpen)
-        searching = [
-            row for row, clip in enumerate(live.clips) if len(finished[clip]) < beam and step < caps[clip]
-        ]
+        searching = [row for row, clip in enumerate(live.clips) if len(finished[clip]) < beam and step < caps[clip]]
         if not searching:
             break
         live, beam_rows, kept = _survivors(live, found, searching, beam)
@@ -105,9 +103,7 @@ def _frame_counts(batch: int, frames: int, padding_mask: Tensor | None) -> list[
     return counts
 
 
-def _best_continuations(
-    logits: Tensor, scores: Tensor, at_cap: Tensor, beam: int, *, first: bool
-) -> _Candidates:
+def _best_continuations(logits: Tensor, scores: Tensor, at_cap: Tensor, beam: int, *, first: bool) -> _Candidates:
     """Top 2 x beam of all beams times all tokens; logits (A, K, vocab), scores (A, K), at_cap (A,) bool."""
     vocab = logits.shape[-1]
     log_probs = torch.log_softmax(logits.float(), dim=-1)
@@ -122,9 +118,7 @@ def _best_continuations(
     return _Candidates(best, index // vocab, index % vocab)
 
 
-def _finish(
-    finished: list[list[Hypothesis]], live: _Live, found: _Candidates, beam: int, lenpen: float
-) -> None:
+def _finish(finished: list[list[Hypothesis]], live: _Live, found: _Candidates, beam: int, lenpen: float) -> None:
     """Append the continuations that close a sentence, where they are among the first `beam` of their clip."""
     for row, rank in found.closed[:, :beam].nonzero().tolist():
         hypotheses = finished[live.clips[row]]
@@ -134,9 +128,7 @@ def _finish(
             hypotheses.append(Hypothesis(tokens, float(found.scores[row, rank]) / len(tokens) ** lenpen))
 
 
-def _survivors(
-    live: _Live, found: _Candidates, searching: list[int], beam: int
-) -> tuple[_Live, Tensor, Tensor | None]:
+def _survivors(live: _Live, found: _Candidates, searching: list[int], beam: int) -> tuple[_Live, Tensor, Tensor | None]:
     """The best `beam` open continuations of the clips (rows of `live`) that search on.
 
     Returns them, the rows (clip * K + beam) of the decoder's cache that they continue, and the clips' rows in

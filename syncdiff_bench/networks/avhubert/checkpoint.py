@@ -160,13 +160,10 @@ def load_lip_reader(path: Path) -> LipReader:
     """
     checkpoint = read_checkpoint(path)
     if checkpoint.decoder is None or checkpoint.pieces is None:
-        raise WeightsError(
-            f"{path}: no decoder or no word pieces inside; lip reading needs a fine-tuned checkpoint"
-        )
+        raise WeightsError(f"{path}: no decoder or no word pieces inside; lip reading needs a fine-tuned checkpoint")
     if len(checkpoint.pieces) != checkpoint.config.vocab:
         raise WeightsError(
-            f"{path}: {len(checkpoint.pieces)} word pieces for {checkpoint.config.vocab} outputs; "
-            "fetch the file again"
+            f"{path}: {len(checkpoint.pieces)} word pieces for {checkpoint.config.vocab} outputs; fetch the file again"
         )
     tensors = {ENCODER + name: tensor for name, tensor in checkpoint.encoder.items()}
     tensors |= {DECODER + name: tensor for name, tensor in checkpoint.decoder.items()}
@@ -283,9 +280,7 @@ def _word_pieces(path: Path, task_state: Any) -> WordPieces | None:
         raise WeightsError(f"{path}: {error}") from None
 
 
-def _filled(
-    network: type[NetworkT], config: AVHubertConfig, tensors: Mapping[str, Tensor], path: Path
-) -> NetworkT:
+def _filled(network: type[NetworkT], config: AVHubertConfig, tensors: Mapping[str, Tensor], path: Path) -> NetworkT:
     """The network with exactly these tensors, float32, frozen and in evaluation mode."""
     with torch.device("meta"):  # no time for weights that are replaced at once
         model = network(config)

@@ -45,13 +45,9 @@ class AVHubertConfig:
         for name in ("heads", "conv_pos_groups", "decoder_heads"):
             divisor = getattr(self, name)
             if divisor < 1 or self.dim % divisor:
-                raise UsageError(
-                    f"AV-HuBERT: dim {self.dim} is not a multiple of {name} {divisor}; change one of them"
-                )
+                raise UsageError(f"AV-HuBERT: dim {self.dim} is not a multiple of {name} {divisor}; change one of them")
         if self.decoder_layers and self.dim % 2:
-            raise UsageError(
-                f"AV-HuBERT: dim {self.dim} is odd; the decoder's sinusoidal positions need an even one"
-            )
+            raise UsageError(f"AV-HuBERT: dim {self.dim} is odd; the decoder's sinusoidal positions need an even one")
 
 
 BASE = AVHubertConfig()

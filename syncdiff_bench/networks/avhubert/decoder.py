@@ -69,13 +69,9 @@ class Attention(nn.Module):
 
     def project(self, source: Tensor) -> KeysValues:
         """Keys and values of `source` (N, S, dim)."""
-        return KeysValues(
-            split_heads(self.k_proj(source), self.heads), split_heads(self.v_proj(source), self.heads)
-        )
+        return KeysValues(split_heads(self.k_proj(source), self.heads), split_heads(self.v_proj(source), self.heads))
 
-    def forward(
-        self, x: Tensor, past: KeysValues, *, keep: Tensor | None = None, causal: bool = False
-    ) -> Tensor:
+    def forward(self, x: Tensor, past: KeysValues, *, keep: Tensor | None = None, causal: bool = False) -> Tensor:
         """x: (N, L, dim) queries; keep: bool, broadcast to (N, heads, L, S). Returns (N, L, dim)."""
         query = split_heads(self.q_proj(x), self.heads)
         attended = F.scaled_dot_product_attention(query, *past, attn_mask=keep, is_causal=causal)

@@ -101,9 +101,7 @@ class TransformerEncoder(nn.Module):
 
     def __init__(self, config: AVHubertConfig) -> None:
         super().__init__()
-        self.pos_conv = nn.Sequential(
-            WeightNormConv1d(config.dim, config.conv_pos, config.conv_pos_groups), nn.GELU()
-        )
+        self.pos_conv = nn.Sequential(WeightNormConv1d(config.dim, config.conv_pos, config.conv_pos_groups), nn.GELU())
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.layer_norm = nn.LayerNorm(config.dim)
 
@@ -120,9 +118,7 @@ class AVHubertEncoder(nn.Module):
         self.config = config
         if config.pretraining_units:
             self.mask_emb = nn.Parameter(torch.empty(config.audio_feat_dim).uniform_())
-            self.label_embs_concat = nn.Parameter(
-                torch.empty(config.pretraining_units, PRETRAINING_DIM).uniform_()
-            )
+            self.label_embs_concat = nn.Parameter(torch.empty(config.pretraining_units, PRETRAINING_DIM).uniform_())
         self.feature_extractor_audio = AudioFeatures(config)
         self.feature_extractor_video = VideoFeatures(config) if config.video else None
         self.layer_norm = nn.LayerNorm(2 * config.dim)
@@ -173,8 +169,7 @@ class AVHubertEncoder(nn.Module):
         end = count if stop is None else stop
         if not 0 <= start <= end <= count:
             raise UsageError(
-                f"AV-HuBERT has {count} layers, so {start}..{end} cannot be run; "
-                f"give 0 <= start <= stop <= {count}"
+                f"AV-HuBERT has {count} layers, so {start}..{end} cannot be run; give 0 <= start <= stop <= {count}"
             )
         keep = None if padding_mask is None else ~padding_mask[:, None, None, :]
         for layer in self.encoder.layers[start:end]:

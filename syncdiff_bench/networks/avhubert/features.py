@@ -27,9 +27,7 @@ def log_filterbank(audio: Audio) -> NDArray[np.float32]:
     from python_speech_features import logfbank
 
     if audio.size == 0:
-        raise ClipError(
-            "no-audio", "the clip has no audio samples to take features from; give it an audio track"
-        )
+        raise ClipError("no-audio", "the clip has no audio samples to take features from; give it an audio track")
     bands: NDArray[np.float32] = logfbank(audio, samplerate=SAMPLE_RATE).astype(np.float32)
     return bands
 

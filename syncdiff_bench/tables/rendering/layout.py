@@ -57,9 +57,7 @@ class Grid:
     @property
     def marks(self) -> tuple[Mark, ...]:
         """The marks that occur."""
-        seen = {
-            mark for group in self.groups for line in group for entry in line.entries for mark in entry.marks
-        }
+        seen = {mark for group in self.groups for line in group for entry in line.entries for mark in entry.marks}
         return tuple(mark for mark in SYMBOLS if mark in seen)
 
 
@@ -102,9 +100,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     for panel in comparison.panels:
         if panel.dataset != panel.paper_dataset:
             ours, theirs = dataset_title(panel.dataset), dataset_title(panel.paper_dataset)
-            lines.append(
-                f"The paper has no values on {ours}; those on {theirs} are shown for orientation only."
-            )
+            lines.append(f"The paper has no values on {ours}; those on {theirs} are shown for orientation only.")
     return (*lines, *comparison.notes)
 
 
@@ -198,9 +194,7 @@ def _ranks(panel: Panel, value: Callable[[Cell], float | None], ranks_marked: in
     return ranks
 
 
-def _marks(
-    kind: Kind, row: ComparedRow, column: PaperColumn, cell: Cell, truth: Cell | None
-) -> tuple[Mark, ...]:
+def _marks(kind: Kind, row: ComparedRow, column: PaperColumn, cell: Cell, truth: Cell | None) -> tuple[Mark, ...]:
     """Warnings that belong to one number, published or ours."""
     if kind not in ("paper", "ours"):
         return ()

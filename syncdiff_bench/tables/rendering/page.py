@@ -70,13 +70,9 @@ def _table(grid: Grid) -> str:
 def _group(group: Sequence[Line]) -> str:
     rows = []
     for index, line in enumerate(group):
-        row_head = (
-            f'<th scope="rowgroup" rowspan="{len(group)}">{escape(line.row_label)}</th>' if index == 0 else ""
-        )
+        row_head = f'<th scope="rowgroup" rowspan="{len(group)}">{escape(line.row_label)}</th>' if index == 0 else ""
         cells = "".join(f"<td>{_entry(entry)}</td>" for entry in line.entries)
-        rows.append(
-            f'<tr class="{line.kind}">{row_head}<th scope="row">{escape(line.label)}</th>{cells}</tr>'
-        )
+        rows.append(f'<tr class="{line.kind}">{row_head}<th scope="row">{escape(line.label)}</th>{cells}</tr>')
     return "\n".join(rows)
 
 
