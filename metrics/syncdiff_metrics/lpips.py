@@ -17,8 +17,8 @@ from syncdiff_metrics.regions import Region, check_option, cut_pair
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from syncdiff_bench.weights.store import WeightsStore
     from syncdiff_bench.networks.lpips import LPIPSNetwork
+    from syncdiff_bench.weights.store import WeightsStore
 
 Net = Literal["alex", "vgg"]
 BATCH_PIXELS = 1 << 18  # of one video: 28 faces of 96 x 96; the largest VGG feature map then takes 64 MiB
