@@ -123,7 +123,7 @@ def test_boxes_lie_beside_main_or_where_the_option_says(lrs2_home: Path, tmp_pat
 
 def test_a_boxes_folder_that_is_not_there_is_refused(lrs2_home: Path, tmp_path: Path) -> None:
     dataset = LRS2(lrs2_home, BoxOptions(boxes=str(tmp_path / "nowhere")))
-    with pytest.raises(UsageError, match="--set boxes=DIR"):
+    with pytest.raises(UsageError, match="--dataset-set boxes=DIR"):
         dataset.clip(FIRST)
 
 
