@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,17 @@ def test_a_batch_shows_lips_and_sound_of_the_same_moment(tmp_path: Path):
     loud = torch.cat([energy[:, :, :4].mean(dim=2), energy[:, -1, 4:].unflatten(1, (4, 4)).mean(dim=2)], dim=1)
     order = [np.corrcoef(a.argsort().argsort(), b.argsort().argsort())[0, 1] for a, b in zip(opened, loud, strict=True)]
     assert min(order) > 0.9
+
+
+def test_another_timbre_moves_every_cepstrum_but_the_energy_for_the_whole_clip(tmp_path: Path):
+    """The rest of the batch stays what it is without: the pictures, and the order of the draws before."""
+    plain = task_on(FlashingDiscs(), tmp_path).batch(0, 0, 0, 1)
+    other = task_on(FlashingDiscs(), tmp_path, replace(OPTIONS, timbre=4.0)).batch(0, 0, 0, 1)
+    assert torch.equal(plain["faces"], other["faces"])
+    moved = (other["cepstra"] - plain["cepstra"])[0]  # (8, 13, 20)
+    assert float(moved[:, 0].abs().max()) == 0.0
+    assert float(moved[:, 1:].abs().min()) > 0.0
+    assert float((moved - moved[:1, :, :1]).abs().max()) < 1e-4
 
 
 def test_augmentation_moves_all_frames_of_a_clip_alike():

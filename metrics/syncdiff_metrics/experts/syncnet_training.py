@@ -114,9 +114,8 @@ class SyncNetTask(TrainingTask):
             stop = start + self.options.windows
             bgr = clip.frames[start : stop + FRAMES_PER_WINDOW - 1, ..., ::-1]
             faces.append(augmented(bgr, self.options.augmentation, rng))
-            timbre = rng.normal(0, self.options.timbre, (1, 13)).astype(np.float32)
-            timbre[0, 0] = 0
-            cepstra.append(torch.from_numpy(_windows_at(self.cepstra(index) + timbre, start, stop)))
+            heard = self._other_voice(self.cepstra(index), rng)
+            cepstra.append(torch.from_numpy(_windows_at(heard, start, stop)))
         return {"faces": torch.stack(faces), "cepstra": torch.stack(cepstra)}
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:
@@ -133,6 +132,14 @@ class SyncNetTask(TrainingTask):
         """syncnet.safetensors and syncnet.json."""
         assert isinstance(model, TrainedSyncNet)
         save_syncnet(model.network, folder, half=self.options.half)
+
+    def _other_voice(self, cepstra: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """(M, 13) cepstra behind a random filter, the same for the whole clip."""
+        if self.options.timbre == 0:  # nothing is drawn, so that a training without it stays the same to the bit
+            return cepstra
+        offset = rng.normal(0, self.options.timbre, 13).astype(np.float32)
+        offset[0] = 0
+        return cepstra + offset
 
     def _long_enough(self, clips: Sequence[TrainingClip]) -> tuple[TrainingClip, ...]:
         """Those that have `windows` windows; the sound of a clip gives one window fewer than its frames do."""
