@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -62,4 +63,5 @@ def train(
     device = "cuda" if torch.cuda.is_available() and not cpu else "cpu"
     task = load_task(plan, data_root, cache, device)
     folder = run(task, plan.settings, out, cpu=device == "cpu")
-    click.echo(f"trained: {folder}")
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(f"trained: {folder}")

@@ -56,7 +56,9 @@ def train(task: TrainingTask, settings: TrainingSettings, out: Path, *, cpu: boo
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
-    model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    # Not prepared: accelerate would advance it once per process and micro-batch, ours counts optimizer steps.
+    accelerator.register_for_checkpointing(schedule)
     ema = _ema(parameters, settings)
     if ema is not None:
         accelerator.register_for_checkpointing(ema)
@@ -100,8 +102,8 @@ def _run_steps(
                     if accelerator.sync_gradients:
                         accelerator.clip_grad_norm_(parameters, settings.gradient_clip)
                     optimizer.step()
-                    schedule.step()
                     optimizer.zero_grad()
+            schedule.step()
             _require_finite(losses["loss"], step, out)
             if ema is not None:
                 ema.step(parameters)

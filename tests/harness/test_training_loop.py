@@ -112,6 +112,15 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     ]
 
 
+def test_the_schedule_counts_optimizer_steps(tmp_path: Path) -> None:
+    """Not micro-batches: with two of them per step the rate at the end is what the formula says."""
+    run(tmp_path, replace(SETTINGS, gradient_accumulation=2))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    rates = {row["step"]: row["lr"] for row in rows if "lr" in row}
+    assert rates[60] == pytest.approx(0.1 * 0.5)
+    assert rates[30] == pytest.approx(0.1 * 0.5 * (1 + np.cos(np.pi / 4)))
+
+
 def test_learning_rate_schedule() -> None:
     settings = replace(SETTINGS, steps=110, warmup_steps=10)
     assert _rate(0, settings) == pytest.approx(0.1)
