@@ -23,19 +23,13 @@ Every error is a UsageError that names the package, the file and the key.
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.tables.paper import leaderboard_packages
-from syncdiff_bench.tables.paper_format import Node
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from syncdiff_bench.tables.paper_format import Node, read_root
 
 FOLDER = "anchors"
 SCHEMA = 1
@@ -119,13 +113,7 @@ def package_anchors(package: str) -> tuple[Anchors, ...]:
 
 def parse_anchors(where: str, content: bytes) -> Anchors:
     """One file. where: its name, for messages. Raises UsageError."""
-    try:
-        root = Node(tomllib.loads(content.decode("utf-8")), where)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{where}: not a TOML file: {error}") from None
-    if root.get("schema", int) != SCHEMA:
-        raise root.fail("schema", f"must be {SCHEMA}, is {root.data['schema']}; another release wrote this file")
-    root.only(FILE_KEYS)
+    root = read_root(where, content, SCHEMA, FILE_KEYS)
     clips = root.get("clips", int)
     if clips < 1:
         raise root.fail("clips", f"must be at least 1, is {clips}")

@@ -99,7 +99,7 @@ def parse_tables(package: str, sources: Mapping[str, bytes]) -> tuple[PaperTable
     """The tables of one package. sources: file name -> content (UTF-8 TOML). Raises UsageError."""
     roots: dict[int, Node] = {}
     for name in sorted(sources):
-        root = _root(f"{package}/{name}", sources[name])
+        root = read_root(f"{package}/{name}", sources[name], SCHEMA, TABLE_KEYS)
         number = root.get("number", int)
         if number in roots:
             raise root.fail("number", f"{number} is also the number of {roots[number].where}")
@@ -107,14 +107,15 @@ def parse_tables(package: str, sources: Mapping[str, bytes]) -> tuple[PaperTable
     return tuple(_table(roots[number], roots) for number in sorted(roots))
 
 
-def _root(where: str, content: bytes) -> Node:
+def read_root(where: str, content: bytes, schema: int, keys: tuple[str, ...]) -> Node:
+    """The top level of a TOML file of this schema with no other keys. Raises UsageError."""
     try:
         root = Node(tomllib.loads(content.decode("utf-8")), where)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{where}: not a TOML file: {error}") from None
-    if root.get("schema", int) != SCHEMA:
-        raise root.fail("schema", f"must be {SCHEMA}, is {root.data['schema']}; another release wrote this file")
-    root.only(TABLE_KEYS)
+    if root.get("schema", int) != schema:
+        raise root.fail("schema", f"must be {schema}, is {root.data['schema']}; another release wrote this file")
+    root.only(keys)
     return root
 
 

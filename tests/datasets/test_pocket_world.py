@@ -41,7 +41,7 @@ def test_every_sentence_belongs_to_one_split() -> None:
 
 
 def test_visemes_look_different(speaker: tuple[Persona, Motion]) -> None:
-    """Any two visemes differ visibly: 3 grey levels on average over the mouth."""
+    """Any two visemes differ: 0.8 grey levels and more, averaged over the whole lower face."""
     persona, motion = speaker
     pictures = {name: draw_frame(persona, motion, shape_of(name), 0).astype(int)[85:145, 45:115] for name in VISEMES}
     closest = min(
