@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "score": ("score:score", "Only score: a run, or videos of your own."),
         "report": ("report:report", "The leaderboard of existing runs, as Markdown, CSV or JSON."),
         "tables": ("tables:tables", "The paper's tables beside your runs."),
+        "compare": ("compare:compare", "Are two runs different? Paired tests per metric."),
+        "check": ("check:check", "The CI gate: exit 1 where a run is worse than its baseline."),
         "calibrate": ("calibrate:calibrate", "Score ground truth against known values, verdict in words."),
         "train": ("train:train", "Train a method from a config file."),
         "prepare": ("prepare:prepare", "Make what can be made once: data sets, features."),

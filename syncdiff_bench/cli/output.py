@@ -15,7 +15,7 @@ from syncdiff_bench.runs.progress import Bar, Progress
 from syncdiff_bench.runs.rendering import below, markdown, terminal_table
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.table import Table
 
 SHOWN_FAILURES = 10
 LEADERBOARD = "leaderboard.md"
@@ -60,18 +60,19 @@ def print_generated(run: Run) -> None:
 
 def print_boards(found: Sequence[Board]) -> None:
     """The leaderboards, as wide as they need to be where stdout is not a terminal."""
+    for board in found:
+        print_table(terminal_table(board), below(board))
+
+
+def print_table(table: Table, footnotes: Sequence[str]) -> None:
+    """A rich table and the lines below it; as wide as it needs to be where stdout is not a terminal."""
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
-    for board in found:
-        _print_board(console, board)
-
-
-def _print_board(console: Console, board: Board) -> None:
-    console.print(terminal_table(board))
-    for line in below(board):
+    console.print(table)
+    for line in footnotes:
         console.print(line, style="dim", markup=False, highlight=False)
 
 

@@ -1,0 +1,203 @@
+"""Two scored methods side by side, column by column, over the clips that both have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from syncdiff_bench import registry
+from syncdiff_bench.contracts import Column, Metric
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.runs.scoring import finite_or_none
+from syncdiff_bench.runs.summary import Interval
+from syncdiff_bench.significance.resampling import (
+    RESAMPLES,
+    Cluster,
+    difference_intervals,
+    holm,
+    permutation_p_values,
+)
+from syncdiff_bench.significance.scored import Key, MetricScores, Scored
+
+
+@dataclass(frozen=True)
+class ClipChange:
+    """A clip's own value on both sides."""
+
+    clip: str
+    a: float
+    b: float
+
+    @property
+    def delta(self) -> float:
+        return self.b - self.a
+
+
+@dataclass(frozen=True)
+class ColumnComparison:
+    """B against A in one column.
+
+    a, b: aggregates over the `n` clips that both sides have; delta: b - a. ci: its interval at `confidence`.
+    p: two-sided permutation p; p_holm: the same after Holm's correction over all columns compared.
+    effect: mean of the per-clip differences over their standard deviation (Cohen's d_z), None where they do not vary.
+    changes: every clip with a value on both sides, those that got worse first.
+    """
+
+    metric: str
+    protocol: str
+    column: Column
+    a: float | None
+    b: float | None
+    ci: Interval | None
+    confidence: float
+    p: float | None
+    p_holm: float | None
+    effect: float | None
+    n: int
+    clusters: int
+    changes: tuple[ClipChange, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.metric}/{self.protocol}/{self.column.name}"
+
+    @property
+    def delta(self) -> float | None:
+        return None if self.a is None or self.b is None else self.b - self.a
+
+    @property
+    def worse_by(self) -> float | None:
+        """How much worse B is; negative where it is better."""
+        if self.delta is None:
+            return None
+        return -self.delta if self.column.direction == "up" else self.delta
+
+    @property
+    def significant(self) -> bool:
+        """After Holm's correction, at 5 %."""
+        return self.p_holm is not None and self.p_holm < 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """notes: what differs between the two sides besides the method, and what could not be compared."""
+
+    a: Scored
+    b: Scored
+    columns: tuple[ColumnComparison, ...]
+    notes: tuple[str, ...]
+
+
+def compare(a: Scored, b: Scored, *, confidence: float = 0.95, resamples: int = RESAMPLES) -> Comparison:
+    """Compare all metrics that both sides have, over the clips that both sides have.
+
+    Raises UsageError where the datasets differ, or no metric is common to both.
+    """
+    for what in ("dataset", "split", "fingerprint"):
+        mine, theirs = getattr(a.identity, what), getattr(b.identity, what)
+        if mine != theirs:
+            raise UsageError(f"{a.source} and {b.source} are of different data: {what} {mine[:20]}, {theirs[:20]}")
+    common = [key for key in a.metrics if key in b.metrics]
+    if not common:
+        raise UsageError(f"{a.source} and {b.source} share no metric with the same protocol; score both alike")
+    notes = _notes(a.identity, b.identity)
+    columns: list[ColumnComparison] = []
+    for key in common:
+        if a.metrics[key].weights != b.metrics[key].weights:
+            notes.append(f"{key[0]} ({key[1]}) was scored with different weights and is left out")
+            continue
+        columns += _columns(key, a, b, confidence, resamples)
+    corrected = holm([column.p for column in columns])
+    final = tuple(replace(column, p_holm=p) for column, p in zip(columns, corrected, strict=True))
+    return Comparison(a, b, final, tuple(notes))
+
+
+def _notes(a: Identity, b: Identity) -> list[str]:
+    facts = [("seed", a.seed, b.seed), ("encoding", a.encoding, b.encoding)]
+    return [f"{what} {mine} against {theirs}" for what, mine, theirs in facts if mine != theirs]
+
+
+def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) -> list[ColumnComparison]:
+    mine, theirs = a.metrics[key], b.metrics[key]
+    metric = load_recorded(key, mine)
+    clips = sorted(mine.stats.keys() & theirs.stats.keys())
+    stats_a = {clip: metric.stats_from_json(mine.stats[clip]) for clip in clips}
+    stats_b = {clip: metric.stats_from_json(theirs.stats[clip]) for clip in clips}
+    clusters = _clusters(clips, a.speakers, stats_a, stats_b)
+    means_a, means_b = _means(metric, list(stats_a.values())), _means(metric, list(stats_b.values()))
+
+    def difference(one: Sequence[Any], other: Sequence[Any]) -> np.ndarray:
+        change: np.ndarray = _means(metric, other) - _means(metric, one)
+        return change
+
+    if clips:
+        intervals = difference_intervals(clusters, difference, confidence=confidence, resamples=resamples)
+        p_values = permutation_p_values(clusters, difference, resamples=resamples)
+    else:
+        intervals, p_values = [None] * len(metric.columns), [None] * len(metric.columns)
+    found = []
+    for i, column in enumerate(metric.columns):
+        changes = _changes(metric, column, stats_a, stats_b)
+        found.append(
+            ColumnComparison(
+                metric=key[0],
+                protocol=key[1],
+                column=column,
+                a=finite_or_none(float(means_a[i])),
+                b=finite_or_none(float(means_b[i])),
+                ci=intervals[i],
+                confidence=confidence,
+                p=p_values[i],
+                p_holm=None,
+                effect=_effect(changes),
+                n=len(clips),
+                clusters=len(clusters),
+                changes=changes,
+            )
+        )
+    return found
+
+
+def load_recorded(key: Key, scores: MetricScores) -> Metric[Any]:
+    """The metric with the options it was scored with; it only aggregates, so it is never prepared."""
+    return registry.load_metric(key[0], recorded=scores.options)
+
+
+def _clusters(
+    clips: Sequence[str], speakers: Mapping[str, str], a: Mapping[str, object], b: Mapping[str, object]
+) -> list[Cluster]:
+    groups: dict[str, tuple[list[object], list[object]]] = {}
+    for clip in clips:
+        mine, theirs = groups.setdefault(speakers.get(clip, clip), ([], []))
+        mine.append(a[clip])
+        theirs.append(b[clip])
+    return list(groups.values())
+
+
+def _means(metric: Metric[Any], stats: Sequence[Any]) -> np.ndarray:
+    """One value per column, NaN where it is not defined."""
+    values = metric.aggregate(stats) if stats else {}
+    found = [values.get(column.name) for column in metric.columns]
+    return np.array([np.nan if value is None else value for value in found], dtype=float)
+
+
+def _changes(metric: Metric[Any], column: Column, a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[ClipChange, ...]:
+    changes = []
+    for clip in a:
+        before = finite_or_none(metric.values(a[clip]).get(column.name))
+        after = finite_or_none(metric.values(b[clip]).get(column.name))
+        if before is not None and after is not None:
+            changes.append(ClipChange(clip, before, after))
+    sign = 1 if column.direction == "up" else -1
+    return tuple(sorted(changes, key=lambda change: (sign * change.delta, change.clip)))
+
+
+def _effect(changes: Sequence[ClipChange]) -> float | None:
+    deltas = np.array([change.delta for change in changes])
+    if len(deltas) < 2 or deltas.std(ddof=1) == 0:
+        return None
+    return float(deltas.mean() / deltas.std(ddof=1))

@@ -1,0 +1,109 @@
+"""The CI gate: has a run become worse than its baseline?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.significance.comparison import ColumnComparison, Comparison, compare, load_recorded
+from syncdiff_bench.significance.resampling import RESAMPLES
+from syncdiff_bench.significance.scored import Scored
+
+FALSE_ALARMS = 0.05  # of all columns together, on runs in which nothing changed
+
+Status = Literal["ok", "better", "worse", "regression", "no value"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One column of the gate.
+
+    status: "regression" where the change for the worse exceeds `tolerance` and its interval excludes zero;
+    "worse" and "better" where the interval excludes zero and the tolerance is not exceeded, or the change is welcome;
+    "no value" where one side has none.
+    """
+
+    column: ColumnComparison
+    tolerance: float
+    status: Status
+
+
+@dataclass(frozen=True)
+class Report:
+    """lost: metric/protocol and clip -> why a clip that the baseline has could not be scored now."""
+
+    comparison: Comparison
+    verdicts: tuple[Verdict, ...]
+    lost: tuple[tuple[str, str, str], ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.lost and all(verdict.status not in ("regression", "no value") for verdict in self.verdicts)
+
+
+def check(run: Scored, baseline: Scored, *, resamples: int = RESAMPLES) -> Report:
+    """Judge a run. Intervals are at 1 - 5 % / columns, so that all columns together raise few false alarms.
+
+    Raises UsageError, naming what differs, where the two are not comparable: method, dataset, clips, seed, encoding,
+    or a metric's protocol or weights. The method's own options and weights may differ: they are what is on trial.
+    """
+    refused = _refusals(run, baseline)
+    if refused:
+        raise UsageError(
+            f"{run.source} cannot be checked against {baseline.source}: {'; '.join(refused)}; run it as the baseline "
+            "was run, or write a new baseline with --update"
+        )
+    columns = sum(len(load_recorded(key, scores).columns) for key, scores in baseline.metrics.items())
+    comparison = compare(baseline, run, confidence=1 - FALSE_ALARMS / columns, resamples=resamples)
+    verdicts = tuple(_verdict(column, baseline) for column in comparison.columns)
+    return Report(comparison, verdicts, _lost(run, baseline))
+
+
+def default_tolerances(scored: Scored) -> dict[str, float]:
+    """One unit of the last printed digit, per column: a change that no table would show is not a regression."""
+    return {
+        f"{key[0]}/{key[1]}/{column.name}": 10.0**-column.decimals
+        for key, scores in scored.metrics.items()
+        for column in load_recorded(key, scores).columns
+    }
+
+
+def _refusals(run: Scored, baseline: Scored) -> list[str]:
+    # Of the method only the name counts.
+    trial = replace(run.identity, options=baseline.identity.options, weights=baseline.identity.weights)
+    refused = baseline.identity.differences(trial)
+    for key, scores in baseline.metrics.items():
+        label = f"{key[0]} ({key[1]})"
+        if key not in run.metrics:
+            refused.append(f"{label} was not scored")
+        elif run.metrics[key].weights != scores.weights:
+            refused.append(f"{label} used other weights")
+        elif run.metrics[key].options != scores.options:
+            refused.append(f"{label} has other options")
+    return refused
+
+
+def _verdict(column: ColumnComparison, baseline: Scored) -> Verdict:
+    tolerance = baseline.tolerances.get(column.name, 10.0**-column.column.decimals)
+    worse_by = column.worse_by
+    if worse_by is None:
+        # Undefined on both sides (PSNR of ground truth) is no change.
+        return Verdict(column, tolerance, "ok" if column.a is None and column.b is None else "no value")
+    # One speaker gives no interval: there the tolerance alone decides.
+    excluded = worse_by != 0 if column.ci is None else not column.ci[0] <= 0 <= column.ci[1]
+    if not excluded:
+        return Verdict(column, tolerance, "ok")
+    if worse_by < 0:
+        return Verdict(column, tolerance, "better")
+    return Verdict(column, tolerance, "regression" if worse_by > tolerance else "worse")
+
+
+def _lost(run: Scored, baseline: Scored) -> tuple[tuple[str, str, str], ...]:
+    lost = []
+    for key, scores in baseline.metrics.items():
+        for clip in scores.stats:
+            if clip not in run.metrics[key].stats:
+                reason = run.metrics[key].failed.get(clip, "not applicable")
+                lost.append((f"{key[0]}/{key[1]}", clip, reason))
+    return tuple(lost)

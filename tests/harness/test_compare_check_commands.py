@@ -1,0 +1,78 @@
+"""`compare` and `check` by command line, on toys whose scores have closed forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from syncdiff_bench.cli import main
+
+pytestmark = pytest.mark.usefixtures("toy_plugins")
+
+
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
+def toy_run(out: str, shift: int, *more: str) -> str:
+    """A run whose every clip has an error of `shift` grey levels."""
+    options = ["--method", "toy-noise", "--dataset", "toy", "--metrics", "toy-error", "--set", f"shift={shift}"]
+    assert main(["run", *options, "--out", out, *more]) == 0
+    return f"{out}/toy-noise"
+
+
+def test_compare_prints_the_difference(capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = toy_run("a", 3), toy_run("b", 5)
+    capsys.readouterr()
+    assert main(["compare", a, b, "--format", "markdown"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "(absolute)" in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:5] == ["3.0", "5.0", "+2.0", "+2.0 .. +2.0"]
+    assert cells[8] == "5"
+
+
+def test_the_gate_passes_an_equal_run_and_fails_a_worse_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = toy_run("good", 3), toy_run("bad", 4)
+    assert main(["check", good, "--baseline", "base.json", "--update", "--tolerance", "err=0.5"]) == 0
+    assert main(["check", good, "--baseline", "base.json"]) == 0
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    capsys.readouterr()
+    assert main(["check", bad, "--baseline", "base.json", "--junit", "check.xml"]) == 1
+    assert "REGRESSION" in capsys.readouterr().out
+    assert ElementTree.parse("check.xml").getroot().get("failures") == "1"
+    summary = Path("summary.md").read_text(encoding="utf-8")
+    assert summary.startswith("### syncdiff-bench check: FAILED") and "REGRESSION" in summary
+    # A larger tolerance lets the same change pass.
+    assert main(["check", good, "--baseline", "base.json", "--update", "--tolerance", "err=1.5"]) == 0
+    assert main(["check", bad, "--baseline", "base.json"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--baseline", "missing.json"], "write one with --update"),
+        (["--baseline", "base.json", "--tolerance", "err=1"], "--tolerance goes with --update"),
+        (["--baseline", "base.json", "--update", "--tolerance", "psnr=1"], "has no column 'psnr'"),
+        (["--baseline", "base.json", "--update", "--tolerance", "err=much"], "is not a number"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = toy_run("a", 3)
+    capsys.readouterr()
+    assert main(["check", run, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_another_seed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["check", toy_run("a", 3), "--baseline", "base.json", "--update"])
+    other = toy_run("b", 3, "--seed", "1")
+    assert main(["check", other, "--baseline", "base.json"]) == 2
+    assert "seed 0 -> 1" in capsys.readouterr().err

@@ -1,0 +1,252 @@
+"""Paired comparison and the gate: against scipy, closed forms, and many simulated runs with a known difference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from syncdiff_bench import registry
+from syncdiff_bench.contracts import Column, Metric, Pair
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.significance.comparison import compare
+from syncdiff_bench.significance.gate import check, default_tolerances
+from syncdiff_bench.significance.junit import junit_xml
+from syncdiff_bench.significance.resampling import difference_intervals, holm, permutation_p_values
+from syncdiff_bench.significance.scored import MetricScores, Scored, read_baseline, write_baseline
+
+CLIPS = tuple(f"s{i // 2:02}/{i % 2}" for i in range(24))
+SPEAKERS = {clip: clip.partition("/")[0] for clip in CLIPS}
+KEY = ("level", "default")
+
+
+@dataclass(frozen=True)
+class Stats:
+    total: float
+    n: int = 1
+
+
+class Level(Metric[Stats]):
+    """Six columns of one mean, three upwards and three downwards."""
+
+    name = "level"
+    columns = tuple(Column(f"c{i}", f"C{i}", "up" if i < 3 else "down") for i in range(6))
+    Stats = Stats
+
+    def measure(self, pair: Pair) -> Stats:
+        raise NotImplementedError
+
+    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
+        mean = sum(s.total for s in stats) / sum(s.n for s in stats)
+        return {column.name: mean for column in self.columns}
+
+
+@pytest.fixture(autouse=True)
+def level_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, runtime: Any = None, *, recorded: Mapping[str, Any] | None = None) -> Metric[Any]:
+        assert name == "level"
+        return Level()
+
+    monkeypatch.setattr(registry, "load_metric", load)
+
+
+def scored(values: Mapping[str, float], failed: Mapping[str, str] | None = None, **identity: Any) -> Scored:
+    facts: dict[str, Any] = {
+        "method": "mine",
+        "options": {},
+        "weights": (),
+        "dataset": "pocket",
+        "split": "test",
+        "fingerprint": "f" * 64,
+        "clips": CLIPS,
+        "dataset_options": {},
+        "seed": 0,
+        "encoding": "lossless",
+    }
+    stats = {clip: {"total": value, "n": 1} for clip, value in values.items()}
+    metrics = {KEY: MetricScores({}, ({"name": "w", "sha256": "0" * 64},), stats, failed or {})}
+    return Scored("runs/mine", Identity(**{**facts, **identity}), metrics, SPEAKERS)
+
+
+def noisy(rng: np.random.Generator, shift: float = 0.0, within: float = 1.0) -> dict[str, float]:
+    """Values of 24 clips of 12 speakers: noise of the clip and noise of the speaker."""
+    speakers = rng.normal(0, 0.5, 12)
+    return {clip: 20 + shift + speakers[i // 2] + rng.normal(0, within) for i, clip in enumerate(CLIPS)}
+
+
+def mean_difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:
+    return np.array([np.mean(b) - np.mean(a)])  # type: ignore[arg-type]
+
+
+# ----------------------------------------------------------------------------------------- resampling
+
+
+def test_the_exact_permutation_p_is_scipys() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0, 1, 9), rng.normal(0.8, 1, 9)
+    clusters = [([x], [y]) for x, y in zip(a, b, strict=True)]
+    (p,) = permutation_p_values(clusters, mean_difference)
+    theirs = scipy_stats.permutation_test(
+        (a, b), lambda x, y: np.mean(y) - np.mean(x), permutation_type="samples", n_resamples=np.inf
+    ).pvalue
+    assert p == pytest.approx(theirs)
+
+
+def test_the_interval_is_close_to_students_for_a_mean_of_few_clusters() -> None:
+    deltas = np.random.default_rng(5).normal(1, 2, 10)
+    clusters = [([0.0], [delta]) for delta in deltas]
+    (interval,) = difference_intervals(clusters, mean_difference, resamples=4000)
+    t = scipy_stats.t.interval(0.95, 9, loc=deltas.mean(), scale=deltas.std(ddof=1) / np.sqrt(10))
+    assert interval is not None
+    assert interval[1] - interval[0] == pytest.approx(t[1] - t[0], rel=0.12)
+
+
+def test_no_interval_of_one_cluster() -> None:
+    assert difference_intervals([([1.0], [2.0])], mean_difference) == [None]
+
+
+def test_holm_against_the_worked_example() -> None:
+    # Sorted p times (m, m - 1, ...), made monotone: .01 x 4, .02 x 3, .03 x 2 -> .06, .04 x 1 -> .06
+    assert holm([0.04, 0.01, None, 0.03, 0.02]) == pytest.approx([0.06, 0.04, None, 0.06, 0.06])
+
+
+# ----------------------------------------------------------------------------------------- comparison
+
+
+def test_what_is_common_to_both_sides_cancels() -> None:
+    rng = np.random.default_rng(0)
+    hard = dict(zip(CLIPS, rng.normal(20, 10, 24), strict=True))
+    better = {clip: value + 0.5 + rng.normal(0, 0.1) for clip, value in hard.items()}
+    column = compare(scored(hard), scored(better)).columns[0]
+    assert column.delta == pytest.approx(0.5, abs=0.1)
+    assert column.ci is not None and 0.3 < column.ci[0] < column.ci[1] < 0.7
+    assert column.significant and column.effect is not None and column.effect > 3
+    assert (column.n, column.clusters) == (24, 12)
+
+
+def test_the_order_of_clips_changes_nothing() -> None:
+    rng = np.random.default_rng(2)
+    a, b = noisy(rng), noisy(rng, 0.4)
+    shuffled = {clip: b[clip] for clip in rng.permutation(CLIPS).tolist()}
+    assert (
+        compare(scored(a), scored(b), resamples=200).columns
+        == compare(scored(dict(reversed(a.items()))), scored(shuffled), resamples=200).columns
+    )
+
+
+def test_changes_name_the_worst_first_whatever_the_direction() -> None:
+    a = dict.fromkeys(CLIPS, 1.0)
+    b = {**a, CLIPS[3]: 0.0, CLIPS[5]: 4.0}
+    columns = compare(scored(a), scored(b), resamples=100).columns
+    assert (columns[0].changes[0].clip, columns[0].changes[-1].clip) == (CLIPS[3], CLIPS[5])  # up
+    assert (columns[5].changes[0].clip, columns[5].changes[-1].clip) == (CLIPS[5], CLIPS[3])  # down
+
+
+def test_other_data_and_other_weights_are_not_compared() -> None:
+    a = scored(noisy(np.random.default_rng(0)))
+    with pytest.raises(UsageError, match="different data: fingerprint"):
+        compare(a, scored(noisy(np.random.default_rng(0)), fingerprint="0" * 64))
+    other = replace(a, metrics={KEY: replace(a.metrics[KEY], weights=({"name": "w", "sha256": "1" * 64},))})
+    comparison = compare(a, other)
+    assert comparison.columns == () and "different weights" in comparison.notes[0]
+
+
+# ----------------------------------------------------------------------------------------- the gate
+
+
+def baseline_of(values: Mapping[str, float], tolerance: float = 0.0) -> Scored:
+    base = scored(values)
+    return replace(base, tolerances=dict.fromkeys(default_tolerances(base), tolerance))
+
+
+@pytest.mark.slow
+def test_false_alarms_and_power_over_simulated_runs() -> None:
+    """400 runs in which nothing changed, with no tolerance at all; then 400 that lost three standard errors, and 400
+    that lost three standard deviations of the difference between two runs.
+    """
+    rng = np.random.default_rng(7)
+    standard_error = np.sqrt(2 * (0.5**2 / 12 + 1 / 24))
+    clip_deviation = np.sqrt(2 * (0.5**2 + 1))
+    alarms = {}
+    for name, shift in (("none", 0.0), ("three errors", 3 * standard_error), ("three sigma", 3 * clip_deviation)):
+        alarms[name] = 0
+        for _ in range(400):
+            report = check(scored(noisy(rng, -shift)), baseline_of(noisy(rng)), resamples=200)
+            alarms[name] += any(verdict.status == "regression" for verdict in report.verdicts)
+    assert alarms["none"] <= 0.05 * 400, alarms
+    assert alarms["three errors"] >= 0.4 * 400, alarms
+    assert alarms["three sigma"] >= 0.95 * 400, alarms
+
+
+def test_a_regression_needs_both_the_tolerance_and_the_interval() -> None:
+    rng = np.random.default_rng(1)
+    base = noisy(rng)
+    drop = {clip: value - 0.3 + rng.normal(0, 0.02) for clip, value in base.items()}
+    statuses = [v.status for v in check(scored(drop), baseline_of(base, 0.1)).verdicts]
+    assert statuses == ["regression"] * 3 + ["better"] * 3
+    tolerated = check(scored(drop), baseline_of(base, 0.5))
+    assert [v.status for v in tolerated.verdicts] == ["worse"] * 3 + ["better"] * 3 and tolerated.passed
+    chance = {clip: value + rng.normal(-0.1, 2) for clip, value in base.items()}
+    assert check(scored(chance), baseline_of(base, 0.0)).passed
+
+
+def test_a_clip_that_is_lost_fails_the_gate() -> None:
+    base = noisy(np.random.default_rng(1))
+    kept = {clip: value for clip, value in base.items() if clip != CLIPS[4]}
+    report = check(scored(kept, {CLIPS[4]: "truncated"}), baseline_of(base))
+    assert report.lost == (("level/default", CLIPS[4], "truncated"),) and not report.passed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 1}, "seed 0 -> 1"),
+        ({"fingerprint": "0" * 64}, "dataset fingerprint"),
+        ({"encoding": "crf23"}, "encoding lossless -> crf23"),
+        ({"method": "other"}, "method mine -> other"),
+    ],
+)
+def test_the_gate_refuses_what_is_not_comparable(change: dict[str, Any], words: str) -> None:
+    values = noisy(np.random.default_rng(1))
+    with pytest.raises(UsageError, match=words):
+        check(scored(values, **change), baseline_of(values))
+
+
+def test_the_methods_own_options_are_on_trial() -> None:
+    values = noisy(np.random.default_rng(1))
+    assert check(scored(values, options={"steps": "5"}), baseline_of(values)).passed
+
+
+def test_a_baseline_survives_its_file(tmp_path: Path) -> None:
+    base = baseline_of(noisy(np.random.default_rng(1)), 0.25)
+    write_baseline(base, tmp_path / "deep" / "base.json", base.tolerances)
+    read = read_baseline(tmp_path / "deep" / "base.json")
+    assert read == replace(base, source=str(tmp_path / "deep" / "base.json"))
+
+
+def test_a_file_that_is_no_baseline_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    for text, words in (("{", "is not JSON"), ("{}", "is not a baseline"), (json.dumps({"schema": 9}), "schema 9")):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=words):
+            read_baseline(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_baseline(tmp_path / "missing.json")
+
+
+def test_junit_has_a_failure_per_regression() -> None:
+    rng = np.random.default_rng(1)
+    base = noisy(rng)
+    drop = {clip: value - 3 + rng.normal(0, 0.02) for clip, value in base.items()}
+    suite = ElementTree.fromstring(junit_xml(check(scored(drop), baseline_of(base))))
+    assert (suite.get("tests"), suite.get("failures")) == ("6", "3")
+    messages = [failure.get("message", "") for failure in suite.iter("failure")]
+    assert len(messages) == 3 and all("REGRESSION" in message for message in messages)
