@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
@@ -40,6 +41,28 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // FPS  # 640
 # ------------------------------------------------------------------------------------------- clips
 
 
+Subsampling = Literal["420", "422", "444"]
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """The pictures of a clip as its file holds them, before they become RGB: ITU-R BT.601 or 709 YCbCr, 8 bits.
+
+    luma: (T, H, W) uint8.
+    blue, red: (T, h, w) uint8, Cb and Cr; (h, w) is half of (H, W), rounded up, in both directions ("420"), across
+        only ("422") or in none ("444").
+    full_range: True for 0..255 in all three, False for 16..235 and 16..240.
+    pixel_aspect: width over height of a pixel, None where the file does not say.
+    """
+
+    luma: NDArray[np.uint8]
+    blue: NDArray[np.uint8]
+    red: NDArray[np.uint8]
+    subsampling: Subsampling
+    full_range: bool
+    pixel_aspect: Fraction | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Media:
     """One decoded clip.
@@ -48,11 +71,22 @@ class Media:
     audio: (N,) int16 mono 16 kHz; N <= 640 T (container padding is trimmed, a short track is never padded);
         N == 0 where the file has no audio track.
     notes: the conversions that were made, in words ("retimed 30 -> 25 fps: 90 -> 75 frames"); they end up in run.json.
+    planes: the same T pictures as the file codes them; None for RGB files, more than 8 bits, and clips made in memory.
     """
 
     frames: Frames
     audio: Audio
     notes: tuple[str, ...] = ()
+    planes: Planes | None = None
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A word or a phone, and when it sounds: seconds from the first frame."""
+
+    text: str
+    start: float
+    end: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +97,10 @@ class Clip:
     path: the media file; None only for a clip made in memory (`preloaded`).
     transcript: as the dataset's protocol normalises it (LRS: lower case), None where there is none.
     speaker: what confidence intervals cluster on (speaker or source video).
-    boxes_path: face boxes saved as `.npy` (T, 4), None where there are none.
+    boxes_path: face boxes saved as `.npy` (T, 4) or by `prepare faces` as `.npz`, None where there are none.
+    spoken: phones or words in order, where the dataset knows their times; figures are labelled with them.
+    sound: the clip whose sound is heard instead of this file's own (`pairs`), None for its own. Transcript and
+        spoken are then those of the sound, and the frames are no reference of what should be seen.
     """
 
     id: str
@@ -72,11 +109,17 @@ class Clip:
     transcript: str | None = None
     speaker: str | None = None
     boxes_path: Path | None = None
+    spoken: tuple[Spoken, ...] = ()
+    sound: Clip | None = None
     preloaded: Media | None = field(default=None, repr=False)
 
     @cached_property
     def media(self) -> Media:
-        """The decoded file. Raises ClipError where it cannot be decoded."""
+        """The decoded file, with the sound of `sound` where there is one. Raises ClipError where it cannot be decoded."""
+        if self.sound is not None:
+            from syncdiff_bench.pairs import dubbed
+
+            return dubbed(self)
         if self.preloaded is not None:
             return self.preloaded
         from syncdiff_bench.media.reading import read_media
@@ -184,10 +227,14 @@ def _ignore_progress(_frames: int) -> None:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What the harness lends a plugin: a torch device string and the weights store."""
+    """What the harness lends a plugin: a torch device string, the weights store and, while it generates, the run directory.
+
+    folder: where a method may leave files of its own (logs); None outside a run.
+    """
 
     device: str = "cpu"
     weights: WeightsStore | None = None
+    folder: Path | None = None
 
 
 class Method(ABC):
@@ -229,6 +276,10 @@ class Method(ABC):
         progress: to be called with the number of clip-frames finished since the last call; may be ignored.
         Where `generate` raises instead, the harness tries the clips of the batch one by one, each alone.
         """
+
+    def notes(self, clip_id: str) -> tuple[str, ...]:
+        """What had to be mended to yield this clip, in words ("output resized 256x256 -> 160x160"); kept in run.json."""
+        return ()
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         """Digests of the weights that `generate` uses; written into run.json."""

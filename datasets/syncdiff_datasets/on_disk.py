@@ -9,17 +9,21 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from syncdiff_bench.contracts import Clip, Dataset, Finding
+from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
+from syncdiff_bench.detection.cache import prepared_boxes
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_datasets.fingerprint import fingerprint_clips
 from syncdiff_datasets.layout import contained
-from syncdiff_datasets.transcripts import read_transcript
+from syncdiff_datasets.transcripts import Transcript, read_transcript
 from syncdiff_datasets.verification import Promise, check_clip
 
 
 @dataclass(frozen=True)
 class BoxOptions:
-    """boxes: folder of face boxes, `<clip id>.npy`; by default `boxes/` at the top of the dataset, if any."""
+    """boxes: folder of face boxes, `<clip id>.npy`; by default `boxes/` at the top of the dataset, if any.
+
+    A clip without such a file has the boxes of `syncdiff-bench prepare faces`, if any.
+    """
 
     boxes: str = ""
 
@@ -58,7 +62,7 @@ class DatasetOnDisk(Dataset):
                 "missing", f"{path}: listed, but there is no such file; copy it there or take it off the list"
             )
         transcript = read_transcript(path.with_suffix(".txt"), plain=self.promise.plain)
-        boxes = self._boxes_path(clip_id)
+        boxes = self._boxes_path(clip_id, path)
         return Clip(
             id=clip_id,
             dataset=self.name,
@@ -66,7 +70,12 @@ class DatasetOnDisk(Dataset):
             transcript=None if transcript is None else transcript.text,
             speaker=self.speaker(clip_id),
             boxes_path=boxes if boxes is not None and boxes.is_file() else None,
+            spoken=self.spoken(clip_id, transcript),
         )
+
+    def spoken(self, clip_id: str, transcript: Transcript | None) -> tuple[Spoken, ...]:
+        """Words of the transcript's table, where it has times."""
+        return () if transcript is None else transcript.words
 
     def fingerprint(self, split: str) -> str:
         return fingerprint_clips((clip_id, self._files(clip_id)) for clip_id in self.clip_ids(split))
@@ -75,16 +84,17 @@ class DatasetOnDisk(Dataset):
         ids = self.clip_ids(split)
         yield from self.check_split(split, ids)
         if self._boxes_folder is None:
-            yield Finding("note", str(self.home), "no boxes/ folder: the centred face box will be used")
+            yield Finding("note", str(self.home), "no boxes/ folder: boxes of `prepare faces`, else the centred box")
         for clip_id in ids:
             yield from check_clip(partial(self.clip, clip_id), clip_id, self.promise)
-            boxes = self._boxes_path(clip_id)
-            if boxes is not None and not boxes.is_file():
-                yield Finding("note", clip_id, f"no face boxes {boxes}; the centred box will be used")
+            for boxes in self._files(clip_id)[2:]:
+                if not boxes.is_file():
+                    yield Finding("note", clip_id, f"no face boxes {boxes}; the centred box will be used")
 
     def _files(self, clip_id: str) -> list[Path]:
         try:
-            path, boxes = self.media_path(clip_id), self._boxes_path(clip_id)
+            path = self.media_path(clip_id)
+            boxes = self._boxes_path(clip_id, path)
         except ClipError:
             return []
         return [path, path.with_suffix(".txt"), *([] if boxes is None else [boxes])]
@@ -99,5 +109,9 @@ class DatasetOnDisk(Dataset):
         beside = self.home / "boxes"
         return beside if beside.is_dir() else None
 
-    def _boxes_path(self, clip_id: str) -> Path | None:
-        return None if self._boxes_folder is None else contained(self._boxes_folder, f"{clip_id}.npy")
+    def _boxes_path(self, clip_id: str, video: Path) -> Path | None:
+        """The file of boxes that counts: the dataset's own, else a prepared one; the former, missing, for messages."""
+        given = None if self._boxes_folder is None else contained(self._boxes_folder, f"{clip_id}.npy")
+        if given is not None and given.is_file():
+            return given
+        return prepared_boxes(video) or given

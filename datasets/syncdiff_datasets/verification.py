@@ -11,7 +11,7 @@ import numpy as np
 
 from syncdiff_bench.contracts import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, Finding
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.faces import read_boxes
+from syncdiff_bench.faces import read_boxes, read_detected
 from syncdiff_datasets.transcripts import read_transcript
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _words(path: Path, clip_id: str, promise: Promise) -> Iterator[Finding]:
 def _boxes(path: Path, n_frames: int, clip_id: str) -> Iterator[Finding]:
     try:
         read_boxes(path, n_frames)
-        n_boxes = len(np.load(path, allow_pickle=False))
+        n_boxes = len(read_detected(path).boxes if path.suffix == ".npz" else np.load(path, allow_pickle=False))
     except ClipError as error:
         yield Finding("error", clip_id, str(error))
         return

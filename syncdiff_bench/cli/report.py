@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from syncdiff_bench.figures.strip import Area
 
 EPILOG = """\b
 Examples:
   syncdiff-bench report runs/pocket-test
   syncdiff-bench report runs/seed0 runs/seed1 --format csv --out all.csv
-  syncdiff-bench report runs/pocket-test --strip faces.png"""
+  syncdiff-bench report runs/pocket-test --html report.html
+  syncdiff-bench report runs/pocket-test --strip faces.pdf --area mouth"""
 
 
 @click.command(epilog=EPILOG)
@@ -30,27 +35,66 @@ Examples:
     help="Write to a file (markdown unless --format says otherwise).",
 )
 @click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write one self-contained page: leaderboard, clips side by side, per-clip values, plots.",
+)
+@click.option(
+    "--clips",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    help="Clips with video in --html, worst first.",
+)
+@click.option(
     "--strip",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="PNG",
-    help="Draw a figure instead: frames of one clip, one row per method.",
+    metavar="FILE",
+    help="Draw a figure instead (.png or .pdf): frames of one clip, one row per method.",
 )
 @click.option("--clip", metavar="ID", help="The clip of --strip [the first].")
+@click.option(
+    "--area", type=click.Choice(["frame", "mouth"]), default="frame", show_default=True, help="What --strip shows."
+)
+@click.option("--columns", type=click.IntRange(min=1), default=10, show_default=True, help="Frames of --strip.")
+@click.option(
+    "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset is now [where it was]."
+)
 def report(
-    *, folders: tuple[Path, ...], format_name: str, out: Path | None, strip: Path | None, clip: str | None
+    *,
+    folders: tuple[Path, ...],
+    format_name: str,
+    out: Path | None,
+    html: Path | None,
+    clips: int,
+    strip: Path | None,
+    clip: str | None,
+    area: Area,
+    columns: int,
+    data_root: Path | None,
 ) -> None:
     """Print or write the leaderboard of run directories, or of folders of them; scores nothing."""
     from syncdiff_bench.cli.output import print_boards
     from syncdiff_bench.runs.directory import load_run, run_directories
-    from syncdiff_bench.runs.journal import unwritable, write_whole
     from syncdiff_bench.runs.leaderboard import boards
     from syncdiff_bench.runs.rendering import csv_text, json_text, markdown
 
     runs = [load_run(path) for path in run_directories(folders)]
     if strip is not None:
-        from syncdiff_bench.runs.strip import draw_strip
+        from syncdiff_bench.figures.material import Material
+        from syncdiff_bench.figures.strip import draw_strip, make_strip
 
-        click.echo(f"wrote {strip}: clip {draw_strip(runs, clip, strip)}", err=True)
+        material = Material(runs, data_root)
+        made = make_strip(material, clip or material.first_common(), columns=columns, area=area)
+        draw_strip(made, strip)
+        click.echo(f"wrote {strip}: clip {made.clip}", err=True)
+    if html is not None:
+        from syncdiff_bench.cli.output import stderr_progress
+        from syncdiff_bench.figures.page import build_page
+
+        _write(html, build_page(runs, clips=clips, data_root=data_root, progress=stderr_progress()))
+    if strip is not None or html is not None:
         return
     found = boards(runs)
     if format_name == "table" and out is None:
@@ -61,9 +105,15 @@ def report(
     if out is None:
         click.echo(text, nl=False)
         return
+    _write(out, text)
+
+
+def _write(path: Path, text: str) -> None:
+    from syncdiff_bench.runs.journal import unwritable, write_whole
+
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise unwritable(out, error) from None
-    write_whole(out, text)
-    click.echo(f"wrote {out}", err=True)
+        raise unwritable(path, error) from None
+    write_whole(path, text)
+    click.echo(f"wrote {path}", err=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from syncdiff_bench.contracts import Spoken
 from syncdiff_datasets.transcripts import Transcript, read_transcript
 
 LRS3_FULL = """Text:  WE'RE ALL HERE
@@ -42,7 +43,18 @@ MORNING 0.31 0.80 4.4
 def test_sections(tmp_path: Path, content: str, text: str) -> None:
     path = tmp_path / "clip.txt"
     path.write_bytes(content.encode())
-    assert read_transcript(path) == Transcript(text, "utf-8")
+    found = read_transcript(path)
+    assert found is not None
+    assert (found.text, found.encoding) == (text, "utf-8")
+
+
+def test_words_of_the_table_have_their_times(tmp_path: Path) -> None:
+    path = tmp_path / "clip.txt"
+    path.write_text(LRS2_PRETRAIN)
+    words = (Spoken("good", 0.11, 0.31), Spoken("morning", 0.31, 0.80))
+    assert read_transcript(path) == Transcript("good morning", "utf-8", words)
+    path.write_text("WORD START END ASDSCORE\nHI soon later 2\n")
+    assert read_transcript(path) == Transcript("hi", "utf-8", ())
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "Text:  \nConf:  3\n", "Ref:  abc\n"])

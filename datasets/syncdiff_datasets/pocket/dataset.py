@@ -7,11 +7,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from syncdiff_bench.contracts import Clip, Dataset, Finding
+from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.home import home
+from syncdiff_datasets.layout import contained
 from syncdiff_datasets.lrs2 import LRS2
 from syncdiff_datasets.pocket.world import CLIPS_PER_SPEAKER, SPLIT_SPEAKERS, draw_split, split_of_clip
+from syncdiff_datasets.transcripts import Transcript
 
 SHIPPED = Path(__file__).parent / "data"  # the test split, in the LRS2 layout
 
@@ -23,6 +25,14 @@ class PocketFolder(LRS2):
     published: ClassVar[Mapping[str, int]] = MappingProxyType(
         {split: speakers * CLIPS_PER_SPEAKER for split, speakers in SPLIT_SPEAKERS.items()}
     )
+
+    def spoken(self, clip_id: str, transcript: Transcript | None) -> tuple[Spoken, ...]:
+        """Phones, in eSpeak's notation."""
+        path = contained(self.home / "phones", f"{clip_id}.txt")
+        if not path.is_file():
+            return ()
+        rows = (line.split(maxsplit=2) for line in path.read_text(encoding="utf-8").splitlines())
+        return tuple(Spoken(phone, float(start), float(end)) for start, end, phone in rows)
 
 
 class Pocket(Dataset):

@@ -1,0 +1,68 @@
+"""What figures are drawn from: the videos of runs, and the dataset's clips where it is still there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from syncdiff_bench import registry
+from syncdiff_bench.contracts import Clip, Dataset
+from syncdiff_bench.errors import BenchError, ClipError, UsageError
+from syncdiff_bench.runs.directory import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """runs: over the same clips. data_root: where the dataset is now; None for where it was."""
+
+    runs: Sequence[Run]
+    data_root: Path | None = None
+
+    @cached_property
+    def dataset(self) -> Dataset | None:
+        """None where it cannot be opened any more; figures then do without references and labels."""
+        identity = self.runs[0].identity
+        root = self.data_root or (None if identity.root is None else Path(identity.root))
+        try:
+            return registry.load_dataset(identity.dataset, root, recorded=identity.dataset_options)
+        except BenchError:
+            return None
+
+    def reference(self, clip_id: str) -> Clip | None:
+        """The dataset's clip, decoded on use; None where there is none."""
+        if self.dataset is None:
+            return None
+        try:
+            clip = self.dataset.clip(clip_id)
+            clip.media  # noqa: B018 - decodes, or says that it cannot
+        except BenchError:
+            return None
+        return clip
+
+    def video(self, run: Run, clip_id: str) -> Path | None:
+        """The file of a generated clip, None where there is none."""
+        record = run.generated.get(clip_id)
+        elsewhere = None if record is None else record.video
+        path = Path(elsewhere) if elsewhere else run.path / "videos" / f"{clip_id}.mp4"
+        return path if clip_id in run.identity.clips and path.is_file() else None
+
+    def generated(self, run: Run, clip_id: str) -> Clip:
+        """Raises UsageError where the run has no readable video of the clip."""
+        path = self.video(run, clip_id)
+        if path is None:
+            raise UsageError(f"{run.path} has no video of clip {clip_id!r}; choose one of its clips with --clip")
+        clip = Clip(clip_id, run.identity.dataset, path)
+        try:
+            clip.media  # noqa: B018 - decodes, or says that it cannot
+        except ClipError as error:
+            raise UsageError(str(error)) from None
+        return clip
+
+    def first_common(self) -> str:
+        """The first clip that every run has a video of. Raises UsageError where there is none."""
+        for clip_id in self.runs[0].identity.clips:
+            if all(self.video(run, clip_id) is not None for run in self.runs):
+                return clip_id
+        raise UsageError("these runs have no clip in common; give runs of the same dataset")
