@@ -26,10 +26,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "compare": ("compare:compare", "Are two runs different? Paired tests per metric."),
         "check": ("check:check", "The CI gate: exit 1 where a run is worse than its baseline."),
         "calibrate": ("calibrate:calibrate", "Score ground truth against known values, verdict in words."),
+        "probe": ("probe:probe", "Variance of latents over identity and pose frames (Table 4)."),
         "train": ("train:train", "Train a method from a config file."),
         "prepare": ("prepare:prepare", "Make what can be made once: data sets, features."),
         "verify": ("verify:verify", "Check a dataset on disk, clip by clip."),
+        "convert": ("convert:convert", "Import and export checkpoints of other code."),
         "weights": ("weights:weights", "List, fetch, add and verify network weights."),
+        "doctor": ("doctor:doctor", "What works on this machine, and how to mend the rest."),
         "list": ("listing:list_plugins", "What is installed: methods, metrics, datasets, weights, tables."),
     }
 )
