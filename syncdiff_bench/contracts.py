@@ -115,7 +115,7 @@ class Clip:
 
     @cached_property
     def media(self) -> Media:
-        """The decoded file, with the sound of `sound` where there is one. Raises ClipError where it cannot be decoded."""
+        """The decoded file, with the sound of `sound` where that is set. Raises ClipError where it is undecodable."""
         if self.sound is not None:
             from syncdiff_bench.pairs import dubbed
 
@@ -227,9 +227,9 @@ def _ignore_progress(_frames: int) -> None:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What the harness lends a plugin: a torch device string, the weights store and, while it generates, the run directory.
+    """What the harness lends a plugin: a torch device string, the weights store and, to a method, the run directory.
 
-    folder: where a method may leave files of its own (logs); None outside a run.
+    folder: where a method may leave files of its own (logs) while it generates; None outside a run.
     """
 
     device: str = "cpu"
@@ -278,7 +278,7 @@ class Method(ABC):
         """
 
     def notes(self, clip_id: str) -> tuple[str, ...]:
-        """What had to be mended to yield this clip, in words ("output resized 256x256 -> 160x160"); kept in run.json."""
+        """What had to be mended to yield this clip, in words ("output resized 256x256 -> 160x160"); for run.json."""
         return ()
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
@@ -332,6 +332,7 @@ class Metric(ABC, Generic[StatsT]):
     source: ClassVar[str] = ""  # paper or reference file that defines the number
     columns: ClassVar[tuple[Column, ...]]
     needs: ClassVar[frozenset[Need]] = frozenset({"reference"})
+    symmetric: ClassVar[bool] = False  # True: exchanging generated and reference changes no value
     Options: ClassVar[type[Any]] = NoOptions
     Stats: ClassVar[type[Any]]
 

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "verify": ("verify:verify", "Check a dataset on disk, clip by clip."),
         "convert": ("convert:convert", "Import and export checkpoints of other code."),
         "weights": ("weights:weights", "List, fetch, add and verify network weights."),
+        "check-plugin": ("check_plugin:check_plugin", "The conformance suite on an installed plugin."),
         "doctor": ("doctor:doctor", "What works on this machine, and how to mend the rest."),
         "list": ("listing:list_plugins", "What is installed: methods, metrics, datasets, weights, tables."),
     }

@@ -1,0 +1,15 @@
+"""The conformance suite that plugin authors run on their own plugin.
+
+    from syncdiff_bench.testing import parametrize_with_checks
+
+    @parametrize_with_checks(MyMethod())
+    def test_conformance(check):
+        check()
+
+`syncdiff-bench check-plugin NAME` runs the same checks on an installed plugin. Each check has a name, and fails with
+an AssertionError that says what was expected and what came.
+"""
+
+from syncdiff_bench.testing.checks import Check, checks_of, parametrize_with_checks
+
+__all__ = ["Check", "checks_of", "parametrize_with_checks"]

@@ -1,0 +1,160 @@
+"""What a metric has to do: measure without side effects, aggregate statistics, know which way is better."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from syncdiff_bench.contracts import Column, Metric, Pair
+from syncdiff_bench.errors import BenchError, ClipError
+from syncdiff_bench.testing.samples import degraded, read_only, sample_clip
+
+Values = Mapping[str, float | None]
+CLOSE = {"rel_tol": 1e-6, "abs_tol": 1e-9}
+# A metric whose weights are not here cannot be run; it is then only held to what it says about itself.
+NAMED_CLIPS = ("check/a", "check/b", "check/c")
+
+
+def check_columns(metric: Metric[Any]) -> None:
+    """There is at least one column, and their names differ."""
+    names = [column.name for column in metric.columns]
+    assert names and all(isinstance(column, Column) for column in metric.columns), f"columns are {metric.columns!r}"
+    assert len(set(names)) == len(names), f"two columns share a name: {names}"
+
+
+def check_protocol(metric: Metric[Any]) -> None:
+    """`protocol` is a slug: it is part of the number's identity, and of file names."""
+    assert metric.protocol and not set(metric.protocol) & set(" /\\\n"), f"protocol is {metric.protocol!r}"
+
+
+def check_prepare_says_what_is_missing(metric: Metric[Any]) -> None:
+    """`prepare` succeeds, or raises one of this project's errors (weights missing, not applicable), in one line."""
+    try:
+        metric.prepare()
+    except BenchError as error:
+        assert "\n" not in str(error).strip(), f"the reason has several lines: {error}"
+
+
+def check_measuring_is_repeatable(metric: Metric[Any]) -> None:
+    """Measuring a pair twice gives the same values."""
+    pair = _pair("check/a")
+    if not _able(metric, pair):
+        return
+    first, again = _values(metric, pair), _values(metric, pair)
+    assert first == again, f"{first}, then {again}"
+
+
+def check_inputs_are_not_changed(metric: Metric[Any]) -> None:
+    """`measure` writes into no array of the pair."""
+    pair = _pair("check/inputs")
+    if not _able(metric, pair):
+        return
+    before = [array.copy() for clip in (pair.generated, pair.truth) for array in (clip.frames, clip.audio)]
+    for clip in (pair.generated, pair.truth):
+        read_only(clip)
+    metric.measure(pair)
+    after = [array for clip in (pair.generated, pair.truth) for array in (clip.frames, clip.audio)]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)), "an input array was changed"
+
+
+def check_values_name_every_column(metric: Metric[Any]) -> None:
+    """Values are finite floats or None, for exactly the columns."""
+    pair = _pair("check/a")
+    if not _able(metric, pair):
+        return
+    values = _values(metric, pair)
+    assert set(values) == {column.name for column in metric.columns}, f"columns {metric.columns}, values {values}"
+    for name, value in values.items():
+        assert value is None or math.isfinite(value), f"{name} is {value}"
+
+
+def check_identical_is_best(metric: Metric[Any]) -> None:
+    """A copy of the reference is no worse in any column than a degraded one (or undefined: PSNR of no error)."""
+    same, worse = _pair("check/a", likeness="same"), _pair("check/a")
+    if "reference" not in metric.needs or not _able(metric, same):
+        return
+    best, other = _values(metric, same), _values(metric, worse)
+    for column in metric.columns:
+        a, b = best[column.name], other[column.name]
+        if a is None or b is None:
+            continue
+        better = a >= b - 1e-9 if column.direction == "up" else a <= b + 1e-9
+        assert better, f"{column.name} ({column.direction} is better): {a} for a copy, {b} for a degraded clip"
+
+
+def check_symmetry_where_it_is_claimed(metric: Metric[Any]) -> None:
+    """`symmetric = True` means that exchanging the two videos changes no value."""
+    pair = _pair("check/a")
+    if not getattr(metric, "symmetric", False) or not _able(metric, pair):
+        return
+    exchanged = Pair(pair.truth, pair.generated)
+    _assert_close(_values(metric, pair), _values(metric, exchanged), "exchanging the videos changes")
+
+
+def check_statistics_survive_json(metric: Metric[Any]) -> None:
+    """Statistics come back from scores.jsonl with the same aggregate."""
+    pair = _pair("check/a")
+    if not _able(metric, pair):
+        return
+    stats = metric.measure(pair)
+    line = json.dumps(metric.stats_to_json(stats), allow_nan=False)
+    back = metric.stats_from_json(json.loads(line))
+    _assert_close(metric.aggregate([stats]), metric.aggregate([back]), "JSON changes")
+
+
+def check_shards_aggregate_to_the_whole(metric: Metric[Any]) -> None:
+    """The aggregate depends neither on the order of the clips nor on which process measured them."""
+    pairs = [_pair(name) for name in NAMED_CLIPS]
+    if not _able(metric, pairs[0]):
+        return
+    stats = [metric.measure(pair) for pair in pairs]
+    other = type(metric)(metric.options, metric.runtime)
+    other.prepare()
+    shard = [other.measure(pair) for pair in pairs[1:]]
+    whole = metric.aggregate(stats)
+    _assert_close(whole, metric.aggregate([*shard[::-1], stats[0]]), "sharding changes")
+    # A mean of means over unequal clips is the usual mistake: twice the same statistics must change nothing.
+    _assert_close(whole, metric.aggregate([*stats, *stats]), "doubling every clip changes")
+
+
+def check_a_clip_of_one_frame(metric: Metric[Any]) -> None:
+    """One frame is measured, or refused with a ClipError; nothing else is raised."""
+    pair = _pair("check/one", frames=1)
+    if not _able(metric, _pair("check/a")):
+        return
+    try:
+        metric.measure(pair)
+    except ClipError:
+        return
+    except Exception as error:
+        raise AssertionError(f"{type(error).__name__} was raised, not a ClipError: {error}") from error
+
+
+def _pair(name: str, *, frames: int = 12, likeness: str = "degraded") -> Pair:
+    reference = sample_clip(name, frames=frames)
+    return Pair(degraded(reference) if likeness == "degraded" else sample_clip(name, frames=frames), reference)
+
+
+def _able(metric: Metric[Any], pair: Pair) -> bool:
+    """Whether the metric can measure ordinary sample clips here: its weights may be missing, or want a real face."""
+    try:
+        metric.prepare()
+        metric.measure(pair)
+    except BenchError:
+        return False
+    return True
+
+
+def _values(metric: Metric[Any], pair: Pair) -> Values:
+    return metric.values(metric.measure(pair))
+
+
+def _assert_close(one: Values, other: Values, what: str) -> None:
+    for name, a in one.items():
+        b = other[name]
+        same = a == b if a is None or b is None else math.isclose(a, b, **CLOSE)
+        assert same, f"{what} {name} from {a} to {b}"
