@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from syncdiff_bench.contracts import SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, Frames, Media
+from syncdiff_bench.contracts import SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Clip, Frames, Media
 
 
 def sample_clip(
@@ -62,9 +62,10 @@ def _face(frames: int, height: int, width: int, number: int) -> Frames:
     return np.stack(pictures).astype(np.uint8)
 
 
-def _sound(frames: int, kind: str) -> np.ndarray:
+def _sound(frames: int, kind: str) -> Audio:
     samples = 0 if kind == "none" else frames * SAMPLES_PER_FRAME
     time = np.arange(samples) / SAMPLE_RATE
     buzz = np.sum([np.sin(2 * np.pi * 120 * k * time) / k for k in range(1, 12)], axis=0)
     loud = 0 if kind == "silence" else 6000 * np.abs(np.sin(2 * np.pi * 4 * time))
-    return (buzz * loud).astype(np.int16)
+    samples_of_sound: Audio = (buzz * loud).astype(np.int16)
+    return samples_of_sound
