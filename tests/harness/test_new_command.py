@@ -1,0 +1,146 @@
+"""`syncdiff-bench new`: each kind is written, typed, installed, run, tested by itself, and gone again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from syncdiff_bench.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [str(ROOT / folder) for folder in (".", "methods", "metrics", "datasets", "leaderboards")]
+
+
+@pytest.mark.parametrize("kind", ["method", "metric", "dataset"])
+def test_a_new_plugin_passes_its_own_test(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", kind, f"my-{kind}"]) == 0
+    package = tmp_path / f"my-{kind}"
+    files = sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file())
+    assert files == ["README.md", f"my_{kind}.py", "pyproject.toml", f"tests/test_my_{kind}.py"]
+    assert not any("$" in path.read_text() for path in package.rglob("*.py"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=package,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["My-Method", "2fast", "a_b", "../up", "class", "a--b", ""])
+def test_a_name_that_cannot_be_imported_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "method", name]) == 2
+    assert "no name for a plugin" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    assert main(["new", "metric", "mine"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+class Machine:
+    """A fresh virtual environment that sees this one's packages, and this checkout as if it were installed."""
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder / "venv", with_pip=False, symlinks=True)
+        self.python = folder / "venv" / "bin" / "python"
+        self.folder = folder
+        found = subprocess.run(
+            [str(self.python), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.site = Path(found.stdout.strip())
+        installed = [path for path in sys.path if path.endswith("site-packages")]
+        (self.site / "parent.pth").write_text("\n".join([*installed, *SOURCES]) + "\n")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "SYNCDIFF_BENCH_HOME": str(self.folder / "home")}
+        environment.pop("PYTHONPATH", None)
+        return subprocess.run(
+            [str(self.python), "-m", *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def install(self, package: str) -> None:
+        options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+        done = self.run("pip", "install", *options, f"--target={self.site}", package)
+        assert done.returncode == 0, done.stderr
+
+    def uninstall(self, name: str) -> None:
+        for path in self.site.glob(f"{name.replace('-', '_')}*"):
+            if path.is_dir():
+                for file in path.iterdir():
+                    file.unlink()
+                path.rmdir()
+            else:
+                path.unlink()
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return Machine(tmp_path_factory.mktemp("machine"))
+
+
+@pytest.mark.slow
+def test_new_plugins_are_installed_run_and_uninstalled(machine: Machine) -> None:
+    for kind in ("method", "metric", "dataset"):
+        assert machine.run("syncdiff_bench", "new", kind, f"a-{kind}").returncode == 0
+        machine.install(f"./a-{kind}")
+    run = machine.run(
+        *("syncdiff_bench", "run", "--method", "a-method", "--dataset", "pocket", "--limit", "2"),
+        *("--metrics", "psnr,a-metric", "--out", "runs"),
+    )
+    assert run.returncode == 0, run.stderr
+    assert "a-method" in run.stdout and "AMetric" in run.stdout
+    listed = machine.run("syncdiff_bench", "list", "datasets").stdout
+    assert "a-dataset" in listed
+    checked = machine.run("syncdiff_bench", "check-plugin", "a-method")
+    assert checked.returncode == 0 and "15 of 15 checks passed" in checked.stdout
+    for kind in ("method", "metric", "dataset"):
+        machine.uninstall(f"a-{kind}")
+        assert f"a-{kind}" not in machine.run("syncdiff_bench", "list", f"{kind}s").stdout
+
+
+@pytest.mark.slow
+def test_a_broken_and_a_duplicate_plugin_do_no_harm(machine: Machine) -> None:
+    for name in ("broken", "static"):
+        assert machine.run("syncdiff_bench", "new", "method", name).returncode == 0
+    (machine.folder / "broken" / "broken.py").write_text("import a_module_that_is_not_there\n")
+    for name in ("broken", "static"):
+        machine.install(f"./{name}")
+    try:
+        listed = machine.run("syncdiff_bench", "list", "methods")
+        assert listed.returncode == 0
+        lines = {line.split()[0]: line for line in listed.stdout.splitlines() if line.strip()}
+        assert "a_module_that_is_not_there" in lines["broken"]
+        assert "static" in lines["static"] and "syncdiff-bench" in lines["static"]  # both owners are named
+        refused = machine.run("syncdiff_bench", "run", "--method", "broken")
+        assert refused.returncode == 2 and "distribution broken" in refused.stderr
+        fine = machine.run("syncdiff_bench", "run", "--method", "gt", "--limit", "1", "--metrics", "psnr", "--out", "r")
+        assert fine.returncode == 0, fine.stderr
+    finally:
+        machine.uninstall("broken")
+        machine.uninstall("static")
