@@ -320,6 +320,17 @@ class Pair:
 StatsT = TypeVar("StatsT")
 
 
+ResultT = TypeVar("ResultT")
+
+
+def attempt(function: Callable[[Pair], ResultT], pair: Pair) -> ResultT | Exception:
+    """What a function makes of a pair, or the exception that it raises: one pair must not cost its mates."""
+    try:
+        return function(pair)
+    except Exception as error:
+        return error
+
+
 class Metric(ABC, Generic[StatsT]):
     """Measures one pair into sufficient statistics, and aggregates statistics into column values.
 
@@ -351,6 +362,22 @@ class Metric(ABC, Generic[StatsT]):
     @abstractmethod
     def measure(self, pair: Pair) -> StatsT:
         """Statistics of one pair. Raises ClipError where this clip cannot be measured."""
+
+    @property
+    def batch_frames(self) -> int:
+        """How many frames of video the pairs of one `measure_many` have together; 0: one pair at a time.
+
+        A metric whose network gains from several clips at once says so here; it bounds the memory, not the score.
+        """
+        return 0
+
+    def measure_many(self, pairs: Sequence[Pair]) -> Sequence[StatsT | Exception]:
+        """Statistics of each pair, in their order; in place of them what `measure` would have raised.
+
+        A pair must not depend on its mates beyond float rounding. Where this raises instead of returning, the harness
+        measures the pairs one by one.
+        """
+        return [attempt(self.measure, pair) for pair in pairs]
 
     @abstractmethod
     def aggregate(self, stats: Sequence[StatsT]) -> Mapping[str, float | None]:

@@ -1,9 +1,13 @@
-"""Face boxes: one per frame, read from disk or, without a detector, the documented centred box."""
+"""Face boxes: one per frame, read from disk or, without a detector, the documented centred box.
+
+Files are `.npy` of any tool, (T, 4), or the `.npz` of `syncdiff-bench prepare faces`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +21,16 @@ CENTRED_FRACTION = 96 / 160
 
 @dataclass(frozen=True, eq=False)
 class FaceBoxes:
-    """boxes: (T, 4) int32 pixels, x1 y1 x2 y2 (exclusive ends), clipped to nothing; source: "file" or "centred"."""
+    """One box per frame.
+
+    boxes: (T, 4) int32 pixels, x1 y1 x2 y2 (exclusive ends), clipped to nothing.
+    source: "file" (another tool's), "centred", or the detector ("s3fd-619a316812").
+    faceless: frames in which the detector found no face; their boxes are interpolated, or centred where all are.
+    """
 
     boxes: NDArray[np.int32]
     source: str
+    faceless: int = 0
 
 
 def centred_boxes(n_frames: int, height: int, width: int) -> FaceBoxes:
@@ -36,11 +46,37 @@ def centred_boxes(n_frames: int, height: int, width: int) -> FaceBoxes:
 
 
 def read_boxes(path: Path, n_frames: int) -> FaceBoxes:
-    """Boxes saved by any detector as `.npy`, integer (T, 4).
+    """Boxes saved by any detector as `.npy`, integer (T, 4), or by `prepare faces` as `.npz`.
 
     A file with more rows than frames is cut; with fewer, its last box is repeated (codecs drop or add a last frame).
-    Raises ClipError (`boxes`) for anything that is not a (T, 4) array of numbers.
+    Raises ClipError (`boxes`) for anything else.
     """
+    found = read_detected(path) if path.suffix == ".npz" else FaceBoxes(_read_npy(path), "file")
+    rows = np.minimum(np.arange(n_frames), len(found.boxes) - 1)
+    return replace(found, boxes=found.boxes[rows])
+
+
+def read_detected(path: Path) -> FaceBoxes:
+    """All boxes of an entry that `prepare faces` wrote. Raises ClipError (`boxes`) for another or a damaged file."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            boxes, found, detector = stored["boxes"], stored["found"], str(stored["detector"])
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, BadZipFile) as error:
+        problem = " ".join(str(error).split())
+        raise ClipError("boxes", f"{path}: damaged face boxes ({problem}); delete it and prepare faces again") from None
+    if (
+        boxes.ndim != 2
+        or boxes.shape[1] != 4
+        or boxes.dtype != np.int32
+        or found.shape != (len(boxes),)
+        or not len(found)
+    ):
+        raise ClipError("boxes", f"{path}: holds no face boxes (frames, 4); delete it and prepare faces again")
+    faceless = len(found) - int(np.count_nonzero(found))
+    return FaceBoxes(boxes, "centred" if faceless == len(found) else detector, faceless)
+
+
+def _read_npy(path: Path) -> NDArray[np.int32]:
     try:
         boxes = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -49,5 +85,5 @@ def read_boxes(path: Path, n_frames: int) -> FaceBoxes:
         ) from None
     if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.shape[0] == 0 or boxes.dtype.kind not in "iuf":
         raise ClipError("boxes", f"{path}: face boxes have shape {boxes.shape}, expected (frames, 4) x1 y1 x2 y2")
-    rows = np.minimum(np.arange(n_frames), len(boxes) - 1)
-    return FaceBoxes(boxes[rows].astype(np.int32), "file")
+    whole: NDArray[np.int32] = boxes.astype(np.int32)
+    return whole

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest, options_from_text, options_from_values, parse_spec
+from syncdiff_bench.options import nearest, option_names, options_from_text, options_from_values, parse_spec
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
@@ -134,7 +134,7 @@ def load_metric(spec: str, runtime: Runtime | None = None, *, recorded: Mapping[
     """
     parsed = parse_spec(spec)
     cls = load_class("metric", parsed.name)
-    built = _options(cls, parsed.options, recorded, parsed.name)
+    built = _options(cls.Options, parsed.options, recorded, parsed.name)
     return cast("Metric[Any]", _construct("metric", parsed.name, cls, built, runtime))
 
 
@@ -148,17 +148,24 @@ def load_dataset(
     """The dataset at `root`, with options given as texts.
 
     recorded: options as run.json holds them, in place of `options`.
+    Every dataset takes the option `pairs` (`syncdiff_bench.pairs`) beside its own.
     Raises UsageError as `load_class`, for wrong options, and where a dataset that is not embedded gets no
     root.
     """
+    from syncdiff_bench.pairs import NAME_SUFFIX, PairedDataset, with_pairs
+
+    if recorded is not None and recorded.get("pairs"):
+        name = name.removesuffix(NAME_SUFFIX)
     cls = load_class("dataset", name)
     if root is None and not cls.embedded:
         raise UsageError(f"dataset {name!r} needs its folder: --data-root DIR")
     if root is not None and not root.is_dir():
         state = "is not a folder" if root.exists() else "does not exist"
         raise UsageError(f"--data-root {root}: {state}; give the folder of {name} or its parent")
-    built = _options(cls, options or {}, recorded, name)
-    return cast("Dataset", _construct("dataset", name, cls, root, built))
+    given = _options(with_pairs(cls.Options), options or {}, recorded, name)
+    own = cls.Options(**{key: getattr(given, key) for key in option_names(cls.Options)})
+    dataset = cast("Dataset", _construct("dataset", name, cls, root, own))
+    return dataset if "pairs" in option_names(cls.Options) or given.pairs is None else PairedDataset(dataset, given)
 
 
 def describe(kind: Kind) -> tuple[Description, ...]:
@@ -166,10 +173,10 @@ def describe(kind: Kind) -> tuple[Description, ...]:
     return tuple(_describe(registration) for registration in registrations(kind).values())
 
 
-def _options(cls: type[Any], given: Mapping[str, str], recorded: Mapping[str, Any] | None, owner: str) -> Any:
+def _options(options: type[Any], given: Mapping[str, str], recorded: Mapping[str, Any] | None, owner: str) -> Any:
     if recorded is not None:
-        return options_from_values(cls.Options, recorded, owner)
-    return options_from_text(cls.Options, given, owner)
+        return options_from_values(options, recorded, owner)
+    return options_from_text(options, given, owner)
 
 
 # --------------------------------------------------------------------------------------------- checks

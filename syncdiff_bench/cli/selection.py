@@ -55,7 +55,7 @@ METHOD_OPTIONS = (
         "dataset_settings",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Option of the dataset; repeatable.",
+        help="Option of the dataset, or pairs=FILE (`AUDIO VIDEO` lines); repeatable.",
     ),
     click.option(
         "--encoding",

@@ -2,12 +2,12 @@
 
 Batches are planned from the full list of clips, never from what is left, and a batch with an unfinished
 clip is generated whole: a clip sees the same batch mates whether or not the run was interrupted, so it gets
-the same bytes.
+the same bytes. Several ranks get whole batches each, for the same reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +15,13 @@ import numpy as np
 
 from syncdiff_bench.contracts import Clip, Dataset, Media, Method
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
+from syncdiff_bench.options import option_names
 from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.journal import Journal
+from syncdiff_bench.runs.journal import Journal, encode_row
+from syncdiff_bench.runs.memory import clear_memory, out_of_memory
 from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.runs.records import NOT_GENERATED, Failure, Generated
+from syncdiff_bench.runs.ranks import Ranks
+from syncdiff_bench.runs.records import NOT_GENERATED, OUT_OF_MEMORY, Failure, Generated, one_line
 
 
 def plan_batches(clip_ids: Sequence[str], batch_size: int) -> Iterator[tuple[str, ...]]:
@@ -48,11 +51,23 @@ def open_clip(dataset: Dataset, clip_id: str) -> Clip:
 
 
 def boxes_source(clip: Clip) -> str:
-    """ "file", "centred", or "unreadable" where the file of face boxes is damaged."""
+    """ "file", "centred", the name of a detector, or "unreadable" where the file of face boxes is damaged."""
     try:
         return clip.face_boxes.source
     except ClipError:
         return "unreadable"
+
+
+def boxes_notes(clip: Clip) -> tuple[str, ...]:
+    """Where a detector missed the face, in words: "no face in 3 of 75 frames: boxes interpolated"."""
+    try:
+        found = clip.face_boxes
+    except ClipError:
+        return ()
+    if not found.faceless:
+        return ()
+    instead = "centred box" if found.source == "centred" else "boxes interpolated"
+    return (f"no face in {found.faceless} of {len(found.boxes)} frames: {instead}",)
 
 
 def unfinished_clips(run: RunDirectory, records: dict[str, Generated], *, retry_failed: bool = False) -> list[str]:
@@ -76,23 +91,48 @@ def generate(
     *,
     retry_failed: bool = False,
     progress: Progress | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> dict[str, Generated]:
     """Generate what is missing and return the record of every clip.
 
-    A clip that cannot be decoded, or that the method fails on, is recorded and the others go on.
+    A clip that cannot be decoded, or that the method fails on, is recorded and the others go on. Of several ranks each
+    generates its share of the batches, and all wait for the slowest.
     Raises UsageError where nothing can go on (disk full), WeightsError where the method's weights are no
-    good.
+    good, BenchError where another rank died.
     """
     progress = progress or Progress()
     journal, records = run.generation_journal()
-    todo = unfinished_clips(run, records, retry_failed=retry_failed)
-    n_clips = len(run.identity.clips)
+    # The first rank decides: by the time another one looks, videos may be there that were missing.
+    todo = ranks.agreed(unfinished_clips(run, records, retry_failed=retry_failed) if ranks.first else [])
+    batches = [
+        (batch, wanted)
+        for batch in plan_batches(run.identity.clips, _batch_size(method))
+        if (wanted := set(todo).intersection(batch))
+    ]
+    mine = ranks.share(batches)
+    n_clips, title = len(run.identity.clips), f"generate {run.identity.method}"
+    if ranks.count > 1:
+        journal, records = run.rank_journal(ranks.index), {}
+        n_clips, title = sum(len(wanted) for _, wanted in mine), f"{title} (rank {ranks.index} of {ranks.count})"
+        if ranks.first and 0 < len(batches) < ranks.count:
+            progress.note(f"{len(batches)} batches for {ranks.count} ranks: the others have nothing to do")
+        todo = [clip_id for _, wanted in mine for clip_id in wanted]
+    method.runtime = replace(method.runtime, folder=run.path)
     stage = _Generation(run, method, dataset, journal, records=records, progress=progress)
-    with progress.stage(f"generate {run.identity.method}", n_clips, n_clips - len(todo)):
-        wanted = set(todo)
-        for batch in plan_batches(run.identity.clips, _batch_size(method)):
-            if not wanted.isdisjoint(batch):
-                stage.batch(batch, wanted.intersection(batch))
+    with progress.stage(title, n_clips, n_clips - len(todo)):
+        for batch, wanted in mine:
+            stage.batch(batch, wanted)
+    ranks.wait()
+    return _settled(run) if ranks.first else records
+
+
+def _settled(run: RunDirectory) -> dict[str, Generated]:
+    """All records, in plan order on disk too: the same bytes for any number of ranks and interruptions."""
+    run.merge_rank_journals()
+    journal, records = run.generation_journal()
+    rows = [records[clip_id].to_row() for clip_id in run.identity.clips if clip_id in records]
+    if list(map(encode_row, rows)) != list(map(encode_row, journal.rows)):
+        journal.rewrite(rows)
     return records
 
 
@@ -120,21 +160,45 @@ class _Generation:
         self.journal = journal
         self.records = records
         self.progress = progress
+        # What a failure taught: how many clips fit into memory together, and how to say so.
+        self.at_once: int | None = None
+        self.memory_notes: tuple[str, ...] = ()
 
     def batch(self, batch: Sequence[str], wanted: set[str]) -> None:
         """Generate a planned batch whole, and keep the wanted clips of it."""
         self.progress.working_on([clip_id for clip_id in batch if clip_id in wanted])
         clips = self._decoded(batch, wanted)
-        left = {clip.id: clip for clip in clips if clip.id in wanted}
-        if not left:
-            return
+        self._in_parts(clips, {clip.id: clip for clip in clips if clip.id in wanted})
+
+    def _in_parts(self, clips: Sequence[Clip], left: Mapping[str, Clip]) -> None:
+        """At most `at_once` clips together; the result is the same, a clip does not depend on its batch mates."""
+        size = self.at_once or len(clips)
+        for start in range(0, len(clips), max(1, size)):
+            part = clips[start : start + size]
+            wanted = {clip.id: clip for clip in part if clip.id in left}
+            if wanted:
+                self._together(part, wanted)
+
+    def _together(self, clips: Sequence[Clip], left: dict[str, Clip]) -> None:
         self.progress.working_on(list(left), sum(len(clip.frames) for clip in clips))
         failure = self._attempt(clips, left)
+        if failure is not None and failure.kind == OUT_OF_MEMORY and len(clips) > 1 and left:
+            self._learn_memory(len(clips))
+            self._in_parts(clips, left)
+            return
         if failure is not None and len(clips) > 1:
             self._one_by_one(left)
             return
         for clip in list(left.values()):
             self._fail(clip, failure or self._nothing_yielded(clip))
+
+    def _learn_memory(self, clips: int) -> None:
+        self.at_once = half = (clips + 1) // 2
+        advice = f"; --set batch={half} plans for it" if "batch" in option_names(self.method.Options) else ""
+        note = f"out of memory with {clips} clips at once, made {half} at a time{advice}"
+        self.memory_notes = (note,)
+        self.progress.note(f"{self.method.name}: {note}")
+        clear_memory()
 
     def _decoded(self, batch: Sequence[str], wanted: set[str]) -> list[Clip]:
         # A clip that cannot be decoded is left out every time, so its mates always see the same batch.
@@ -169,10 +233,20 @@ class _Generation:
                     raise
                 return Failure.of(error, NOT_GENERATED)
             except Exception as error:
+                if out_of_memory(error):
+                    return self._out_of_memory(clips, error)
                 return Failure.of(error, NOT_GENERATED)
             clip = left.pop(clip_id, None) if isinstance(clip_id, str) else None
             if clip is not None:
                 self._finish(clip, frames)
+
+    def _out_of_memory(self, clips: Sequence[Clip], error: Exception) -> Failure:
+        frames = max(len(clip.frames) for clip in clips)
+        return Failure(
+            OUT_OF_MEMORY,
+            f"{clips[0].id}: {frames} frames do not fit into the memory of {self.run.manifest['hardware']['device']}"
+            f" even alone; give a --device with more ({one_line(str(error))[:200]})",
+        )
 
     def _yields(self, clips: Sequence[Clip]) -> Iterator[tuple[str, Any]]:
         # A generator of our own, so that a method that is none (returns a list, raises at once) fails in
@@ -200,10 +274,12 @@ class _Generation:
         except Exception as error:
             self._fail(clip, Failure.of(error, "encode"))
             return
-        self._record(Generated(clip.id, len(frames), clip.media.notes, boxes_source(clip), speaker=clip.speaker))
+        notes, boxes = clip.media.notes + boxes_notes(clip) + self.method.notes(clip.id), boxes_source(clip)
+        notes += self.memory_notes
+        self._record(Generated(clip.id, len(frames), notes, boxes, speaker=clip.speaker))
 
     def _fail(self, clip: Clip, failure: Failure) -> None:
-        notes, boxes = clip.media.notes, boxes_source(clip)
+        notes, boxes = clip.media.notes + boxes_notes(clip), boxes_source(clip)
         self._record(Generated(clip.id, None, notes, boxes, speaker=clip.speaker, error=failure))
 
     def _record(self, record: Generated) -> None:

@@ -1,13 +1,14 @@
 """Stage two: every metric on every clip, one line of scores.jsonl each, failures included.
 
-A clip is decoded once for all metrics. Lines are appended clip by clip, and the file is put into plan order
-at the end, so that an interrupted run ends with the very bytes of an undisturbed one.
+A clip is decoded once for all metrics. Lines are appended batch by batch (one clip each, unless a metric wants
+several at once), and the file is put into plan order at the end, so that an interrupted run ends with the very
+bytes of an undisturbed one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from syncdiff_bench.errors import BenchError, ClipError, NotApplicable, UsageErr
 from syncdiff_bench.runs.directory import RunDirectory
 from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.runs.records import NOT_APPLICABLE, NOT_GENERATED, Failure, Score
+from syncdiff_bench.runs.score_batches import plan_batches
 from syncdiff_bench.runs.sources import VideoSource
 
 Key = tuple[str, str, str]
@@ -38,16 +40,18 @@ def score(
     """
     progress = progress or Progress()
     journal, have = run.score_journal()
-    stage = _Scoring(run, source, metrics, have, retry_failed)
+    stage = _Scoring(run, source, metrics, have, retry_failed, progress)
     clips = run.identity.clips
-    todo = [clip_id for clip_id in clips if stage.missing(clip_id)]
+    todo = {clip_id for clip_id in clips if stage.missing(clip_id)}
     with progress.stage(f"score {run.identity.method}", len(clips), len(clips) - len(todo)):
-        for clip_id in todo:
-            progress.working_on([clip_id])
-            rows = stage.clip(clip_id)
-            journal.append(row.to_row() for row in rows)
-            have.update({row.key: row for row in rows})
-            progress.clips_done()
+        for batch in stage.batches(clips, todo):
+            working = [clip_id for clip_id in batch if clip_id in todo]
+            if working:
+                progress.working_on(working)
+                rows = stage.measured(batch)
+                journal.append(row.to_row() for row in rows)
+                have.update({row.key: row for row in rows})
+                progress.clips_done(len(working))
     ordered = tuple(have[key] for clip_id in clips for key in stage.keys(clip_id))
     journal.rewrite(row.to_row() for row in ordered)
     return ordered
@@ -61,12 +65,15 @@ class _Scoring:
         metrics: Sequence[Metric[Any]],
         have: Mapping[Key, Score],
         retry_failed: bool,
+        progress: Progress,
     ) -> None:
         self.run = run
         self.source = source
         self.metrics = metrics
         self.have = have
         self.retry_failed = retry_failed
+        self.progress = progress
+        self._opened: dict[str, Pair | Failure] = {}
         self._prepared: dict[int, Failure | None] = {}
 
     def keys(self, clip_id: str) -> list[Key]:
@@ -88,42 +95,92 @@ class _Scoring:
         # What was not applicable may be by now (weights fetched); finding out costs little.
         return row.error.kind != NOT_APPLICABLE and not self.retry_failed
 
-    def clip(self, clip_id: str) -> list[Score]:
-        """The missing rows of one clip."""
-        metrics = self.missing(clip_id)
-        failure = self.source.failure(clip_id)
-        if failure is None:
+    def batches(self, clips: Sequence[str], todo: Set[str]) -> Iterator[list[str]]:
+        """All clips in order, several together where a metric wants that; none is decoded that is not in `todo`."""
+        budget = max((metric.batch_frames for metric in self.metrics), default=0)
+        return plan_batches(clips if todo else (), lambda clip_id: self._frames(clip_id, clip_id in todo), budget)
+
+    def _frames(self, clip_id: str, wanted: bool) -> int:
+        """How many frames the video of a clip has; 0 without one."""
+        record = self.source.records.get(clip_id)
+        if record is None and wanted:
+            self._open(clip_id)
+            record = self.source.records.get(clip_id)
+        return 0 if record is None else record.frames or 0
+
+    def measured(self, batch: Sequence[str]) -> list[Score]:
+        """The missing rows of a batch."""
+        missing = {clip_id: self.missing(clip_id) for clip_id in batch}
+        rows: list[Score] = []
+        for metric in self.metrics:
+            wanted = [clip_id for clip_id in batch if metric in missing[clip_id]]
+            if wanted:
+                # Mates change the last digit of a score, so that a batch is measured whole or not at all.
+                found = self._measured(metric, batch if metric.batch_frames else wanted)
+                rows += [found[clip_id] for clip_id in wanted]
+        for clip_id in batch:
+            self._opened.pop(clip_id, None)
+        return rows
+
+    def _open(self, clip_id: str) -> Pair | Failure:
+        """The pair of a clip, the same one for all metrics; why there is none."""
+        if clip_id not in self._opened:
+            failure = self.source.failure(clip_id)
             try:
-                generated, reference = self.source.pair(clip_id)
+                self._opened[clip_id] = failure or Pair(*self.source.pair(clip_id))
             except ClipError as error:
-                failure = Failure.of(error, NOT_GENERATED)
-        if failure is not None:
-            return [self._row(clip_id, metric, error=failure) for metric in metrics]
-        pair = Pair(generated, reference)
-        return [self._measured(clip_id, metric, pair) for metric in metrics]
+                self._opened[clip_id] = Failure.of(error, NOT_GENERATED)
+        return self._opened[clip_id]
 
     def _row(self, clip_id: str, metric: Metric[Any], **outcome: Any) -> Score:
         identity = self.run.identity
         return Score(identity.method, identity.dataset, clip_id, metric.name, metric.protocol, **outcome)
 
-    def _measured(self, clip_id: str, metric: Metric[Any], pair: Pair) -> Score:
+    def _measured(self, metric: Metric[Any], clip_ids: Sequence[str]) -> dict[str, Score]:
+        ready: dict[str, Pair] = {}
+        rows: dict[str, Score] = {}
+        for clip_id in clip_ids:
+            pair = self._ready(metric, clip_id)
+            if isinstance(pair, Failure):
+                rows[clip_id] = self._row(clip_id, metric, error=pair)
+            else:
+                ready[clip_id] = pair
+        for clip_id, outcome in zip(ready, self._outcomes(metric, list(ready.values())), strict=True):
+            rows[clip_id] = self._scored(clip_id, metric, outcome)
+        return rows
+
+    def _ready(self, metric: Metric[Any], clip_id: str) -> Pair | Failure:
+        """The pair of a clip; why this metric has nothing to measure there."""
+        pair = self._open(clip_id)
+        if isinstance(pair, Failure):
+            return pair
         try:
-            unmet = _unmet_need(metric, pair) or self._not_ready(metric)
-            if unmet is not None:
-                return self._row(clip_id, metric, error=unmet)
-            stats = metric.measure(pair)
-            recorded = _plain(metric.stats_to_json(stats))
+            return _unmet_need(metric, pair, self.source.no_reference) or self._not_ready(metric) or pair
+        except Exception as error:
+            return _failure(error)
+
+    def _outcomes(self, metric: Metric[Any], pairs: Sequence[Pair]) -> Sequence[Any]:
+        """Statistics of each pair, or the exception that it ended in."""
+        try:
+            found = metric.measure_many(pairs) if pairs else []
+            if len(found) == len(pairs):
+                return found
+            problem = f"{len(found)} results for {len(pairs)} clips"
+        # A metric that breaks on a batch, or runs out of memory, still measures the clips one by one.
+        except Exception as error:
+            problem = Failure.of(error, "metric").message
+        self.progress.note(f"{metric.name}: {len(pairs)} clips together failed ({problem}); measured one by one")
+        return Metric.measure_many(metric, pairs)
+
+    def _scored(self, clip_id: str, metric: Metric[Any], outcome: Any) -> Score:
+        if isinstance(outcome, Exception):
+            return self._row(clip_id, metric, error=_failure(outcome))
+        try:
+            recorded = _plain(metric.stats_to_json(outcome))
             values = metric.values(metric.stats_from_json(recorded))
             return self._row(clip_id, metric, values=_finite_values(metric, values), stats=recorded)
-        except (NotApplicable, WeightsError) as error:
-            return self._row(clip_id, metric, error=Failure.of(error, NOT_APPLICABLE))
-        except BenchError as error:
-            if not isinstance(error, ClipError):
-                raise
-            return self._row(clip_id, metric, error=Failure.of(error, "metric"))
-        # A metric that breaks on one clip fails there alone.
         except Exception as error:
-            return self._row(clip_id, metric, error=Failure.of(error, "metric"))
+            return self._row(clip_id, metric, error=_failure(error))
 
     def _not_ready(self, metric: Metric[Any]) -> Failure | None:
         """Prepare the metric on its first use; why it cannot be used, None where it can."""
@@ -170,15 +227,25 @@ def protocol_entry(manifest: Mapping[str, Any], metric: Metric[Any]) -> dict[str
     raise KeyError(f"{metric.name}[{metric.protocol}]")
 
 
-def _unmet_need(metric: Metric[Any], pair: Pair) -> Failure | None:
+def _unmet_need(metric: Metric[Any], pair: Pair, no_reference: str) -> Failure | None:
     # The audio comes last: only asking for it decodes the video.
     if "reference" in metric.needs and pair.reference is None:
-        return Failure(NOT_APPLICABLE, "there is no reference video")
+        return Failure(NOT_APPLICABLE, no_reference)
     if "transcript" in metric.needs and pair.truth.transcript is None:
         return Failure(NOT_APPLICABLE, "the clip has no transcript")
     if "audio" in metric.needs and pair.generated.audio.size == 0:
         return Failure(NOT_APPLICABLE, "the clip has no audio track")
     return None
+
+
+def _failure(error: Exception) -> Failure:
+    """What an exception says about one clip. Raises those that are about the whole run."""
+    if isinstance(error, NotApplicable | WeightsError):
+        return Failure.of(error, NOT_APPLICABLE)
+    if isinstance(error, BenchError) and not isinstance(error, ClipError):
+        raise error
+    # A metric that breaks on one clip fails there alone.
+    return Failure.of(error, "metric")
 
 
 def _plain(value: Any) -> Any:

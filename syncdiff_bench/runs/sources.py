@@ -9,12 +9,19 @@ from typing import Protocol
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.generating import boxes_source, open_clip, unfinished_clips
+from syncdiff_bench.runs.generating import boxes_notes, boxes_source, open_clip, unfinished_clips
 from syncdiff_bench.runs.records import NOT_GENERATED, Failure, Generated
 
 
 class VideoSource(Protocol):
-    """What scoring needs to know about the videos."""
+    """What scoring needs to know about the videos.
+
+    no_reference: why a pair has no reference, where it has none.
+    records: what is known of the videos, by clip; of one that was never opened there is nothing.
+    """
+
+    no_reference: str
+    records: dict[str, Generated]
 
     def failure(self, clip_id: str) -> Failure | None:
         """Why there is no video of this clip, None where there is one."""
@@ -28,6 +35,8 @@ class GeneratedVideos:
 
     Raises UsageError where clips were not generated yet.
     """
+
+    no_reference = "the sound is another clip's (pairs), so that no video shows what should be seen"
 
     def __init__(self, run: RunDirectory, dataset: Dataset) -> None:
         self.run = run
@@ -47,8 +56,8 @@ class GeneratedVideos:
     def pair(self, clip_id: str) -> tuple[Clip, Clip | None]:
         # A fresh copy: what it caches is dropped with it, even where the dataset keeps its clips.
         reference = replace(self.dataset.clip(clip_id))
-        generated = replace(reference, path=self.run.video_path(clip_id), preloaded=None)
-        return generated, reference
+        generated = replace(reference, path=self.run.video_path(clip_id), preloaded=None, sound=None)
+        return generated, reference if reference.sound is None else None
 
 
 class GivenVideos:
@@ -56,6 +65,8 @@ class GivenVideos:
 
     A video is found under the clip's id or, in a flat folder, under the id with `/` replaced by `_`.
     """
+
+    no_reference = "there is no reference video"
 
     def __init__(self, run: RunDirectory, videos: Dataset, reference: Dataset | None) -> None:
         self.run = run
@@ -86,7 +97,7 @@ class GivenVideos:
         record = Generated(
             generated.id,
             len(generated.frames),
-            generated.media.notes,
+            generated.media.notes + boxes_notes(truth),
             boxes_source(truth),
             speaker=truth.speaker,
             video=str(generated.path),

@@ -1,0 +1,88 @@
+"""One process that nobody trusts: its own group, a time limit, its output in files, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+GRACE_SECONDS = 5.0  # between asking a group to end and killing it
+SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start. environment: the whole of it. timeout: seconds."""
+
+    argv: tuple[str, ...]
+    folder: Path
+    environment: Mapping[str, str]
+    timeout: float
+
+
+def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with changes; an empty value removes a variable."""
+    environment = {**os.environ, **changes}
+    return {name: value for name, value in environment.items() if value or name not in changes}
+
+
+def run_process(command: Command, stdout: Path, stderr: Path) -> int:
+    """Run to the end and return the exit status; negative: the signal that ended it.
+
+    stdout, stderr: files to write, kept as far as the process came. No shell, no terminal, an empty stdin.
+    On the time limit, on Ctrl-C and on any other error the process and all that it started are ended.
+    Raises subprocess.TimeoutExpired, and OSError where it does not start.
+    """
+    with stdout.open("wb") as out, stderr.open("wb") as err:
+        process = subprocess.Popen(
+            command.argv,
+            cwd=command.folder,
+            env=dict(command.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(command.timeout)
+        except BaseException:
+            _end_group(process)
+            raise
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    if not hasattr(os, "killpg"):  # Windows
+        process.kill()
+        process.wait()
+        return
+    # The group outlives its leader, so it is signalled even where the leader has gone.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def last_line(path: Path) -> str:
+    """The last line of a file that is not blank, "" where there is none; a progress bar counts as many lines."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        text = file.read().decode("utf-8", errors="replace")
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return lines[-1][-SHOWN_CHARACTERS:] if lines else ""
+
+
+def ending(status: int) -> str:
+    """An exit status in words: "ended with status 1", "was killed by SIGKILL"."""
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"

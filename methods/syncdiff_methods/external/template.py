@@ -1,0 +1,131 @@
+"""The TOML file that describes a program: what to start, where, with what, and what comes out (docs/external.md)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import nearest, options_from_values
+from syncdiff_methods.external.clip_files import OUTPUT_NAME
+from syncdiff_methods.external.process import environment_with
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PLACEHOLDERS = ("video", "audio", "reference", "output", "output_folder", "seed", "device")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
+
+
+@dataclass(frozen=True)
+class Template:
+    """The keys of the file.
+
+    command: the program (a bare name, or a path relative to `folder`, else to the file) and its arguments, one each;
+        `{audio}` and the like are filled in per clip. No shell sees it.
+    title: the method's name in tables, by default the file's.
+    folder: where the program runs; by default a private folder per clip. Relative to the file.
+    requires: files and folders that must be there; relative to `folder`, else to the file. The digests of the files
+        belong to the run: other weights, another run.
+    result: which file of `{output_folder}` is the video, where the command does not name `{output}`.
+    timeout: seconds that one clip may take.
+    video_encoding: of `{video}`; crf23 for programs that cannot read the lossless kind.
+    environment: variables to set; an empty text removes one.
+    """
+
+    command: tuple[str, ...]
+    title: str = ""
+    folder: str = ""
+    requires: tuple[str, ...] = ()
+    result: str = "*.mp4"
+    timeout: float = 1800.0
+    video_encoding: str = "lossless"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """Those that the command and the environment name."""
+        texts = (*self.command, *self.environment.values())
+        return frozenset(name for text in texts for name in _PLACEHOLDER.findall(text))
+
+    @property
+    def result_pattern(self) -> str:
+        return OUTPUT_NAME if "output" in self.placeholders else self.result
+
+
+def read_template(path: Path) -> Template:
+    """The file's template, its paths made absolute.
+
+    Raises UsageError, naming the file and the key, for anything that cannot be.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problem = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be read as TOML ({problem}); see docs/external.md") from None
+    environment = table.pop("environment", {})
+    if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
+        raise UsageError(f'{path}: environment must be a table of texts, NAME = "value"')
+    template: Template = options_from_values(Template, table, str(path))
+    template = replace(template, environment=environment)
+    for problem in _problems(template):
+        raise UsageError(f"{path}: {problem}")
+    base = path.absolute().parent
+    folder = str(base / Path(template.folder).expanduser()) if template.folder else ""
+    inside = Path(folder) if folder else base
+    required = tuple(str(inside / Path(one).expanduser()) for one in template.requires)
+    program, *arguments = template.command
+    if os.sep in program:
+        program = str(inside / Path(program).expanduser())
+    return replace(template, command=(program, *arguments), folder=folder, requires=required)
+
+
+def _problems(template: Template) -> Iterator[str]:
+    from syncdiff_bench.media.writing import ENCODINGS
+
+    if not template.command or not template.command[0]:
+        yield 'command is empty; give the program and its arguments, command = ["program", "--audio", "{audio}"]'
+    for name in sorted(template.placeholders - set(PLACEHOLDERS)):
+        yield f"unknown placeholder {{{name}}}{nearest(name, PLACEHOLDERS, 'there are')}"
+    if not template.placeholders & {"output", "output_folder"}:
+        yield "command never names {output} or {output_folder}; the program must be told where the video goes"
+    if not template.timeout > 0:
+        yield f"timeout is {template.timeout:g}; give the seconds that a clip may take"
+    if template.video_encoding not in ENCODINGS:
+        yield f"unknown video_encoding {template.video_encoding!r}; choose one of: {', '.join(ENCODINGS)}"
+    result = PurePosixPath(template.result)
+    if not result.parts or result.is_absolute() or ".." in result.parts:
+        yield f"result {template.result!r} is no pattern below {{output_folder}}; write *.mp4 or the like"
+
+
+def missing(template: Template) -> list[str]:
+    """What the program lacks, in words; empty where nothing."""
+    found = []
+    if template.folder and not Path(template.folder).is_dir():
+        found.append(f"folder {template.folder}")
+    if program_of(template) is None:
+        where = "" if os.sep in template.command[0] else " on the PATH"
+        found.append(f"program {template.command[0]}{where}")
+    return found + [f"file {path}" for path in template.requires if not Path(path).exists()]
+
+
+def program_of(template: Template) -> str | None:
+    """Absolute path of the program, a bare name looked up on the PATH; None where there is none."""
+    return shutil.which(template.command[0], path=environment_with(template.environment).get("PATH"))
+
+
+def filled(text: str, values: Mapping[str, Any]) -> str:
+    """`{name}` replaced; anything else in braces stays.
+
+    >>> filled("--seed={seed} {}", {"seed": 3})
+    '--seed=3 {}'
+    """
+    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), text)

@@ -1,0 +1,5 @@
+"""SadTalker, by the user's own checkout in the user's own environment (reference: methods.md F).
+
+checkout   what a checkout must hold, told before anything runs
+method     the method
+"""
