@@ -67,8 +67,8 @@ def test_names_import_nothing(install: Install) -> None:
 
 def test_unknown_names_suggest_the_nearest(install: Install) -> None:
     install("third-party", "wave2lip", GOOD.format(name="wave2lip"))
-    with pytest.raises(UsageError, match="unknown method 'wav2lip'; did you mean 'wave2lip'") as caught:
-        registry.load_method("wav2lip")
+    with pytest.raises(UsageError, match="unknown method 'wave2lips'; did you mean 'wave2lip'") as caught:
+        registry.load_method("wave2lips")
     assert "known methods: " in str(caught.value)
 
 
