@@ -2,13 +2,28 @@
 
 The harness. It knows no single method, metric or dataset: those are entry-point plugins
 (`syncdiff_bench.methods`, `.metrics`, `.datasets`), the built-in ones included.
+
+    from syncdiff_bench import run, score, load_run
 """
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from syncdiff_bench.api import load_dataset, load_method, load_metric, load_run, run, score
 
 try:
     __version__ = version("syncdiff-bench")
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "load_dataset", "load_method", "load_metric", "load_run", "run", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: `syncdiff-bench --help` imports this package and must not wait for numpy.
+    if name in __all__:
+        from syncdiff_bench import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'syncdiff_bench' has no attribute {name!r}")

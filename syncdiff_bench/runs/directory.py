@@ -2,6 +2,7 @@
 
 RUN/run.json           everything needed to repeat the run, and its summary
 RUN/generation.jsonl   one line per generated (or failed) clip
+RUN/generation.rank-N.jsonl   the same, of one process of several; merged into it at the end, or by the next run
 RUN/videos/<id>.mp4    what the method made
 RUN/scores.jsonl       one line per clip and metric
 """
@@ -13,14 +14,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.journal import Journal, read_rows, unwritable, write_whole
 from syncdiff_bench.runs.manifest import Identity, new_manifest
+from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import SCHEMA, Generated, Score
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from syncdiff_bench.runs.summary import ColumnSummary
+
 MANIFEST = "run.json"
+GENERATION = "generation.jsonl"
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,34 @@ class Run:
         """Clip id -> what its statistics cluster on: its speaker, else the clip itself."""
         return {clip: self._speaker(clip) or clip for clip in self.identity.clips}
 
+    @property
+    def summary(self) -> tuple[ColumnSummary, ...]:
+        """One entry per column, as in run.json. Raises UsageError where it cannot be read."""
+        from syncdiff_bench.runs.summary import ColumnSummary
+
+        try:
+            return tuple(ColumnSummary.from_json(entry) for entry in self.manifest["summary"])
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"{self.path / MANIFEST} has no readable summary ({error}); score it again") from None
+
+    def to_pandas(self) -> DataFrame:
+        """One row per clip: speaker, a column "<column>[<protocol>]" per value (NaN: undefined or failed), and the
+        reasons of failures, joined.
+        """
+        import pandas as pd
+
+        rows: dict[str, dict[str, Any]] = {
+            clip: {"speaker": speaker, "failures": ""} for clip, speaker in self.speakers.items()
+        }
+        for score in self.scores:
+            row = rows[score.clip]
+            for column, value in (score.values or {}).items():
+                row[f"{column}[{score.protocol}]"] = float("nan") if value is None else value
+            if score.error is not None and score.failed:
+                row["failures"] = "; ".join(filter(None, [row["failures"], f"{score.metric}: {score.error.message}"]))
+        frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("clip")
+        return frame[[*(name for name in frame.columns if name != "failures"), "failures"]]
+
     def _speaker(self, clip: str) -> str | None:
         record = self.generated.get(clip)
         return None if record is None else record.speaker
@@ -59,7 +95,7 @@ def load_run(path: Path) -> Run:
         manifest=manifest,
         identity=identity_of(manifest, path),
         scores=tuple(_parsed(path / "scores.jsonl", Score.from_row)),
-        generated={record.clip: record for record in _parsed(path / "generation.jsonl", Generated.from_row)},
+        generated=_generated(path),
     )
 
 
@@ -105,7 +141,7 @@ def identity_of(manifest: Mapping[str, Any], path: Path) -> Identity:
 
 
 class RunDirectory:
-    """A run directory opened for writing, by one process at a time.
+    """A run directory opened for writing, by one process at a time or by the ranks of one launch together.
 
     manifest: the content of run.json; `save` writes it.
     """
@@ -117,21 +153,34 @@ class RunDirectory:
 
     @classmethod
     @contextmanager
-    def opened(cls, path: Path, identity: Identity, device: str) -> Iterator[RunDirectory]:
-        """Create the directory, or go on with it.
+    def opened(
+        cls,
+        path: Path,
+        identity: Identity,
+        device: str,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    ) -> Iterator[RunDirectory]:
+        """Create the directory, or go on with it. Of several ranks the first does so, and the others come after it.
 
         Raises UsageError where it belongs to another identity, is in use, or cannot be written.
         """
+        if not ranks.first:
+            ranks.wait()
         check_identity(path, identity)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(path, error) from None
-        with _locked(path):
+        with _locked(path, shared=not ranks.first) as lock:
             exists = (path / MANIFEST).is_file()
             run = cls(path, identity, read_manifest(path) if exists else new_manifest(identity, device))
-            if not exists:
-                run.save()
+            if ranks.first:
+                run.merge_rank_journals()
+                if not exists:
+                    run.save()
+                if ranks.count > 1:
+                    _share(lock)
+                    ranks.wait()
             yield run
 
     def save(self) -> None:
@@ -141,9 +190,21 @@ class RunDirectory:
 
     def generation_journal(self) -> tuple[Journal, dict[str, Generated]]:
         """generation.jsonl, and its last line per clip."""
-        path = self.path / "generation.jsonl"
-        journal = Journal(path)
-        return journal, {record.clip: record for record in _parsed(path, Generated.from_row)}
+        journal = Journal(self.path / GENERATION)
+        return journal, _generated(self.path)
+
+    def rank_journal(self, index: int) -> Journal:
+        """Where one of several ranks notes the clips that it generated."""
+        return Journal(self.path / f"generation.rank-{index}.jsonl")
+
+    def merge_rank_journals(self) -> None:
+        """Move the lines of all ranks into generation.jsonl. Killed in between, it does so again to the same end."""
+        paths = _rank_journals(self.path)
+        rows = [row for path in paths for row in read_rows(path)]
+        if rows:
+            self.generation_journal()[0].append(rows)
+        for path in paths:
+            path.unlink()
 
     def score_journal(self) -> tuple[Journal, dict[tuple[str, str, str], Score]]:
         """scores.jsonl, and its last line per (clip, metric, protocol)."""
@@ -182,13 +243,26 @@ def _parsed(path: Path, parse: Any) -> list[Any]:
         raise UsageError(f"{path} has a line that is not of schema {SCHEMA} ({error}); delete the file") from None
 
 
+def _generated(path: Path) -> dict[str, Generated]:
+    """The last line of each clip, those of ranks that were not merged yet included."""
+    files = [path / GENERATION, *_rank_journals(path)]
+    return {record.clip: record for file in files for record in _parsed(file, Generated.from_row)}
+
+
+def _rank_journals(path: Path) -> list[Path]:
+    return sorted(path.glob("generation.rank-*.jsonl"))
+
+
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two processes that append to one journal would tear it; the lock dies with its process."""
+def _locked(path: Path, *, shared: bool = False) -> Iterator[IO[str] | None]:
+    """Two processes that append to one journal would tear it; the lock dies with its process.
+
+    shared: with the other ranks of the launch, whose first one made sure that nobody else is here.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
-        yield
+        yield None
         return
     try:
         file = (path / ".lock").open("w")
@@ -196,7 +270,15 @@ def _locked(path: Path) -> Iterator[None]:
         raise unwritable(path, error) from None
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(f"{path} is in use by another process; wait for it or choose another --out") from None
-        yield
+        yield file
+
+
+def _share(lock: IO[str] | None) -> None:
+    """Let the other ranks of this launch in, and nobody else: whoever opens a directory wants it alone first."""
+    if lock is not None:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_SH)

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from syncdiff_bench.errors import UsageError
-from syncdiff_bench.runs.directory import MANIFEST, Run
+from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import RESAMPLES, ColumnSummary
 
 ARROWS = {"up": "↑", "down": "↓"}
@@ -102,7 +101,7 @@ def boards(runs: Iterable[Run]) -> tuple[Board, ...]:
 
 def _board(runs: Sequence[Run]) -> Board:
     notes = _Notes()
-    summaries = [_summary(run) for run in runs]
+    summaries = [run.summary for run in runs]
     columns = _columns(summaries)
     entries = [{(e.metric, e.protocol, e.column): e for e in summary} for summary in summaries]
     grid = [[found.get(column.key) for column in columns] for found in entries]
@@ -120,13 +119,6 @@ def _board(runs: Sequence[Run]) -> Board:
     identity = runs[0].identity
     title = f"{identity.dataset}, {identity.split}: {len(identity.clips)} clips"
     return Board(title, columns, _ordered(rows), tuple(notes.texts), _remarks(runs, columns, summaries))
-
-
-def _summary(run: Run) -> tuple[ColumnSummary, ...]:
-    try:
-        return tuple(ColumnSummary.from_json(entry) for entry in run.manifest["summary"])
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{run.path / MANIFEST} has no readable summary ({error}); score the run again") from None
 
 
 def _columns(summaries: Sequence[Sequence[ColumnSummary]]) -> tuple[BoardColumn, ...]:

@@ -1,0 +1,132 @@
+"""The command line's stages from Python: `from syncdiff_bench import run, score, load_run`.
+
+Arguments are those of `syncdiff-bench run` and `score`, results are run directories read back. Plugins alone:
+`load_method`, `load_metric`, `load_dataset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from syncdiff_bench import registry
+from syncdiff_bench.contracts import Dataset, Method, Metric
+from syncdiff_bench.runs import pipeline
+from syncdiff_bench.runs.directory import Run, check_identity
+from syncdiff_bench.runs.directory import load_run as load_run_directory
+from syncdiff_bench.runs.plan import Selection, make_plan, make_runtime, plan_given
+
+Options = Mapping[str, object]
+
+
+def run(
+    method: str = "syncdiff",
+    dataset: str = "pocket",
+    *,
+    data_root: str | Path | None = None,
+    split: str | None = None,
+    metrics: Sequence[str] = (),
+    limit: int | None = None,
+    seed: int = 0,
+    options: Options | None = None,
+    dataset_options: Options | None = None,
+    encoding: str = "lossless",
+    out: str | Path | None = None,
+    device: str = "auto",
+) -> Run:
+    """Generate and score, resuming what `out` holds already, as `syncdiff-bench run` does.
+
+    metrics: specs such as "psnr" or "lpips[net=vgg]"; none for the dataset's defaults. options: of the method.
+    out: folder that holds the run's directory `<method>/`; `runs/<dataset>-<split>` by default.
+    Raises UsageError for what cannot be, WeightsError where the method lacks weights. A clip that fails is a line of
+    `scores` with a reason, never an exception.
+
+    >>> done = run("static", limit=2, metrics=["psnr"], out=folder)
+    >>> done.finished, len(done.scores)
+    (True, 2)
+    >>> [entry.column for entry in done.summary]
+    ['psnr']
+    """
+    selection = Selection(
+        methods=(method,),
+        dataset=dataset,
+        data_root=None if data_root is None else Path(data_root),
+        split=split,
+        metrics=tuple(metrics),
+        limit=limit,
+        seed=seed,
+        out=None if out is None else Path(out),
+        device=device,
+        settings=_texts(options),
+        dataset_settings=_texts(dataset_options),
+        encoding=encoding,
+    )
+    plan = make_plan(selection)
+    (run_plan,) = plan.runs
+    check_identity(run_plan.path, run_plan.identity)
+    pipeline.generate_run(plan, run_plan)
+    pipeline.score_run(plan, run_plan)
+    return load_run(run_plan.path)
+
+
+def score(
+    videos: str | Path,
+    reference: str | Path | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    out: str | Path | None = None,
+    device: str = "auto",
+) -> Run:
+    """Score a folder of videos, with or without a folder of references of the same names.
+
+    Raises UsageError for folders that are missing or hold no videos.
+    """
+    selection = Selection(metrics=tuple(metrics), out=None if out is None else Path(out), device=device)
+    plan = plan_given(selection, Path(videos), None if reference is None else Path(reference))
+    pipeline.score_given(plan)
+    return load_run(plan.path)
+
+
+def load_run(path: str | Path) -> Run:
+    """A run directory, finished or not. Raises UsageError where there is none, or where it is damaged."""
+    return load_run_directory(Path(path))
+
+
+def load_method(name: str, options: Options | None = None, *, device: str = "auto") -> Method:
+    """A method to call by itself.
+
+    >>> dataset = load_dataset("pocket")
+    >>> clip = dataset.clip(dataset.clip_ids("test")[0])
+    >>> frames = dict(load_method("static").generate([clip], seed=0))[clip.id]
+    >>> frames.shape == clip.frames.shape
+    True
+    """
+    texts = dict(text.split("=", 1) for text in _texts(options))
+    return registry.load_method(name, texts, make_runtime(device))
+
+
+def load_metric(spec: str, *, device: str = "auto") -> Metric[Any]:
+    """A metric to call by itself, prepared. Raises UsageError, and WeightsError where its weights are missing.
+
+    >>> from syncdiff_bench.contracts import Pair
+    >>> dataset = load_dataset("pocket")
+    >>> one, other = (dataset.clip(clip_id) for clip_id in dataset.clip_ids("test")[:2])
+    >>> psnr = load_metric("psnr")
+    >>> psnr.values(psnr.measure(Pair(one, one)))
+    {'psnr': None}
+    """
+    metric = registry.load_metric(spec, make_runtime(device))
+    metric.prepare()
+    return metric
+
+
+def load_dataset(name: str, data_root: str | Path | None = None, options: Options | None = None) -> Dataset:
+    """A dataset to look into. Raises UsageError for a folder that is missing or is not of this dataset."""
+    texts = dict(text.split("=", 1) for text in _texts(options))
+    return registry.load_dataset(name, None if data_root is None else Path(data_root), texts)
+
+
+def _texts(options: Options | None) -> tuple[str, ...]:
+    """As the command line would give them."""
+    return tuple(f"{key}={value}" for key, value in (options or {}).items())

@@ -1,0 +1,68 @@
+"""`from syncdiff_bench import run, score, load_run`: the same results as by command line."""
+
+from __future__ import annotations
+
+import doctest
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import syncdiff_bench
+from syncdiff_bench import api, load_dataset, load_run, run, score
+from syncdiff_bench.errors import UsageError
+
+
+def test_the_docstrings_do_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+    results = doctest.testmod(api, extraglobs={"folder": tmp_path / "runs"})
+    assert results.failed == 0 and results.attempted > 8
+
+
+def test_importing_the_package_is_light() -> None:
+    code = "import sys, syncdiff_bench; print(*[m for m in ('numpy', 'torch', 'pandas', 'click') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_an_unknown_attribute_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = syncdiff_bench.nothing
+
+
+@pytest.mark.usefixtures("toy_plugins")
+def test_a_run_as_a_data_frame(tmp_path: Path) -> None:
+    done = run("toy-noise", "toy", metrics=["toy-error"], options={"shift": 3}, out=tmp_path)
+    frame = done.to_pandas()
+    assert list(frame.index) == ["s0/0", "s0/1", "s1/2", "s1/3", "s2/4"]
+    assert list(frame.columns) == ["speaker", "err[absolute]", "failures"]
+    assert frame["err[absolute]"].tolist() == [3.0] * 5
+    assert frame["speaker"].tolist() == ["s0", "s0", "s1", "s1", "s2"]
+    again = load_run(tmp_path / "toy-noise")
+    assert again.to_pandas().equals(frame) and again.summary[0].mean == 3.0
+
+
+@pytest.mark.usefixtures("toy_plugins")
+def test_a_failed_clip_is_a_row_with_its_reason(tmp_path: Path) -> None:
+    broken = {"broken": 2}
+    frame = run("toy-noise", "toy", metrics=["toy-error"], dataset_options=broken, out=tmp_path).to_pandas()
+    assert math.isnan(frame.loc["s1/2", "err[absolute]"])
+    assert "cut short" in frame.loc["s1/2", "failures"]
+    assert (frame.drop("s1/2")["failures"] == "").all()
+
+
+@pytest.mark.usefixtures("toy_plugins")
+def test_given_videos_are_scored(tmp_path: Path) -> None:
+    made = run("toy-noise", "toy", metrics=["toy-error"], options={"shift": 2}, out=tmp_path / "a")
+    truth = run("toy-truth", "toy", metrics=["toy-error"], out=tmp_path / "b")
+    judged = score(made.path / "videos", truth.path / "videos", metrics=["toy-error"], out=tmp_path / "c")
+    assert judged.to_pandas()["err[absolute]"].tolist() == [2.0] * 5
+
+
+def test_errors_are_the_projects_own(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown method 'nobody'"):
+        run("nobody", out=tmp_path)
+    with pytest.raises(UsageError, match="does not exist"):
+        load_dataset("lrs3", tmp_path / "nowhere")
