@@ -1,0 +1,148 @@
+"""The `difftalk` plugin: as its released script runs it, or frame by frame as its paper says (methods.md A.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
+from syncdiff_bench.errors import ClipError, UsageError
+
+if TYPE_CHECKING:
+    from syncdiff_methods.difftalk.generation import ClipInputs
+    from syncdiff_methods.difftalk.model import DiffTalkModel
+
+CHUNK = 16  # frames that the autoencoder encodes together
+
+
+@dataclass(frozen=True)
+class DiffTalkOptions:
+    """model: directory made by `syncdiff-bench convert difftalk CHECKPOINT DIR`. landmarks: folder of 68 points per
+    frame, `<clip id>.npy`. logits: character scores, a folder or an acoustic model, as SyncDiff's `ds` variant.
+
+    reference: the previous generated frame (both papers' text), the first given frame (the released script), or the
+        frame itself, which shows the network the true mouth.
+    blend: what the area outside jaw and nose is kept from at every step: the true frame (the script; its latents near
+        the border have seen the true mouth), the masked frame, or nothing.
+    steps, eta: of DDIM, over the model's config where given. batch: clips in lock-step.
+    """
+
+    model: str = ""
+    landmarks: str = ""
+    logits: str = ""
+    reference: Literal["previous", "first", "same"] = "previous"
+    blend: Literal["truth", "masked", "off"] = "truth"
+    steps: int | None = None
+    eta: float | None = None
+    batch: int = 8
+
+
+class DiffTalk(Method):
+    """Latent diffusion with masked and reference frame, DeepSpeech audio and landmarks."""
+
+    name = "difftalk"
+    title = "DiffTalk"
+    Options = DiffTalkOptions
+
+    options: DiffTalkOptions
+
+    @property
+    def batch_size(self) -> int:
+        return self.options.batch
+
+    @cached_property
+    def model(self) -> DiffTalkModel:
+        """Loaded on first use, overrides applied. Raises UsageError or WeightsError."""
+        from syncdiff_methods.difftalk.model import DiffTalkModel
+        from syncdiff_methods.syncdiff.samplers import check_steps
+
+        model = DiffTalkModel.from_pretrained(self._folder())
+        given = {key: getattr(self.options, key) for key in ("steps", "eta")}
+        diffusion = replace(model.config.diffusion, **{key: value for key, value in given.items() if value is not None})
+        check_steps(diffusion.steps, diffusion.train_steps)
+        model.config = replace(model.config, diffusion=diffusion)
+        return model.to(self.runtime.device)
+
+    def generate(
+        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
+    ) -> Iterator[tuple[str, Frames | ClipError]]:
+        """See `Method.generate`. The whole generated image at the clip's own size; nothing is pasted."""
+        from syncdiff_methods.difftalk.generation import generate_frames
+        from syncdiff_methods.syncdiff.autoencoder import to_frames
+
+        inputs, videos = [], []
+        for clip in clips:
+            try:
+                inputs.append(self._inputs(clip))
+                videos.append(np.empty_like(clip.frames))
+            except ClipError as error:
+                yield clip.id, error
+        if not inputs:
+            return
+
+        def keep(index: int, t: int, image: Any) -> None:
+            height, width = videos[index].shape[1:3]
+            videos[index][t] = to_frames(image[None], height, width)[0].cpu().numpy()
+
+        reference = self.options.reference
+        generate_frames(self.model, inputs, seed=seed, reference=reference, on_frame=keep, progress=progress)
+        for given, video in zip(inputs, videos, strict=True):
+            yield given.clip_id, video
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        """See `Method.weights_used`. Raises UsageError without a model."""
+        from syncdiff_bench.weights.digests import sha256_of
+        from syncdiff_methods.difftalk.model import PARTS, read_config
+
+        folder = self._folder()
+        read_config(folder)
+        return tuple(
+            WeightsUsed(f"difftalk/{folder.name}/{part}", sha256_of(folder / f"{part}.safetensors")) for part in PARTS
+        )
+
+    def _folder(self) -> Path:
+        options = self.options
+        needed = {
+            "model": "syncdiff-bench convert difftalk CHECKPOINT DIR makes one of the official layout",
+            "landmarks": "a folder of <clip id>.npy, (frames, 68, 2) points",
+            "logits": "a folder of <clip id>.npy, DeepSpeech's scores, or an acoustic model",
+        }
+        for name, mend in needed.items():
+            if not getattr(options, name):
+                raise UsageError(f"difftalk needs --set {name}=...: {mend}")
+        return Path(options.model)
+
+    def _inputs(self, clip: Clip) -> ClipInputs:
+        import torch
+
+        from syncdiff_methods.difftalk.generation import ClipInputs
+        from syncdiff_methods.difftalk.inputs import KEPT, below_nose, kept_cells, neighbours, read_landmarks, scaled
+        from syncdiff_methods.syncdiff.autoencoder import to_images
+        from syncdiff_methods.syncdiff.deepspeech import clip_windows
+        from syncdiff_methods.syncdiff.masking import blank
+
+        model, device, options = self.model, self.runtime.device, self.options
+        config = model.config
+        n, height, width = clip.frames.shape[:3]
+        points = scaled(read_landmarks(options.landmarks, clip.id, n), (height, width), config.frame_size)
+        windows = neighbours(clip_windows(clip, n, options.logits), config.window)
+
+        def encode(images: torch.Tensor) -> torch.Tensor:
+            return torch.cat([model.autoencoder.encode(chunk) for chunk in torch.split(images, CHUNK)])
+
+        with torch.inference_mode():
+            seen = torch.from_numpy(points[:, KEPT]).to(device)
+            tokens = model.conditions(torch.from_numpy(windows).to(device), seen)
+            images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
+            masked = encode(blank(images, torch.from_numpy(below_nose(points, config.frame_size)).to(device)))
+            truth = encode(images) if options.reference == "same" or options.blend == "truth" else None
+            known = {"truth": truth, "masked": masked, "off": None}[options.blend]
+            first = model.autoencoder.encode(images[:1])[0]
+            keep = kept_cells(points, config.frame_size, config.latent_size)
+        whole = truth if options.reference == "same" and truth is not None else first
+        return ClipInputs(clip.id, masked, known, torch.from_numpy(keep[:, None]).to(device), whole, tokens)

@@ -1,0 +1,50 @@
+"""Checkpoints of other code in and out of this project's format; one `Converter` per layout.
+
+A converter registers its class under the entry-point group `syncdiff_bench.converters`; `syncdiff-bench convert` finds
+it by name. Reading is restricted (`weights.loading`, `weights.lightning`): nothing of a file is ever run.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar
+
+from syncdiff_bench.contracts import NoOptions
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import nearest
+
+GROUP = "syncdiff_bench.converters"
+
+
+class Converter(ABC):
+    """Turns one layout of checkpoint into a model directory and back. title: what the layout is, in words."""
+
+    title: ClassVar[str]
+    Options: ClassVar[type[Any]] = NoOptions
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = self.Options() if options is None else options
+
+    @abstractmethod
+    def import_checkpoint(self, file: Path, folder: Path) -> None:
+        """Write a model directory. Raises WeightsError where the file is broken or of another architecture."""
+
+    @abstractmethod
+    def export_checkpoint(self, folder: Path, file: Path) -> None:
+        """Write a checkpoint. Raises UsageError or WeightsError where the directory is no such model."""
+
+
+def load_converter(name: str) -> type[Converter]:
+    """The converter of that name. Raises UsageError where there is none."""
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in points:
+        raise UsageError(f"unknown checkpoint layout {name!r}{nearest(name, sorted(points), 'known layouts')}")
+    converter: type[Converter] = points[name].load()
+    return converter
+
+
+def converter_names() -> tuple[str, ...]:
+    """Names of all installed converters, sorted; imports none of them."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))

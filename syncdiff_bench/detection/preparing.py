@@ -1,0 +1,60 @@
+"""The boxes of one clip after the other; what is in the cache already is not detected again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from syncdiff_bench.contracts import Clip, Dataset
+from syncdiff_bench.detection import cache
+from syncdiff_bench.detection.detectors import FaceDetector
+from syncdiff_bench.detection.single import surest_face
+from syncdiff_bench.errors import BenchError, ClipError
+
+Outcome = Literal["detected", "known", "given", "failed"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of one clip.
+
+    outcome: `detected` now, `known` from an earlier call, `given` with the data set as `.npy`, or `failed`.
+    frames: of the clip. faceless: of these, without a face. problem: why it failed, else "".
+    """
+
+    clip: str
+    outcome: Outcome
+    frames: int = 0
+    faceless: int = 0
+    problem: str = ""
+
+
+def prepare_clip(dataset: Dataset, clip_id: str, detector: FaceDetector) -> Prepared:
+    """Detect the faces of a clip, unless they are known or given.
+
+    A clip that fails is told, so that the others can go on. Raises UsageError where nothing can go on.
+    """
+    try:
+        return _prepared(replace(dataset.clip(clip_id)), detector)
+    except BenchError as error:
+        if not isinstance(error, ClipError):
+            raise
+        return Prepared(clip_id, "failed", problem=str(error))
+    # Whatever a detector makes of one clip's frames is that clip's failure.
+    except Exception as error:
+        return Prepared(clip_id, "failed", problem=f"{clip_id}: {type(error).__name__}: {error}")
+
+
+def _prepared(clip: Clip, detector: FaceDetector) -> Prepared:
+    if clip.boxes_path is not None and clip.boxes_path.suffix == ".npy":
+        return Prepared(clip.id, "given")
+    if clip.path is None:
+        raise ClipError("no-file", f"{clip.id}: lies in memory; faces are prepared for clips in files")
+    path = cache.entry(clip.path, detector.identity)
+    known = cache.known_boxes(path)
+    if known is not None:
+        return Prepared(clip.id, "known", len(known.boxes), known.faceless)
+    height, width = clip.frames.shape[1:3]
+    face = surest_face(detector.detect(clip.frames), height, width)
+    cache.write(path, face, detector.identity)
+    return Prepared(clip.id, "detected", len(face.found), int((~face.found).sum()))

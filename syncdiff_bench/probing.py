@@ -1,0 +1,233 @@
+"""How much a method's latent varies with what should not matter: the paper's Table 4 (section 5.4; methods.md C.6).
+
+IDENT: one target and pose frame, identity frames from all over the clip: the spread is what identity frames leak.
+POSE: one identity frame, the same phone of one speaker in several clips: the spread is what differs between them.
+
+A method takes part by having `probe_layers` and `probe` as in `ProbedMethod`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.contracts import FPS, Clip, Dataset
+from syncdiff_bench.errors import UsageError
+
+Experiment = Literal["ident", "pose"]
+
+
+@dataclass(frozen=True)
+class FrameOf:
+    """Frame `index` of a clip."""
+
+    clip: Clip
+    index: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one latent is made of: masked frame and audio of `target`, an identity frame, the pose frame before."""
+
+    target: FrameOf
+    identity: FrameOf
+    pose: FrameOf
+
+
+@runtime_checkable
+class ProbedMethod(Protocol):
+    """A method whose latents can be looked at."""
+
+    probe_layers: tuple[str, ...]
+
+    def probe(self, cases: Sequence[Case], *, layer: str, step: int | None, seed: int) -> NDArray[np.float32]:
+        """(N, D), the latent of each case at one layer and sampling step (None: the last).
+
+        All cases start from the same noise. Raises UsageError for a step that is not visited.
+        """
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Variance over a group of cases, averaged over the latent's dimensions.
+
+    label: the clip or phone it belongs to. cluster: what groups that resemble each other share, their speaker.
+    """
+
+    label: str
+    cases: int
+    variance: float
+    cluster: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases whose latents are compared with each other. label, cluster: as in `Spread`."""
+
+    experiment: Experiment
+    label: str
+    cases: Sequence[Case]
+    cluster: str = ""
+
+
+def variance(latents: NDArray[np.float32]) -> float:
+    """Unbiased variance of every dimension over the rows of (N, D), N >= 2, averaged over dimensions."""
+    return float(latents.astype(np.float64).var(axis=0, ddof=1).mean())
+
+
+# --------------------------------------------------------------------------------------- which frames
+
+
+def ident_cases(clip: Clip, at_most: int = 0) -> list[Case]:
+    """Target frame 1, pose frame 0, every later frame as identity; at_most: evenly thinned to so many (0: all).
+
+    Raises UsageError for a clip of fewer than four frames: one identity frame has no variance.
+    """
+    later = list(range(2, len(clip.frames)))
+    if len(later) < 2:
+        raise UsageError(f"clip {clip.id} has {len(clip.frames)} frames; IDENT needs 4 or more, leave it out")
+    if 0 < at_most < len(later):
+        later = [later[round(i)] for i in np.linspace(0, len(later) - 1, at_most)]
+    return [Case(FrameOf(clip, 1), FrameOf(clip, index), FrameOf(clip, 0)) for index in later]
+
+
+def pose_cases(poses: Sequence[FrameOf]) -> list[Case]:
+    """The frame after each pose frame as target; the first frame of the first clip as identity of all.
+
+    Raises UsageError for fewer than two pose frames, and for one without a frame after it.
+    """
+    if len(poses) < 2:
+        raise UsageError(f"POSE needs two pose frames or more, found {len(poses)}; the paper takes five")
+    for pose in poses:
+        if not 0 <= pose.index < len(pose.clip.frames) - 1:
+            last = len(pose.clip.frames) - 2
+            raise UsageError(f"clip {pose.clip.id}: frame {pose.index} is no pose frame; give 0 to {last}")
+    identity = FrameOf(poses[0].clip, 0)
+    return [Case(FrameOf(pose.clip, pose.index + 1), identity, pose) for pose in poses]
+
+
+def draw_clips(clip_ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """So many clips of a split, drawn at random and given in the split's order."""
+    drawn = random.Random(seed).sample(range(len(clip_ids)), min(count, len(clip_ids)))
+    return [clip_ids[i] for i in sorted(drawn)]
+
+
+def read_poses(path: Path, dataset: Dataset) -> list[FrameOf]:
+    """Labelled pose frames: a text file, `CLIP FRAME` per line, frames counted from 0.
+
+    Raises UsageError naming the line that is not so.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a readable list of pose frames ({error})") from None
+    poses = []
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or line.startswith("#"):
+            continue
+        if len(words) != 2 or not words[1].isdigit():
+            raise UsageError(f"{path}:{number}: {line.strip()!r} is not CLIP FRAME, frames counted from 0")
+        poses.append(FrameOf(dataset.clip(words[0]), int(words[1])))
+    return poses
+
+
+def find_poses(dataset: Dataset, clip_ids: Sequence[str], phone: str, count: int) -> list[FrameOf]:
+    """The middle of the first such phone (or word) of each clip, of the speaker who says it in the most clips.
+
+    Needs a dataset that knows when what is spoken. Raises UsageError where fewer than two clips of a speaker have it.
+    """
+    found: dict[str | None, list[FrameOf]] = {}
+    heard: set[str] = set()
+    for clip_id in clip_ids:
+        clip = dataset.clip(clip_id)
+        heard.update(spoken.text for spoken in clip.spoken)
+        times = [(s.start + s.end) / 2 for s in clip.spoken if s.text == phone]
+        if times:
+            found.setdefault(clip.speaker, []).append(FrameOf(clip, int(times[0] * FPS)))
+    poses = max(found.values(), key=len, default=[])[:count]
+    if len(poses) < 2:
+        known = (
+            f"spoken there: {' '.join(sorted(heard))}" if heard else f"dataset {dataset.name} has no times of phones"
+        )
+        raise UsageError(
+            f"no speaker says {phone!r} in two clips; {known}; or label frames by hand and give --pose-list"
+        )
+    return poses
+
+
+# ---------------------------------------------------------------------------------- measuring, recording
+
+
+def measure(
+    method: ProbedMethod,
+    groups: Sequence[Group],
+    *,
+    layer: str,
+    step: int | None,
+    seed: int,
+    advance: Callable[[int], None] = lambda _cases: None,
+) -> dict[str, list[Spread]]:
+    """Experiment -> the spread of each group. advance: told how many cases are finished. Raises as `probe`."""
+    spreads: dict[str, list[Spread]] = {}
+    for group in groups:
+        latents = method.probe(group.cases, layer=layer, step=step, seed=seed)
+        spread = Spread(group.label, len(group.cases), variance(latents), group.cluster)
+        spreads.setdefault(group.experiment, []).append(spread)
+        advance(len(group.cases))
+    return spreads
+
+
+def summary_entry(experiment: str, spreads: Sequence[Spread]) -> dict[str, Any]:
+    """In the form of a run's summary: the mean over groups, with a 95 % interval (normal) over their clusters."""
+    clusters: dict[str, list[float]] = {}
+    for index, spread in enumerate(spreads):
+        clusters.setdefault(spread.cluster or f"#{index}", []).append(spread.variance)
+    centres = np.array([np.mean(values) for values in clusters.values()])
+    mean = float(np.mean([spread.variance for spread in spreads]))
+    half = 1.96 * float(centres.std(ddof=1)) / len(centres) ** 0.5 if len(centres) > 1 else None
+    return {
+        "metric": "variance",
+        "protocol": experiment,
+        "column": "var",
+        "mean": mean,
+        "ci95": None if half is None else [mean - half, mean + half],
+        "n": len(spreads),
+        "failed": 0,
+        "direction": "down",
+    }
+
+
+def write_record(
+    folder: Path, method: Any, dataset: Dataset, split: str, spreads: Mapping[str, Sequence[Spread]], settings: Any
+) -> None:
+    """FOLDER/run.json in the form of a run's, so that `tables --table 4` finds the two numbers.
+
+    settings: what was asked for, kept under "probe".
+    """
+    from syncdiff_bench.options import options_to_json
+    from syncdiff_bench.runs.journal import write_whole
+    from syncdiff_bench.runs.manifest import now
+
+    record = {
+        "schema": 1,
+        "method": {
+            "name": method.name,
+            "title": method.title,
+            "options": options_to_json(method.options),
+            "weights": [asdict(weights) for weights in method.weights_used()],
+        },
+        "dataset": {"name": dataset.name, "split": split, "fingerprint": dataset.fingerprint(split)},
+        "probe": {**settings, "groups": {name: [asdict(one) for one in group] for name, group in spreads.items()}},
+        "finished": now(),
+        "summary": [summary_entry(experiment, group) for experiment, group in spreads.items()],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")

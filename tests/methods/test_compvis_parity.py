@@ -1,0 +1,178 @@
+"""VQ-f4 and DiffTalk against numbers of the official code (methods.md G): weights filled by name, outputs compared.
+
+tests/data/compvis_golden.npz holds inputs and outputs of the official classes at toy widths.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from syncdiff_methods.difftalk.config import DiffTalkConfig
+from syncdiff_methods.difftalk.converter import difftalk_parts
+from syncdiff_methods.difftalk.model import DiffTalkModel
+from syncdiff_methods.difftalk.sampling import blended_ddim
+from syncdiff_methods.syncdiff.autoencoder import Autoencoder
+from syncdiff_methods.syncdiff.config import AutoencoderConfig, DiffusionConfig, UNetConfig
+from syncdiff_methods.syncdiff.converters import first_stage
+from syncdiff_methods.syncdiff.lightning_layout import fill, gather, schedule_buffers
+from syncdiff_methods.syncdiff.samplers import build_scheduler, denoise
+
+DATA = Path(__file__).parents[1] / "data" / "compvis_golden.npz"
+TINY_VQ = AutoencoderConfig((32, 64, 128))
+DIFFTALK = DiffTalkConfig(name="tiny", frame_size=64, autoencoder=TINY_VQ, unet=UNetConfig((32, 64, 96, 128)))
+
+
+@pytest.fixture(autouse=True)
+def no_gradients() -> object:
+    with torch.inference_mode():
+        yield
+
+
+def golden(prefix: str) -> dict[str, Tensor]:
+    with np.load(DATA) as data:
+        return {k.removeprefix(prefix): torch.from_numpy(data[k]) for k in data.files if k.startswith(prefix)}
+
+
+def filled(name: str, shape: Sequence[int]) -> Tensor:
+    """The weights of the golden networks: a function of official name and shape."""
+    x = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF).standard_normal(math.prod(shape))
+    x = x.astype(np.float32).reshape(tuple(shape))
+    if name.endswith("embedding.weight"):
+        return torch.from_numpy(x)
+    if len(shape) >= 2:
+        return torch.from_numpy(x * np.float32(1 / math.sqrt(math.prod(shape[1:]))))
+    return torch.from_numpy((1 + 0.1 * x if name.endswith("weight") else 0.05 * x).astype(np.float32))
+
+
+def fill_by_name(parts: list, scale: Callable[[str], float] = lambda _name: 1.0) -> None:  # type: ignore[type-arg]
+    fill(parts, {n: filled(n, t.shape) * scale(n) for n, t in gather(parts).items()}, "golden")
+
+
+def relative(ours: Tensor, official: Tensor) -> float:
+    """Largest difference over the largest value."""
+    return float((ours - official).abs().max() / official.abs().max())
+
+
+# ------------------------------------------------------------------------------------------------ VQ-f4
+
+
+@pytest.mark.parametrize("name", ["vqf4_tiny", "vqf4_noattn_tiny"])
+def test_vq_f4(name: str) -> None:
+    data = golden(f"{name}/")
+    config = AutoencoderConfig((32, 64, 128), mid_attention="noattn" not in name)
+    autoencoder = Autoencoder(config).eval()
+    fill_by_name([first_stage("", autoencoder)])
+    assert relative(autoencoder.encode(data["x"]), data["h"]) < 1e-5
+    assert relative(autoencoder.decode(data["h"]), data["rec"]) < 1e-5
+    assert relative(autoencoder.decode(data["h"], quantise=False), data["rec_noquant"]) < 1e-5
+    _, loss, (_, _, codes) = autoencoder.vq.quantize(data["h"])
+    assert float((codes.flatten() == data["idx"]).float().mean()) >= 0.999
+    assert float(loss) == pytest.approx(float(data["loss"]), rel=1e-5)
+
+
+# --------------------------------------------------------------------------------------------- DiffTalk
+
+
+@pytest.fixture(scope="module")
+def data() -> Mapping[str, Tensor]:
+    return golden("difftalk/")
+
+
+@pytest.fixture(scope="module")
+def model() -> DiffTalkModel:
+    model = DiffTalkModel(DIFFTALK).eval()
+    fill_by_name(difftalk_parts(model))
+    return model
+
+
+@pytest.fixture
+def predict(model: DiffTalkModel, data: Mapping[str, Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    token = torch.cat([data["c_audio"], data["c_ldm"]], dim=1)
+    return lambda noisy, timestep: model.predict(noisy, timestep, data["c_mask"], data["c_ref"], token)
+
+
+class Stream:
+    """Noise drawn for a whole batch at once, as the official sampler does, handed out row by row."""
+
+    def __init__(self, batches: Sequence[Tensor], row: int) -> None:
+        self.rows = [batch[row] for batch in batches]
+
+    def draw(self, shape: Sequence[int]) -> Tensor:
+        assert tuple(shape) == tuple(self.rows[0].shape)
+        return self.rows.pop(0)
+
+
+def streams(batches: Sequence[Tensor]) -> list[Stream]:
+    return [Stream(batches, row) for row in range(len(batches[0]))]
+
+
+def test_condition_encoders(model: DiffTalkModel, data: Mapping[str, Tensor]) -> None:
+    for image, latent, tolerance in (("img", "z", 1e-5), ("ref", "c_ref", 1e-5), ("msk", "c_mask", 2e-5)):
+        assert relative(model.autoencoder.encode(data[image].permute(0, 3, 1, 2)), data[latent]) < tolerance
+    token = model.conditions(data["aud"], data["lmk"])
+    assert relative(token[:, :64], data["c_audio"]) < 1e-5
+    assert relative(token[:, 64:], data["c_ldm"]) < 1e-5
+
+
+def test_eps_and_loss(predict: Callable[[Tensor, Tensor], Tensor], data: Mapping[str, Tensor]) -> None:
+    assert relative(predict(data["x_noisy"], data["t"]), data["eps"]) < 1e-5
+    noisy = build_scheduler(DiffusionConfig()).add_noise(data["z"], data["noise"], data["t"])
+    loss = (predict(noisy, data["t"]) - data["noise"]).square().mean()
+    assert float(loss) == pytest.approx(float(data["loss"]), rel=1e-5)
+
+
+def test_decode(model: DiffTalkModel, data: Mapping[str, Tensor]) -> None:
+    assert relative(model.autoencoder.decode(data["z"]), data["xrec"]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("steps", "eta", "tolerance"),
+    [(10, 0.0, 1e-5), (10, 1.0, 1e-5), pytest.param(200, 0.0, 1e-4, marks=pytest.mark.slow)],
+)
+def test_ddim(
+    predict: Callable[[Tensor, Tensor], Tensor], data: Mapping[str, Tensor], steps: int, eta: float, tolerance: float
+) -> None:
+    torch.manual_seed(1234)
+    noise = [data["x_noisy"], *(torch.randn(2, 3, 16, 16) for _ in range(steps))]
+    scheduler = build_scheduler(DiffusionConfig())
+    result = denoise(predict, scheduler, streams(noise), (3, 16, 16), steps=steps, eta=eta, device=torch.device("cpu"))
+    assert relative(result, data[f"ddim_S{steps}_eta{eta}"]) < tolerance
+
+
+def test_inpainting_with_averaged_weights(data: Mapping[str, Tensor]) -> None:
+    """The upper half is kept; the official sampler draws a second, unused noise in every step."""
+    model = DiffTalkModel(DIFFTALK).eval()
+    fill_by_name(difftalk_parts(model), lambda name: 0.9 if name.startswith("model.") else 1.0)
+    token = torch.cat([data["c_audio"], data["c_ldm"]], dim=1)
+    keep = torch.ones(2, 1, 16, 16)
+    keep[:, :, 8:] = 0
+    torch.manual_seed(99)
+    noise = [data["x_noisy"]]
+    for _ in range(10):
+        noise.append(torch.randn(2, 3, 16, 16))
+        torch.randn(2, 3, 16, 16)
+    result = blended_ddim(
+        lambda noisy, timestep: model.predict(noisy, timestep, data["c_mask"], data["c_ref"], token),
+        build_scheduler(DiffusionConfig()),
+        streams(noise),
+        data["z"],
+        keep,
+        steps=10,
+    )
+    assert relative(result, data["ddim_inpaint_S10_ema_seed99"]) < 1e-5
+    picture = ((model.autoencoder.decode(result) + 1) / 2).clamp(0, 1)
+    assert relative(picture, data["ddim_inpaint_dec"]) < 1e-5
+
+
+def test_schedule(data: Mapping[str, Tensor]) -> None:
+    buffers = schedule_buffers(DiffusionConfig())
+    for name in ("betas", "alphas_cumprod", "alphas_cumprod_prev"):
+        torch.testing.assert_close(buffers[name], data[name], rtol=1e-6, atol=0)
