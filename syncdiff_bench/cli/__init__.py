@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "run": ("run:run", "Generate, score and print the leaderboard; resumes by itself."),
         "generate": ("generate:generate", "Only generate the videos."),
         "score": ("score:score", "Only score: a run, or videos of your own."),
-        "report": ("report:report", "The leaderboard of existing runs, as Markdown, CSV or JSON."),
+        "report": ("report:report", "Existing runs as leaderboard, HTML page, figure, CSV."),
         "tables": ("tables:tables", "The paper's tables beside your runs."),
         "compare": ("compare:compare", "Are two runs different? Paired tests per metric."),
         "check": ("check:check", "The CI gate: exit 1 where a run is worse than its baseline."),
@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "new": ("new:new", "A plugin package of your own, ready to install."),
         "check-plugin": ("check_plugin:check_plugin", "The conformance suite on an installed plugin."),
         "doctor": ("doctor:doctor", "What works on this machine, and how to mend the rest."),
-        "list": ("listing:list_plugins", "What is installed: methods, metrics, datasets, weights, tables."),
+        "list": ("listing:list_plugins", "Installed methods, metrics, datasets, weights, tables."),
     }
 )
 
