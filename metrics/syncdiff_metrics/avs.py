@@ -24,8 +24,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syncdiff_bench.contracts import Audio, Column, Frames, Metric, Pair, WeightsUsed
-from syncdiff_bench.errors import ClipError, WeightsError
+from syncdiff_bench.contracts import FRAMES_TOGETHER, Audio, Column, Frames, Metric, Pair, WeightsUsed, attempt
+from syncdiff_bench.errors import NotApplicable, WeightsError
 from syncdiff_metrics.lipreading_input import FrameSize, lip_patches
 from syncdiff_metrics.regions import check_option
 from syncdiff_metrics.weights_file import find_weights, slug
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation
+    from syncdiff_bench.networks.avhubert.clips import Streams
     from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 
 PUBLISHED_ENCODER = "avhubert-lrs2-vsr"
@@ -59,8 +60,9 @@ class AVSOptions:
 class AVSStats:
     """One clip: cosine similarities summed over frames.
 
-    unimodal: over all `frames` of the generated clip.
-    multimodal, visual: over the `paired_frames` that it shares with its reference; 0 without a reference.
+    unimodal: over all `frames` of the generated clip; both are 0 without sound.
+    multimodal, visual: over the `paired_frames` that it shares with its reference; all are 0 without one, and
+        `multimodal` without sound.
     """
 
     unimodal: float
@@ -79,8 +81,10 @@ class Expert:
 
 
 class AVS(Metric[AVSStats]):
-    """Unweighted mean over clips of each clip's mean over frames; AVSm and AVSv need a reference.
+    """Unweighted mean over clips of each clip's mean over frames.
 
+    AVSu needs sound, AVSv a reference, AVSm both; the column of a clip that lacks it is undefined, and the clip is not
+    applicable where nothing is left.
     AVSm hears the sound of the generated clip on both sides, so that nothing but the lips can differ.
     """
 
@@ -92,7 +96,7 @@ class AVS(Metric[AVSStats]):
         Column("avs_m", "AVSm", "up", decimals=3),
         Column("avs_v", "AVSv", "up", decimals=3),
     )
-    needs = frozenset({"audio"})
+    needs = frozenset()  # by column, see above
     Options = AVSOptions
     Stats = AVSStats
     options: AVSOptions
@@ -108,63 +112,98 @@ class AVS(Metric[AVSStats]):
         """Load the encoder. Raises WeightsError where its file is missing, another network, or deaf or blind."""
         _ = self._expert
 
+    @property
+    def batch_frames(self) -> int:
+        return FRAMES_TOGETHER
+
     def measure(self, pair: Pair) -> AVSStats:
         """Similarities of one pair, over the shorter of the two videos where they are compared.
 
-        Raises ClipError `no-audio`, `frame-size`.
+        Raises NotApplicable where there is neither sound nor a reference, ClipError `frame-size`.
         """
-        frames, audio = pair.generated.frames, pair.generated.audio
-        if not audio.size:
-            raise ClipError("no-audio", f"{pair.generated.id}: has no sound; avs compares lips with sound")
-        n = len(frames)
-        heard, seen = self._sound(audio, n), self._lips(frames)
-        lips = self._encode(video=seen)
-        unimodal = summed_cosine(self._encode(audio=heard), lips)
-        if pair.reference is None:
-            return AVSStats(unimodal, n)
-        paired = min(n, len(pair.reference.frames))
-        expected = self._lips(pair.reference.frames[:paired])
-        if paired < n:  # the encoder looks at the whole clip, so that a shorter one is encoded anew
-            heard, seen = self._sound(audio, paired), seen[:, :, :paired]
-            lips = self._encode(video=seen)
-        visual = summed_cosine(lips, self._encode(video=expected))
-        multimodal = summed_cosine(self._encode(heard, seen), self._encode(heard, expected))
-        return AVSStats(unimodal, n, multimodal, visual, paired)
+        return self._compared([self._streams(pair)])[0]
+
+    def measure_many(self, pairs: Sequence[Pair]) -> Sequence[AVSStats | Exception]:
+        """All that is encoded of several pairs goes through the Transformer together."""
+        streams = [attempt(self._streams, pair) for pair in pairs]
+        stats = iter(self._compared([clip for clip in streams if not isinstance(clip, Exception)]))
+        return [clip if isinstance(clip, Exception) else next(stats) for clip in streams]
 
     def aggregate(self, stats: Sequence[AVSStats]) -> Mapping[str, float | None]:
         paired = [clip for clip in stats if clip.paired_frames]
         return {
-            "avs_u": _mean(clip.unimodal / clip.frames for clip in stats),
-            "avs_m": _mean(clip.multimodal / clip.paired_frames for clip in paired),
+            "avs_u": _mean(clip.unimodal / clip.frames for clip in stats if clip.frames),
+            "avs_m": _mean(clip.multimodal / clip.paired_frames for clip in paired if clip.frames),
             "avs_v": _mean(clip.visual / clip.paired_frames for clip in paired),
         }
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         return (self._weights[1],)
 
-    def _sound(self, audio: Audio, n_frames: int) -> Tensor:
-        """(1, n_frames, 104) float32."""
+    def _streams(self, pair: Pair) -> dict[str, Streams]:
+        """What is encoded of a pair, from front-ends that see each video and hear each sound once.
+
+        sound, lips: of the whole generated clip, where it has sound; ours, theirs: of the frames that it shares with
+        its reference, ours + sound and theirs + sound with the generated clip's sound.
+        """
+        from syncdiff_bench.networks.avhubert.clips import Streams
+
+        frames, audio = pair.generated.frames, pair.generated.audio
+        if pair.reference is None and not audio.size:
+            raise NotApplicable("the clip has neither an audio track nor a reference video")
+        n, seen = len(frames), self._see(frames)
+        heard = self._hear(audio, n) if audio.size else None
+        wanted = {} if heard is None else {"sound": Streams(heard, None), "lips": Streams(None, seen)}
+        if pair.reference is None:
+            return wanted
+        paired = min(n, len(pair.reference.frames))
+        expected = self._see(pair.reference.frames[:paired])
+        if paired < n:  # the encoder looks at the whole clip, so that a shorter one is encoded anew
+            seen, heard = self._see(frames[:paired]), None if heard is None else self._hear(audio, paired)
+        wanted |= {"ours": Streams(None, seen), "theirs": Streams(None, expected)}
+        if heard is not None:
+            wanted |= {"ours + sound": Streams(heard, seen), "theirs + sound": Streams(heard, expected)}
+            if paired == n:
+                del wanted["ours"]  # the lips already
+        return wanted
+
+    def _compared(self, pairs: Sequence[Mapping[str, Streams]]) -> list[AVSStats]:
+        features = iter(self._encode([streams for pair in pairs for streams in pair.values()]))
+        return [_similarities({name: next(features) for name in pair}) for pair in pairs]
+
+    def _hear(self, audio: Audio, n_frames: int) -> Tensor:
+        """(n_frames, dim) float32."""
         import torch
 
         from syncdiff_bench.networks.avhubert.features import audio_features
+        from syncdiff_bench.networks.precision import inference
 
-        return torch.from_numpy(audio_features(audio, n_frames))[None].to(self.runtime.device)
+        bands = torch.from_numpy(audio_features(audio, n_frames))[None]
+        with inference(self.runtime.device):
+            return self._expert.encoder.hear(bands.to(self.runtime.device))[0]
 
-    def _lips(self, frames: Frames) -> Tensor:
-        """(1, 1, T, 88, 88) float32."""
+    def _see(self, frames: Frames) -> Tensor:
+        """(T, dim) float32."""
         from syncdiff_bench.networks.avhubert.visual import normalise_patches
+        from syncdiff_bench.networks.precision import inference
 
         expect = self._expert.patches
         patches = lip_patches(frames, self.options.frame_size, expect.crop).to(self.runtime.device)
-        return normalise_patches(patches, expect.mean, expect.std)[None, None]
+        with inference(self.runtime.device):
+            return self._expert.encoder.see(normalise_patches(patches, expect.mean, expect.std)[None, None])[0]
 
-    def _encode(self, audio: Tensor | None = None, video: Tensor | None = None) -> Tensor:
-        """Features of one clip, (T, dim) float32."""
-        import torch
+    def _encode(self, clips: Sequence[Streams]) -> list[Tensor]:
+        """Features of each clip, (T, dim) float32."""
+        from syncdiff_bench.networks.avhubert.clips import encode_clips, padded_batches
+        from syncdiff_bench.networks.precision import inference
 
-        with torch.inference_mode():
-            features: Tensor = self._expert.encoder(audio=audio, video=video)[0]
-        return features
+        lengths = [clip.frames for clip in clips]
+        features: dict[int, Tensor] = {}
+        for batch in padded_batches(lengths, FRAMES_TOGETHER):
+            with inference(self.runtime.device):
+                rows, _ = encode_clips(self._expert.encoder, [clips[index] for index in batch])
+            features.update({index: row[: lengths[index]] for index, row in zip(batch, rows, strict=True)})
+        return [features[index] for index in range(len(clips))]
 
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
@@ -183,6 +222,17 @@ class AVS(Metric[AVSStats]):
         encoder = AVHubertEncoder(checkpoint.config)
         check_state_dict(encoder, checkpoint.encoder, str(file))
         return Expert(encoder.eval().requires_grad_(False).to(self.runtime.device), checkpoint.patches)
+
+
+def _similarities(features: Mapping[str, Tensor]) -> AVSStats:
+    sound, ours = features.get("sound"), features.get("ours", features.get("lips"))
+    unimodal = 0.0 if sound is None else summed_cosine(sound, features["lips"])
+    frames = 0 if sound is None else len(sound)
+    if ours is None or "theirs" not in features:
+        return AVSStats(unimodal, frames)
+    visual = summed_cosine(ours, features["theirs"])
+    multimodal = 0.0 if sound is None else summed_cosine(features["ours + sound"], features["theirs + sound"])
+    return AVSStats(unimodal, frames, multimodal, visual, len(ours))
 
 
 def summed_cosine(a: Tensor, b: Tensor) -> float:

@@ -1,8 +1,9 @@
-"""The JPEG stage of the official LSE script, in memory: frames pass through FFmpeg's MJPEG encoder and back.
+"""The JPEG stage of the official LSE script, in memory: pictures pass through FFmpeg's MJPEG encoder and back.
 
 The official script dumps frames with `ffmpeg -i V -threads 1 -f image2 %06d.jpg` and gives no quality, hence
 the encoder holds 200 kb/s: frame 1 is fine, and quality falls until quantiser 25. That loss is part of the
-metric (reference: metrics.md A.2). Here PyAV's libavcodec does it, whose version the wheel pins.
+metric (reference: metrics.md A.2). Here PyAV's libavcodec does it, whose version the wheel pins, on the planes that
+ffmpeg 5.1 would hand it (`full_range`): the pictures that come back are those of ffmpeg 5.1, pixel for pixel.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from syncdiff_bench.contracts import Frames, Media, Planes, Subsampling
 
 if TYPE_CHECKING:
     import av
     from av.video.codeccontext import VideoCodecContext
 
 Picture = NDArray[np.uint8]  # (H, W, 3)
+Plane = NDArray[np.uint8]  # (H, W)
 
 # JFIF: full-range ITU-R BT.601, rows Y, Cb, Cr of R, G, B
 _TO_YCBCR = np.array(
@@ -29,24 +33,46 @@ _FRAME_RATE = Fraction(25)
 _BIT_RATE = 200_000
 
 
-def mjpeg_round_trip(frames: Iterable[Picture]) -> Iterator[Picture]:
-    """The frames as `cv2.imread` would find them in ffmpeg's dump, one by one, in BGR.
+class FullRange(NamedTuple):
+    """One picture as JPEG codes it: Y, Cb and Cr in 0..255, chroma as large as `subsampling` says (see `Planes`)."""
 
-    frames: (H, W, 3) uint8 RGB each, all of one size, from the first frame of the clip on, because the rate
-        control remembers.
+    luma: Plane
+    blue: Plane
+    red: Plane
+    subsampling: Subsampling
+
+
+def mjpeg_round_trip(media: Media) -> Iterator[Picture]:
+    """The pictures of a clip, (H, W, 3) uint8, as `cv2.imread` would find them in ffmpeg's dump: one by one, in BGR.
+
+    The rate control remembers what came before and never looks ahead, so the iterator may be left early.
     """
-    return (decode_jpeg(data) for data in encode_mjpeg(frames))
+    header = media.planes is None or media.planes.pixel_aspect is not None
+    return (decode_jpeg(data) for data in encode_mjpeg(full_range(media), jfif=header))
 
 
-def encode_mjpeg(frames: Iterable[Picture]) -> Iterator[bytes]:
-    """One JPEG file per frame, with the settings that ffmpeg's command line leaves at their defaults.
+def full_range(media: Media) -> Iterator[FullRange]:
+    """The planes that ffmpeg 5.1 would hand its MJPEG encoder, one picture after the other.
 
-    frames: (H, W, 3) uint8 RGB each, all of one size.
+    Those of the file, where the clip has them: 4:4:4 stays 4:4:4, as in the official script. From RGB they are
+    made as 4:2:0, because that is what the systems of the field write their videos in.
+    """
+    if media.planes is None:
+        return _from_rgb(media.frames)
+    return _from_planes(media.planes)
+
+
+def encode_mjpeg(pictures: Iterable[FullRange], *, jfif: bool = True) -> Iterator[bytes]:
+    """One JPEG file per picture, with the settings that ffmpeg's command line leaves at their defaults.
+
+    pictures: all of one size and subsampling, from the first of the clip on.
+    jfif: whether the files have a JFIF header, whose 18 bytes the rate control counts. FFmpeg writes it where a
+        video states the shape of its pixels, as those of LRS2 and LRS3 and of Wav2Lip and TalkLip do.
     """
     encoder: VideoCodecContext | None = None
-    for index, rgb in enumerate(frames):
-        encoder = _encoder(rgb.shape[1], rgb.shape[0]) if encoder is None else encoder
-        frame = _video_frame(rgb)
+    for index, picture in enumerate(pictures):
+        encoder = _encoder(picture, jfif) if encoder is None else encoder
+        frame = _video_frame(picture)
         frame.pts, frame.time_base = index, 1 / _FRAME_RATE
         yield from map(bytes, encoder.encode(frame))
     if encoder is not None:
@@ -68,29 +94,66 @@ def libav_version() -> str:
     return f"PyAV {av.__version__}, libavcodec {codec}"
 
 
-def _encoder(width: int, height: int) -> VideoCodecContext:
+def _encoder(picture: FullRange, jfif: bool) -> VideoCodecContext:
     from av import CodecContext
 
     encoder: VideoCodecContext = CodecContext.create("mjpeg", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
+    encoder.height, encoder.width = picture.luma.shape
+    encoder.pix_fmt = _format(picture)
     encoder.framerate, encoder.time_base = _FRAME_RATE, 1 / _FRAME_RATE
     encoder.bit_rate, encoder.qmin, encoder.qmax = _BIT_RATE, 2, 31
+    if jfif:
+        encoder.sample_aspect_ratio = Fraction(1)
     encoder.thread_count = 1
     return encoder
 
 
-def _video_frame(rgb: Picture) -> av.VideoFrame:
+def _format(picture: FullRange) -> str:
+    return f"yuvj{picture.subsampling}p"
+
+
+def _video_frame(picture: FullRange) -> av.VideoFrame:
     from av import VideoFrame
 
-    frame = VideoFrame(rgb.shape[1], rgb.shape[0], "yuvj420p")
-    for plane, values in zip(frame.planes, full_range_420(restore_swscale_loss(rgb)), strict=True):
+    height, width = picture.luma.shape
+    frame = VideoFrame(width, height, _format(picture))
+    for plane, values in zip(frame.planes, picture[:3], strict=True):
         buffer = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
         buffer[:, : plane.width] = values
     return frame
 
 
+# ------------------------------------------------------------------------------------------ the planes
+
+
+def _stretched(limit: int, factor: int, offset: int, shift: int) -> NDArray[np.uint8]:
+    """(256,) uint8: where swscale of ffmpeg 5.1 moves each studio value, in its 15-bit fixed point."""
+    wide = np.minimum(np.arange(256) << 7, limit)
+    full = (((wide * factor - offset) >> shift) + 64) >> 7
+    return np.asarray(np.clip(full, 0, 255), dtype=np.uint8)
+
+
+_FULL_LUMA = _stretched(30_189, 19_077, 39_057_361, 14)  # of 16..235
+# of 16..240; libswscale 9 puts more than a third of them one lower
+_FULL_CHROMA = _stretched(30_775, 4_663, 9_289_992, 12)
+
+
+def _from_planes(planes: Planes) -> Iterator[FullRange]:
+    for luma, blue, red in zip(planes.luma, planes.blue, planes.red, strict=True):
+        if planes.full_range:
+            yield FullRange(luma, blue, red, planes.subsampling)
+        else:
+            yield FullRange(_FULL_LUMA[luma], _FULL_CHROMA[blue], _FULL_CHROMA[red], planes.subsampling)
+
+
+def _from_rgb(frames: Frames) -> Iterator[FullRange]:
+    for rgb in frames:
+        luma, blue, red = studio_420(restore_swscale_loss(rgb))
+        yield FullRange(_FULL_LUMA[luma], _FULL_CHROMA[blue], _FULL_CHROMA[red], "420")
+
+
 def restore_swscale_loss(rgb: Picture) -> NDArray[np.float32]:
-    """(H, W, 3) float32: the RGB that the file's YUV stands for, from the RGB that swscale made of it.
+    """(H, W, 3) float32: the RGB that a file's YUV stood for, from the RGB that swscale made of it.
 
     Quirk: swscale's 8-bit YUV to RGB rounds down each product it sums, two for red and blue, three for green,
     so that decoded frames are darker than their YUV by half a grey level per product (measured: 0.98, 1.47 and
@@ -100,27 +163,20 @@ def restore_swscale_loss(rgb: Picture) -> NDArray[np.float32]:
     return rgb.astype(np.float32) + np.array([1.0, 1.5, 1.0], dtype=np.float32)
 
 
-def full_range_420(rgb: NDArray[np.float32]) -> tuple[Picture, Picture, Picture]:
-    """JPEG's planes Y (H, W), Cb and Cr (ceil(H / 2), ceil(W / 2)), uint8, by way of those of a video file.
+def studio_420(rgb: NDArray[np.float32]) -> tuple[Plane, Plane, Plane]:
+    """The planes of a video file: Y (H, W) in 16..235, Cb and Cr (ceil(H / 2), ceil(W / 2)) in 16..240, uint8.
 
     rgb: (H, W, 3) float32, 0..255 or slightly beyond.
-    Chroma is the mean of 2 x 2 pixels, which undoes the doubling by which swscale turned 4:2:0 into RGB. All
-    three are first rounded to the studio range (219 and 224 steps): that is what a file holds and ffmpeg
-    stretches, and for most pixels it gives back the very byte of the file.
+    Chroma is the mean of 2 x 2 pixels, which undoes the doubling by which swscale turned 4:2:0 into RGB: for most
+    pixels this gives back the very byte of the file.
     """
     ycbcr = rgb @ _TO_YCBCR.T
     height, width = rgb.shape[:2]
     chroma = np.pad(ycbcr[..., 1:], ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     chroma = (chroma[::2, ::2] + chroma[1::2, ::2] + chroma[::2, 1::2] + chroma[1::2, 1::2]) / 4
-    luma, chroma = _on_grid(ycbcr[..., 0], 219), _on_grid(chroma, 224) + 128
+    luma, chroma = ycbcr[..., 0] * (219 / 255) + 16, chroma * (224 / 255) + 128
     return _to_bytes(luma), _to_bytes(chroma[..., 0]), _to_bytes(chroma[..., 1])
 
 
-def _on_grid(values: NDArray[Any], steps: int) -> NDArray[Any]:
-    scale = np.float32(255 / steps)
-    snapped: NDArray[Any] = np.rint(values / scale) * scale
-    return snapped
-
-
-def _to_bytes(plane: NDArray[Any]) -> Picture:
+def _to_bytes(plane: NDArray[Any]) -> Plane:
     return np.asarray(np.clip(np.rint(plane), 0, 255), dtype=np.uint8)

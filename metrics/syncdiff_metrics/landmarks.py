@@ -1,4 +1,4 @@
-"""68 face landmarks of every frame of a clip: detected by `face-alignment`, kept on disk per file.
+"""68 face landmarks of every frame of a clip: detected by `face-alignment` and kept on disk, or the caller's files.
 
 The points are numbered as iBUG's: 0..16 jaw, 17..26 brows, 27..35 nose, 36..47 eyes, 48..67 mouth.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Clip, Frames, WeightsUsed
-from syncdiff_bench.errors import NotApplicable
+from syncdiff_bench.errors import ClipError, NotApplicable
 from syncdiff_bench.home import home
 
 POINTS = 68
@@ -129,6 +129,33 @@ def published_file(url: str) -> tuple[Path, str]:
 def _digest_prefix(name: str) -> str:
     match = re.search(r"-([0-9a-f]{8,64})\.", name)
     return "" if match is None else match[1]
+
+
+# ------------------------------------------------------------------------------------------ given landmarks
+
+
+def read_landmarks(folder: Path, clip_id: str, n_frames: int) -> Landmarks:
+    """(T, 68, 2) float32 of `<folder>/<clip id>.npy`: x and y in pixels, NaN where a frame has no face.
+
+    Raises ClipError (`landmarks`) where the file is missing, unreadable, of another shape or length, or lies
+    outside the folder.
+    """
+    file = folder / f"{clip_id}.npy"
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ClipError("landmarks", f"{file} lies outside {folder}; give the clip another id")
+    if not file.is_file():
+        raise ClipError("landmarks", f"{file} does not exist; write the landmarks of {clip_id} there")
+    try:
+        found = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        raise ClipError("landmarks", f"{file} is no readable .npy of numbers; write it with numpy.save") from None
+    if found.shape != (n_frames, POINTS, 2) or found.dtype.kind not in "iuf":
+        raise ClipError(
+            "landmarks",
+            f"{file} holds {found.shape} {found.dtype}, expected ({n_frames}, {POINTS}, 2) numbers; detect them again",
+        )
+    landmarks: Landmarks = found.astype(np.float32)
+    return landmarks
 
 
 # ------------------------------------------------------------------------------------------------ the cache

@@ -1,4 +1,4 @@
-"""Frames as the lip reader sees them: grey, centre patch, no mouth alignment (reference: metrics.md B.1)."""
+"""Frames as TalkLip's lip reader sees them: grey, middle, no mouth alignment (reference: metrics.md B.1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Frames
 from syncdiff_bench.errors import ClipError
-from syncdiff_metrics.bilinear import resize_linear
+from syncdiff_bench.media.bilinear import resize_linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,10 +50,17 @@ def lip_patches(frames: Frames, frame_size: FrameSize | int, side: int) -> Tenso
         pixels stretches it to that size, for a reader of this project.
     Raises ClipError (`frame-size`) where the frame is smaller than the patch.
     """
-    import torch
-
     if frame_size != "native":
         stretched = LRS2_SIDE if frame_size == "160" else frame_size
         frames = np.stack([resize_linear(frame, stretched, stretched) for frame in frames])
-    grey = grey_frames(frames)
-    return torch.from_numpy(np.ascontiguousarray(centre_patches(grey, side)))
+    return middle_patches(frames, side)
+
+
+def middle_patches(frames: Frames, side: int) -> Tensor:
+    """(T, H, W, 3) uint8 RGB, grey and cut to the middle: (T, side, side) uint8 on the CPU.
+
+    Raises ClipError (`frame-size`) where the frame is smaller than the patch.
+    """
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(centre_patches(grey_frames(frames), side)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import Column, Frames, Metric, Pair, WeightsUsed
+from syncdiff_bench.contracts import FRAMES_TOGETHER, Column, Frames, Metric, Pair, WeightsUsed, attempt
 from syncdiff_bench.errors import ClipError
 from syncdiff_metrics.regions import Region, check_option, cut_pair
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from syncdiff_bench.weights.store import WeightsStore
 
 Net = Literal["alex", "vgg"]
+Picture = NDArray[np.uint8]  # (H, W, 3)
 BATCH_PIXELS = 1 << 18  # of one video: 28 faces of 96 x 96; the largest VGG feature map then takes 64 MiB
 
 
@@ -67,8 +69,21 @@ class LPIPS(Metric[LPIPSStats]):
         """Load the network, fetching its weights on first use. Raises WeightsError."""
         _ = self._network
 
+    @property
+    def batch_frames(self) -> int:
+        return FRAMES_TOGETHER
+
     def measure(self, pair: Pair) -> LPIPSStats:
         """Sum over the frames of a pair. Raises ClipError `size`, `boxes`."""
+        return self._summed([self._cut(pair)])[0]
+
+    def measure_many(self, pairs: Sequence[Pair]) -> Sequence[LPIPSStats | Exception]:
+        """The frames of several pairs fill the batches of the network together."""
+        cut = [attempt(self._cut, pair) for pair in pairs]
+        stats = iter(self._summed([regions for regions in cut if not isinstance(regions, Exception)]))
+        return [regions if isinstance(regions, Exception) else next(stats) for regions in cut]
+
+    def _cut(self, pair: Pair) -> tuple[Frames, Frames]:
         from syncdiff_bench.networks.lpips import MIN_SIDE
 
         generated, reference = cut_pair(pair, self.options.region)
@@ -80,8 +95,18 @@ class LPIPS(Metric[LPIPSStats]):
                 f"{pair.generated.id}: {width}x{height} is below the {smallest} pixels that lpips "
                 f"with {self.options.net} needs",
             )
-        values = self.distances(generated, reference)
-        return LPIPSStats(float(values.sum()), len(values))
+        return generated, reference
+
+    def _summed(self, pairs: Sequence[tuple[Frames, Frames]]) -> list[LPIPSStats]:
+        """Pairs in a row of one size share batches."""
+        stats: list[LPIPSStats] = []
+        for _, same_size in groupby(pairs, key=lambda pair: pair[0].shape[1:]):
+            group = list(same_size)
+            ours, theirs = ([frame for pair in group for frame in pair[side]] for side in range(2))
+            values = self.distances(ours, theirs)
+            ends = np.cumsum([len(generated) for generated, _ in group])[:-1]
+            stats += [LPIPSStats(float(part.sum()), len(part)) for part in np.split(values, ends)]
+        return stats
 
     def aggregate(self, stats: Sequence[LPIPSStats]) -> Mapping[str, float | None]:
         frames = sum(clip.frames for clip in stats)
@@ -91,11 +116,11 @@ class LPIPS(Metric[LPIPSStats]):
         name = f"lpips-{self.options.net}"
         return (WeightsUsed(name, self._store.digest(name)),)
 
-    def distances(self, a: Frames, b: Frames) -> NDArray[np.float64]:
+    def distances(self, a: Sequence[Picture], b: Sequence[Picture]) -> NDArray[np.float64]:
         """(T,) distances of frames (T, H, W, 3) uint8 RGB, a bounded number of pixels at a time."""
         import torch
 
-        step = max(1, BATCH_PIXELS // (a.shape[1] * a.shape[2]))
+        step = max(1, BATCH_PIXELS // (a[0].shape[0] * a[0].shape[1]))
         # TensorFloat-32 would make the score depend on the GPU in the third digit
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             parts = [
@@ -104,11 +129,11 @@ class LPIPS(Metric[LPIPSStats]):
             ]
         return np.concatenate(parts).astype(np.float64)
 
-    def _to_tensor(self, frames: Frames) -> Tensor:
-        """(N, 3, H, W) float32 in [-1, 1] on the device, of (N, H, W, 3) uint8."""
+    def _to_tensor(self, frames: Sequence[Picture]) -> Tensor:
+        """(N, 3, H, W) float32 in [-1, 1] on the device, of N pictures (H, W, 3) uint8."""
         import torch
 
-        pictures = torch.tensor(frames, device=self.runtime.device)
+        pictures = torch.from_numpy(np.stack(list(frames))).to(self.runtime.device)
         return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     @cached_property

@@ -1,11 +1,13 @@
-"""LSE-C and LSE-D: confidence and distance of SyncNet, over whole frames as in Wav2Lip's script for LRS."""
+"""LSE-C and LSE-D: confidence and distance of SyncNet, over whole frames as in Wav2Lip's script for LRS.
+
+`protocol=real-video` looks at face tracks instead: see lse_real_video.py.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -15,22 +17,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Audio, Clip, Column, Metric, Pair, WeightsUsed
-from syncdiff_bench.errors import ClipError, UsageError, WeightsError
-from syncdiff_metrics.bilinear import resize_linear
+from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_metrics.experts.pretrained import POCKET, expert_folder, expert_used, load_expert_syncnet
 from syncdiff_metrics.lse_protocol import SyncScore, score, shift_means, window_count
+from syncdiff_metrics.lse_real_video import (
+    MIN_TRACK,
+    S3FD_SCALE,
+    SHORTEST_TRACK,
+    Detector,
+    RealVideoStats,
+    TrackScore,
+    cut_tracks,
+    load_official,
+    protocol_name,
+)
+from syncdiff_metrics.weights_file import find_weights, slug
 
 if TYPE_CHECKING:
+    from syncdiff_bench.detection.detectors import FaceDetector
     from syncdiff_bench.networks.syncnet.network import SyncNet
 
 PUBLISHED_WEIGHTS = "syncnet-v2"
 FrameSource = Literal["jpeg", "ffmpeg", "direct"]
+Protocol = Literal["lrs", "real-video"]
 
 
 @dataclass(frozen=True)
 class LSEOptions:
     """Options of `lse`.
 
+    protocol: `lrs` scores whole frames, which are face tracks already; `real-video` finds the face tracks first.
     frames: `jpeg` passes the frames through FFmpeg's default MJPEG encoder in memory, as the official script
         does with files; `ffmpeg` runs the official commands on the video file, whose result moves with the
         version of that program; `direct` leaves the JPEG stage out.
@@ -38,14 +55,27 @@ class LSEOptions:
         ships, or the folder that `train syncnet/...` wrote.
     batch: windows per pass of the network; bounds the memory, changes no score.
     ffmpeg: name or path of the program for `frames=ffmpeg`.
+    detector: of `real-video`: `s3fd`, or `dlib-hog`, which carries its weights.
+    min_track: of `real-video`: a face track has more detections than this.
     """
 
+    protocol: Protocol = "lrs"
     frames: FrameSource = "jpeg"
     weights: str = PUBLISHED_WEIGHTS
     batch: int = 20
     ffmpeg: str = "ffmpeg"
+    detector: Detector = "s3fd"
+    min_track: int = MIN_TRACK
 
     def __post_init__(self) -> None:
+        if self.protocol not in get_args(Protocol):
+            raise UsageError(f"lse: protocol is {self.protocol!r}; give {' or '.join(get_args(Protocol))}")
+        if self.detector not in get_args(Detector):
+            raise UsageError(f"lse: detector is {self.detector!r}; give {' or '.join(get_args(Detector))}")
+        if self.min_track < SHORTEST_TRACK:
+            raise UsageError(f"lse: min_track is {self.min_track}; give {SHORTEST_TRACK} or more")
+        if self.protocol == "real-video" and self.frames == "ffmpeg":
+            raise UsageError("lse: frames=ffmpeg reads whole files; with protocol=real-video give jpeg or direct")
         if self.frames not in get_args(FrameSource):
             raise UsageError(f"lse: frames is {self.frames!r}; give {', '.join(get_args(FrameSource))}")
         if self.batch < 1:
@@ -63,10 +93,11 @@ class LSEStats:
     shift_means: tuple[float, ...]
 
 
-class LSE(Metric[LSEStats]):
+class LSE(Metric[LSEStats | RealVideoStats]):
     """Lip-sync error of a clip against its own sound; no reference is needed.
 
-    The column is the unweighted mean over clips, however long they are, as in the official script.
+    The column is the unweighted mean over clips (`real-video`: over the face tracks of all clips), however long they
+    are, as in the official script.
     """
 
     name = "lse"
@@ -80,15 +111,17 @@ class LSE(Metric[LSEStats]):
 
     @property
     def protocol(self) -> str:
-        """`lrs` for the official way in memory; other weights come in front, other frames behind.
+        """`lrs` or `real-video` for the official way in memory; other weights come in front, other frames behind.
 
-        `pocket` is the same way with the SyncNet that was trained on pocket; its numbers compare with no published one.
+        `pocket` is the `lrs` way with the SyncNet that was trained on pocket; its numbers compare with no published
+        one.
         """
         options = self.options
-        if options.weights == POCKET.name:
+        if options.weights == POCKET.name and options.protocol == "lrs":
             return POCKET.name if options.frames == "jpeg" else f"{POCKET.name}-{options.frames}"
-        parts = [] if options.weights == PUBLISHED_WEIGHTS else [_slug(Path(options.weights).stem)]
-        parts += ["lrs"] if options.frames == "jpeg" else ["lrs", options.frames]
+        parts = [] if options.weights == PUBLISHED_WEIGHTS else [slug(options.weights)]
+        parts += ["lrs"] if options.protocol == "lrs" else [protocol_name(options.detector, options.min_track)]
+        parts += [] if options.frames == "jpeg" else [options.frames]
         return "-".join(parts)
 
     def provenance(self) -> dict[str, str]:
@@ -96,6 +129,10 @@ class LSE(Metric[LSEStats]):
 
         Raises NotApplicable where `frames=ffmpeg` and the program does not start.
         """
+        detector = {"detector": self._detector.identity} if self._detector else {}
+        return {**detector, **self._frame_source()}
+
+    def _frame_source(self) -> dict[str, str]:
         if self.options.frames == "jpeg":
             from syncdiff_metrics.jpeg_stage import libav_version
 
@@ -107,17 +144,25 @@ class LSE(Metric[LSEStats]):
         return {"frames": "direct"}
 
     def prepare(self) -> None:
-        """Load SyncNet and look for the ffmpeg program. Raises WeightsError or NotApplicable."""
+        """Load SyncNet and the detector, look for the ffmpeg program. Raises WeightsError or NotApplicable."""
         self.provenance()
         _ = self._network
 
-    def measure(self, pair: Pair) -> LSEStats:
+    def measure(self, pair: Pair) -> LSEStats | RealVideoStats:
         """Score the generated clip.
 
         Raises ClipError `no-audio`, `too-short` (5 usable frames or fewer), `no-file` (`frames=ffmpeg` and a
-        clip in memory), or whatever keeps the file from being decoded.
+        clip in memory), `no-track` (`real-video`), or whatever keeps the file from being decoded.
         """
-        clip = pair.generated
+        if self._detector is None:
+            return self._measured(pair.generated)
+        scale = S3FD_SCALE if self.options.detector == "s3fd" else 1
+        tracks = cut_tracks(pair.generated, self._detector, scale, self.options.min_track)
+        return RealVideoStats(
+            tuple(TrackScore(track.first, len(track.boxes), **asdict(self._measured(crop))) for track, crop in tracks)
+        )
+
+    def _measured(self, clip: Clip) -> LSEStats:
         with self._opened(clip) as (n_frames, pictures, audio):
             windows = _scored_windows(clip, n_frames, audio)
             # the last frame that any window sees; the encoder's rate control never looks ahead
@@ -125,24 +170,31 @@ class LSE(Metric[LSEStats]):
         found = self._score(faces, audio, windows)
         return LSEStats(found.lse_c, found.lse_d, found.offset, windows, found.shift_means)
 
-    def aggregate(self, stats: Sequence[LSEStats]) -> Mapping[str, float | None]:
-        if not stats:
+    def aggregate(self, stats: Sequence[LSEStats | RealVideoStats]) -> Mapping[str, float | None]:
+        scores = [one for clip in stats for one in _scores(clip)]
+        if not scores:
             return {"lse_c": None, "lse_d": None}
-        n = len(stats)
+        n = len(scores)
         return {
-            "lse_c": sum(clip.lse_c for clip in stats) / n,
-            "lse_d": sum(clip.lse_d for clip in stats) / n,
+            "lse_c": sum(one.lse_c for one in scores) / n,
+            "lse_d": sum(one.lse_d for one in scores) / n,
         }
 
-    def values(self, stats: LSEStats) -> Mapping[str, float | None]:
-        """Columns of one clip, and its offset in frames: positive where the sound is ahead of the picture."""
-        return {"lse_c": stats.lse_c, "lse_d": stats.lse_d, "offset": stats.offset}
+    def values(self, stats: LSEStats | RealVideoStats) -> Mapping[str, float | None]:
+        """Columns of one clip, and its offset in frames: positive where the sound is ahead of the picture.
 
-    def stats_from_json(self, values: Mapping[str, Any]) -> LSEStats:
+        With several tracks the offset is that of the longest.
+        """
+        offset = stats.longest.offset if isinstance(stats, RealVideoStats) else stats.offset
+        return {**self.aggregate([stats]), "offset": offset}
+
+    def stats_from_json(self, values: Mapping[str, Any]) -> LSEStats | RealVideoStats:
+        if "tracks" in values:
+            return RealVideoStats.from_json(values)
         return LSEStats(**{**values, "shift_means": tuple(values["shift_means"])})
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        return (self._weights[1],)
+        return (self._weights[1], *(self._detector.weights_used() if self._detector else ()))
 
     @contextmanager
     def _opened(self, clip: Clip) -> Iterator[tuple[int, Iterable[NDArray[np.uint8]], Audio]]:
@@ -158,7 +210,7 @@ class LSE(Metric[LSEStats]):
         elif self.options.frames == "jpeg":
             from syncdiff_metrics.jpeg_stage import mjpeg_round_trip
 
-            yield len(clip.frames), mjpeg_round_trip(clip.frames), clip.audio
+            yield len(clip.frames), mjpeg_round_trip(clip.media), clip.audio
         else:
             yield len(clip.frames), (frame[..., ::-1] for frame in clip.frames), clip.audio
 
@@ -171,23 +223,21 @@ class LSE(Metric[LSEStats]):
         return score(shift_means(lips, sound))
 
     @cached_property
+    def _detector(self) -> FaceDetector | None:
+        """None where whole frames are scored."""
+        if self.options.protocol == "lrs":
+            return None
+        return load_official(self.options.detector, self.runtime)
+
+    @cached_property
     def _expert(self) -> Path | None:
         return expert_folder(self.options.weights, "syncnet")
 
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
-        from syncdiff_bench.weights.digests import sha256_of
-        from syncdiff_bench.weights.store import WeightsStore
-
         if self._expert is not None:
             return self._expert, expert_used(self._expert, "syncnet")
-        given, store = self.options.weights, self.runtime.weights or WeightsStore()
-        file = Path(given)
-        if given in store.catalogue.entries or not (file.suffix or file.is_file()):
-            return store.ensure(given), WeightsUsed(given, store.digest(given))
-        if not file.is_file():
-            raise WeightsError(f"{file}: no such weights file; give a SyncNet checkpoint or {PUBLISHED_WEIGHTS}")
-        return file, WeightsUsed(file.name, sha256_of(file))
+        return find_weights(self.options.weights, self.runtime, metric="lse")
 
     @cached_property
     def _network(self) -> SyncNet:
@@ -197,6 +247,10 @@ class LSE(Metric[LSEStats]):
         where = self._weights[0]
         network = load_syncnet(where) if self._expert is None else load_expert_syncnet(where)
         return prepare_for_inference(network, self.runtime.device)
+
+
+def _scores(stats: LSEStats | RealVideoStats) -> Sequence[LSEStats | TrackScore]:
+    return stats.tracks if isinstance(stats, RealVideoStats) else (stats,)
 
 
 def stretched(pictures: Iterable[NDArray[np.uint8]], count: int, side: int = 224) -> NDArray[np.uint8]:
@@ -221,7 +275,3 @@ def _scored_windows(clip: Clip, n_frames: int, audio: Audio) -> int:
             "lse needs 6 frames and 0.24 s at least, leave this clip out",
         )
     return windows
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -9,7 +9,7 @@ import numpy as np
 
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Pair
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
-from syncdiff_metrics.bilinear import resize_linear
+from syncdiff_bench.media.bilinear import resize_linear
 
 Region = Literal["face96", "mouth", "full"]
 SIDE = 96

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from syncdiff_bench.contracts import Column, Frames, Metric, Pair, WeightsUsed
-from syncdiff_bench.errors import ClipError, UsageError, WeightsError
+from syncdiff_bench.contracts import FRAMES_TOGETHER, Clip, Column, Metric, Pair, Runtime, WeightsUsed, attempt
+from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_metrics.experts.pretrained import expert_folder, expert_input, expert_used, load_expert_lip_reader
-from syncdiff_metrics.lipreading_input import FrameSize, lip_patches
+from syncdiff_metrics.landmarks import LandmarkSource
+from syncdiff_metrics.lipreading_input import FrameSize, lip_patches, middle_patches
+from syncdiff_metrics.mouth_roi import MouthCropper
+from syncdiff_metrics.regions import check_option
+from syncdiff_metrics.weights_file import find_weights, slug
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from syncdiff_bench.networks.avhubert.checkpoint import LipReader
 
 PUBLISHED_READER = "avhubert-lrs2-vsr"
+Crop = Literal["centre", "mouth"]
+EncoderPrecision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -30,21 +37,40 @@ class WEROptions:
     beam, lenpen: width of the beam search and exponent of its length normalisation.
     lipreader_frame_size: `160` stretches every frame to 160x160, the size of LRS2, which the reader was
         fine-tuned on (no change for LRS2 itself; what the paper did on LRS3's 224x224 is not known); `native`
-        crops frames as they are.
+        crops frames as they are. For `crop=centre`.
+    crop: `centre` cuts the middle 88x88 pixels, as TalkLip and with it the paper do; `mouth` aligns the face by 68
+        landmarks and cuts the mouth, which Meta's own checkpoints were trained on.
+    landmarks: for `crop=mouth`, the folder with the landmarks of the scored videos, `<clip id>.npy` each: (T, 68, 2)
+        numbers, x and y in pixels, NaN where a frame has no face. None: face-alignment finds them.
+    precision: of the encoder; `bf16` is faster on GPUs that have it, and has changed no sentence of pocket's reader.
+        The beam search is float32 always.
     """
 
     reader: str = PUBLISHED_READER
     beam: int = 50
     lenpen: float = 1.0
     lipreader_frame_size: FrameSize = "160"
+    crop: Crop = "centre"
+    landmarks: Path | None = None
+    precision: EncoderPrecision = "fp32"
 
     def __post_init__(self) -> None:
         if self.beam < 1:
             raise UsageError(f"wer: beam is {self.beam}; give 1 or more")
         if self.lipreader_frame_size not in get_args(FrameSize):
             raise UsageError(f"wer: lipreader_frame_size is {self.lipreader_frame_size!r}; give 160 or native")
-        if self.lipreader_frame_size != "160" and expert_folder(self.reader, "lipreader") is not None:
-            raise UsageError(f"wer: reader {self.reader} states its own frame size; leave lipreader_frame_size out")
+        check_option("wer", "crop", self.crop, Crop)
+        check_option("wer", "precision", self.precision, EncoderPrecision)
+        if self.landmarks is not None and self.crop != "mouth":
+            raise UsageError("wer: landmarks are for crop=mouth; add crop=mouth or leave them out")
+        if self.lipreader_frame_size != "160" and self.crop == "mouth":
+            raise UsageError("wer: crop=mouth scales faces by their landmarks; leave lipreader_frame_size out")
+        if expert_folder(self.reader, "lipreader") is None:
+            return
+        if self.lipreader_frame_size != "160" or self.crop != "centre":
+            raise UsageError(
+                f"wer: reader {self.reader} states its own frame size and crop; leave lipreader_frame_size and crop out"
+            )
 
 
 @dataclass(frozen=True)
@@ -65,6 +91,7 @@ class WER(Metric[WERStats]):
     """Corpus WER in percent: summed word errors over summed reference words; insertions bring it above 100.
 
     The reader sees video alone. The reference is the transcript as the reader's word pieces can spell it.
+    landmarks: where those of `crop=mouth` come from; the options decide unless one is given.
     """
 
     name = "wer"
@@ -76,58 +103,114 @@ class WER(Metric[WERStats]):
     Stats = WERStats
     options: WEROptions
 
+    def __init__(
+        self, options: Any = None, runtime: Runtime | None = None, landmarks: LandmarkSource | None = None
+    ) -> None:
+        super().__init__(options, runtime)
+        self._given = landmarks
+
     @property
     def protocol(self) -> str:
         """The default is `centre88-160`; another reader comes in front, other search settings behind.
+
+        `mouth96-2dfan4` and `mouth96-given` are `crop=mouth` with the landmarks of face-alignment and of files.
 
         `pocket` reads the middle of whole frames stretched to the size that lipreader.json states, with the lip reader
         that was trained on pocket; it is no estimate of the published number.
         """
         options = self.options
-        parts = [] if options.reader == PUBLISHED_READER else [_slug(options.reader)]
-        if self._expert is None:
+        parts = [] if options.reader == PUBLISHED_READER else [slug(options.reader)]
+        if options.crop == "mouth":
+            parts += ["mouth96", "2dfan4" if options.landmarks is None else "given"]
+        elif self._expert is None:
             parts += ["centre88", options.lipreader_frame_size]
         if options.beam != WEROptions.beam:
             parts.append(f"beam{options.beam}")
         if options.lenpen != WEROptions.lenpen:
             parts.append(f"lenpen{options.lenpen:g}")
+        if options.precision != WEROptions.precision:
+            parts.append(options.precision)
         return "-".join(parts)
 
     def prepare(self) -> None:
-        """Load the lip reader. Raises WeightsError where its file is missing or another network."""
+        """Load the lip reader and what finds the mouth.
+
+        Raises WeightsError where a file is missing or another network, NotApplicable where nothing gives landmarks.
+        """
         _ = self._reader
+        if self._mouth is not None:
+            self._mouth.prepare()
+
+    @property
+    def batch_frames(self) -> int:
+        return FRAMES_TOGETHER
 
     def measure(self, pair: Pair) -> WERStats:
-        """Read the generated clip and compare. Raises ClipError (`transcript`, `frame-size`)."""
+        """Read the generated clip and compare. Raises ClipError (`transcript`, `frame-size`, `landmarks`)."""
+        reference, patches = self._prepared(pair)
+        (hypothesis,) = self._read_lips([patches])
+        return _compared(reference, hypothesis)
+
+    def measure_many(self, pairs: Sequence[Pair]) -> Sequence[WERStats | Exception]:
+        """Sentences of several clips are searched together; each is the one of its clip alone."""
+        prepared = [attempt(self._prepared, pair) for pair in pairs]
+        ready = [clip for clip in prepared if not isinstance(clip, Exception)]
+        hypotheses = iter(self._read_lips([patches for _, patches in ready]))
+        return [clip if isinstance(clip, Exception) else _compared(clip[0], next(hypotheses)) for clip in prepared]
+
+    def _prepared(self, pair: Pair) -> tuple[str, Tensor]:
+        """The reference as it is compared, and what the reader sees."""
         transcript = pair.truth.transcript
         if transcript is None:
             raise ClipError("transcript", f"{pair.truth.id}: no transcript to compare with; add its text file")
-        reference = self._reader.pieces.round_trip(transcript)
-        hypothesis = self._read_lips(pair.generated.frames)
-        errors, words = word_errors(reference, hypothesis)
-        return WERStats(errors, words, hypothesis, reference)
+        return self._reader.pieces.round_trip(transcript), self._patches(pair.generated)
 
     def aggregate(self, stats: Sequence[WERStats]) -> Mapping[str, float | None]:
         words = sum(clip.words for clip in stats)
         return {"wer": 100 * sum(clip.errors for clip in stats) / words if words else None}
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        return (self._weights[1],)
+        return (self._weights[1], *(() if self._mouth is None else self._mouth.weights_used()))
 
-    def _read_lips(self, frames: Frames) -> str:
-        """The best sentence of one clip, (T, H, W, 3) uint8 RGB, at most one token per frame long."""
-        import torch
+    def provenance(self) -> Mapping[str, str]:
+        """Where the mouth was found and what encoded it, for `crop=mouth`."""
+        return {} if self._mouth is None else self._mouth.provenance()
 
+    def _patches(self, clip: Clip) -> Tensor:
+        """What the reader sees of a clip, (T, side, side) uint8 grey on the CPU."""
+        side = self._reader.patches.crop
+        if self._mouth is None:
+            return lip_patches(clip.frames, self._frame_size, side)
+        return middle_patches(self._mouth.crops(clip), side)
+
+    def _read_lips(self, clips: Sequence[Tensor]) -> list[str]:
+        """The best sentence of each clip, (T, side, side) uint8 grey, at most one token per frame long."""
         from syncdiff_bench.networks.avhubert.beam import beam_search
+        from syncdiff_bench.networks.avhubert.clips import Streams, encode_clips, padded_batches
         from syncdiff_bench.networks.avhubert.visual import normalise_patches
+        from syncdiff_bench.networks.precision import inference
 
-        reader, options = self._reader, self.options
-        patches = lip_patches(frames, self._frame_size, reader.patches.crop)
-        video = normalise_patches(patches, reader.patches.mean, reader.patches.std)[None, None]
-        with torch.inference_mode():
-            features = reader.model.encode(video=video.to(self.runtime.device))
-            best = beam_search(reader.model.decoder, features, beam=options.beam, lenpen=options.lenpen)[0][0]
-        return reader.pieces.decode(best.tokens)
+        reader, options, device = self._reader, self.options, self.runtime.device
+        encoder, expect = reader.model.encoder.w2v_model, reader.patches
+        sentences = [""] * len(clips)
+        for batch in padded_batches([len(patches) for patches in clips], FRAMES_TOGETHER):
+            with inference(device, options.precision):
+                videos = [normalise_patches(clips[i].to(device), expect.mean, expect.std)[None, None] for i in batch]
+                features, mask = encode_clips(encoder, [Streams(None, encoder.see(video)[0]) for video in videos])
+            with inference(device):
+                found = beam_search(
+                    reader.model.decoder, features.float(), mask, beam=options.beam, lenpen=options.lenpen
+                )
+            for index, hypotheses in zip(batch, found, strict=True):
+                sentences[index] = reader.pieces.decode(hypotheses[0].tokens)
+        return sentences
+
+    @cached_property
+    def _mouth(self) -> MouthCropper | None:
+        """None where the middle of the frame is read."""
+        if self.options.crop == "centre":
+            return None
+        return MouthCropper(self.runtime, self.options.landmarks, self._given)
 
     @cached_property
     def _expert(self) -> Path | None:
@@ -142,19 +225,9 @@ class WER(Metric[WERStats]):
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
         """The checkpoint's file (an expert's folder), and its name and digest for the record."""
-        from syncdiff_bench.weights.digests import sha256_of
-        from syncdiff_bench.weights.store import WeightsStore
-
         if self._expert is not None:
             return self._expert, expert_used(self._expert, "lipreader")
-        name = self.options.reader
-        if _is_file(name):
-            file = Path(name)
-            if not file.is_file():
-                raise WeightsError(f"wer: {file}: no such file; give a checkpoint or a catalogue name")
-            return file, WeightsUsed(file.name, sha256_of(file))
-        store = self.runtime.weights or WeightsStore()
-        return store.ensure(name), WeightsUsed(name, store.digest(name))
+        return find_weights(self.options.reader, self.runtime, metric="wer")
 
     @cached_property
     def _reader(self) -> LipReader:
@@ -166,15 +239,9 @@ class WER(Metric[WERStats]):
         return reader
 
 
-def _is_file(reader: str) -> bool:
-    """Whether a reader is given as a file (`lips/mine.pt`); catalogue names have neither slash nor `.pt`."""
-    return reader.endswith(".pt") or Path(reader).name != reader
-
-
-def _slug(reader: str) -> str:
-    """A reader's name inside a protocol; a file is never called as the catalogue's reader is."""
-    name = f"{Path(reader).stem}-file" if _is_file(reader) else reader
-    return re.sub(r"[^A-Za-z0-9._]+", "-", name)
+def _compared(reference: str, hypothesis: str) -> WERStats:
+    errors, words = word_errors(reference, hypothesis)
+    return WERStats(errors, words, hypothesis, reference)
 
 
 def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from syncdiff_bench.weights.catalog import Catalogue
 
 KINDS = ("methods", "metrics", "datasets", "weights", "tables")
 
@@ -25,7 +28,10 @@ def list_plugins(kind: str, as_json: bool) -> None:
 
 
 def plugin_rows(kind: str) -> list[dict[str, Any]]:
-    """One record per registered name of "methods", "metrics" or "datasets"."""
+    """One record per registered name of "methods", "metrics" or "datasets".
+
+    weights: of a metric, the catalogue's entries that are made for it; which of them a protocol takes is its options'.
+    """
     from syncdiff_bench.registry import describe
 
     descriptions = describe({"methods": "method", "metrics": "metric", "datasets": "dataset"}[kind])  # type: ignore[arg-type]
@@ -34,17 +40,26 @@ def plugin_rows(kind: str) -> list[dict[str, Any]]:
         for record in records:
             for key in ("protocol", "columns", "needs", "source"):
                 del record[key]
+        return records
+    entries = _catalogue().entries.values()
+    for record in records:
+        record["weights"] = [entry.name for entry in entries if record["name"] in entry.used_by]
     return records
 
 
 def weights_rows() -> list[dict[str, Any]]:
     """One record per weights file that the catalogue knows."""
+    return [asdict(entry) for entry in _catalogue().entries.values()]
+
+
+def _catalogue() -> Catalogue:
+    """What weights exist; packages whose list cannot be used are told on stderr."""
     from syncdiff_bench.weights.catalog import installed
 
     catalogue = installed()
     for problem in catalogue.problems:
         click.echo(problem, err=True)
-    return [asdict(entry) for entry in catalogue.entries.values()]
+    return catalogue
 
 
 def tables_rows() -> list[dict[str, Any]]:
@@ -88,7 +103,7 @@ def print_rows(rows: Sequence[dict[str, str]]) -> None:
 
 # What fits a line; --json has the rest.
 SHOWN = {
-    "metrics": ("name", "protocol", "columns", "needs", "options", "source", "distribution", "status"),
+    "metrics": ("name", "protocol", "columns", "direction", "unit", "weights", "needs", "source", "status"),
     "weights": ("name", "size", "sha256", "licence", "used_by", "description"),
 }
 
@@ -96,10 +111,16 @@ SHOWN = {
 def _for_people(kind: str, row: dict[str, Any]) -> dict[str, str]:
     row = dict(row)
     if kind == "metrics":
-        row["columns"] = [f"{label} {arrow}{f' ({unit})' if unit else ''}" for label, arrow, unit in row["columns"]]
+        labels, arrows, units = zip(*row["columns"], strict=True) if row["columns"] else ((), (), ())
+        row |= {"columns": labels, "direction": _once(arrows), "unit": _once(units)}
     if kind == "weights":
         row["sha256"] = (row["sha256"] or "unknown")[:12]
     return {key: _text(row[key]) for key in SHOWN.get(kind, tuple(row))}
+
+
+def _once(values: Sequence[str]) -> Sequence[str]:
+    """What all columns share, said once."""
+    return values[:1] if len(set(values)) == 1 else values
 
 
 def _text(value: Any) -> str:

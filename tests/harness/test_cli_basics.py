@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -44,7 +45,7 @@ def test_help_and_list_import_nothing_heavy(arguments: list[str]) -> None:
     assert not imported.intersection(HEAVY)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "methods"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "methods"], ["list", "metrics"]])
 def test_help_and_list_answer_in_half_a_second(arguments: list[str]) -> None:
     # The processor's time of the fastest of three: other programs on the machine must not fail this.
     assert min(_processor_seconds(arguments) for _ in range(3)) < 0.5
@@ -167,6 +168,25 @@ def test_list_as_json_names_columns_and_needs(toy_plugins: Path, capsys: pytest.
     assert rows["toy-error"]["columns"] == [["ERR", "↓", "grey levels"]]
     assert rows["toy-words"]["needs"] == ["audio", "transcript"]
     assert rows["toy-error"]["distribution"] == "toy-plugins"
+
+
+def test_list_metrics_says_what_each_number_is_and_rests_on(
+    toy_plugins: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", "metrics"]) == 0
+    heading, rule, *lines = capsys.readouterr().out.splitlines()
+    edges = [match.span() for match in re.finditer("-+", rule)]
+    names, *rows = ([line[start:end].strip() for start, end in edges] for line in (heading, *lines))
+    shown = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+    lse = shown["lse"]
+    assert (lse["protocol"], lse["columns"], lse["direction"]) == ("lrs", "LSE-C, LSE-D", "↑, ↓")
+    assert lse["weights"] == "syncnet-v2"
+    assert "calculate_scores_LRS.py" in lse["source"]
+    assert (shown["psnr"]["unit"], shown["psnr"]["direction"], shown["psnr"]["weights"]) == ("dB", "↑", "")
+    assert (shown["lmd"]["columns"], shown["lmd"]["unit"]) == ("LMD, F-LMD", "px")
+    assert "avhubert-lrs2-vsr" in shown["wer"]["weights"]
+    assert (shown["toy-error"]["unit"], shown["toy-error"]["status"]) == ("grey levels", "ok")
+    assert shown["toy-error"]["weights"] == ""
 
 
 def test_a_closed_pipe_is_no_error() -> None:

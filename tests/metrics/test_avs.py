@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from syncdiff_bench.contracts import Clip, Media, Pair, Runtime
-from syncdiff_bench.errors import ClipError, UsageError, WeightsError
+from syncdiff_bench.errors import NotApplicable, UsageError, WeightsError
 from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
@@ -56,16 +56,23 @@ def noise(frames: int, seed: int = 0) -> NDArray[np.uint8]:
 class Angles:
     """Video at grey level g gives the angle g / 255, sound that of its first band, cut to 0..1; both add up."""
 
-    def __call__(self, audio: Tensor | None = None, video: Tensor | None = None) -> Tensor:
-        parts = []
-        if audio is not None:
-            parts.append(audio[0, :, 0].abs().clamp(max=1))
-        if video is not None:
-            parts.append(video[0, 0].mean(dim=(1, 2)))
-        angle = torch.stack(parts).sum(dim=0)
+    def hear(self, audio: Tensor) -> Tensor:
+        return audio[:, :, :1].abs().clamp(max=1)
+
+    def see(self, video: Tensor) -> Tensor:
+        return video[:, 0].mean(dim=(2, 3))[..., None]
+
+    def embed_streams(self, heard: Tensor | None, seen: Tensor | None, mask: Tensor | None) -> Tensor:
+        angle = torch.stack([stream for stream in (heard, seen) if stream is not None]).sum(dim=0)
         # the length of a vector must not matter
-        length = 1 + torch.arange(len(angle))
-        return (torch.stack([angle.cos(), angle.sin()], dim=-1) * length[:, None])[None]
+        length = 1 + torch.arange(angle.shape[1])[:, None]
+        return torch.cat([angle.cos(), angle.sin()], dim=-1) * length
+
+    def run_layers(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
+        return x
+
+    def final_norm(self, x: Tensor) -> Tensor:
+        return x
 
 
 def by_hand() -> AVS:
@@ -128,10 +135,20 @@ def test_clips_count_alike_however_long_they_are() -> None:
     assert AVS().aggregate([]) == {"avs_u": None, "avs_m": None, "avs_v": None}
 
 
-def test_a_silent_file_fails_alone() -> None:
-    with pytest.raises(ClipError, match="s/1: has no sound") as caught:
+def test_without_sound_only_avsv_is_defined() -> None:
+    mute, silence = clip_of(grey([10, 80]), np.zeros(0, np.int16)), np.zeros(0, np.int16)
+    metric = by_hand()
+    stats = metric.measure(Pair(mute, clip_of(grey([30, 80, 9]), silence)))
+    values = metric.values(stats)
+    assert (values["avs_u"], values["avs_m"]) == (None, None)
+    assert values["avs_v"] == pytest.approx((np.cos(20 / 255) + 1) / 2, abs=1e-5)
+    whole = metric.measure(Pair(clip_of(grey([10, 80]), speech(2)), clip_of(grey([30, 80]), silence)))
+    assert metric.aggregate([stats, whole])["avs_u"] == pytest.approx(whole.unimodal / 2)
+
+
+def test_a_mute_clip_without_reference_has_nothing_to_compare() -> None:
+    with pytest.raises(NotApplicable, match="neither an audio track nor a reference"):
         by_hand().measure(Pair(clip_of(grey([1]), np.zeros(0, np.int16))))
-    assert caught.value.kind == "no-audio"
 
 
 # ------------------------------------------------------------------------------- a tiny AV-HuBERT on disk
@@ -198,6 +215,30 @@ def test_features_are_the_output_of_the_encoder_for_grey_centre_patches(metric: 
         v = metric._expert.encoder(video=video)[0].double().numpy()
     expected = sum(x @ y / np.sqrt(x @ x) / np.sqrt(y @ y) for x, y in zip(a, v, strict=True))
     assert stats.unimodal == pytest.approx(expected, abs=1e-4)
+
+
+def test_pairs_measured_together_score_as_alone(metric: AVS) -> None:
+    mute = np.zeros(0, np.int16)
+    pairs = [
+        Pair(clip_of(noise(9), speech(9)), clip_of(noise(9, 1), mute)),
+        Pair(clip_of(noise(5, 2), speech(5, 2))),
+        Pair(clip_of(noise(6, 3), speech(6, 3)), clip_of(noise(4, 4), mute)),
+        Pair(clip_of(noise(3, 5), mute), clip_of(noise(7, 6), mute)),
+    ]
+    for together, pair in zip(metric.measure_many(pairs), pairs, strict=True):
+        assert isinstance(together, AVSStats)
+        alone = metric.measure(pair)
+        assert (together.frames, together.paired_frames) == (alone.frames, alone.paired_frames)
+        found = (together.unimodal, together.multimodal, together.visual)
+        assert found == pytest.approx((alone.unimodal, alone.multimodal, alone.visual), abs=1e-5)
+
+
+def test_a_pair_that_cannot_be_measured_costs_its_mates_nothing(metric: AVS) -> None:
+    good, empty = Pair(clip_of(noise(5), speech(5))), Pair(clip_of(noise(5), np.zeros(0, np.int16)))
+    found = metric.measure_many([empty, good])
+    assert isinstance(found[0], NotApplicable)
+    assert isinstance(found[1], AVSStats)
+    assert found[1].unimodal == pytest.approx(metric.measure(good).unimodal, abs=1e-6)
 
 
 def test_statistics_survive_json(metric: AVS) -> None:

@@ -99,7 +99,7 @@ def test_the_slug_pocket_means_the_shipped_experts_alone(tmp_path: Path):
     assert WER(WEROptions(reader="pocket", beam=5)).protocol == "pocket-beam5"
     shutil.copytree(POCKET, tmp_path / "pocket")
     for elsewhere in (str(tmp_path / "pocket"), "pocket.pth"):
-        assert LSE(LSEOptions(weights=elsewhere)).protocol == "pocket-lrs"
+        assert LSE(LSEOptions(weights=elsewhere)).protocol == "pocket-file-lrs"
     assert WER(WEROptions(reader=str(tmp_path / "pocket"))).protocol == "pocket-file"
     assert WER(WEROptions(reader="pocket.pt")).protocol == "pocket-file-centre88-160"
 

@@ -186,3 +186,22 @@ def test_the_networks_have_the_published_sizes():
     counts = {net: sum(p.numel() for p in LPIPSNetwork(net).parameters()) for net in ("alex", "vgg")}
     # convolutions of torchvision's alexnet and vgg16, and one weight per channel that LPIPS reads
     assert counts == {"alex": 2_469_696 + 1_152, "vgg": 14_714_688 + 1_472}
+
+
+def test_pairs_measured_together_score_as_alone(store):
+    metric = LPIPS(LPIPSOptions(region="full"), Runtime(weights=store))
+    sizes = [(3, 64), (5, 64), (2, 48), (1, 64)]
+    pairs = [pair(pictures(n, side, seed), pictures(n, side, 10 + seed)) for seed, (n, side) in enumerate(sizes)]
+    for together, one in zip(metric.measure_many(pairs), pairs, strict=True):
+        alone = metric.measure(one)
+        assert together.frames == alone.frames
+        assert together.total == pytest.approx(alone.total, rel=1e-6)
+
+
+def test_a_pair_that_cannot_be_measured_costs_its_mates_nothing(store):
+    metric = LPIPS(LPIPSOptions(region="full"), Runtime(weights=store))
+    good, tiny = pair(pictures(2, 64, 1), pictures(2, 64, 2)), pair(pictures(2, 16), pictures(2, 16))
+    found = metric.measure_many([tiny, good])
+    assert isinstance(found[0], ClipError)
+    assert found[1].total == pytest.approx(metric.measure(good).total, rel=1e-6)
+    assert metric.measure_many([]) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from syncdiff_metrics.bilinear import resize_linear
+from syncdiff_bench.media.bilinear import resize_linear
 
 STORED = np.load(Path(__file__).parents[1] / "data" / "syncnet_resize.npz")
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,6 @@ OTHER_FRAMES = {  # OpenCV, behind the official `direct` numbers, neither repeat
     "edge/video_start240ms_copy.mp4",
 }
 OTHER_SOUND = {"grid/bbaf2n"}  # ffmpeg 5.1 resamples 44.1 kHz in 16 bits, later versions in float
-CLIPPED_COLOURS = {"edge/square160.mp4"}  # blue beyond 255 is lost in RGB, so the JPEG stage cannot see it
-FULL_CHROMA = {"edge/odd287x285_444.mp4"}  # ffmpeg keeps 4:4:4, the in-memory stage is 4:2:0 always
 
 
 def some(names: list[str]) -> list[Any]:
@@ -114,14 +113,12 @@ def _has_reference_ffmpeg() -> bool:
     return version.startswith("ffmpeg version 5.1")
 
 
-def assert_close(
-    stats: LSEStats, official: dict[str, Any], *, lse_c: float, lse_d: float, lse_c_floor: float = 0.0
-) -> None:
+def assert_close(stats: LSEStats, official: dict[str, Any], *, lse_c: float, lse_d: float) -> None:
     """Relative tolerances; LSE-C also to two steps of float32 at LSE-D, finer than which nobody counts."""
     steps = 2 * float(np.spacing(np.float32(official["lse_d"])))
     assert stats.windows == official["n_windows"]
     assert stats.lse_d == pytest.approx(official["lse_d"], rel=lse_d)
-    assert stats.lse_c == pytest.approx(official["lse_c"], rel=lse_c, abs=max(steps, lse_c_floor))
+    assert stats.lse_c == pytest.approx(official["lse_c"], rel=lse_c, abs=steps)
     if official["argmin_margin"] > 0.1:
         assert stats.offset == official["offset"]
     np.testing.assert_allclose(stats.shift_means, official["mdist"], rtol=lse_d)
@@ -135,9 +132,8 @@ def test_scores_are_the_official_ones(name: str, metric: LSE):
     stats = metric.measure(Pair(clip(name)))
     official = golden(name, "direct" if frames == "direct" else "jpeg")
     if frames == "jpeg":
-        loose = name in CLIPPED_COLOURS | FULL_CHROMA
-        # the floor is for clips of 3 windows, whose LSE-C is next to nothing
-        assert_close(stats, official, lse_c=0.05 if loose else 0.02, lse_d=0.006, lse_c_floor=0.02)
+        # a quantiser one step away now and then, because this libavcodec packs a picture some bytes tighter
+        assert_close(stats, official, lse_c=4e-3, lse_d=2e-4)
     else:
         loose = frames == "direct" and name in OTHER_SOUND
         assert_close(stats, official, lse_c=2e-3 if loose else 1e-3, lse_d=1e-3)
@@ -150,6 +146,15 @@ def test_where_the_official_script_dies_the_clip_fails_alone(name: str, metric: 
         metric.measure(Pair(clip(f"edge/{name}.mp4")))
     assert caught.value.kind == FAILING[name]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", some([REAL[1], "edge/audio_short1s.mp4", "edge/base.mp4", "grid/bbaf2n"]))
+def test_pictures_in_rgb_score_nearly_as_those_of_the_file(name: str, weights: str):
+    """What a method's frames go through: the file's own YCbCr is gone, and is made again from RGB."""
+    given = clip(name)
+    in_rgb = replace(given, preloaded=replace(given.media, planes=None))
+    stats = LSE(LSEOptions(weights=weights)).measure(Pair(in_rgb))
+    assert_close(stats, golden(name, "jpeg"), lse_c=0.02, lse_d=1e-3)
 
 
 @pytest.mark.slow

@@ -189,3 +189,24 @@ def test_measure_reads_the_generated_lips_and_compares_with_the_spelled_referenc
     assert stats.hypothesis.split() == words
     assert stats.reference == "bin blue at<unk>"
     assert (stats.errors, stats.words) == (levenshtein(["bin", "blue", "at<unk>"], words), 3)
+
+
+def test_clips_read_together_say_what_each_says_alone(reader):
+    metric = WER(WEROptions(beam=4))
+    metric._reader = reader
+    clips = [np.random.default_rng(seed).integers(0, 256, (n, 160, 160, 3), np.uint8) for seed, n in enumerate((9, 4, 6))]
+    pairs = [Pair(clip_of(frames, "bin blue at")) for frames in clips]
+    alone = [metric.measure(pair) for pair in pairs]
+    assert len({stats.hypothesis for stats in alone}) > 1, "clips that all say the same would show nothing"
+    assert metric.measure_many(pairs) == alone
+    assert metric.measure_many([]) == []
+
+
+def test_a_clip_that_cannot_be_read_costs_its_mates_nothing(reader):
+    metric = WER(WEROptions(beam=4, lipreader_frame_size="native"))
+    metric._reader = reader
+    good, mute, small = clip_of(noise(6, 96), "bin"), clip_of(noise(6, 96), None), clip_of(noise(6, 64), "bin")
+    found = metric.measure_many([Pair(mute), Pair(good), Pair(small)])
+    assert found[1] == metric.measure(Pair(good))
+    kinds = [error.kind for error in (found[0], found[2]) if isinstance(error, ClipError)]
+    assert kinds == ["transcript", "frame-size"]

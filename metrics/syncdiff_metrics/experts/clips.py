@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Audio, Clip, Dataset, Frames
 from syncdiff_bench.errors import UsageError
-from syncdiff_metrics.bilinear import resize_linear
+from syncdiff_bench.media.bilinear import resize_linear
 
 
 @dataclass(frozen=True, eq=False)

@@ -155,7 +155,27 @@ class AVHubertEncoder(nn.Module):
 
         A missing stream counts as zeros of the encoder's width; audio comes first in the concatenation.
         """
-        x = self.post_extract_proj(self.layer_norm(self._fuse(audio, video)))
+        heard, seen = (None if audio is None else self.hear(audio)), (None if video is None else self.see(video))
+        return self.embed_streams(heard, seen, padding_mask)
+
+    def hear(self, audio: Tensor) -> Tensor:
+        """The audio front-end alone: (B, T, 104) -> (B, T, dim)."""
+        return self.feature_extractor_audio(audio)  # type: ignore[no-any-return]
+
+    def see(self, video: Tensor) -> Tensor:
+        """The video front-end alone: (B, 1, T, 88, 88) -> (B, T, dim). Raises UsageError where there is none."""
+        if self.feature_extractor_video is None:
+            raise UsageError("this AV-HuBERT has no video front-end; build it with video=True")
+        return self.feature_extractor_video(video)  # type: ignore[no-any-return]
+
+    def embed_streams(self, heard: Tensor | None, seen: Tensor | None, padding_mask: Tensor | None = None) -> Tensor:
+        """`embed` of what `hear` and `see` gave, (B, T, dim) each or None."""
+        known = seen if heard is None else heard
+        if known is None:
+            raise UsageError("AV-HuBERT needs audio, video or both; both are None")
+        zeros = torch.zeros_like(known)
+        streams = torch.cat([zeros if heard is None else heard, zeros if seen is None else seen], dim=-1)
+        x = self.post_extract_proj(self.layer_norm(streams))
         if padding_mask is not None:
             x = x.masked_fill(padding_mask.unsqueeze(-1), 0.0)
         x = x + self.encoder.pos_conv(x.transpose(1, 2)).transpose(1, 2)
@@ -179,20 +199,6 @@ class AVHubertEncoder(nn.Module):
     def final_norm(self, x: Tensor) -> Tensor:
         """The LayerNorm behind the last layer, (B, T, dim) -> (B, T, dim)."""
         return self.encoder.layer_norm(x)  # type: ignore[no-any-return]
-
-    def _fuse(self, audio: Tensor | None, video: Tensor | None) -> Tensor:
-        """(B, T, 2 dim): audio features, then video features."""
-        if video is not None and self.feature_extractor_video is None:
-            raise UsageError("this AV-HuBERT has no video front-end; build it with video=True")
-        heard = None if audio is None else self.feature_extractor_audio(audio)
-        seen = None
-        if video is not None and self.feature_extractor_video is not None:
-            seen = self.feature_extractor_video(video)
-        known = seen if heard is None else heard
-        if known is None:
-            raise UsageError("AV-HuBERT needs audio, video or both; both are None")
-        zeros = torch.zeros_like(known)
-        return torch.cat([zeros if heard is None else heard, zeros if seen is None else seen], dim=-1)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,15 +1,18 @@
-"""SyncNet slid along a whole clip: MFCC of the sound, and one embedding per window of 5 frames."""
+"""SyncNet slid along a whole clip: MFCC of the sound, and one embedding per window of 5 frames.
+
+Always in float32: raw 0..255 pixels through TF32 or bfloat16 convolutions move the scores beyond 1e-3.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from syncdiff_bench.networks.precision import inference
 from syncdiff_bench.networks.syncnet.network import FRAMES_PER_WINDOW, SyncNet
 
 MFCC_PER_WINDOW = 20
@@ -41,7 +44,7 @@ def embed_frames(network: SyncNet, frames: NDArray[np.uint8], windows: int, batc
     batch: windows per pass of the network; bounds the memory, changes no result.
     """
     parts = []
-    with _exact_inference():
+    with inference(str(_device(network))):
         for start, stop in _spans(windows, batch):
             chunk = torch.from_numpy(frames[start : stop + FRAMES_PER_WINDOW - 1]).to(_device(network))
             clip = chunk.permute(3, 0, 1, 2).unsqueeze(0)  # still the same bytes: channels last already
@@ -57,7 +60,7 @@ def embed_mfcc(network: SyncNet, features: NDArray[np.float64], windows: int, ba
     """
     cepstra = torch.from_numpy(features.astype(np.float32))
     slid = cepstra.unfold(0, MFCC_PER_WINDOW, MFCC_PER_FRAME).unsqueeze(1)  # (n, 1, 13, 20)
-    with _exact_inference():
+    with inference(str(_device(network))):
         parts = [
             network.embed_audio(slid[start:stop].to(_device(network))).cpu() for start, stop in _spans(windows, batch)
         ]
@@ -71,11 +74,3 @@ def _spans(windows: int, batch: int) -> Iterator[tuple[int, int]]:
 
 def _device(network: SyncNet) -> torch.device:
     return next(network.parameters()).device
-
-
-@contextmanager
-def _exact_inference() -> Iterator[None]:
-    """No autograd, and no TF32: raw 0..255 pixels through TF32 convolutions move the scores beyond 1e-3."""
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), exact:
-        yield

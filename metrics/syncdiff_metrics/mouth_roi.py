@@ -1,0 +1,203 @@
+"""Mouth crops as AV-HuBERT's own preparation makes them: aligned by landmarks, 96x96, through H.264.
+
+Meta's checkpoints were trained on these; TalkLip's lip reader was not (see `lipreading_input`). Reference: metrics.md
+B.2; av_hubert, preparation/align_mouth.py. The official landmarks are dlib's, rounded to pixels; here any 68 points do.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.contracts import FPS, Clip, Frames, Runtime, WeightsUsed
+from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
+from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_metrics.landmarks import (
+    MOUTH,
+    POINTS,
+    FaceAlignmentSource,
+    Landmarks,
+    LandmarkSource,
+    clip_landmarks,
+    read_landmarks,
+)
+from syncdiff_metrics.weights_file import find_weights
+
+MEAN_FACE = "mean-face-20words"  # of the weights catalogue
+STABLE = (33, 36, 39, 42, 45)  # base of the nose and the corners of the eyes, which speech does not move
+CANVAS = 256  # side of the aligned face
+SIDE = 96  # side of the crop
+WINDOW = 12  # frames, this one and those after it, whose mean landmarks align a frame
+
+Points = NDArray[np.float64]
+
+
+class MouthCropper:
+    """The crops of clips, and what they rest on.
+
+    folder: holds the landmarks, `<clip id>.npy` each; None: they are detected.
+    source: what detects them; face-alignment unless one is given.
+    """
+
+    def __init__(self, runtime: Runtime, folder: Path | None = None, source: LandmarkSource | None = None) -> None:
+        self._runtime, self._folder, self._given = runtime, folder, source
+
+    def prepare(self) -> None:
+        """Load the mean face and the detector.
+
+        Raises WeightsError where the mean face is missing or another file, NotApplicable where nothing gives landmarks.
+        """
+        _ = self._mean_face, self._source
+
+    def crops(self, clip: Clip) -> Frames:
+        """(T, 96, 96, 3) uint8 RGB. Raises ClipError (`landmarks`) where this clip's landmarks are of no use."""
+        if self._source is not None:
+            landmarks = clip_landmarks(clip, self._source)
+        else:
+            assert self._folder is not None, "landmarks are detected where no folder is given"
+            landmarks = read_landmarks(self._folder, clip.id, len(clip.frames))
+        return mouth_crops(clip.frames, landmarks, self._mean_face)
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        return (self._mean_face_file[1], *(() if self._source is None else self._source.weights_used()))
+
+    def provenance(self) -> dict[str, str]:
+        """Where the landmarks come from, and the version of the codec."""
+        from syncdiff_metrics.jpeg_stage import libav_version
+
+        found = {"landmarks": "files"} if self._source is None else self._source.provenance()
+        return {**found, "encoder": libav_version()}
+
+    @cached_property
+    def _source(self) -> LandmarkSource | None:
+        """None where files hold the landmarks."""
+        if self._given is not None:
+            return self._given
+        if self._folder is None:
+            try:
+                return FaceAlignmentSource(self._runtime.device)
+            except NotApplicable as error:
+                raise NotApplicable(f"{error}; or give landmarks=DIR with <clip id>.npy files") from None
+        if not self._folder.is_dir():
+            raise NotApplicable(f"landmarks={self._folder} is not a folder; give one with <clip id>.npy files")
+        return None
+
+    @cached_property
+    def _mean_face_file(self) -> tuple[Path, WeightsUsed]:
+        return find_weights(MEAN_FACE, self._runtime, metric="wer")
+
+    @cached_property
+    def _mean_face(self) -> Points:
+        return load_mean_face(self._mean_face_file[0])
+
+
+def load_mean_face(file: Path) -> Points:
+    """The (68, 2) float64 face, x and y on a canvas of 256x256, onto which every face is moved.
+
+    Raises WeightsError where the file holds anything else.
+    """
+    try:
+        face = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        face = None
+    if face is None or face.shape != (POINTS, 2) or face.dtype.kind != "f":
+        raise WeightsError(f"{file}: not {POINTS} points (x, y) in .npy; syncdiff-bench weights fetch {MEAN_FACE}")
+    return np.asarray(face, np.float64)
+
+
+def mouth_crops(frames: Frames, landmarks: Landmarks, mean_face: Points) -> Frames:
+    """(T, 96, 96, 3) uint8 RGB: the mouth of every frame, upright and of one size, after the codec.
+
+    frames: (T, H, W, 3) uint8 RGB. landmarks: (T, 68, 2), x and y in pixels, NaN where no face was found.
+    mean_face: of `load_mean_face`.
+    A clip without any face is shrunk to 96x96 as a whole, as in the official code.
+    Raises ClipError (`landmarks`) where points coincide, so that they align nothing.
+    """
+    known = without_gaps(landmarks)
+    if known is None:
+        return h264_round_trip(np.stack([resize_linear(frame, SIDE, SIDE) for frame in frames]))
+    transforms = alignments(known, mean_face)
+    crops = [
+        cut_mouth(warped(frame, transform), transform(points)[MOUTH])
+        for frame, points, transform in zip(frames, known, transforms, strict=True)
+    ]
+    return h264_round_trip(np.stack(crops))
+
+
+def without_gaps(landmarks: Landmarks) -> Points | None:
+    """(T, 68, 2) float64 with frames without a face interpolated linearly, the ends copied; None without any face."""
+    found = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    if not len(found):
+        return None
+    flat = landmarks.reshape(len(landmarks), -1).astype(np.float64)
+    moments = np.arange(len(flat))
+    columns = [np.interp(moments, found, column[found]) for column in flat.T]
+    return np.stack(columns, axis=1).reshape(landmarks.shape)
+
+
+def alignments(landmarks: Points, mean_face: Points) -> list[Any]:
+    """One similarity transform (rotation, scale, shift) per frame, from the frame onto the canvas.
+
+    It takes the stable points, averaged over a frame and the 11 after it, to those of the mean face; where fewer
+    follow, the last full window's transform is used again. A clip shorter than that is one window.
+    Raises ClipError (`landmarks`) where the points coincide.
+    """
+    from skimage.transform import estimate_transform
+
+    stable = list(STABLE)
+    window = min(WINDOW, len(landmarks))
+    transforms = []
+    for start in range(len(landmarks) - window + 1):
+        mean = landmarks[start : start + window, stable].mean(axis=0)
+        if np.ptp(mean, axis=0).max() < 1:  # pixel
+            raise ClipError("landmarks", f"the landmarks of frame {start} lie in one point; detect them again")
+        transforms.append(estimate_transform("similarity", mean, mean_face[stable]))
+    return transforms + transforms[-1:] * (window - 1)
+
+
+def warped(frame: NDArray[np.uint8], transform: Any) -> NDArray[np.uint8]:
+    """(256, 256, 3) uint8 of (H, W, 3) uint8: bilinear, black outside the frame, fractions cut off, not rounded."""
+    from skimage.transform import warp
+
+    canvas: NDArray[np.float64] = warp(frame, transform.inverse, output_shape=(CANVAS, CANVAS))
+    return (canvas * 255).astype(np.uint8)
+
+
+def cut_mouth(canvas: NDArray[np.uint8], mouth: Points) -> NDArray[np.uint8]:
+    """(96, 96, 3): the square around the mean of the mouth's points, moved where it would leave the canvas.
+
+    The official code means to refuse a mouth that is more than 5 pixels out, but moves it first, and so never does.
+    """
+    half = SIDE // 2
+    x, y = (round(float(np.clip(centre, half, CANVAS - half))) for centre in mouth.mean(axis=0))
+    return canvas[y - half : y + half, x - half : x + half]
+
+
+def h264_round_trip(crops: Frames) -> Frames:
+    """The crops as they come back from the official `ffmpeg -crf 20` over PNGs: H.264, full chroma, 25 fps.
+
+    crops: (T, H, W, 3) uint8 RGB with even sides. The encoder is that of PyAV's wheel, with one thread and without
+    assembler, so that its result does not move with the processor.
+    """
+    import av
+
+    file = BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        options = {"crf": "20", "preset": "medium", "x264-params": "asm=0"}
+        stream = container.add_stream("libx264", rate=FPS, options=options)
+        stream.height, stream.width = crops.shape[1:3]
+        stream.pix_fmt = "yuv444p"  # what ffmpeg chooses for RGB pictures
+        stream.codec_context.thread_count = 1
+        for index, crop in enumerate(crops):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(crop), format="rgb24")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    file.seek(0)
+    with av.open(file) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
