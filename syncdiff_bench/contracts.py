@@ -27,6 +27,7 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces import FaceBoxes, centred_boxes, read_boxes
 
 if TYPE_CHECKING:
+    from syncdiff_bench.estimates.workload import Workload
     from syncdiff_bench.weights.store import WeightsStore
 
 Frames = NDArray[np.uint8]
@@ -285,10 +286,16 @@ class Method(ABC):
         """Digests of the weights that `generate` uses; written into run.json."""
         return ()
 
+    def workload(self, frames: Sequence[int]) -> Workload | None:
+        """What generating clips of so many frames costs here, for --dry-run; None where the method cannot say."""
+        return None
+
 
 # ----------------------------------------------------------------------------------------- metrics
 
 Need = Literal["reference", "audio", "transcript"]
+
+FRAMES_TOGETHER = 10 * FPS  # a good `Metric.batch_frames`: several clips then take no more memory than a long one
 
 
 @dataclass(frozen=True)

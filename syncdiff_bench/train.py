@@ -1,6 +1,8 @@
 """`torchrun --nproc_per_node N -m syncdiff_bench.train CONFIG ...`: the same as `syncdiff-bench train CONFIG ...`."""
 
-from syncdiff_bench.cli.train import train
+import sys
+
+from syncdiff_bench.cli import main
 
 if __name__ == "__main__":
-    train()
+    raise SystemExit(main(["train", *sys.argv[1:]]))

@@ -4,5 +4,7 @@
 group `syncdiff_bench.tables`; `syncdiff_bench.tables.paper_format` documents and checks the format. A package
 of another name with a `paper/` folder of its own adds tables in the same way.
 
+`reproduction/pocket.toml` and its like say how the rows are made on a dataset (`syncdiff_bench.reproduction.recipe`).
+
 A number stands here once: rows that recur point at the first place (`same_as`).
 """

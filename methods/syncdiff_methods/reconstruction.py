@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
 
 if TYPE_CHECKING:
-    from syncdiff_methods.syncdiff.model import SyncDiffModel
+    from pathlib import Path
+
+    from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 
 CHUNK = 16  # frames per forward pass
 
 
 @dataclass(frozen=True)
 class ReconstructionOptions:
-    """model: the SyncDiff model whose autoencoder is used, a shipped name or a directory."""
+    """model: whose autoencoder is used: a shipped SyncDiff model, the directory of one, or that of an autoencoder alone
+    (`syncdiff-bench convert vq-f4 model.ckpt DIR`).
+    """
 
     model: str = "pocket"
 
@@ -33,10 +37,12 @@ class Reconstruction(Method):
     options: ReconstructionOptions
 
     @cached_property
-    def model(self) -> SyncDiffModel:
-        from syncdiff_methods.syncdiff.model import SyncDiffModel
+    def autoencoder(self) -> tuple[Autoencoder, int, Path]:
+        """The network, the side of its frames, and the file it came from. Raises UsageError or WeightsError."""
+        from syncdiff_methods.syncdiff.model import load_autoencoder
 
-        return SyncDiffModel.from_pretrained(self.options.model).to(self.runtime.device)
+        network, size, file = load_autoencoder(self.options.model)
+        return network.to(self.runtime.device), size, file
 
     def generate(
         self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
@@ -46,7 +52,7 @@ class Reconstruction(Method):
 
         from syncdiff_methods.syncdiff.autoencoder import to_frames, to_images
 
-        autoencoder, size = self.model.autoencoder, self.model.config.frame_size
+        autoencoder, size, _ = self.autoencoder
         for clip in clips:
             height, width = clip.frames.shape[1:3]
             parts = []
@@ -58,6 +64,7 @@ class Reconstruction(Method):
             yield clip.id, torch.cat(parts).numpy()
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        from syncdiff_methods.syncdiff.model import weights_digests
+        from syncdiff_bench.weights.digests import sha256_of
 
-        return tuple(w for w in weights_digests(self.options.model) if w.name.endswith("/autoencoder"))
+        file = self.autoencoder[2]
+        return (WeightsUsed(f"syncdiff/{file.parent.name}/autoencoder", sha256_of(file)),)

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "score": ("score:score", "Only score: a run, or videos of your own."),
         "report": ("report:report", "Existing runs as leaderboard, HTML page, figure, CSV."),
         "tables": ("tables:tables", "The paper's tables beside your runs."),
+        "reproduce": ("reproduce:reproduce", "Make the paper's tables: train, generate, score, print."),
         "compare": ("compare:compare", "Are two runs different? Paired tests per metric."),
         "check": ("check:check", "The CI gate: exit 1 where a run is worse than its baseline."),
         "calibrate": ("calibrate:calibrate", "Score ground truth against known values, verdict in words."),

@@ -11,7 +11,9 @@ from syncdiff_bench.cli.selection import COMMON_OPTIONS, METHOD_OPTIONS, with_op
 EPILOG = """\b
 Examples:
   syncdiff-bench generate --dataset lrs3 --data-root /data/lrs3 --out runs/lrs3
-  syncdiff-bench score runs/lrs3"""
+  syncdiff-bench score runs/lrs3
+  torchrun --nproc_per_node 4 -m syncdiff_bench generate --dataset lrs3 ...
+      on four GPUs, or processes; the videos are the same"""
 
 
 @click.command(epilog=EPILOG)
@@ -23,13 +25,18 @@ def generate(ctx: click.Context, /, *, retry_failed: bool, strict: bool, **selec
     from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
+    from syncdiff_bench.runs.progress import Progress
+    from syncdiff_bench.runs.ranks import these_ranks
 
     plan = make_plan(Selection(**selection), with_metrics=False)
     for run_plan in plan.runs:
         check_identity(run_plan.path, run_plan.identity)
-    progress = stderr_progress()
+    ranks = these_ranks()
+    progress = stderr_progress() if ranks.first else Progress()
     for run_plan in plan.runs:
-        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
+        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, progress=progress, ranks=ranks)
+    if not ranks.first:
+        return
     runs = pipeline.load_runs(plan)
     failed = sum(print_failures(finished) for finished in runs)
     for finished in runs:

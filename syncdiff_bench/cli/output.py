@@ -11,7 +11,7 @@ import click
 from syncdiff_bench.runs.directory import Run, load_run, run_directories
 from syncdiff_bench.runs.journal import write_whole
 from syncdiff_bench.runs.leaderboard import Board, boards
-from syncdiff_bench.runs.progress import Bar, Progress
+from syncdiff_bench.runs.progress import Bar, Notes, Progress
 from syncdiff_bench.runs.rendering import below, markdown, terminal_table
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ LEADERBOARD = "leaderboard.md"
 
 
 def stderr_progress() -> Progress:
-    """A bar on a terminal, silence elsewhere."""
+    """A bar on a terminal, notes alone elsewhere."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    return Bar(console) if console.is_terminal else Progress()
+    return Bar(console) if console.is_terminal else Notes(console)
 
 
 def print_failures(run: Run) -> int:

@@ -21,6 +21,8 @@ Examples:
       what it would do
   syncdiff-bench run --method videos --set folder=mine/ --dataset lrs3 --data-root /data/lrs3
       videos of another program, named <clip id>.mp4
+  torchrun --nproc_per_node 4 -m syncdiff_bench run --dataset lrs2 ...
+      on four GPUs; the first one scores
   syncdiff-bench run --metrics psnr,lpips[net=vgg] --set steps=50
 
 Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was."""
@@ -28,7 +30,7 @@ Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was."
 
 @click.command(epilog=EPILOG)
 @with_options(METHOD_OPTIONS, METRIC_OPTIONS, COMMON_OPTIONS)
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and what is done already.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, what is done already, FLOPs, memory and time.")
 @click.pass_context
 def run(ctx: click.Context, /, *, retry_failed: bool, strict: bool, dry_run: bool, **selection: Any) -> None:
     """Generate videos, score them, print the leaderboard.
@@ -39,6 +41,8 @@ def run(ctx: click.Context, /, *, retry_failed: bool, strict: bool, dry_run: boo
     from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
+    from syncdiff_bench.runs.progress import Progress
+    from syncdiff_bench.runs.ranks import these_ranks
 
     plan = make_plan(Selection(**selection))
     # Before the first of them works for an hour.
@@ -47,9 +51,13 @@ def run(ctx: click.Context, /, *, retry_failed: bool, strict: bool, dry_run: boo
     if dry_run:
         print_plan(plan)
         return
-    progress = stderr_progress()
+    ranks = these_ranks()
+    progress = stderr_progress() if ranks.first else Progress()
     for run_plan in plan.runs:
-        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
+        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, progress=progress, ranks=ranks)
+    if not ranks.first:
+        return
+    for run_plan in plan.runs:
         pipeline.score_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
     failed = sum(print_failures(finished) for finished in pipeline.load_runs(plan))
     publish(plan.out)
@@ -57,21 +65,34 @@ def run(ctx: click.Context, /, *, retry_failed: bool, strict: bool, dry_run: boo
 
 
 def print_plan(plan: Plan) -> None:
-    """What a run would do: clips, batches, metrics, and what is done already."""
+    """What a run would do: clips, frames, batches, metrics, what is done already, and what generating costs."""
     from math import ceil
 
+    from syncdiff_bench.estimates.machine import available_bytes
+    from syncdiff_bench.estimates.workload import clip_frames, in_words
+
     first = plan.runs[0].identity
+    device = plan.runtime.device
+    frames, probed = clip_frames(plan.dataset, first.clips)
+    by = "" if probed == len(first.clips) else f" by the headers of {probed}"
     root = f" in {first.root}" if first.root else ""
     click.echo(f"dataset  {first.dataset}, split {first.split}: {len(first.clips)} clips{root}")
+    click.echo(f"         {sum(frames)} frames at 25 fps{by}")
     click.echo(f"         first {first.clips[0]}, last {first.clips[-1]}")
     click.echo(f"metrics  {', '.join(f'{metric.name} ({metric.protocol})' for metric in plan.metrics)}")
-    click.echo(f"seed     {first.seed}; encoding {first.encoding}; device {plan.runtime.device}")
+    click.echo(f"seed     {first.seed}; encoding {first.encoding}; device {device}")
     for run_plan in plan.runs:
         batches = ceil(len(first.clips) / run_plan.method.batch_size)
         options = " ".join(f"{key}={value}" for key, value in run_plan.identity.options.items())
         click.echo(f"method   {run_plan.method.name} {options}".rstrip())
         click.echo(f"         {batches} batches of up to {run_plan.method.batch_size}; {_progress_of(run_plan)}")
         click.echo(f"         {run_plan.path}")
+        workload = run_plan.method.workload(frames)
+        if workload is None:
+            click.echo("         no estimate of this method")
+            continue
+        for line in in_words(workload, sum(frames), device, available_bytes(device)):
+            click.echo(f"         {line}")
 
 
 def _progress_of(run_plan: Any) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Frames, Media
+from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Frames, Media, Planes
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.coded import CodedPicture, coded_picture, gathered_planes
 from syncdiff_bench.media.containers import MediaFacts, constant_rate, open_media, probe, video_stream
 from syncdiff_bench.media.retiming import constant_rate_indices, nearest_indices, rate_label
 from syncdiff_bench.media.sound import read_audio
@@ -30,23 +31,39 @@ def read_media(path: Path, *, fps: float | None = FPS, sample_rate: int = SAMPLE
 
     Returns Media: frames (T, H, W, 3) uint8 RGB with rotation metadata applied, as `ffmpeg -f image2` dumps
     them (variable rate made constant, a late start repeats the first frame) and converted as swscale does by
-    default; audio (N,) int16 with a start gap filled by zeros and N <= T * sample_rate / 25 (codec padding is
-    cut, a short track is not lengthened).
+    default; planes, the same pictures as the file codes them, where that is 8-bit YCbCr; audio (N,) int16 with
+    a start gap filled by zeros and N <= T * sample_rate / 25 (codec padding is cut, a short track is not
+    lengthened).
 
     Raises ClipError `missing`, `empty`, `truncated`, `undecodable`, `unreadable`, `no-video`, `timestamps`,
     `too-long`.
     """
-    frames, video_notes = _read_frames(path, None if fps is None else Fraction(fps).limit_denominator(100_000))
+    target = None if fps is None else Fraction(fps).limit_denominator(100_000)
+    frames, planes, video_notes = _read_pictures(path, target)
     audio, audio_notes = read_audio(path, sample_rate)
-    return Media(frames, audio[: len(frames) * sample_rate // FPS], video_notes + audio_notes)
+    return Media(frames, audio[: len(frames) * sample_rate // FPS], video_notes + audio_notes, planes)
 
 
-def _read_frames(path: Path, target: Fraction | None) -> tuple[Frames, tuple[str, ...]]:
+class _Decoded(NamedTuple):
+    """What came out of the decoder, picture by picture.
+
+    coded: the pictures before they became RGB. timed: (start, duration) in frames of the constant rate since the
+    file began. rotation: degrees.
+    """
+
+    pictures: list[Frames]
+    coded: list[CodedPicture | None]
+    timed: list[tuple[float, float]]
+    rotation: int
+
+
+def _read_pictures(path: Path, target: Fraction | None) -> tuple[Frames, Planes | None, tuple[str, ...]]:
     with open_media(path) as container:
         stream = video_stream(container, path)
         rate = constant_rate(stream)
-        decoded, timed, rotated = _decode(container, stream, rate, path)
-    if not decoded:
+        pictures, coded, timed, rotated = _decode(container, stream, rate, path)
+        pixel_aspect = stream.sample_aspect_ratio or None
+    if not pictures:
         raise ClipError("undecodable", f"{path}: the video track holds no picture; copy or download it again")
     notes = [f"rotated by {rotated} degrees"] if rotated else []
 
@@ -54,22 +71,20 @@ def _read_frames(path: Path, target: Fraction | None) -> tuple[Frames, tuple[str
     late = shown.count(shown[0]) - 1 if timed[0][0] > 0.5 else 0
     if late:
         notes.append(f"video starts late: {late} of {len(shown)} frames filled with the first")
-    if len(shown) != len(decoded) + late:
-        notes.append(f"made constant {rate_label(rate)} fps: {len(decoded)} -> {len(shown)} frames")
+    if len(shown) != len(pictures) + late:
+        notes.append(f"made constant {rate_label(rate)} fps: {len(pictures)} -> {len(shown)} frames")
     indices = np.asarray(shown)
     if target is not None and target != rate:
         picked = nearest_indices(len(shown), rate, target)
         change = f"{rate_label(rate)} -> {rate_label(target)} fps: {len(shown)} -> {len(picked)} frames"
         notes.append(f"retimed {change}")
         indices = indices[picked]
-    return _gathered(decoded, indices, path), tuple(notes)
+    return _gathered(pictures, indices, path), gathered_planes(coded, indices, pixel_aspect), tuple(notes)
 
 
-def _decode(
-    container: Any, stream: Any, rate: Fraction, path: Path
-) -> tuple[list[Frames], list[tuple[float, float]], int]:
-    """Pictures; (start, duration) of each in frames of `rate` since the file began; rotation in degrees."""
+def _decode(container: Any, stream: Any, rate: Fraction, path: Path) -> _Decoded:
     pictures: list[Frames] = []
+    coded: list[CodedPicture | None] = []
     timed: list[tuple[float, float]] = []
     rotation = 0
     file_start = Fraction(container.start_time or 0, 1_000_000)
@@ -80,6 +95,7 @@ def _decode(
         rotation = frame.rotation % 360
         # FFmpeg gives degrees counter-clockwise, which is also what rot90 counts in.
         pictures.append(np.rot90(frame.to_ndarray(format="rgb24"), rotation // 90))
+        coded.append(coded_picture(frame, rotation // 90))
         ticks = rate * frame.time_base
         duration = 1 if reordered else round((frame.duration or 0) * ticks) or 1
         start = timed[-1][0] + timed[-1][1] if timed else 0.0
@@ -89,7 +105,7 @@ def _decode(
         _refuse_too_long(len(pictures) * pictures[0].nbytes, path)
     if container.format.name == "avi" and timed:
         timed = _from_zero(timed)
-    return pictures, timed, rotation
+    return _Decoded(pictures, coded, timed, rotation)
 
 
 def _from_zero(timed: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,11 +14,15 @@ import numpy as np
 
 from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Audio, Frames, Media
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.media.divx import through_divx
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How frames and audio are coded; `odd_pix_fmt` is for an odd side, which H.264 4:2:0 cannot hold."""
+    """How frames and audio are coded; `odd_pix_fmt` is for an odd side, which H.264 4:2:0 cannot hold.
+
+    divx: frames go through `divx.through_divx` first.
+    """
 
     video: str
     pix_fmt: str
@@ -26,25 +30,25 @@ class Encoding:
     video_options: Mapping[str, str]
     audio: str
     audio_bit_rate: int | None = None
+    divx: bool = False
 
 
 # x264's macroblock tree gives other bytes on every run on processors with AVX-512 (seen with the libx264 of
 # PyAV 18: 10 runs, up to 9 results). Plain C (`asm=0`) or no tree (`mbtree=0`, other rate control) is what
 # makes bytes repeatable.
+_CRF23 = Encoding(
+    "libx264", "yuv420p", "yuv444p", {"crf": "23", "preset": "medium", "x264-params": "asm=0"}, "aac", 96_000
+)
+
 ENCODINGS: Mapping[str, Encoding] = MappingProxyType(
     {
         "lossless": Encoding("libx264rgb", "rgb24", "rgb24", {"qp": "0", "preset": "veryfast"}, "flac"),
         # What Wav2Lip's and TalkLip's `ffmpeg -q:v 1 out.mp4` comes to (reference: metrics.md A.5): libx264
         # ignores the flag and uses CRF 23; AAC at ffmpeg's 128 kb/s, which it clamps to 96 kb/s for 16 kHz
         # mono.
-        "crf23": Encoding(
-            "libx264",
-            "yuv420p",
-            "yuv444p",
-            {"crf": "23", "preset": "medium", "x264-params": "asm=0"},
-            "aac",
-            96_000,
-        ),
+        "crf23": _CRF23,
+        # The whole chain of theirs: OpenCV's MPEG-4 file, then the above.
+        "talklip": replace(_CRF23, divx=True),
         # Visually lossless and small: what pocket's clips are stored in.
         "compact": Encoding(
             "libx264",
@@ -62,8 +66,8 @@ def write_video(path: Path, media: Media, *, encoding: str = "lossless") -> None
     """Write `media` as an mp4 at 25 fps with 16 kHz mono audio (no audio track where it has none).
 
     encoding: "lossless" comes back from `read_media` bit for bit, frames and audio; "crf23" is H.264 CRF 23
-    with AAC. The file appears whole or not at all, and the same media gives the same bytes (one encoder
-    thread, no timestamps).
+    with AAC, "talklip" the same behind MPEG-4. The file appears whole or not at all, and the same media gives
+    the same bytes (one encoder thread, no timestamps).
     Raises UsageError for an unknown encoding or an unwritable folder, ClipError `frames` for frames that are
     not (T >= 1, H, W, 3) uint8.
     """
@@ -86,6 +90,15 @@ def write_video(path: Path, media: Media, *, encoding: str = "lossless") -> None
             partial.unlink()
 
 
+def _pictures(frames: Frames) -> Iterator[Any]:
+    import av
+
+    for index, picture in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        frame.pts = index
+        yield frame
+
+
 def _encode(path: Path, media: Media, encoding: Encoding) -> None:
     import av
 
@@ -93,9 +106,7 @@ def _encode(path: Path, media: Media, encoding: Encoding) -> None:
     with av.open(f"file:{path}", "w", format="mp4", options=options) as container:
         video = _add_video(container, media.frames, encoding)
         audio = _add_audio(container, encoding) if len(media.audio) else None
-        for index, picture in enumerate(media.frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            frame.pts = index
+        for frame in through_divx(media.frames) if encoding.divx else _pictures(media.frames):
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if audio is not None:

@@ -25,6 +25,7 @@ from syncdiff_bench.runs.plan import (
     metric_entry,
 )
 from syncdiff_bench.runs.progress import Progress
+from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import Generated
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
@@ -32,17 +33,25 @@ from syncdiff_bench.runs.summary import summarise
 
 
 def generate_run(
-    plan: Plan, run_plan: RunPlan, *, retry_failed: bool = False, progress: Progress | None = None
+    plan: Plan,
+    run_plan: RunPlan,
+    *,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> None:
-    """Stage one of one method. Raises UsageError and WeightsError as `generating.generate`."""
-    with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device) as run:
+    """Stage one of one method, by all ranks together. Raises UsageError and WeightsError as `generating.generate`."""
+    with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device, ranks) as run:
         _, records = run.generation_journal()
-        if unfinished_clips(run, records, retry_failed=retry_failed):
+        if ranks.first and unfinished_clips(run, records, retry_failed=retry_failed):
             # Until it ends again, a run that gets new videos is not finished.
             run.manifest["finished"] = None
             run.save()
-        records = generate(run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress)
-        _enter_media(run, records)
+        records = generate(
+            run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress, ranks=ranks
+        )
+        if ranks.first:
+            _enter_media(run, records)
 
 
 def score_run(plan: Plan, run_plan: RunPlan, *, retry_failed: bool = False, progress: Progress | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +241,7 @@ def joined_metrics(
 
 
 def make_runtime(device: str) -> Runtime:
-    """What plugins are lent. "auto" is the first GPU where there is one, else the CPU."""
+    """What plugins are lent. "auto" is the first GPU where there is one (a rank takes its own), else the CPU."""
     from syncdiff_bench.weights.store import WeightsStore
 
     return Runtime(device=resolve_device(device), weights=WeightsStore())
@@ -261,10 +262,18 @@ def resolve_device(device: str) -> str:
         index = device.partition(":")[2] or "0"
         available = index.isdigit() and int(index) < torch.cuda.device_count()
     if available:
-        return "cuda" if kind == "auto" else device
+        return _cuda_of_rank() if device in ("auto", "cuda") else device
     if kind == "auto":
         return "cpu"
     raise UsageError(f"--device {device}: torch {torch.__version__} sees no such device; use --device cpu")
+
+
+def _cuda_of_rank() -> str:
+    """ "cuda", or for one of several processes on this machine its own GPU ("cuda:3")."""
+    import torch
+
+    local = os.environ.get("LOCAL_RANK")
+    return "cuda" if local is None else f"cuda:{int(local) % torch.cuda.device_count()}"
 
 
 def _nvidia_driver() -> bool:

@@ -30,15 +30,28 @@ class Progress:
     def clips_done(self, clips: int = 1) -> None:
         """So many clips more, failed ones included."""
 
+    def note(self, message: str) -> None:
+        """Something to know that is no failure: clips at once that did not fit into memory."""
 
-class Bar(Progress):
+
+class Notes(Progress):
+    """No bar, only the notes: for logs."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def note(self, message: str) -> None:
+        self.console.print(f"note: {message}", markup=False, highlight=False, soft_wrap=True)
+
+
+class Bar(Notes):
     """One bar per stage: clips and frames done, the clip in work, frames per second, time left.
 
     Within a batch the bar moves with its frames, so that a stage of three long batches moves too.
     """
 
     def __init__(self, console: Console) -> None:
-        self.console = console
+        super().__init__(console)
         self._bars: Bars | None = None
         self._task: TaskID | None = None
         self._clips = self._finished = self._batch_clips = 0

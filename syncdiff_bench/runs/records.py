@@ -14,6 +14,8 @@ SCHEMA = 1
 NOT_APPLICABLE = "not-applicable"
 # There is no video to score: every metric of the clip fails.
 NOT_GENERATED = "generation"
+# A clip does not fit into memory, not even without batch mates.
+OUT_OF_MEMORY = "out-of-memory"
 
 
 @dataclass(frozen=True)

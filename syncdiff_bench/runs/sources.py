@@ -85,7 +85,9 @@ class GivenVideos:
         own_id = self._known[clip_id]
         if own_id is None:
             raise ClipError("missing", f"{clip_id}: no video of this name in {self.videos.root}")
-        generated = replace(open_clip(self.videos, own_id), id=clip_id)
+        generated = open_clip(self.videos, own_id)
+        if own_id != clip_id:  # what was decoded goes with it
+            generated = replace(generated, id=clip_id, preloaded=generated.media)
         reference = None if self.reference is None else replace(self.reference.clip(clip_id))
         self._record(generated, reference)
         return generated, reference

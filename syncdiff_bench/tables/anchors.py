@@ -24,11 +24,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.tables.paper import leaderboard_packages
+from syncdiff_bench.tables.paper import leaderboard_packages, toml_files
 from syncdiff_bench.tables.paper_format import Node, read_root
 
 FOLDER = "anchors"
@@ -97,17 +96,7 @@ def find_anchors(dataset: str, split: str) -> Anchors:
 
 def package_anchors(package: str) -> tuple[Anchors, ...]:
     """The files in `anchors/` of one package, by name, checked. Raises UsageError."""
-    try:
-        folder = files(package) / FOLDER
-        sources = (
-            {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.endswith(".toml")}
-            if folder.is_dir()
-            else {}
-        )
-    except (ImportError, OSError) as error:
-        raise UsageError(
-            f"leaderboard package {package} has no readable {FOLDER}/ folder: {error}; reinstall it"
-        ) from None
+    sources = toml_files(package, FOLDER)
     return tuple(parse_anchors(f"{package}/{FOLDER}/{name}", sources[name]) for name in sorted(sources))
 
 

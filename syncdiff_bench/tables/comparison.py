@@ -18,6 +18,7 @@ from syncdiff_bench.tables.paper import PaperColumn, PaperRow, PaperTable, Paper
 from syncdiff_bench.tables.results import Measured, RunResult
 
 MISSING = object()
+GROUND_TRUTH = "gt"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Panel:
     paper_dataset: whose values the paper prints; another one than `dataset` where the paper did not use ours.
     columns: the paper's, each followed by those of the same metric under other protocols.
     other_protocols: keys of the latter.
+    truth: the cells of ground truth, which may be a run without a row in this table; empty where there is none.
     """
 
     dataset: str
@@ -64,6 +66,7 @@ class Panel:
     columns: tuple[PaperColumn, ...]
     other_protocols: frozenset[str]
     rows: tuple[ComparedRow, ...]
+    truth: tuple[Cell, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,14 @@ def compare(
     placed = [(run, system or _own_system(run)) for run, system in owned if _has_row(table, here, system)]
     notes = [*table.notes]
     notes += [f"{run.path} has no summary yet and is left out" for run in runs if not run.summary]
-    strangers = [str(run.path) for run, system in owned if not _has_row(table, here, system)]
+    truths = [run for run in scored if run.method == GROUND_TRUTH]
+    strangers = [str(run.path) for run, system in owned if run not in truths and not _has_row(table, here, system)]
     if strangers:
         notes.append(f"without a row in this table: {', '.join(strangers)}")
     panels = []
     for dataset in _panel_datasets(table, scored, datasets):
         on_it = [(run, system) for run, system in placed if run.dataset == dataset]
-        panels.append(_panel(table, dataset, on_it))
+        panels.append(_panel(table, dataset, on_it, [run for run in truths if run.dataset == dataset]))
         notes += _repeats(table, dataset, on_it)
     return Comparison(table, tuple(panels), tuple(notes))
 
@@ -141,7 +145,9 @@ def _panel_datasets(table: PaperTable, runs: Sequence[RunResult], wanted: Sequen
     return of_runs if of_runs and not set(of_runs) & set(table.datasets) else known
 
 
-def _panel(table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, System]]) -> Panel:
+def _panel(
+    table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, System]], truths: Sequence[RunResult]
+) -> Panel:
     paper_dataset = dataset if dataset in table.datasets else table.datasets[0]
     columns, others = _columns(table, [run for run, _ in runs])
     rows = []
@@ -156,7 +162,9 @@ def _panel(table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, Syst
         cells = tuple(_cell(column, None, dataset, paper_dataset, own) for column in columns)
         label, topline = _label(own[0], system, extra), own[0].topline
         rows.append(ComparedRow(label, system, topline, in_paper=False, cells=cells))
-    return Panel(dataset, paper_dataset, columns, others, tuple(rows))
+    own_row = next((row.cells for row in rows if row.system.method == GROUND_TRUTH), None)
+    truth = own_row or tuple(_cell(column, None, dataset, paper_dataset, truths) for column in columns)
+    return Panel(dataset, paper_dataset, columns, others, tuple(rows), truth)
 
 
 def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperColumn, ...], frozenset[str]]:

@@ -126,17 +126,26 @@ def leaderboard_packages() -> tuple[str, ...]:
 
 @cache
 def package_tables(package: str) -> tuple[PaperTable, ...]:
-    """The tables in `paper/*.toml` of one package, by number, checked.
+    """The tables in `paper/*.toml` of one package, by number, checked; none where it has no such folder.
 
     Raises UsageError where the package is missing or a file of it is not in order.
     """
     from syncdiff_bench.tables.paper_format import parse_tables
 
+    return parse_tables(package, toml_files(package, "paper"))
+
+
+def toml_files(package: str, folder: str) -> dict[str, bytes]:
+    """Name -> content of the TOML files in a folder of a leaderboard package; none where it has no such folder.
+
+    Raises UsageError where the package is missing or a file cannot be read.
+    """
     try:
-        folder = files(package) / "paper"
-        sources = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.endswith(".toml")}
+        entries = files(package) / folder
+        if not entries.is_dir():
+            return {}
+        return {entry.name: entry.read_bytes() for entry in entries.iterdir() if entry.name.endswith(".toml")}
     except (ImportError, OSError) as error:
         raise UsageError(
-            f"leaderboard package {package} has no readable paper/ folder: {error}; reinstall it"
+            f"leaderboard package {package} has no readable {folder}/ folder: {error}; reinstall it"
         ) from None
-    return parse_tables(package, sources)

@@ -4,6 +4,7 @@
     [data]     dataset, split, validation_split
     [training] settings.TrainingSettings
     [options]  the task's own
+    [variants] name = {...}: what the variant of that name sets in the tables above, one line each
 
 A config is a path, or `NAME/FILE` for one that a plugin ships: NAME is the trainer, FILE a TOML in its package's
 `configs` folder ("syncdiff/pocket").
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import options_from_values
+from syncdiff_bench.options import nearest, options_from_values
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingData, TrainingTask
 
@@ -41,23 +42,30 @@ class TrainingPlan:
     options: Mapping[str, Any]
 
 
-def read_plan(config: str, overrides: Sequence[str] = ()) -> TrainingPlan:
-    """Read a config and apply `table.key=value` overrides (values are TOML, or plain text).
+def read_plan(config: str, overrides: Sequence[str] = (), variant: str = "") -> TrainingPlan:
+    """Read a config, apply one of its variants, then `table.key=value` overrides (values are TOML, or plain text).
 
-    Raises UsageError for a missing file, broken TOML, an unknown table or key.
+    The plan of a variant is called CONFIG-VARIANT. Raises UsageError for a missing file, broken TOML, an unknown table,
+    key or variant.
     """
     path = _find(config)
     try:
         tables = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: not readable as TOML ({error})") from None
+    variants = tables.pop("variants", {})
+    if variant:
+        if variant not in variants:
+            raise UsageError(f"{path}: no variant {variant!r}{nearest(variant, variants, 'variants')}")
+        _merge(tables, variants[variant])
     for override in overrides:
         _apply(tables, override)
     unknown = set(tables) - {"trainer", "data", "training", "options"}
     if unknown or "trainer" not in tables:
         raise UsageError(f"{path}: expected trainer, [data], [training] and [options], found {', '.join(tables)}")
     settings = options_from_values(TrainingSettings, tables.get("training", {}), f"[training] of {path.name}")
-    return TrainingPlan(path.stem, str(tables["trainer"]), tables.get("data", {}), settings, tables.get("options", {}))
+    name = f"{path.stem}-{variant}" if variant else path.stem
+    return TrainingPlan(name, str(tables["trainer"]), tables.get("data", {}), settings, tables.get("options", {}))
 
 
 def load_task(plan: TrainingPlan, data_root: Path | None, cache: Path, device: str) -> TrainingTask:
@@ -107,6 +115,15 @@ def _trainer(name: str) -> type[TrainingTask]:
         raise UsageError(f"no trainer {name!r}; installed: {', '.join(known)}")
     cls: type[TrainingTask] = found[0].load()
     return cls
+
+
+def _merge(tables: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Set values deep inside nested tables; what `changes` does not name stays."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(tables.get(key), dict):
+            _merge(tables[key], value)
+        else:
+            tables[key] = value
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:

@@ -1,78 +1,97 @@
 """The training loop: accelerate underneath, any number of processes, resumable, nothing lost.
 
-OUT/checkpoints/step-N/    accelerate state (weights, optimizer, schedule, RNG) and the EMA; complete or absent
+OUT/checkpoints/step-N/    see `checkpoints`
 OUT/log.jsonl              one line per logged step and per validation
+OUT/samples/step-N.png     what the model generates, for tasks that generate
 OUT/model/                 what the task exports at the end (EMA weights)
 """
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from syncdiff_bench.errors import BenchError
+from syncdiff_bench.training.averaging import Averages
+from syncdiff_bench.training.batches import drawn_ahead
+from syncdiff_bench.training.checkpoints import resume, save
+from syncdiff_bench.training.failures import ending_plainly, require_finite
+from syncdiff_bench.training.record import Record, progress, require_trackers
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingTask
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from diffusers.training_utils import EMAModel
     from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LambdaLR
 
 
 def train(task: TrainingTask, settings: TrainingSettings, out: Path, *, cpu: bool = False) -> Path:
     """Train to the end, resuming from the newest checkpoint under `out`; returns the exported model's folder.
 
-    Raises BenchError when the loss stops being a number: the last good checkpoint is kept.
+    Raises BenchError, in one line, when the loss stops being a number, memory runs out, another process dies or
+    SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not installed and a
+    checkpoint of another model.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
     from accelerate.utils import set_seed
 
+    require_trackers(settings)
+    AcceleratorState._reset_state()  # else a second training of this process cannot choose another precision
     accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=settings.mixed_precision,
         gradient_accumulation_steps=settings.gradient_accumulation,
+        log_with=list(settings.trackers) or None,
+        project_dir=str(out),
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=task.unused_parameters, gradient_as_bucket_view=True)
+        ],
     )
-    set_seed(settings.seed)
-    if accelerator.is_main_process:
-        out.mkdir(parents=True, exist_ok=True)
-        task.prepare()
-    accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
-        task.prepare()
+    with ending_plainly(accelerator, task, settings, out):
+        if accelerator.is_main_process:
+            out.mkdir(parents=True, exist_ok=True)
+            task.prepare()
+        accelerator.wait_for_everyone()
+        if not accelerator.is_main_process:
+            task.prepare()
 
-    model = task.build()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
-    model, optimizer = accelerator.prepare(model, optimizer)
-    # Not prepared: accelerate would advance it once per process and micro-batch, ours counts optimizer steps.
-    accelerator.register_for_checkpointing(schedule)
-    ema = _ema(parameters, settings)
-    if ema is not None:
-        accelerator.register_for_checkpointing(ema)
+        set_seed(settings.seed)  # the first weights do not depend on what had to be prepared
+        model = task.build()
+        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        optimizer = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        model, optimizer = accelerator.prepare(model, optimizer)
+        bare = accelerator.unwrap_model(model)
+        averages = Averages(task.averaged(bare), settings.ema_decay) if settings.ema_decay else None
+        record = Record(accelerator, out)
+        start = resume(accelerator, out, averages, list(trained))
+        record.begin(start, settings, task.options)
+        try:
+            _run_steps(accelerator, task, settings, model, optimizer, averages, start, out, record)
+        finally:
+            record.end()
 
-    start = _resume(accelerator, out)
-    _run_steps(accelerator, task, settings, model, optimizer, schedule, ema, start, out)
-
-    folder = out / "model"
-    if accelerator.is_main_process:
-        with _averaged(ema, parameters):
-            task.export(accelerator.unwrap_model(model).eval(), folder)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+        folder = out / "model"
+        if accelerator.is_main_process:
+            with averages.in_place() if averages is not None else nullcontext():
+                _export(task, bare.eval(), folder)
+        accelerator.wait_for_everyone()
     return folder
+
+
+def _export(task: TrainingTask, model: nn.Module, folder: Path) -> None:
+    """Under another name, then renamed: where there is a model, it is a complete one."""
+    partial = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    task.export(model, partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
 
 
 def _run_steps(
@@ -81,162 +100,77 @@ def _run_steps(
     settings: TrainingSettings,
     model: nn.Module,
     optimizer: Optimizer,
-    schedule: LambdaLR,
-    ema: EMAModel | None,
+    averages: Averages | None,
     start: int,
     out: Path,
+    record: Record,
 ) -> None:
     bare = accelerator.unwrap_model(model)
-    parameters = [p for p in bare.parameters() if p.requires_grad]
     began = time.monotonic()
-    with _progress(accelerator, settings.steps, start) as advance:
+    batches = drawn_ahead(task, settings, accelerator.process_index, start)
+    with progress(accelerator, settings.steps, start) as advance:
         for step in range(start, settings.steps):
             model.train()
             task.between(bare, step)
-            for part in range(settings.gradient_accumulation):
-                draw = step * settings.gradient_accumulation + part
-                batch = task.batch(settings.seed, draw, accelerator.process_index, settings.batch_size)
+            for group in optimizer.param_groups:
+                group["lr"] = settings.rate(step)
+            parts: dict[int, dict[str, Tensor]] = {}
+            for _ in range(settings.gradient_accumulation):
+                number, batch = next(batches)
                 with accelerator.accumulate(model):
                     losses = model(**{key: tensor.to(accelerator.device) for key, tensor in batch.items()})
+                    parts[number] = {name: value.detach().float() for name, value in losses.items()}
                     accelerator.backward(losses["loss"])
                     if accelerator.sync_gradients:
-                        accelerator.clip_grad_norm_(parameters, settings.gradient_clip)
+                        norm = accelerator.clip_grad_norm_(
+                            [p for p in bare.parameters() if p.requires_grad], settings.gradient_clip
+                        )
+                        loss_of = {number: values["loss"] for number, values in parts.items()}
+                        require_finite(accelerator, task, settings, out, norm, loss_of)
                     optimizer.step()
                     optimizer.zero_grad()
-            schedule.step()
-            _require_finite(losses["loss"], step, out)
-            if ema is not None:
-                ema.step(parameters)
-            done = step + 1
-            advance({name: float(value.detach()) for name, value in losses.items()})
+            if averages is not None:
+                averages.step()
+
+            done, last = step + 1, step + 1 == settings.steps
+            means = _means(parts)
+            advance(dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)))
             if done % settings.log_every == 0:
                 rate = (done - start) / (time.monotonic() - began)
-                figures = {name: float(value.detach()) for name, value in losses.items()}
-                _log(
-                    accelerator,
-                    out,
-                    {"step": done, **figures, "lr": schedule.get_last_lr()[0], "steps_per_s": rate},
+                figures = {name: value.item() for name, value in accelerator.reduce(means, "mean").items()}
+                record.write(
+                    done,
+                    {**figures, "gradient_norm": norm.item(), "lr": settings.rate(done), "steps_per_s": rate},
                 )
-            if done % settings.validate_every == 0 or done == settings.steps:
-                _validate(accelerator, task, bare, ema, parameters, done, out)
-            if done % settings.checkpoint_every == 0 or done == settings.steps:
-                _save(accelerator, out, done, settings.keep_last)
+            validates = done % settings.validate_every == 0 or last
+            samples = settings.sample_every > 0 and (done % settings.sample_every == 0 or last)
+            if accelerator.is_main_process and (validates or samples):
+                _look(task, bare, averages, record, done, validates=validates, samples=samples)
+            if done % settings.checkpoint_every == 0 or last:
+                save(accelerator, out, done, averages, settings.keep_last)
 
 
-def _rate(step: int, settings: TrainingSettings) -> float:
-    """Factor on the learning rate: linear warm-up, then constant or half a cosine down to zero."""
-    if step < settings.warmup_steps:
-        return (step + 1) / settings.warmup_steps
-    if settings.schedule == "constant":
-        return 1.0
-    span = max(1, settings.steps - settings.warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - settings.warmup_steps) / span)))
+def _means(parts: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Each loss over the batches of a step."""
+    rows = list(parts.values())
+    return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
 
 
-def _ema(parameters: list[nn.Parameter], settings: TrainingSettings) -> EMAModel | None:
-    if settings.ema_decay == 0:
-        return None
-    from diffusers.training_utils import EMAModel
-
-    return EMAModel(parameters, decay=settings.ema_decay)
-
-
-@contextmanager
-def _averaged(ema: EMAModel | None, parameters: list[nn.Parameter]) -> Iterator[None]:
-    """The EMA weights in place of the raw ones, for as long as the block lasts."""
-    if ema is None:
-        yield
-        return
-    ema.store(parameters)
-    ema.copy_to(parameters)
-    try:
-        yield
-    finally:
-        ema.restore(parameters)
-
-
-def _validate(
-    accelerator: Accelerator,
+def _look(
     task: TrainingTask,
     model: nn.Module,
-    ema: EMAModel | None,
-    parameters: list[nn.Parameter],
+    averages: Averages | None,
+    record: Record,
     step: int,
-    out: Path,
+    *,
+    validates: bool,
+    samples: bool,
 ) -> None:
-    if not accelerator.is_main_process:
-        return
+    """Validation figures and pictures, with the averaged weights."""
     model.eval()
-    with _averaged(ema, parameters), torch.no_grad():
-        figures = task.validation(model)
-    _log(accelerator, out, {"step": step, "validation": dict(figures)})
-
-
-def _require_finite(loss: torch.Tensor, step: int, out: Path) -> None:
-    if not torch.isfinite(loss):
-        raise BenchError(
-            f"loss is {loss.item()} at step {step} (batch {step} of this seed); the last good checkpoint is in"
-            f" {out / 'checkpoints'}; lower training.learning_rate and run the same command again"
-        )
-
-
-# -------------------------------------------------------------------------------- checkpoints and log
-
-
-def _save(accelerator: Accelerator, out: Path, step: int, keep: int) -> None:
-    """Write a checkpoint under another name, then rename it: a killed training leaves complete ones only."""
-    final = out / "checkpoints" / f"step-{step:08d}"
-    partial = final.with_name(f".{final.name}.part")
-    accelerator.save_state(str(partial))
-    if accelerator.is_main_process:
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)  # noqa: PTH105
-        for old in sorted(final.parent.glob("step-*"))[:-keep]:
-            shutil.rmtree(old)
-    accelerator.wait_for_everyone()
-
-
-def _resume(accelerator: Accelerator, out: Path) -> int:
-    """Load the newest complete checkpoint; returns the step to go on with."""
-    found = sorted((out / "checkpoints").glob("step-*"))
-    if not found:
-        return 0
-    accelerator.load_state(str(found[-1]))
-    step = int(found[-1].name.removeprefix("step-"))
-    accelerator.print(f"resumed from {found[-1]}")
-    return step
-
-
-def _log(accelerator: Accelerator, out: Path, row: Mapping[str, Any]) -> None:
-    if accelerator.is_main_process:
-        with (out / "log.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-
-@contextmanager
-def _progress(accelerator: Accelerator, steps: int, start: int) -> Iterator[Any]:
-    """A progress bar with the running loss and the time left, on the main process of a terminal."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, disable=not accelerator.is_main_process) as bar:
-        row = bar.add_task("", total=steps, completed=start)
-
-        def advance(losses: Mapping[str, float]) -> None:
-            bar.update(row, advance=1, description=" ".join(f"{name} {value:.4f}" for name, value in losses.items()))
-
-        yield advance
+    with averages.in_place() if averages is not None else nullcontext(), torch.no_grad():
+        if validates:
+            record.write(step, {"validation": dict(task.validation(model))})
+        picture = task.samples(model) if samples else None
+    if picture is not None:
+        record.picture(step, picture)

@@ -52,7 +52,7 @@ def test_bare_network(benchmark: Any, metric: LSE, clip: Clip):
 
 
 def test_jpeg_stage(benchmark: Any, clip: Clip):
-    pictures = benchmark(lambda: list(mjpeg_round_trip(clip.frames)))
+    pictures = benchmark(lambda: list(mjpeg_round_trip(clip.media)))
     assert len(pictures) == FRAMES
 
 

@@ -94,7 +94,7 @@ def test_recurring_rows_are_one_system_with_one_set_of_values() -> None:
         assert same.system == syncdiff.system
         assert same.values == {"lrs2": syncdiff.values["lrs2"]}
     assert row(4, "rnd+prv-").system == syncdiff.system
-    assert row(2, "ds").system == row(1, "difftalk").system
+    assert row(2, "ds").system != row(1, "difftalk").system  # one code, two methods here
     assert row(2, "ds").values == {"lrs2": row(1, "difftalk").values["lrs2"]}
     assert row(3, "rnd").system == row(2, "avh").system == row(4, "rnd").system
     assert row(3, "rnd").values == row(2, "avh").values
@@ -226,3 +226,12 @@ def test_a_row_that_occurs_twice() -> None:
 def test_a_package_that_is_not_there() -> None:
     with pytest.raises(UsageError, match="leaderboard package no_such_package has no readable paper/ folder"):
         package_tables("no_such_package")
+
+
+def test_a_package_with_anchors_alone_brings_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "only_anchors" / "anchors").mkdir(parents=True)
+    (tmp_path / "only_anchors" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(paper, "leaderboard_packages", lambda: ("only_anchors", PACKAGE))
+    assert package_tables("only_anchors") == ()
+    assert [table.number for table in paper.tables()] == [1, 2, 3, 4, 5, 6]

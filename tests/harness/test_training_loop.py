@@ -1,4 +1,4 @@
-"""The loop on a problem whose answer is known: resumes bit for bit, stops on NaN, leaves complete checkpoints only."""
+"""The loop on a problem whose answer is known: what it computes, what it writes, and that it resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from syncdiff_bench.errors import BenchError
-from syncdiff_bench.training.loop import _rate, train
+from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.options import options_from_values
+from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingTask
 
@@ -103,13 +106,46 @@ def test_a_half_written_checkpoint_is_ignored(tmp_path: Path) -> None:
     assert run(tmp_path / "b") == undisturbed
 
 
-def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="step 50"):
-        run(tmp_path, nan_at=50)
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
-        "step-00000020",
-        "step-00000040",
-    ]
+def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path: Path) -> None:
+    def rows(out: Path) -> list[dict[str, Any]]:
+        lines = (out / "log.jsonl").read_text().splitlines()
+        return [{k: v for k, v in json.loads(line).items() if k != "steps_per_s"} for line in lines]
+
+    run(tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", stop_at=75)
+    assert rows(tmp_path / "b")[-1]["step"] == 70  # behind the checkpoint of step 60
+    with (tmp_path / "b/log.jsonl").open("a") as file:
+        file.write('{"step": 7')  # a line that a kill cut off
+    run(tmp_path / "b")
+    assert rows(tmp_path / "b") == rows(tmp_path / "a")
+
+
+def test_a_step_is_adamw_on_the_clipped_mean_gradient(tmp_path: Path) -> None:
+    """Against the same in plain torch: two batches per step, clip, cosine, warm-up, EMA with CompVis' warm-up."""
+    settings = replace(
+        SETTINGS, steps=30, gradient_accumulation=2, gradient_clip=0.5, warmup_steps=5, weight_decay=0.01, ema_decay=0.8
+    )
+    weight = torch.zeros(3, requires_grad=True)
+    average = torch.zeros(3)
+    optimizer = torch.optim.AdamW([weight], weight_decay=0.01)
+    task = LineTask(LineOptions(), data=None)  # type: ignore[arg-type]
+    for step in range(30):
+        halves = [task.batch(0, 2 * step + part, 0, 8) for part in range(2)]
+        loss = sum((half["x"] @ weight - half["y"]).square().mean() / 2 for half in halves)
+        assert isinstance(loss, Tensor)
+        (gradient,) = torch.autograd.grad(loss, weight)
+        weight.grad = gradient * min(1.0, 0.5 / float(gradient.norm()))
+        warm = (step + 1) / 5 if step < 5 else 0.5 * (1 + np.cos(np.pi * (step - 5) / 25))
+        optimizer.param_groups[0]["lr"] = 0.1 * warm
+        optimizer.step()
+        decay = min(0.8, (1 + step) / (10 + step)) if step else 0.0
+        average = decay * average + (1 - decay) * weight.detach()
+    assert np.allclose(run(tmp_path, settings), average, rtol=1e-4)
+
+
+def test_bf16(tmp_path: Path) -> None:
+    assert np.allclose(run(tmp_path, replace(SETTINGS, mixed_precision="bf16")), TRUTH, atol=0.1)
 
 
 def test_the_schedule_counts_optimizer_steps(tmp_path: Path) -> None:
@@ -122,8 +158,116 @@ def test_the_schedule_counts_optimizer_steps(tmp_path: Path) -> None:
 
 
 def test_learning_rate_schedule() -> None:
-    settings = replace(SETTINGS, steps=110, warmup_steps=10)
-    assert _rate(0, settings) == pytest.approx(0.1)
-    assert _rate(10, settings) == pytest.approx(1.0)
-    assert _rate(60, settings) == pytest.approx(0.5)
-    assert _rate(110, settings) == pytest.approx(0.0)
+    settings = replace(SETTINGS, steps=110, warmup_steps=10, learning_rate=1.0)
+    assert settings.rate(0) == pytest.approx(0.1)
+    assert settings.rate(10) == pytest.approx(1.0)
+    assert settings.rate(60) == pytest.approx(0.5)
+    assert settings.rate(110) == pytest.approx(0.0)
+
+
+# ------------------------------------------------------------------------------------- checkpoints
+
+
+def as_version_010_wrote_it(checkpoint: Path, average: Any) -> None:
+    """Schedule and EMA as pickles, no training.json."""
+    state = {"decay": 0.9, "optimization_step": 60, "shadow_params": average}
+    torch.save({"base_lrs": [0.1], "last_epoch": 60, "lr_lambdas": [None]}, checkpoint / "custom_checkpoint_0.pkl")
+    torch.save(state, checkpoint / "custom_checkpoint_1.pkl")
+    (checkpoint / "training.json").unlink()
+    (checkpoint / "averages.safetensors").unlink()
+
+
+def test_a_checkpoint_of_version_010_resumes_bit_for_bit(tmp_path: Path) -> None:
+    undisturbed = run(tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", stop_at=70)
+    checkpoint = tmp_path / "b/checkpoints/step-00000060"
+    as_version_010_wrote_it(checkpoint, [load_file(checkpoint / "averages.safetensors")["weight"]])
+    assert run(tmp_path / "b") == undisturbed
+
+
+class Bomb:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("exploded"),)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", stop_at=70)
+    as_version_010_wrote_it(tmp_path / "b/checkpoints/step-00000060", Bomb())
+    with pytest.raises(WeightsError, match="custom_checkpoint_1"):
+        run(tmp_path / "b")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, replace(SETTINGS, steps=20))
+    monkeypatch.setattr(LineTask, "build", lambda _self: nn.Linear(5, 5))
+    with pytest.raises(UsageError, match=r"step-00000020 does not fit this training .*choose another --out"):
+        run(tmp_path, replace(SETTINGS, steps=40))
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("accelerate.Accelerator.save_state", full)
+    with pytest.raises(
+        UsageError, match=r"step-00000020.part cannot be written \(No space left on device\); free space"
+    ):
+        run(tmp_path)
+
+
+# ---------------------------------------------------------------------------- settings, trackers, pictures
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "steps is 0; give 1 or more"),
+        ({"keep_last": 0}, "keep_last is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; give a number above 0"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0"),
+        ({"mixed_precision": "fp8"}, "'fp8' is not one of no, bf16"),
+        ({"trackers": ["wandbb"]}, "'wandbb'.* is not .*wandb"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(values: dict[str, Any], message: str) -> None:
+    given = {"steps": 10, "batch_size": 1, "learning_rate": 0.1, **values}
+    with pytest.raises(UsageError, match=message):
+        options_from_values(TrainingSettings, given, "[training]")
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "wandb", "trackio"])
+def test_a_tracker_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracker: Any
+) -> None:
+    monkeypatch.setattr("syncdiff_bench.training.record.find_spec", lambda _name: None)
+    with pytest.raises(UsageError, match=f"tracker '{tracker}' is not installed; pip install {tracker}"):
+        run(tmp_path, replace(SETTINGS, trackers=(tracker,)))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_tensorboard_gets_the_log(tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run(tmp_path, replace(SETTINGS, trackers=("tensorboard",)))
+    (events,) = tmp_path.rglob("syncdiff-bench/events.out.tfevents.*")
+    found = reader.EventAccumulator(str(events)).Reload()
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    logged = {row["step"]: row["loss"] for row in rows if "loss" in row}
+    assert {event.step: event.value for event in found.Scalars("loss")} == pytest.approx(logged)
+    assert [event.step for event in found.Scalars("validation.distance")] == [40, 80, 120]
+
+
+def test_pictures_are_drawn_at_their_interval_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def samples(_self: LineTask, model: nn.Module) -> Any:
+        assert not model.training
+        return np.full((4, 6, 3), 200, np.uint8)
+
+    monkeypatch.setattr(LineTask, "samples", samples)
+    run(tmp_path, replace(SETTINGS, sample_every=50))
+    names = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert names == ["step-00000050.png", "step-00000100.png", "step-00000120.png"]
+    with Image.open(tmp_path / "samples" / names[0]) as picture:
+        assert picture.size == (6, 4)

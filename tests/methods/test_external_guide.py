@@ -16,7 +16,7 @@ from syncdiff_methods.external import adapter, clip_files, process, result
 from syncdiff_methods.external.template import PLACEHOLDERS, Template, read_template
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "external.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r'^```(\w+)(?: title="(\S+)")?\n(.*?)^```$', GUIDE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -25,7 +24,6 @@ from syncdiff_methods.syncdiff.config import (
 from syncdiff_methods.syncdiff.denoiser import Denoiser, build_unet
 from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
 from syncdiff_methods.syncdiff.model import SyncDiffModel
-from syncdiff_methods.syncdiff.sampling import FrameNoise, build_scheduler, check_steps, ddim
 
 TINY = SyncDiffConfig(
     name="tiny",
@@ -162,58 +160,6 @@ def test_blanking_is_black_and_leaves_the_rest() -> None:
 def test_pixels_survive_the_round_trip() -> None:
     frames = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
     torch.testing.assert_close(to_frames(to_images(frames, 16), 16, 16), frames)
-
-
-# ----------------------------------------------------------------------------------------------- sampler
-
-
-def test_ddim_closed_form_for_a_constant_sample() -> None:
-    """If the network always says x0 = c, DDIM keeps the noise direction: the end is known exactly."""
-    config = DiffusionConfig(prediction="sample", steps=10)
-    betas = np.linspace(0.0015**0.5, 0.0195**0.5, 1000) ** 2
-    cumulative = np.cumprod(1 - betas)
-    constant = torch.full((1, 3, 4, 4), 0.3)
-    start = FrameNoise(7, "clip", 0).draw((3, 4, 4))
-    first = cumulative[901]  # steps 1, 101, ..., 901
-    direction = (start - first**0.5 * 0.3) / (1 - first) ** 0.5
-    expected = cumulative[0] ** 0.5 * 0.3 + (1 - cumulative[0]) ** 0.5 * direction
-    result = ddim(
-        lambda _noisy, _timestep: constant,
-        build_scheduler(config),
-        [FrameNoise(7, "clip", 0)],
-        (3, 4, 4),
-        steps=10,
-        eta=0.0,
-        device=torch.device("cpu"),
-    )
-    torch.testing.assert_close(result[0], expected.float(), atol=1e-5, rtol=1e-5)
-
-
-def test_ddim_visits_the_official_timesteps() -> None:
-    """methods.md B.6: S = 200 visits 1, 6, ..., 996, from the last down."""
-    visited: list[int] = []
-
-    def predict(noisy: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        visited.append(int(timestep))
-        return noisy
-
-    noise = [FrameNoise(0, "c", 0)]
-    scheduler = build_scheduler(DiffusionConfig())
-    ddim(predict, scheduler, noise, (3, 2, 2), steps=200, eta=0.0, device=torch.device("cpu"))
-    assert visited == list(range(996, 0, -5))
-
-
-@pytest.mark.parametrize("steps", [3, 30, 333, 999, 1000, 0])
-def test_impossible_step_counts_are_refused(steps: int) -> None:
-    with pytest.raises(UsageError, match="does not divide 1000"):
-        check_steps(steps)
-
-
-def test_noise_belongs_to_clip_frame_and_seed() -> None:
-    draw = lambda *key: FrameNoise(*key).draw((3, 4, 4))  # noqa: E731
-    torch.testing.assert_close(draw(1, "a", 2), draw(1, "a", 2))
-    for other in ((2, "a", 2), (1, "b", 2), (1, "a", 3)):
-        assert float((draw(1, "a", 2) - draw(*other)).abs().max()) > 0.1
 
 
 # ---------------------------------------------------------------------------------------- files on disk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import av
 import numpy as np
 import pytest
 
+import syncdiff_datasets
 from syncdiff_bench.cli import main
 from syncdiff_bench.media import reading
 from syncdiff_bench.networks.lpips import ALEX
@@ -19,6 +21,7 @@ from syncdiff_bench.weights.store import WeightsStore
 
 METRICS = "psnr[protocol=talklip],ssim,lpips,lse[weights=pocket],wer[reader=pocket]"
 COLUMNS = {"psnr", "ssim", "lpips", "lse_c", "lse_d", "wer"}
+POCKET = Path(syncdiff_datasets.__file__).parent / "pocket" / "data" / "mvlrs_v1" / "main"
 OPENINGS = 2  # of a file: one for its pictures, one for its sound
 
 
@@ -48,7 +51,9 @@ def generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs" / "static"
 
 
-def test_six_columns_and_one_decode_per_file(generated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> tuple[Counter[str], Counter[str]]:
+    """How often the pictures of a file were decoded, and how often a file was opened."""
     decoded: Counter[str] = Counter()
     opened: Counter[str] = Counter()
     decode, open_file = reading._decode, av.open
@@ -63,11 +68,35 @@ def test_six_columns_and_one_decode_per_file(generated: Path, monkeypatch: pytes
 
     monkeypatch.setattr(reading, "_decode", counted_decode)
     monkeypatch.setattr(av, "open", counted_open)
-    assert main(["score", str(generated), "--metrics", METRICS]) == 0
+    return decoded, opened
 
-    summary = json.loads((generated / "run.json").read_text(encoding="utf-8"))["summary"]
+
+def assert_one_decode(run: Path, counted: tuple[Counter[str], Counter[str]]) -> None:
+    decoded, opened = counted
+    summary = json.loads((run / "run.json").read_text(encoding="utf-8"))["summary"]
     assert {entry["column"]: (entry["n"], entry["failed"]) for entry in summary} == dict.fromkeys(COLUMNS, (2, 0))
     assert all(entry["mean"] is not None for entry in summary)
     assert len(decoded) == 4  # two clips and their references
     assert set(decoded.values()) == {1}
     assert {name: opened[name] for name in decoded} == dict.fromkeys(decoded, OPENINGS)
+
+
+def test_videos_of_a_run(generated: Path, counted: tuple[Counter[str], Counter[str]]) -> None:
+    assert main(["score", str(generated), "--metrics", METRICS]) == 0
+    assert_one_decode(generated, counted)
+
+
+def test_videos_from_anywhere_under_other_names(
+    generated: Path, tmp_path: Path, counted: tuple[Counter[str], Counter[str]]
+) -> None:
+    for clip_id in (clip.parent.name + "/" + clip.stem for clip in sorted(generated.glob("videos/**/*.mp4"))):
+        (video,) = generated.glob(f"videos/**/{clip_id}.mp4")
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        shutil.copy(video, tmp_path / "mine" / f"{clip_id.replace('/', '_')}.mp4")
+        reference = POCKET / f"{clip_id}.mp4"
+        (tmp_path / "truth" / clip_id).parent.mkdir(parents=True, exist_ok=True)
+        for suffix in (".mp4", ".txt"):
+            shutil.copy(reference.with_suffix(suffix), tmp_path / "truth" / f"{clip_id}{suffix}")
+    arguments = ["score", "--videos", "mine", "--reference", "truth", "--metrics", METRICS, "--out", "given"]
+    assert main(arguments) == 0
+    assert_one_decode(tmp_path / "given" / "videos", counted)

@@ -194,7 +194,9 @@ def test_measure_reads_the_generated_lips_and_compares_with_the_spelled_referenc
 def test_clips_read_together_say_what_each_says_alone(reader):
     metric = WER(WEROptions(beam=4))
     metric._reader = reader
-    clips = [np.random.default_rng(seed).integers(0, 256, (n, 160, 160, 3), np.uint8) for seed, n in enumerate((9, 4, 6))]
+    clips = [
+        np.random.default_rng(seed).integers(0, 256, (n, 160, 160, 3), np.uint8) for seed, n in enumerate((9, 4, 6))
+    ]
     pairs = [Pair(clip_of(frames, "bin blue at")) for frames in clips]
     alone = [metric.measure(pair) for pair in pairs]
     assert len({stats.hypothesis for stats in alone}) > 1, "clips that all say the same would show nothing"

@@ -6,17 +6,20 @@ most codes unused at this budget. Until then nothing is quantised.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.training.task import TrainingTask
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_frames, to_images
+from syncdiff_methods.syncdiff.average_pooling import start_as_average_pooling
 from syncdiff_methods.syncdiff.config import AutoencoderConfig
 from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
 from syncdiff_methods.syncdiff.model import save_part
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
     from syncdiff_bench.contracts import Dataset
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class AutoencoderOptions:
@@ -34,6 +39,7 @@ class AutoencoderOptions:
     whose face is blanked as the diffusion model's masked frames are, so that they too are encoded well.
     quantise_from: step at which the codebook is filled and used. edge_weight: weight of the L1 of image gradients.
     mouth_weight: weight of pixels in the masked area against 1 outside. commitment: weight of the commitment loss.
+    start: "average-pooling" (see `average_pooling`) or "random" (PyTorch's own).
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -45,6 +51,7 @@ class AutoencoderOptions:
     edge_weight: float = 1.0
     mouth_weight: float = 3.0
     commitment: float = 0.25
+    start: Literal["average-pooling", "random"] = "random"
 
 
 class TrainedAutoencoder(nn.Module):
@@ -56,6 +63,8 @@ class TrainedAutoencoder(nn.Module):
         super().__init__()
         self.options = options
         self.autoencoder = Autoencoder(options.autoencoder)
+        if options.start == "average-pooling":
+            start_as_average_pooling(self.autoencoder.vq)
         self.register_buffer("quantising", torch.zeros((), dtype=torch.bool))
 
     def forward(self, images: Tensor, weight: Tensor) -> dict[str, Tensor]:
@@ -88,6 +97,7 @@ class AutoencoderTask(TrainingTask):
 
     Options = AutoencoderOptions
     options: AutoencoderOptions
+    unused_parameters: ClassVar[bool] = True  # the codebook, until it is filled
 
     def prepare(self) -> None:
         data, options = self.data, self.options
@@ -107,6 +117,10 @@ class AutoencoderTask(TrainingTask):
         images = torch.where(masked[:, None, None, None], blank(images, mask), images)
         weight = torch.where(mask, self.options.mouth_weight, 1.0)[:, None]
         return {"images": images, "weight": weight}
+
+    def probe_batch(self, size: int) -> Mapping[str, Tensor]:
+        side = self.options.frame_size
+        return {"images": torch.zeros(size, 3, side, side), "weight": torch.ones(size, 1, side, side)}
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:
         """PSNR in dB over all held-out pixels, and over the mouth area; codes in use."""
@@ -133,9 +147,8 @@ class AutoencoderTask(TrainingTask):
         assert isinstance(model, TrainedAutoencoder)
         if step == self.options.quantise_from:
             model.eval()
-            with torch.no_grad():
-                _fill_codebook(model.autoencoder, self._some_images(512))
-                model.quantising.fill_(True)
+            fill_codebook(model.autoencoder, self._some_images(512))
+            model.quantising.fill_(True)
             model.train()
 
     def export(self, model: nn.Module, folder: Path) -> None:
@@ -160,26 +173,37 @@ class AutoencoderTask(TrainingTask):
 def read_frames(dataset: Dataset, split: str, size: int, every: int, max_clips: int = 0) -> tuple[Tensor, Tensor]:
     """Every n-th frame of the first `max_clips` clips (0: all) of a split, already at the training size.
 
-    Returns (N, size, size, 3) uint8 RGB frames and their (N, size, size) bool masks.
+    Returns (N, size, size, 3) uint8 RGB frames and their (N, size, size) bool masks. A clip that cannot be read is left
+    out and named in the log. Raises UsageError where none is left.
     """
     frames, masks = [], []
     for clip_id in dataset.clip_ids(split)[: max_clips or None]:
-        clip = dataset.clip(clip_id)
-        chosen = torch.from_numpy(clip.frames[::every].copy())
+        try:
+            clip = dataset.clip(clip_id)
+            chosen = torch.from_numpy(clip.frames[::every].copy())
+            boxes = torch.from_numpy(clip.face_boxes.boxes[::every].copy())
+        except ClipError as error:
+            logger.warning("left out: %s", error)
+            continue
         frames.append(to_frames(to_images(chosen, size), size, size))
-        boxes = torch.from_numpy(clip.face_boxes.boxes[::every].copy())
         height, width = chosen.shape[1:3]
         masks.append(lower_half_mask(boxes, (height, width), size))
+    if not frames:
+        raise UsageError(f"{dataset.name} {split}: no clip can be read; nothing to train on (syncdiff-bench verify)")
     return torch.cat(frames), torch.cat(masks)
 
 
-def _fill_codebook(autoencoder: Autoencoder, images: Tensor) -> None:
-    """k-means over latent vectors of training images."""
+@torch.no_grad()
+def fill_codebook(autoencoder: Autoencoder, images: Tensor) -> None:
+    """k-means over latent vectors of (N, 3, S, S) images, about 24 of them per code where there are as many."""
     from scipy.cluster.vq import kmeans2
 
-    latents = torch.cat([autoencoder.encode(chunk) for chunk in torch.split(images, 32)])
+    codes = autoencoder.config.codes
+    latents = (
+        torch.cat([autoencoder.encode(chunk) for chunk in torch.split(images, 32)]) / autoencoder.config.scaling_factor
+    )
     vectors = latents.permute(0, 2, 3, 1).reshape(-1, 3)
-    rows = np.random.default_rng(0).choice(len(vectors), size=min(len(vectors), 60_000), replace=False)
+    rows = np.random.default_rng(0).choice(len(vectors), size=min(len(vectors), 24 * codes), replace=False)
     sample = vectors[torch.from_numpy(rows)].cpu().numpy().astype(np.float64)
-    codes, _ = kmeans2(sample, autoencoder.config.codes, iter=8, minit="points", seed=0, missing="warn")
-    autoencoder.vq.quantize.embedding.weight.data.copy_(torch.from_numpy(codes).float())
+    found, _ = kmeans2(sample, codes, iter=8, minit="points", seed=0, missing="warn")
+    autoencoder.vq.quantize.embedding.weight.data.copy_(torch.from_numpy(found).float())

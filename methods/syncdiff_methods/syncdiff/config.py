@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
+Sampler = Literal["ddim", "dpmsolver++", "unipc"]
 Previous = Literal["none", "full", "bottleneck"]
 PreviousAtTest = Literal["generated", "given"]
 IdentityAtTest = Literal["given", "previous"]
 Feedback = Literal["pixel", "latent"]
 FirstFrame = Literal["generate", "copy"]
 Noise = Literal["fresh", "shared"]
+AudioFeatures = Literal["avhubert", "deepspeech"]
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,16 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """AV-HuBERT audio encoder and the temporal filter behind it (methods.md C.2).
+    """Audio features, what is learnt of them, and the temporal filter behind it (methods.md C.2).
 
-    frozen_layers: NF, the first layers that training does not touch; everything below them is frozen with them when
-        NF > 0. window: W, frames t - W/2 .. t + W/2 - 1 that the filter weighs into the token of frame t (C.7-2);
-        1 switches the filter off.
+    features: `avhubert`, an encoder over log-mel of which the first layers are frozen; or `deepspeech`, windows of 16
+        character scores per frame and a small convolutional network (128 numbers a frame in the paper, dim = 128).
+    dim: width of the condition token. window: W, frames t - W/2 .. t + W/2 - 1 that the filter weighs into the token
+        of frame t (C.7-2); 1 switches the filter off.
+    frozen_layers: NF, the first layers of AV-HuBERT that training does not touch; everything below them is frozen with
+        them when NF > 0.
+    logits: deepspeech only: the folder of the scores (`<clip id>.npy`), or the name of an installed acoustic model.
+    layers, ffn_dim, heads, position_kernel, position_groups: of AV-HuBERT; unused with deepspeech.
     """
 
     layers: int = 12
@@ -61,6 +68,8 @@ class AudioConfig:
     position_groups: int = 16
     frozen_layers: int = 9
     window: int = 8
+    features: AudioFeatures = "avhubert"
+    logits: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,12 +100,16 @@ class ConditionConfig:
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Noise schedule and sampler (methods.md B.5, B.6). steps must divide 1000."""
+    """Noise schedule and sampler (methods.md B.5, B.6; `samplers`).
+
+    steps: calls of the UNet per frame; of 1000 a divisor with ddim, 2 to 100 with the fast solvers. eta: of ddim.
+    """
 
     train_steps: int = 1000
     beta_start: float = 0.0015
     beta_end: float = 0.0195
     prediction: Prediction = "epsilon"
+    sampler: Sampler = "ddim"
     steps: int = 200
     eta: float = 0.0
 
@@ -105,6 +118,8 @@ class DiffusionConfig:
 class SyncDiffConfig:
     """The whole method.
 
+    name: of its size. variant: the row of Tables 2, 3, 5 and 6 that it stands for ("rnd", "prv-", "np5", "nf12", "ds",
+        ...); the default is SyncDiff itself, which is RND+PRV-, NP 1, NF 9.
     frame_size: side in pixels to which frames are resized (aspect ratio not kept; LRS frames are square).
     feedback: how a generated frame becomes the next previous frame: through pixels (decode, clamp, encode, as Fig. 1
         draws it) or as its latent (C.7-6). first_frame: generate it with itself-as-given as previous frame, or copy the
@@ -112,6 +127,7 @@ class SyncDiffConfig:
     """
 
     name: str = "paper"
+    variant: str = "rnd+prv-"
     frame_size: int = 256
     feedback: Feedback = "pixel"
     first_frame: FirstFrame = "generate"

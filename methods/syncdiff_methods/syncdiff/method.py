@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
+from syncdiff_bench.contracts import Clip, Frames, Method, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError
-from syncdiff_methods.syncdiff.config import Feedback, FirstFrame, Noise, PreviousAtTest, SyncDiffConfig
+from syncdiff_methods.syncdiff.acceleration import Acceleration, Compile, Precision
+from syncdiff_methods.syncdiff.config import Feedback, FirstFrame, Noise, PreviousAtTest, Sampler, SyncDiffConfig
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from syncdiff_bench.estimates.workload import Workload
+    from syncdiff_bench.probing import Case
     from syncdiff_methods.syncdiff.model import SyncDiffModel
     from syncdiff_methods.syncdiff.sampling import ClipConditions
 
 
 @dataclass(frozen=True)
 class SyncDiffOptions:
-    """model: a shipped model's name or a directory of `save_pretrained`. steps, eta, feedback, first_frame, noise and
-    previous_at_test override the model's config where given. batch: clips in lock-step.
+    """model: a shipped model's name or a directory of `save_pretrained`. sampler, steps, eta, feedback, first_frame,
+    noise and previous_at_test override the model's config where given; another sampler than the model's takes
+    20 steps unless told otherwise. batch: clips in lock-step. precision, compile, channels_last: see `Acceleration`.
+    variant: which row of Tables 2 to 6 the model is; as its config says, where not given. logits: character scores of a
+    `ds` model, a folder or an acoustic model (`AudioConfig`).
     """
 
     model: str = "pocket"
+    variant: str | None = None
+    logits: str | None = None
+    sampler: Sampler | None = None
     steps: int | None = None
     eta: float | None = None
     feedback: Feedback | None = None
@@ -32,6 +43,9 @@ class SyncDiffOptions:
     noise: Noise | None = None
     previous_at_test: PreviousAtTest | None = None
     batch: int = 24
+    precision: Precision = "auto"
+    compile: Compile = "auto"
+    channels_last: bool = True
 
 
 class SyncDiff(Method):
@@ -42,19 +56,41 @@ class SyncDiff(Method):
     Options = SyncDiffOptions
 
     options: SyncDiffOptions
+    probe_layers = ("mid", "z0")
+
+    def __init__(self, options: SyncDiffOptions | None = None, runtime: Runtime | None = None) -> None:
+        """Raises UsageError where there is no model of the variant that is asked for."""
+        from syncdiff_methods.syncdiff.variants import with_variant
+
+        super().__init__(options, runtime)
+        # run.json records the options, and the paper's tables find a variant's row by them.
+        self.options = with_variant(self.options)
 
     @property
     def batch_size(self) -> int:
         return self.options.batch
 
     @cached_property
+    def config(self) -> SyncDiffConfig:
+        """The model's, overrides applied. Raises UsageError for what its sampler cannot do."""
+        from syncdiff_methods.syncdiff.model import locate, read_config
+
+        return _overridden(read_config(locate(self.options.model)), self.options)
+
+    @property
+    def acceleration(self) -> Acceleration:
+        return Acceleration(self.options.precision, self.options.compile, self.options.channels_last)
+
+    @cached_property
     def model(self) -> SyncDiffModel:
-        """Loaded on first use, overrides applied. Raises UsageError or WeightsError."""
+        """Loaded on first use, made ready to sample. Raises UsageError or WeightsError."""
+        from syncdiff_methods.syncdiff.acceleration import accelerate
         from syncdiff_methods.syncdiff.model import SyncDiffModel
 
-        model = SyncDiffModel.from_pretrained(self.options.model)
-        model.config = self._overridden(model.config)
-        return model.to(self.runtime.device)
+        model = SyncDiffModel.from_pretrained(self.options.model).to(self.runtime.device)
+        model.config = self.config
+        accelerate(model, self.acceleration)
+        return model
 
     def generate(
         self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
@@ -81,43 +117,62 @@ class SyncDiff(Method):
         for condition, video in zip(conditions, videos, strict=True):
             yield condition.clip_id, video
 
+    def probe(self, cases: Sequence[Case], *, layer: str, step: int | None, seed: int) -> NDArray[np.float32]:
+        """See `syncdiff_bench.probing.ProbedMethod`."""
+        from syncdiff_methods.syncdiff.probed import probe_latents
+
+        return probe_latents(self.model, cases, layer=layer, step=step, seed=seed, batch=self.options.batch)
+
     def weights_used(self) -> tuple[WeightsUsed, ...]:
+        """See `Method.weights_used`. Raises UsageError for options that this model cannot do: a run asks here first."""
         from syncdiff_methods.syncdiff.model import weights_digests
 
+        _ = self.config
         return weights_digests(self.options.model)
+
+    def workload(self, frames: Sequence[int]) -> Workload:
+        """See `Method.workload`."""
+        from syncdiff_methods.syncdiff.workload import workload
+
+        return workload(self.config, frames, self.batch_size, self.acceleration, self.runtime.device)
 
     def _conditions(self, clip: Clip) -> ClipConditions:
         import torch
 
-        from syncdiff_bench.networks.avhubert.features import audio_features
+        from syncdiff_methods.syncdiff.audio_features import clip_features
         from syncdiff_methods.syncdiff.autoencoder import to_images
         from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
-        from syncdiff_methods.syncdiff.sampling import ClipConditions
+        from syncdiff_methods.syncdiff.sampling import ENCODED_TOGETHER, ClipConditions
 
         config, device = self.model.config, self.runtime.device
-        n, height, width = clip.frames.shape[:3]
-        features = torch.from_numpy(audio_features(clip.audio, n)).to(device)
+        height, width = clip.frames.shape[1:3]
+        features = torch.from_numpy(clip_features(clip, config.audio)).to(device)
         boxes = torch.from_numpy(clip.face_boxes.boxes)
         with torch.inference_mode():
             tokens = self.model.audio(features[None])[0]
             images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
             mask = lower_half_mask(boxes, (height, width), config.frame_size, config.condition.mask_pad).to(device)
             blanked = blank(images, mask)
-            masked = torch.cat([self.model.autoencoder.encode(chunk) for chunk in torch.split(blanked, 16)])
+            chunks = torch.split(blanked, ENCODED_TOGETHER)
+            masked = torch.cat([self.model.autoencoder.encode(chunk) for chunk in chunks])
             identity = self.model.autoencoder.encode(images[:1])[0]
         return ClipConditions(clip.id, masked, identity, tokens, images[0])
 
-    def _overridden(self, config: SyncDiffConfig) -> SyncDiffConfig:
-        from dataclasses import replace
 
-        from syncdiff_methods.syncdiff.sampling import check_steps
+def _overridden(config: SyncDiffConfig, options: SyncDiffOptions) -> SyncDiffConfig:
+    """The model's config with the options that were given in place of its own values."""
+    from syncdiff_methods.syncdiff.samplers import FAST_STEPS, check_sampler
 
-        options = self.options
-        config = replace(config, **_set(options, "feedback", "first_frame", "noise"))
-        config = replace(config, condition=replace(config.condition, **_set(options, "previous_at_test")))
-        config = replace(config, diffusion=replace(config.diffusion, **_set(options, "steps", "eta")))
-        check_steps(config.diffusion.steps, config.diffusion.train_steps)
-        return config
+    config = replace(config, **_set(options, "feedback", "first_frame", "noise"))
+    config = replace(config, condition=replace(config.condition, **_set(options, "previous_at_test")))
+    config = replace(config, audio=replace(config.audio, **_set(options, "logits")))
+    diffusion = config.diffusion
+    if options.sampler not in (None, "ddim", diffusion.sampler):
+        # The model's own values are meant for its own sampler.
+        diffusion = replace(diffusion, steps=FAST_STEPS, eta=0.0)
+    diffusion = replace(diffusion, **_set(options, "sampler", "steps", "eta"))
+    check_sampler(diffusion)
+    return replace(config, diffusion=diffusion)
 
 
 def _set(options: SyncDiffOptions, *names: str) -> dict[str, Any]:

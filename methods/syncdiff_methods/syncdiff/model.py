@@ -92,14 +92,39 @@ def locate(where: str | Path) -> Path:
     )
 
 
-def read_autoencoder(folder: Path) -> tuple[AutoencoderConfig, int]:
-    """Config and frame size of a finished autoencoder training. Raises UsageError where there is none."""
+def autoencoder_folder(where: str | Path) -> Path:
+    """The folder of an autoencoder trained alone, or imported (autoencoder.json); else that of a SyncDiff model, whose
+    autoencoder is taken. Raises UsageError where there is neither.
+    """
+    folder = Path(where)
+    if (folder / "autoencoder.json").is_file():
+        return folder
+    try:
+        return locate(where)
+    except UsageError:
+        raise UsageError(
+            f"{folder / 'autoencoder.json'}: no such file; train an autoencoder first and name its model folder"
+        ) from None
+
+
+def read_autoencoder(where: str | Path) -> tuple[AutoencoderConfig, int]:
+    """Config and frame size. Raises UsageError as `autoencoder_folder`."""
+    folder = autoencoder_folder(where)
     path = folder / "autoencoder.json"
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; train an autoencoder first and name its model folder")
+        whole = read_config(folder)
+        return whole.autoencoder, whole.frame_size
     known = json.loads(path.read_text())
     config: AutoencoderConfig = options_from_values(AutoencoderConfig, known["autoencoder"], str(path))
     return config, int(known["frame_size"])
+
+
+def load_autoencoder(where: str | Path) -> tuple[Autoencoder, int, Path]:
+    """The autoencoder in evaluation mode, the side of its frames, and its weights file. Raises as `from_pretrained`."""
+    config, frame_size = read_autoencoder(where)
+    autoencoder, file = Autoencoder(config), autoencoder_folder(where) / "autoencoder.safetensors"
+    load_part(autoencoder, file)
+    return autoencoder.eval(), frame_size, file
 
 
 def read_config(folder: Path) -> SyncDiffConfig:

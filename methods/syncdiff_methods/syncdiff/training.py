@@ -1,44 +1,60 @@
-"""Train SyncDiff on cached latents (paper 3.1 - 3.3, 4.3; methods.md C.5)."""
+"""Train SyncDiff on cached latents (paper 3.1 - 3.3, 4.3; methods.md C.5).
+
+A step runs the UNet and the trained layers of the audio condition; what is constant comes from `latents`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.training.task import TrainingTask
+from syncdiff_bench.training.task import TrainingData, TrainingTask
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 from syncdiff_methods.syncdiff.config import SyncDiffConfig
 from syncdiff_methods.syncdiff.denoiser import Denoiser
-from syncdiff_methods.syncdiff.latents import ClipLatents, cached_latents
-from syncdiff_methods.syncdiff.model import SyncDiffModel, load_part, read_autoencoder
-from syncdiff_methods.syncdiff.sampling import build_scheduler
+from syncdiff_methods.syncdiff.encoder_weights import fill_encoder
+from syncdiff_methods.syncdiff.latents import ClipLatents, activation_shape, audio_cache, latents_cache, read_clips
+from syncdiff_methods.syncdiff.model import SyncDiffModel, load_autoencoder, read_autoencoder
+from syncdiff_methods.syncdiff.samplers import build_scheduler
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler
 
+    from syncdiff_bench.training.cache import TensorCache
+
+logger = logging.getLogger(__name__)
 
 VALIDATION_BATCHES = 8
+PROBED_FRAMES = 75  # length of the clips that an estimate assumes
 
 
 @dataclass(frozen=True)
 class SyncDiffTrainingOptions:
-    """autoencoder: folder of a trained autoencoder (autoencoder.safetensors and .json), whose config replaces
-    `model.autoencoder`. area_weight: weight of the error where the frame is blanked against 1 elsewhere (1 in the
-    paper). previous_noise: largest standard deviation of noise added to the previous-frame latent, drawn uniformly,
-    and previous_dropout: how often it is replaced by the identity frame; both teach the model to live with its own
-    imperfect frames (0 in the paper). half: export float16.
+    """autoencoder: folder of a trained autoencoder (autoencoder.safetensors and .json), or a SyncDiff model (a
+        directory, a shipped name) whose autoencoder is taken; its config replaces `model.autoencoder`.
+    encoder: audio encoder to start from, as `encoder_weights.fill_encoder` takes it; frozen layers need one.
+    area_weight: weight of the error where the frame is blanked against 1 elsewhere (1 in the paper).
+    previous_noise: largest standard deviation of noise added to the previous-frame latent, drawn uniformly, and
+        previous_dropout: how often it is replaced by the identity frame; both teach the model to live with its own
+        imperfect frames (0 in the paper).
+    half: export float16.
     """
 
     model: SyncDiffConfig = field(default_factory=SyncDiffConfig)
     autoencoder: str = ""
+    encoder: str = ""
     area_weight: float = 1.0
     previous_noise: float = 0.0
     previous_dropout: float = 0.0
@@ -70,7 +86,7 @@ class TrainedSyncDiff(nn.Module):
         timestep: Tensor,
     ) -> dict[str, Tensor]:
         """clean, masked, identity, noise: (B, 3, h, w); previous: (B, NP, 3, h, w); area: (B, h, w) 0..1;
-        audio: (B, T, 104) with padding (B, T) bool; frame, timestep: (B,) long.
+        audio: (B, T, ...) of `AudioCondition.frozen_activations` with padding (B, T) bool; frame, timestep: (B,) long.
         """
         token = self.audio.tokens_at(audio, padding, frame)
         visual = self.denoiser.visual_condition(masked, identity, previous.unbind(dim=1))
@@ -96,26 +112,53 @@ class SyncDiffTask(TrainingTask):
     Options = SyncDiffTrainingOptions
     options: SyncDiffTrainingOptions
 
-    def prepare(self) -> None:
-        folder = Path(self.options.autoencoder)
-        config, frame_size = read_autoencoder(folder)
-        if frame_size != self.options.model.frame_size:
+    def __init__(self, options: SyncDiffTrainingOptions, data: TrainingData, device: str = "cpu") -> None:
+        super().__init__(options, data, device)
+        try:
+            config, frame_size = read_autoencoder(options.autoencoder)
+        except UsageError:
+            return  # `prepare` says that it is missing
+        if frame_size != options.model.frame_size:
             raise UsageError(
-                f"{folder}: trained on {frame_size} px frames, but options.model.frame_size is"
-                f" {self.options.model.frame_size}; make them equal"
+                f"{options.autoencoder}: trained on {frame_size} px frames, but options.model.frame_size is"
+                f" {options.model.frame_size}; make them equal"
             )
-        self.options = replace(self.options, model=replace(self.options.model, autoencoder=config))
-        self.autoencoder = Autoencoder(config)
-        load_part(self.autoencoder, folder / "autoencoder.safetensors")
-        self.autoencoder.eval().requires_grad_(False).to(self.device)
-        self.clips = self._latents(self.data.split)
-        self.held_out = self._latents(self.data.validation_split)
+        self.options = replace(options, model=replace(options.model, autoencoder=config))
+
+    def prepare(self) -> None:
+        self.clips = self._clips(self.data.split)
+        self.held_out = self._clips(self.data.validation_split)
+
+    def caches(self) -> Sequence[TensorCache]:
+        splits = dict.fromkeys((self.data.split, self.data.validation_split))
+        return [cache for split in splits for cache in self._caches(split)]
 
     def build(self) -> nn.Module:
-        return TrainedSyncDiff(self.options)
+        module = TrainedSyncDiff(self.options)
+        self._start(module.audio)
+        return module
+
+    def averaged(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+        """UNet and bottleneck (methods.md C.5: not the audio modules)."""
+        return ((name, p) for name, p in super().averaged(model) if name.startswith("denoiser."))
 
     def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
-        return self._draw(self.clips, np.random.default_rng([seed, step, rank]), size)
+        return self._draw(self.clips, np.random.default_rng([seed, step, rank]), size)[1]
+
+    def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
+        chosen, batch = self._draw(self.clips, np.random.default_rng([seed, step, rank]), size)
+        return [
+            f"clip {clip.clip_id} frame {frame}" for clip, frame in zip(chosen, batch["frame"].tolist(), strict=True)
+        ]
+
+    def probe_batch(self, size: int) -> Mapping[str, Tensor]:
+        config = self.options.model
+        side, rng = config.latent_size, np.random.default_rng(0)
+        latents = torch.from_numpy(rng.standard_normal((PROBED_FRAMES, 3, side, side), dtype=np.float32))
+        sound = rng.standard_normal((PROBED_FRAMES, *activation_shape(config.audio)), dtype=np.float32)
+        area = torch.full((PROBED_FRAMES, side, side), 128, dtype=torch.uint8)
+        clip = ClipLatents("probe", latents, latents, area, torch.from_numpy(sound))
+        return self._draw([clip], rng, size)[1]
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:
         """The losses on fixed draws of the held-out clips; `*_without_previous` with the identity frame in its place.
@@ -125,34 +168,89 @@ class SyncDiffTask(TrainingTask):
         device = next(model.parameters()).device
         totals: dict[str, float] = {}
         for i in range(VALIDATION_BATCHES):
-            batch = self._draw(self.held_out, np.random.default_rng([77, i]), 32)
+            _, batch = self._draw(self.held_out, np.random.default_rng([77, i]), 32)
             blind = {**batch, "previous": batch["identity"][:, None].expand_as(batch["previous"])}
             for given, suffix in ((batch, ""), (blind, "_without_previous")):
                 for name, value in model(**{key: tensor.to(device) for key, tensor in given.items()}).items():
                     totals[name + suffix] = totals.get(name + suffix, 0.0) + value.item() / VALIDATION_BATCHES
         return totals
 
-    def export(self, model: nn.Module, folder: Path) -> None:
-        assert isinstance(model, TrainedSyncDiff)
-        whole = SyncDiffModel(self.options.model)
-        whole.autoencoder.load_state_dict(self.autoencoder.state_dict())
-        whole.denoiser.load_state_dict(model.denoiser.state_dict())
-        whole.audio.load_state_dict(model.audio.state_dict())
-        whole.save_pretrained(folder, dtype=torch.float16 if self.options.half else torch.float32)
+    def samples(self, model: nn.Module) -> NDArray[Any]:
+        from syncdiff_methods.syncdiff.previews import preview
 
-    def _latents(self, split: str) -> list[ClipLatents]:
-        cache = self.data.cache / "latents"
-        clips = list(cached_latents(self.data.dataset, split, self.autoencoder, self.options.model, cache, self.device))
+        device = next(model.parameters()).device
+        whole = self._whole(model).to(device)
+        picture = preview(whole, self.data.dataset, self.held_out, str(device))
+        self.autoencoder.to("cpu")
+        return picture
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        dtype = torch.float16 if self.options.half else torch.float32
+        self._whole(model).save_pretrained(folder, dtype=dtype)
+
+    @cached_property
+    def autoencoder(self) -> Autoencoder:
+        """Frozen, on the CPU. Raises UsageError or WeightsError where there is none."""
+        return load_autoencoder(self.options.autoencoder)[0].requires_grad_(False)
+
+    @cached_property
+    def _frozen_audio(self) -> AudioCondition:
+        """The audio condition that training starts from; of it the caches use what stays so."""
+        condition = AudioCondition(self.options.model.audio).eval().requires_grad_(False)
+        self._start(condition)
+        return condition
+
+    def _whole(self, model: nn.Module) -> SyncDiffModel:
+        """The trained networks and the autoencoder as one model, without a copy of any."""
+        assert isinstance(model, TrainedSyncDiff)
+        with torch.device("meta"):
+            whole = SyncDiffModel(self.options.model)
+        whole.autoencoder, whole.denoiser, whole.audio = self.autoencoder, model.denoiser, model.audio
+        return whole.eval()
+
+    def _start(self, condition: AudioCondition) -> None:
+        """Fill the audio encoder, unless its tensors have no storage: an estimate needs no weights."""
+        audio = self.options.model.audio
+        if isinstance(next(condition.parameters()), FakeTensor):
+            return
+        if self.options.encoder:
+            fill_encoder(condition, self.options.encoder)
+        elif audio.features == "avhubert" and audio.frozen_layers:
+            raise UsageError(
+                f"options.model.audio.frozen_layers is {audio.frozen_layers}, but options.encoder names no weights for"
+                " them; set it to an AV-HuBERT checkpoint or model, or frozen_layers = 0"
+            )
+
+    def _caches(self, split: str) -> tuple[TensorCache, TensorCache]:
+        data, model = self.data, self.options.model
+        return (
+            latents_cache(data.dataset, split, self.autoencoder, model, data.cache, self.device),
+            audio_cache(data.dataset, split, self._frozen_audio, data.cache, self.device),
+        )
+
+    def _clips(self, split: str) -> list[ClipLatents]:
+        caches = self._caches(split)
+        for cache in caches:
+            for _ in cache.fill():
+                pass
+            for clip_id, reason in cache.failures().items():
+                logger.warning("left out: %s", reason if clip_id in reason else f"{clip_id}: {reason}")
+        for module in (self.autoencoder, self._frozen_audio):
+            module.to("cpu")
+        clips = read_clips(*caches)
         if not clips:
             raise UsageError(f"split {split!r} has no clip of two frames or more with sound; nothing to train on")
         return clips
 
-    def _draw(self, clips: list[ClipLatents], rng: np.random.Generator, size: int) -> dict[str, Tensor]:
+    def _draw(
+        self, clips: Sequence[ClipLatents], rng: np.random.Generator, size: int
+    ) -> tuple[list[ClipLatents], dict[str, Tensor]]:
+        """Clips of a batch, and the batch."""
         chosen = [clips[i] for i in rng.integers(len(clips), size=size)]
         rows = [self._example(clip, rng) for clip in chosen]
         batch = {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
         longest = max(len(clip) for clip in chosen)
-        audio = torch.zeros(size, longest, chosen[0].audio.shape[1])
+        audio = torch.zeros(size, longest, *chosen[0].audio.shape[1:])
         padding = torch.ones(size, longest, dtype=torch.bool)
         for i, clip in enumerate(chosen):
             audio[i, : len(clip)] = clip.audio
@@ -160,7 +258,7 @@ class SyncDiffTask(TrainingTask):
         shape = batch["clean"].shape
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
         timestep = torch.from_numpy(rng.integers(self.options.model.diffusion.train_steps, size=size))
-        return {**batch, "audio": audio, "padding": padding, "noise": noise, "timestep": timestep}
+        return chosen, {**batch, "audio": audio, "padding": padding, "noise": noise, "timestep": timestep}
 
     def _example(self, clip: ClipLatents, rng: np.random.Generator) -> dict[str, Tensor]:
         """Target t in 1..T-1, an identity frame other than t, and the NP frames before t (clamped to frame 0)."""
@@ -180,6 +278,6 @@ class SyncDiffTask(TrainingTask):
             "masked": clip.masked[t].float(),
             "identity": identity,
             "previous": previous,
-            "area": clip.area[t].float(),
+            "area": clip.area[t].float() / 255,
             "frame": torch.tensor(t),
         }

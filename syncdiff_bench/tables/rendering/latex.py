@@ -115,4 +115,5 @@ def _entry(entry: Entry) -> str:
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return " ".join(text.split()).translate(ESCAPES)
+    one_line = " ".join(text.split()).translate(ESCAPES)
+    return one_line.replace("--", "-{}-")  # else one long dash

@@ -65,7 +65,6 @@ def lay_out(comparison: Comparison, panel: Panel) -> Grid:
     """The grid of one panel."""
     ranked = comparison.table.ranks_marked
     ranks = {"paper": _ranks(panel, _paper_value, ranked), "ours": _ranks(panel, _our_value, ranked)}
-    truth = next((row for row in panel.rows if row.system.method == "gt"), None)
     groups: list[tuple[Line, ...]] = []
     for index, row in enumerate(panel.rows):
         lines: list[Line] = []
@@ -74,7 +73,7 @@ def lay_out(comparison: Comparison, panel: Panel) -> Grid:
                 Entry(
                     _text(kind, column, cell),
                     ranks[kind][place].get(index, 0) if kind in ranks else 0,
-                    _marks(kind, row, column, cell, truth.cells[place] if truth else None),
+                    _marks(kind, row, column, cell, panel.truth[place] if panel.truth else None),
                 )
                 for place, (column, cell) in enumerate(zip(panel.columns, row.cells, strict=True))
             )

@@ -1,0 +1,60 @@
+"""Cross-attention to a context of one token, computed once per frame instead of at every step.
+
+A softmax over one key is 1 whatever the query, so attention to one token is `to_out(to_v(token))`: the same for every
+query, every step and every noise level (methods.md A.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class OneTokenAttention:
+    """Attention processor of diffusers that reads its output, channels start .. stop, from the context."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start = start
+        self.stop = stop
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """hidden_states: (B, N, C) queries, unused but for N; encoder_hidden_states: (B, 1, all channels)."""
+        return encoder_hidden_states[..., self.start : self.stop].expand(-1, hidden_states.shape[1], -1)
+
+
+@contextmanager
+def one_token_attention(unet: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Within the block, the context of `unet` is what the yielded function makes of tokens: (B, D) -> (B, channels).
+
+    channels: those of all cross-attentions together. No gradient reaches the queries and keys, and none is needed:
+    for sampling only. Afterwards the UNet is as it was.
+    """
+    crossed = [module for name, module in unet.named_modules() if name.endswith(".attn2")]
+    before = [module.processor for module in crossed]
+    start = 0
+    for module in crossed:
+        # Else diffusers adds the query or divides, and the output would depend on it after all.
+        assert not module.residual_connection and module.rescale_output_factor == 1
+        width = module.to_out[0].out_features
+        module.set_processor(OneTokenAttention(start, start + width))
+        start += width
+
+    def outputs(tokens: Tensor) -> Tensor:
+        made: list[Any] = [module.to_out[0](module.to_v(tokens)) for module in crossed]
+        return torch.cat(made, dim=-1)
+
+    try:
+        yield outputs
+    finally:
+        for module, processor in zip(crossed, before, strict=True):
+            module.set_processor(processor)

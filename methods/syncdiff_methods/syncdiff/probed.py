@@ -1,0 +1,148 @@
+"""SyncDiff's latents for the variance probe (paper 5.4, Table 4; methods.md C.6, C.7-13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_methods.syncdiff.audio_features import clip_features
+from syncdiff_methods.syncdiff.autoencoder import to_images
+from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
+from syncdiff_methods.syncdiff.samplers import FrameNoise, build_sampler, denoise
+
+if TYPE_CHECKING:
+    from syncdiff_bench.contracts import Clip
+    from syncdiff_bench.probing import Case, FrameOf
+    from syncdiff_methods.syncdiff.model import SyncDiffModel
+
+LAYERS = ("mid", "z0")  # output of the UNet's middle block; the finished latent
+
+
+@torch.inference_mode()
+def probe_latents(
+    model: SyncDiffModel, cases: Sequence[Case], *, layer: str, step: int | None, seed: int, batch: int
+) -> NDArray[np.float32]:
+    """(N, D) latents, D = channels x height x width of the layer.
+
+    step: timestep at which `mid` is read, one that the sampler visits; None for the last, where the image is all but
+        finished. `z0` has no step. All cases get the same noise.
+    Raises UsageError for a step that the sampler does not visit.
+    """
+    timestep = _timestep(model, layer, step)
+    latents = FrameLatents(model)
+    rows = [
+        _probe_batch(model, latents, cases[start : start + batch], layer, timestep, seed)
+        for start in range(0, len(cases), batch)
+    ]
+    return torch.cat(rows).flatten(1).cpu().numpy()
+
+
+def _timestep(model: SyncDiffModel, layer: str, step: int | None) -> int:
+    diffusion = model.config.diffusion
+    if layer == "z0" and step is not None:
+        raise UsageError(f"--step {step}: layer z0 is the finished latent; leave --step out, or read layer mid")
+    scheduler: Any = build_sampler(diffusion)
+    scheduler.set_timesteps(diffusion.steps if diffusion.sampler == "ddim" else diffusion.steps + 1)
+    visited = [int(t) for t in scheduler.timesteps[: diffusion.steps]]
+    if step is None:
+        return visited[-1]
+    if step not in visited:
+        near = min(visited, key=lambda t: abs(t - step))
+        raise UsageError(
+            f"--step {step} is not visited by {diffusion.sampler} in {diffusion.steps} steps; near is {near}"
+        )
+    return step
+
+
+def _probe_batch(
+    model: SyncDiffModel, latents: FrameLatents, cases: Sequence[Case], layer: str, timestep: int, seed: int
+) -> Tensor:
+    condition = model.config.condition
+    masked = torch.stack([latents.masked(case.target) for case in cases])
+    identity = torch.stack([latents.clean(case.identity) for case in cases])
+    depth = condition.previous_frames if condition.previous != "none" else 0
+    previous = [torch.stack([latents.clean(_back(case.pose, k)) for case in cases]) for k in range(depth)]
+    tokens = torch.stack([latents.token(case.target) for case in cases])
+    visual = model.denoiser.visual_condition(masked, identity, previous)
+    read: list[Tensor] = []
+
+    def predict(noisy: Tensor, t: Tensor) -> Tensor:
+        if layer != "mid" or int(t) != timestep:
+            return _predict(model, noisy, t, visual, tokens)
+        hook = model.denoiser.unet.mid_block.register_forward_hook(lambda _module, _inputs, output: read.append(output))
+        try:
+            return _predict(model, noisy, t, visual, tokens)
+        finally:
+            hook.remove()
+
+    finished = denoise(
+        predict,
+        build_sampler(model.config.diffusion),
+        [FrameNoise(seed, "probe", 0) for _ in cases],
+        masked.shape[1:],
+        steps=model.config.diffusion.steps,
+        eta=model.config.diffusion.eta,
+        device=masked.device,
+    )
+    return read[0].float() if layer == "mid" else finished
+
+
+def _predict(model: SyncDiffModel, noisy: Tensor, t: Tensor, visual: Tensor, tokens: Tensor) -> Tensor:
+    dtype = model.denoiser.unet.dtype
+    prediction: Tensor = model.denoiser(noisy.to(dtype), t, visual.to(dtype), tokens.to(dtype))
+    return prediction.float()
+
+
+def _back(frame: FrameOf, count: int) -> FrameOf:
+    """The frame `count` earlier in its clip, its first one at the earliest."""
+    return replace(frame, index=max(0, frame.index - count))
+
+
+class FrameLatents:
+    """Latents and tokens of single frames, each computed once."""
+
+    def __init__(self, model: SyncDiffModel) -> None:
+        self.model = model
+        self.device = model.denoiser.unet.device
+        self._known: dict[tuple[str, str, int], Tensor] = {}
+
+    def clean(self, frame: FrameOf) -> Tensor:
+        """(3, h, w) latent of a frame."""
+        return self._once("clean", frame, lambda: self._encode(frame, masked=False))
+
+    def masked(self, frame: FrameOf) -> Tensor:
+        """(3, h, w) latent of a frame whose lower face is blanked."""
+        return self._once("masked", frame, lambda: self._encode(frame, masked=True))
+
+    def token(self, frame: FrameOf) -> Tensor:
+        """(dim,) audio condition of a frame; all of its clip are computed at once."""
+        return self._once("token", frame, lambda: self._tokens(frame.clip)[frame.index])
+
+    def _once(self, kind: str, frame: FrameOf, make: Callable[[], Tensor]) -> Tensor:
+        key = (kind, frame.clip.id, frame.index)
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+    def _encode(self, frame: FrameOf, *, masked: bool) -> Tensor:
+        config, clip = self.model.config, frame.clip
+        image = to_images(torch.from_numpy(clip.frames[frame.index][None]).to(self.device), config.frame_size)
+        if masked:
+            boxes = torch.from_numpy(clip.face_boxes.boxes[frame.index][None])
+            area = lower_half_mask(boxes, clip.frames.shape[1:3], config.frame_size, config.condition.mask_pad)
+            image = blank(image, area.to(self.device))
+        return self.model.autoencoder.encode(image)[0]
+
+    def _tokens(self, clip: Clip) -> Tensor:
+        features = torch.from_numpy(clip_features(clip, self.model.config.audio))
+        tokens: Tensor = self.model.audio(features[None].to(self.device))[0]
+        for index, token in enumerate(tokens):
+            self._known["token", clip.id, index] = token
+        return tokens

@@ -1,0 +1,5 @@
+"""TalkLip (Wang et al. 2023; reference: methods.md E): Wav2Lip's face half, led by AV-HuBERT's audio features.
+
+network     the generator on this project's AV-HuBERT, under the published names
+method      the plugin `talklip`: inference as the official `inf_test.py`
+"""

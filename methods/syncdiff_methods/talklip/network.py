@@ -1,0 +1,75 @@
+"""TalkLip's generator (reference: methods.md E.1, E.2). Its checkpoint holds the audio encoder: no fairseq needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from syncdiff_bench.networks.avhubert.config import AVHubertConfig
+from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
+from syncdiff_bench.weights.loading import check_state_dict, load_tensors
+from syncdiff_methods.wav2lip.config import Wav2LipConfig
+from syncdiff_methods.wav2lip.generator import FaceGenerator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENCODER = AVHubertConfig(decoder_layers=0)  # Base, with the video front-end that the file carries
+
+
+class AudioEncoder(nn.Module):
+    """Gives AV-HuBERT its published prefix."""
+
+    def __init__(self, config: AVHubertConfig) -> None:
+        super().__init__()
+        self.w2v_model = AVHubertEncoder(config)
+
+
+class SyncNet(nn.Module):
+    """A layer that only TalkLip's training uses, and that its checkpoint holds."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.Linearaudio = nn.Linear(dim, dim)
+
+
+class TalkLip(FaceGenerator):
+    """The generator: 137,603,099 parameters, 103,133,416 of them AV-HuBERT's."""
+
+    def __init__(self, encoder: AVHubertConfig = ENCODER, face: Wav2LipConfig | None = None) -> None:
+        super().__init__(face)
+        self.audio_encoder = AudioEncoder(encoder)
+        self.audio_map = nn.Linear(encoder.dim, self.config.channels(512))
+        self.sync_net = SyncNet(encoder.dim)
+
+    def hear(self, features: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """(B, T, dim) float32: the encoder's output for whole utterances, one row per frame.
+
+        features: (B, T, 104) float32 of `avhubert.features.audio_features`. padding_mask: (B, T) bool, True on padding.
+        """
+        return self.audio_encoder.w2v_model(features, padding_mask=padding_mask)  # type: ignore[no-any-return]
+
+    def speak(self, heard: Tensor, faces: Tensor) -> Tensor:
+        """Pictures (N, 3, 96, 96) float32 in 0..1, BGR.
+
+        heard: (N, dim) rows of `hear`, one per face. faces: (N, 6, 96, 96), see `FaceGenerator.draw`.
+        """
+        return self.draw(self.audio_map(heard)[..., None, None], faces)
+
+    def forward(self, features: Tensor, faces: Tensor, rows: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """`hear`, then `speak` with row `rows[n]` of the flattened (B * T) output for face n (`idAudio`)."""
+        return self.speak(self.hear(features, padding_mask).flatten(0, 1)[rows], faces)
+
+
+def load_talklip(path: Path) -> TalkLip:
+    """The network of the published file, on the CPU and in evaluation mode. Raises WeightsError."""
+    return talklip_of(load_tensors(path), str(path))
+
+
+def talklip_of(tensors: Mapping[str, Tensor], name: str) -> TalkLip:
+    """Build and fill. name: the file, for the message. Raises WeightsError naming the first tensor that is wrong."""
+    network = TalkLip()
+    check_state_dict(network, tensors, name)
+    return network.eval()

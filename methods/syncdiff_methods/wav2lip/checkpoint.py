@@ -1,0 +1,113 @@
+"""Where Wav2Lip's weights come from.
+
+wav2lip, wav2lip-gan        the published files, out of the weights store
+FILE.pth                    a file of that layout: tensors under "state_dict", named `module.` + key
+pocket, DIR                 a small one of this project: config.json and generator.safetensors
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from syncdiff_bench.contracts import Runtime, WeightsUsed
+from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.options import options_from_values
+from syncdiff_bench.weights.digests import sha256_of
+from syncdiff_bench.weights.loading import check_state_dict, load_tensors
+from syncdiff_methods.wav2lip.config import Wav2LipConfig
+from syncdiff_methods.wav2lip.generator import Wav2Lip
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+CONFIG, TENSORS = "config.json", "generator.safetensors"
+
+
+def load_generator(checkpoint: str, runtime: Runtime) -> Wav2Lip:
+    """The generator in evaluation mode, on the CPU.
+
+    Raises WeightsError where the file is missing (with `missing` for a catalogue name) or of another network.
+    """
+    path = locate(checkpoint, runtime)
+    if path.name != TENSORS:
+        return generator_of(published_tensors(path), Wav2LipConfig(), str(path))
+    config = read_config(path.parent)
+    tensors = {name: t.float() if t.is_floating_point() else t for name, t in load_tensors(path).items()}
+    return generator_of(tensors, config, str(path))
+
+
+def published_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of an official file by the network's own names; the official code drops every `module.`."""
+    return {name.replace("module.", ""): tensor for name, tensor in load_tensors(path).items()}
+
+
+def generator_of(tensors: dict[str, Tensor], config: Wav2LipConfig, name: str) -> Wav2Lip:
+    """Build and fill. name: the file, for the message. Raises WeightsError naming the first tensor that is wrong."""
+    generator = Wav2Lip(config)
+    check_state_dict(generator, tensors, name)
+    return generator.eval()
+
+
+def save_generator(generator: Wav2Lip, folder: Path, *, half: bool) -> None:
+    """Write a folder of this project. half: kernels as float16; biases, norms and their statistics stay float32."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (t.half() if half and t.is_floating_point() and t.ndim > 1 else t).detach().contiguous().cpu()
+        for name, t in generator.state_dict().items()
+    }
+    save_file(tensors, folder / TENSORS)
+    (folder / CONFIG).write_text(json.dumps(asdict(generator.config), indent=1) + "\n")
+
+
+def weights_used(checkpoint: str, runtime: Runtime) -> WeightsUsed:
+    """Name and digest, for the record. Raises as `locate`."""
+    path = locate(checkpoint, runtime)
+    if path.name == TENSORS:
+        return WeightsUsed(f"wav2lip/{path.parent.name}", sha256_of(path))
+    return file_used(checkpoint, path)
+
+
+def file_used(checkpoint: str, path: Path) -> WeightsUsed:
+    """A catalogue name as it is, a file by its own name."""
+    return WeightsUsed(Path(checkpoint).name, sha256_of(path))
+
+
+def locate(checkpoint: str, runtime: Runtime) -> Path:
+    """The file of tensors behind a name, a file or a folder. Raises WeightsError where there is none, UsageError for a
+    name that means nothing.
+    """
+    for folder in (PRETRAINED / checkpoint, Path(checkpoint)):
+        if (folder / CONFIG).is_file():
+            return folder / TENSORS
+    return find_file(checkpoint, runtime, owner="wav2lip")
+
+
+def find_file(checkpoint: str, runtime: Runtime, *, owner: str) -> Path:
+    """A checkpoint given as a path, which has a slash or a suffix, or by its name in the catalogue.
+
+    owner: who asks, for messages. Raises as `locate`.
+    """
+    from syncdiff_bench.weights.store import WeightsStore
+
+    given = Path(checkpoint)
+    if given.name == checkpoint and not given.suffix:
+        return (runtime.weights or WeightsStore()).ensure(checkpoint)
+    if not given.is_file():
+        raise WeightsError(f"{owner}: {checkpoint}: no such checkpoint; give a file or a name of `weights list`")
+    return given
+
+
+def read_config(folder: Path) -> Wav2LipConfig:
+    """Raises WeightsError where config.json is not one."""
+    path = folder / CONFIG
+    try:
+        config: Wav2LipConfig = options_from_values(Wav2LipConfig, json.loads(path.read_text()), str(path))
+    except (OSError, ValueError, UsageError) as error:
+        raise WeightsError(f"{path}: not a readable wav2lip config ({error}); train it again") from None
+    return config

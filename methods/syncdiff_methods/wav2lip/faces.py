@@ -1,0 +1,83 @@
+"""Faces out of frames, and back into them (reference: methods.md D.2, D.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.contracts import Boxes, Frames
+from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_methods.wav2lip.config import FACE_SIZE, BoxConfig
+
+Faces = NDArray[np.uint8]
+SPAN = 5  # boxes in the moving average
+
+
+def face_areas(boxes: Boxes, frame_hw: tuple[int, int], config: BoxConfig) -> Boxes:
+    """The padded, smoothed boxes that Wav2Lip cuts out, (T, 4) int32 inside the frame.
+
+    boxes: (T, 4) integer x1 y1 x2 y2 of a detector. frame_hw: height and width of the frames.
+    Raises ClipError (`boxes`) where nothing of a box is inside the frame.
+    """
+    top, bottom, left, right = config.pads
+    grown = boxes.astype(np.int64) + np.array([-left, -top, right, bottom])
+    cut = inside(grown, frame_hw)
+    return smoothed(cut) if config.smooth else cut
+
+
+def smoothed(boxes: Boxes) -> Boxes:
+    """The official moving average over 5 boxes, quirks included.
+
+    It runs forward and in place over whole numbers: box i becomes the mean of boxes i .. i + 4, fractions cut off, and
+    a box of the tail becomes the mean of the last five, some of which are averages already. With n < 5 boxes the slice
+    `boxes[n - 5:]` counts from the end, so the mean is over the last min(n, 5 - n).
+
+    >>> smoothed(np.array([10, 12, 14, 16, 18, 20], np.int32)).tolist()
+    [14, 16, 16, 17, 17, 17]
+    """
+    result = boxes.copy()
+    n = len(result)
+    for i in range(n):
+        window = result[n - SPAN :] if i + SPAN > n else result[i : i + SPAN]
+        result[i] = window.mean(axis=0)
+    return result
+
+
+def inside(boxes: NDArray[np.integer[Any]], frame_hw: tuple[int, int]) -> Boxes:
+    """Boxes cut at the border of the frame. Raises ClipError (`boxes`) where nothing is left of one."""
+    height, width = frame_hw
+    cut: Boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.int32)
+    empty = np.flatnonzero((cut[:, 2] <= cut[:, 0]) | (cut[:, 3] <= cut[:, 1]))
+    if len(empty):
+        box = " ".join(str(side) for side in boxes[empty[0]])
+        raise ClipError(
+            "boxes", f"face box {box} of frame {empty[0]} holds no pixel of {width}x{height}; detect it again"
+        )
+    return cut
+
+
+def cut_faces(frames: Frames, areas: Boxes) -> Faces:
+    """(T, 96, 96, 3) uint8 **BGR**, as the networks want it, of (T, H, W, 3) RGB; resized as OpenCV does."""
+    faces = np.empty((len(frames), FACE_SIZE, FACE_SIZE, 3), np.uint8)
+    for face, frame, (x1, y1, x2, y2) in zip(faces, frames, areas, strict=True):
+        face[:] = resize_linear(frame[y1:y2, x1:x2, ::-1], FACE_SIZE, FACE_SIZE)
+    return faces
+
+
+def network_input(faces: Faces, references: Faces) -> NDArray[np.float32]:
+    """(N, 6, 96, 96) float32 in 0..1, BGR: each face without its lower half, then its reference.
+
+    faces, references: (N, 96, 96, 3) uint8 BGR.
+    """
+    pictures = np.concatenate([faces, references], axis=3).astype(np.float32) / 255
+    pictures[:, FACE_SIZE // 2 :, :, :3] = 0
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+
+
+def paste(frame: Frames, face: Faces, area: Boxes) -> None:
+    """Put a generated (96, 96, 3) uint8 BGR face over its (4,) area of a (H, W, 3) RGB frame, with a hard edge."""
+    x1, y1, x2, y2 = area
+    frame[y1:y2, x1:x2] = resize_linear(face, y2 - y1, x2 - x1)[..., ::-1]

@@ -1,0 +1,208 @@
+"""`syncdiff-bench reproduce`: the paper's tables, made."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from syncdiff_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncdiff_bench.reproduction.claims import Claims
+    from syncdiff_bench.reproduction.costs import Costs
+    from syncdiff_bench.reproduction.jobs import Job, Request
+    from syncdiff_bench.reproduction.planning import Plan
+
+EPILOG = """\b
+Examples:
+  syncdiff-bench reproduce --table 3 --dry-run
+      what there is, what is missing, and how long it will take
+  syncdiff-bench reproduce --table 3
+      Table 3 on pocket, from the models that are there
+  syncdiff-bench reproduce --table 3 --train
+      and trains those that are missing
+  syncdiff-bench reproduce --table 1 --dataset lrs2 --data-root /data/mvlrs_v1
+  CUDA_VISIBLE_DEVICES=0 syncdiff-bench reproduce --train &
+  CUDA_VISIBLE_DEVICES=1 syncdiff-bench reproduce --train
+      two GPUs, or two machines on one folder: each does what the other does not
+
+Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was."""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--table", "numbers", type=int, multiple=True, metavar="N", help="1 to 6; repeatable.  [default: all]")
+@click.option("--dataset", default="pocket", show_default=True, metavar="NAME", help="pocket, lrs2 or lrs3.")
+@click.option("--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the dataset.")
+@click.option("--train", is_flag=True, help="Train the models that are missing.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of runs, claims and tables.  [default: runs/reproduce-<dataset>]",
+)
+@click.option(
+    "--training",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("training"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the trainings.",
+)
+@click.option(
+    "--seed",
+    "seeds",
+    type=click.IntRange(min=0),
+    multiple=True,
+    metavar="S",
+    help="Seed of the sampling noise; repeatable.  [default: the recipe's]",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N clips.")
+@click.option("--shard", default="1/1", show_default=True, metavar="I/N", help="Only every N-th row, from the I-th on.")
+@click.option("--input", "given", multiple=True, metavar="NAME=VALUE", help="What a row needs of you; repeatable.")
+@click.option("--no-shipped", is_flag=True, help="Do not use models that ship: train all of them.")
+@click.option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="How rows are made, instead of the installed recipe of --dataset.",
+)
+@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--dry-run", is_flag=True, help="Print the plan with estimates of time, and stop.")
+@click.pass_context
+def reproduce(
+    ctx: click.Context,
+    *,
+    numbers: tuple[int, ...],
+    dataset: str,
+    data_root: Path | None,
+    train: bool,
+    out: Path | None,
+    training: Path,
+    seeds: tuple[int, ...],
+    limit: int | None,
+    shard: str,
+    given: tuple[str, ...],
+    no_shipped: bool,
+    recipe_file: Path | None,
+    device: str,
+    dry_run: bool,
+) -> None:
+    """Make the paper's tables: train, generate and score what is missing, and print them beside the paper's numbers.
+
+    A row whose model is missing stays blank, unless --train is given; the command that makes it is named.
+    """
+    from syncdiff_bench.options import parse_settings
+    from syncdiff_bench.reproduction.claims import Claims
+    from syncdiff_bench.reproduction.costs import Costs
+    from syncdiff_bench.reproduction.jobs import Request, jobs_of
+    from syncdiff_bench.reproduction.models import Place
+    from syncdiff_bench.reproduction.planning import make_plan
+    from syncdiff_bench.reproduction.recipe import read_recipe, recipe_of
+    from syncdiff_bench.runs.plan import resolve_device
+    from syncdiff_bench.tables import paper
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "reproduce is one process per GPU: start it once for each, with CUDA_VISIBLE_DEVICES=0, 1, ..."
+        )
+    recipe = recipe_of(dataset) if recipe_file is None else read_recipe(recipe_file)
+    inputs = parse_settings(given, "--input")
+    for name in inputs:
+        if name not in recipe.inputs:
+            raise UsageError(f"--input {name}: unknown; this recipe takes {', '.join(recipe.inputs) or 'none'}")
+    suffix = "" if limit is None else f"-first{limit}"
+    request = Request(
+        place=Place(recipe, training, data_root, inputs, shipped=not no_shipped),
+        tables=tuple(paper.table(number) for number in dict.fromkeys(numbers)) or paper.tables(),
+        out=out or Path("runs") / f"reproduce-{recipe.dataset}{suffix}",
+        seeds=tuple(dict.fromkeys(seeds)) or recipe.seeds,
+        limit=limit,
+        device=device,
+    )
+    if train and not recipe.trains:
+        raise UsageError(
+            f"the models of {recipe.dataset} are trained on {recipe.trained_on}: give --train with that one"
+        )
+    jobs = jobs_of(request, parse_shard(shard))
+    costs = Costs(request, resolve_device(device), jobs)
+    plan = make_plan(request, jobs, costs if dry_run else None, train=train)
+    print_plan(request, plan)
+    if dry_run:
+        return
+    ctx.exit(_carry_out(request, jobs, plan, costs, Claims(request.out / "claims"), train=train))
+
+
+def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, claims: Claims, *, train: bool) -> int:
+    from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.reproduction.results import comparisons, write_tables
+    from syncdiff_bench.reproduction.units import Workshop
+    from syncdiff_bench.reproduction.working import units_of, work
+    from syncdiff_bench.tables.rendering import render
+
+    blank = {one.job.name: one.blank for one in plan.jobs if one.blank}
+    units = units_of([job for job in jobs if job.name not in blank], train=train)
+    shop = Workshop(claims, costs, stderr_progress(), costs.device)
+    outcome = work(units, shop, lambda text: click.echo(f"> {text}", err=True))
+    for unit, who in outcome.elsewhere.items():
+        click.echo(f"{unit}: in work elsewhere ({who}); run the same command again for a complete table", err=True)
+    for unit, reason in outcome.failed.items():
+        click.echo(f"failed: {unit}: {reason}", err=True)
+    reasons = blank | _by_job(jobs, outcome.failed)
+    found = comparisons(request, jobs, reasons)
+    click.echo(render(found, "markdown"), nl=False)
+    for path in write_tables(request, found, jobs):
+        click.echo(f"{path}", err=True)
+    return 1 if outcome.failed else 0
+
+
+def _by_job(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, str]:
+    """Why a job has no result, where its units failed."""
+    return {
+        job.name: failed[f"{job.name}.seed-{seed}"]
+        for job in jobs
+        for seed in job.seeds
+        if f"{job.name}.seed-{seed}" in failed
+    }
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """ "2/3" -> (2, 3). Raises UsageError."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    index, count = (int(part) for part in match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, such as 2/3")
+    return index, count
+
+
+def print_plan(request: Request, plan: Plan) -> None:
+    """What there is, what is missing and how long it will take; then why rows stay blank."""
+    from rich.table import Table
+
+    from syncdiff_bench.cli.output import print_table
+    from syncdiff_bench.estimates.workload import duration
+
+    recipe = request.place.recipe
+    seeds = ", ".join(map(str, request.seeds))
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    for title in ("job", "rows", "checkpoint", "videos", "scores", "generate", "score"):
+        table.add_column(title)
+    for one in plan.jobs:
+        takes = [str(estimate) for estimate in one.takes] or ["blank" if one.blank else ""]
+        rows = ", ".join(one.job.rows) or "the bound of every table"
+        table.add_row(one.job.name, rows, one.checkpoint, one.videos, one.scores, *takes)
+    lines = [f"blank: {one.job.name}: {one.blank}" for one in plan.jobs if one.blank]
+    for model, estimate in plan.models:
+        about = f", about {estimate}" if estimate.source else ""
+        lines.append(f"train: {model.name}{about}: {model.command()}")
+    seconds, unknown = plan.seconds
+    if seconds or unknown:
+        known = duration(seconds) if seconds else "unknown"
+        lines.append(f"in all: about {known}{', and what is not known' if unknown and seconds else ''}")
+    click.echo(f"{recipe.dataset}, {recipe.split}: seeds {seeds}; {request.out}")
+    print_table(table, lines)

@@ -1,0 +1,94 @@
+"""What generating some clips costs, in numbers and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from syncdiff_bench.contracts import FPS
+from syncdiff_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from syncdiff_bench.contracts import Dataset
+
+PROBED_CLIPS = 512
+GIGA = 10**9
+MARGIN = 0.9  # of the memory that is there
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Of one process.
+
+    flops: 2 per multiply-add. seconds: None where this machine could not try. constant_bytes: weights, and whatever
+    does not grow with the batch; clip_bytes: for every further clip at once. batch: clips at once.
+    """
+
+    flops: int
+    seconds: float | None
+    constant_bytes: int
+    clip_bytes: int
+    batch: int
+
+    @property
+    def bytes(self) -> int:
+        return self.constant_bytes + self.batch * self.clip_bytes
+
+    def fitting_batch(self, available: int) -> int:
+        """The most clips at once that should fit, 0 where none does."""
+        return max(0, int(MARGIN * available - self.constant_bytes) // max(1, self.clip_bytes))
+
+
+def clip_frames(dataset: Dataset, clip_ids: Sequence[str]) -> tuple[list[int], int]:
+    """Frames at 25 fps of each clip, by the headers of at most PROBED_CLIPS of them; and how many were read.
+
+    A clip whose header was not read, or not readable, counts as the mean of the others.
+    """
+    chosen = clip_ids[:: -(-len(clip_ids) // PROBED_CLIPS)]
+    known: dict[str, int] = {}
+    for clip_id in chosen:
+        try:
+            known[clip_id] = _frames(dataset, clip_id)
+        except BenchError:
+            continue
+    mean = round(sum(known.values()) / max(1, len(known)))
+    return [known.get(clip_id, mean) for clip_id in clip_ids], len(known)
+
+
+def _frames(dataset: Dataset, clip_id: str) -> int:
+    from syncdiff_bench.media.containers import probe
+
+    clip = dataset.clip(clip_id)
+    if clip.path is None:
+        return len(clip.frames)
+    facts = probe(clip.path)
+    return round(facts.frames / facts.fps * FPS)
+
+
+def in_words(workload: Workload, frames: int, device: str, available: int) -> Iterator[str]:
+    """Lines for people: operations, time, memory."""
+    rate = "" if not workload.seconds else f" ({workload.flops / workload.seconds / GIGA:.3g} GFLOP/s in a trial)"
+    needs = "not tried: too little memory" if workload.seconds is None else f"about {duration(workload.seconds)}"
+    yield f"{_flops(workload.flops)}, {_flops(workload.flops // max(1, frames))} per frame; {needs} on {device}{rate}"
+    fits = workload.fitting_batch(available)
+    advice = f"; {fits} clips at once would fit" if fits < workload.batch else ""
+    yield (
+        f"memory: about {workload.bytes / GIGA:.2f} GB of {available / GIGA:.1f} GB"
+        f" ({workload.constant_bytes / GIGA:.2f} and {workload.clip_bytes / GIGA:.3f} per clip at once){advice}"
+    )
+
+
+def _flops(flops: int) -> str:
+    for unit, size in (("P", 10**15), ("T", 10**12), ("G", 10**9)):
+        if flops >= size:
+            return f"{flops / size:.3g} {unit}FLOP"
+    return f"{flops / 10**6:.3g} MFLOP"
+
+
+def duration(seconds: float) -> str:
+    """In words: "2.5 h"."""
+    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"

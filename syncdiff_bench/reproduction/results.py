@@ -1,0 +1,163 @@
+"""What a reproduction found: the seeds of each job pooled, and the tables written from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from syncdiff_bench import registry
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.reproduction.jobs import Job, Request
+from syncdiff_bench.tables.comparison import Comparison, compare
+from syncdiff_bench.tables.paper import PaperTable
+from syncdiff_bench.tables.results import Measured, RunResult, read_run
+
+SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html"}
+FOLDER = "tables"
+
+
+def result_of(job: Job) -> RunResult | None:
+    """Over all of its finished seeds; None where there is none.
+
+    Raises UsageError where seeds were scored differently, or a folder is damaged.
+    """
+    paths = [job.run_path(seed) for seed in job.seeds if job.state(seed).done]
+    if not paths:
+        return None
+    results = [read_run(path / "run.json") for path in paths]
+    newest = max(results, key=lambda result: result.finished)
+    if len(paths) == 1:
+        return replace(newest, path=job.path)
+    summary = _pooled_probes(paths) if job.kind == "probe" else _pooled_scores(paths)
+    return replace(newest, path=job.path, summary=summary)
+
+
+def _pooled_scores(paths: Sequence[Path]) -> tuple[Measured, ...]:
+    """A clip counts once per seed; the interval resamples speakers, with all seeds of all their clips."""
+    from syncdiff_bench.runs.directory import load_run
+    from syncdiff_bench.runs.summary import summarise
+
+    runs = [load_run(path) for path in paths]
+    for run in runs[1:]:
+        if run.manifest["protocols"] != runs[0].manifest["protocols"]:
+            raise UsageError(f"{run.path} was scored otherwise than {runs[0].path}; delete its scores.jsonl and go on")
+        differences = [
+            difference
+            for difference in runs[0].identity.differences(run.identity)
+            if not difference.startswith("seed ")
+        ]
+        if differences:
+            raise UsageError(f"{run.path} is another run than {runs[0].path} ({'; '.join(differences)}); remove one")
+    metrics = [
+        registry.load_metric(entry["metric"], recorded=entry["options"]) for entry in runs[0].manifest["protocols"]
+    ]
+    speakers: dict[str, str] = {}
+    for run in runs:
+        speakers.update(run.speakers)
+    scores = [score for run in runs for score in run.scores]
+    return tuple(
+        Measured(e.metric, e.protocol, e.column, e.direction, e.mean, e.ci95, e.n, e.failed)
+        for e in summarise(scores, metrics, speakers, {})
+    )
+
+
+def _pooled_probes(paths: Sequence[Path]) -> tuple[Measured, ...]:
+    """The mean over seeds of each group's variance, then as in a single probe."""
+    from syncdiff_bench.probing import Spread, summary_entry
+
+    found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for path in paths:
+        try:
+            groups = json.loads((path / "run.json").read_text(encoding="utf-8"))["probe"]["groups"]
+            for experiment, spreads in groups.items():
+                for spread in spreads:
+                    found.setdefault(experiment, {}).setdefault(spread["label"], []).append(spread)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path / 'run.json'} is no record of a probe ({error!r}); delete it") from None
+    measured = []
+    for experiment, labels in found.items():
+        spreads = [
+            Spread(
+                label, same[0]["cases"], sum(one["variance"] for one in same) / len(same), same[0].get("cluster", "")
+            )
+            for label, same in labels.items()
+        ]
+        entry = summary_entry(experiment, spreads)
+        measured.append(Measured(**{**entry, "ci95": None if entry["ci95"] is None else tuple(entry["ci95"])}))
+    return tuple(measured)
+
+
+def comparisons(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str]) -> list[Comparison]:
+    """Each table with what was made of it. reasons: name of a job -> why it has no result, for the notes."""
+    results = {job.name: result_of(job) for job in jobs}
+    joined = []
+    for table in request.tables:
+        systems = {row.system for row in table.rows}
+        found = [result for result in results.values() if result is not None]
+        # Before anything is there, the paper alone.
+        datasets = (request.place.recipe.dataset,) if found else ()
+        comparison = compare(table, found, datasets=datasets)
+        mine = [job for job in jobs if job.system in systems and _fits(table, job)]
+        notes = [note for note in comparison.notes if not note.startswith("without a row in this table")]
+        joined.append(replace(comparison, notes=(*notes, *_notes(request, mine, results, reasons, table))))
+    return joined
+
+
+def _fits(table: PaperTable, job: Job) -> bool:
+    return any((job.kind == "probe") == (column.metric == "variance") for column in table.columns)
+
+
+def _notes(
+    request: Request,
+    jobs: Sequence[Job],
+    results: Mapping[str, RunResult | None],
+    reasons: Mapping[str, str],
+    table: PaperTable,
+) -> list[str]:
+    recipe, notes = request.place.recipe, []
+    if any(len(job.seeds) > 1 and results[job.name] is not None for job in jobs):
+        seeds = ", ".join(map(str, request.seeds))
+        notes.append(
+            f"Seeds {seeds} of the sampling noise: every clip counts once per seed, and the intervals resample whole"
+            " speakers. There is one training per row: a difference between two rows holds the luck of two trainings."
+        )
+    for job in jobs:
+        done = [seed for seed in job.seeds if job.state(seed).done]
+        if done and len(done) < len(job.seeds):
+            notes.append(f"{job.name}: only seeds {', '.join(map(str, done))} are there.")
+        if not done and job.name in reasons:
+            rows = [
+                name.partition(" ")[2].partition(" ")[2]
+                for name in job.rows
+                if name.startswith(f"Table {table.number} ")
+            ]
+            notes.append(f"{', '.join(rows)} is blank: {reasons[job.name]}.")
+    limited = f", the first {request.limit} clips" if request.limit else ""
+    return [*notes, f"Made by syncdiff-bench reproduce --table {table.number} --dataset {recipe.dataset}{limited}."]
+
+
+def write_tables(request: Request, found: Sequence[Comparison], jobs: Sequence[Job]) -> list[Path]:
+    """OUT/tables/tableN.md, .tex, .csv and .html, and manifests/<job>/seed-S.json, the run.json behind each number."""
+    from syncdiff_bench.runs.journal import unwritable, write_whole
+    from syncdiff_bench.tables.rendering import render
+
+    folder, written = request.out / FOLDER, []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for comparison in found:
+            for name, suffix in SUFFIXES.items():
+                path = folder / f"table{comparison.table.number}.{suffix}"
+                write_whole(path, render([comparison], name))
+                written.append(path)
+        for job in jobs:
+            for seed in job.seeds:
+                if job.state(seed).done:
+                    copy = folder / "manifests" / job.name / f"seed-{seed}.json"
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    write_whole(copy, (job.run_path(seed) / "run.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    return written

@@ -1,0 +1,163 @@
+"""Tensors of every clip of a split, computed once and then read from disk a row at a time.
+
+    FOLDER/cache.json                   what they were made from and with: the facts, in words
+    FOLDER/shard-00000.safetensors      "CLIP/NAME" -> (T, ...) tensor, of `CLIPS_PER_SHARD` clips
+
+A shard appears whole or not at all, so that a killed preparation goes on where it was. Reading maps the shards into
+memory: nothing is loaded until a row is used, and the page cache holds what fits.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from syncdiff_bench.contracts import FPS
+from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.runs.journal import write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEMA = 1
+CLIPS_PER_SHARD = 64
+
+
+@dataclass(frozen=True, eq=False)
+class TensorCache:
+    """One folder of shards.
+
+    title: what is in it. split: of the dataset.
+    facts: everything that its tensors depend on, name -> value; other facts, other cache.
+    encode: the tensors of a clip by name, all of T rows; may raise ClipError, which costs that clip only.
+    bytes_per_frame: of all tensors of a clip together.
+    """
+
+    folder: Path
+    title: str
+    split: str
+    facts: Mapping[str, str]
+    clip_ids: Sequence[str]
+    encode: Callable[[str], Mapping[str, Tensor]]
+    bytes_per_frame: int
+
+    @property
+    def bytes_per_hour(self) -> int:
+        """Of video, at 25 frames per second."""
+        return self.bytes_per_frame * FPS * 3600
+
+    @property
+    def shards(self) -> int:
+        return -(-len(self.clip_ids) // CLIPS_PER_SHARD)
+
+    def missing(self) -> list[int]:
+        """Shards that are not made yet. Raises UsageError where the folder holds other facts."""
+        self._check()
+        return [i for i in range(self.shards) if not self._path(i).is_file()]
+
+    def fill(self, part: int = 0, parts: int = 1) -> Iterator[tuple[int, int]]:
+        """Make the missing shards i with i % parts == part; yields (clips done, clips of the whole cache).
+
+        Raises UsageError where the folder holds other facts or cannot be written.
+        """
+        todo = [i for i in self.missing() if i % parts == part]
+        if not todo:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self._facts_path, json.dumps({"schema": SCHEMA, "facts": dict(self.facts)}, indent=1) + "\n")
+        done = len(self.clip_ids) - sum(len(self._clips(i)) for i in todo)
+        for index in todo:
+            tensors: dict[str, Tensor] = {}
+            failures: dict[str, str] = {}
+            for clip_id in self._clips(index):
+                try:
+                    made = self.encode(clip_id)
+                    tensors |= {f"{clip_id}/{name}": tensor for name, tensor in made.items()}
+                except ClipError as error:
+                    failures[clip_id] = str(error)
+                done += 1
+                yield done, len(self.clip_ids)
+            self._write(index, tensors, failures)
+
+    def read(self) -> dict[str, dict[str, Tensor]]:
+        """Clip id -> name -> (T, ...) tensor, mapped from disk; without the clips that failed.
+
+        Raises UsageError where shards are missing, damaged or of other facts.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        if missing := self.missing():
+            raise UsageError(
+                f"{self.folder}: {len(missing)} of {self.shards} shards are missing; run `syncdiff-bench prepare"
+                " latents CONFIG`"
+            )
+        clips: dict[str, dict[str, Tensor]] = {}
+        for index in range(self.shards):
+            try:
+                tensors = load_file(self._path(index))
+            except (SafetensorError, OSError) as error:
+                raise UsageError(
+                    f"{self._path(index)} is damaged ({error}); delete it, then run `syncdiff-bench prepare latents"
+                    " CONFIG`"
+                ) from None
+            for key, tensor in tensors.items():
+                clip_id, _, name = key.rpartition("/")
+                clips.setdefault(clip_id, {})[name] = tensor
+        return {clip_id: clips[clip_id] for clip_id in self.clip_ids if clip_id in clips}
+
+    def failures(self) -> dict[str, str]:
+        """Clip id -> why it is not in the cache, of the shards that are made."""
+        from safetensors import safe_open
+
+        found: dict[str, str] = {}
+        for index in range(self.shards):
+            if self._path(index).is_file():
+                with safe_open(self._path(index), "pt") as shard:
+                    found |= json.loads((shard.metadata() or {}).get("failures", "{}"))
+        return found
+
+    def clear(self) -> None:
+        """Delete the folder, whatever facts it holds."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _facts_path(self) -> Path:
+        return self.folder / "cache.json"
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"shard-{index:05d}.safetensors"
+
+    def _clips(self, index: int) -> Sequence[str]:
+        return self.clip_ids[index * CLIPS_PER_SHARD : (index + 1) * CLIPS_PER_SHARD]
+
+    def _write(self, index: int, tensors: dict[str, Tensor], failures: Mapping[str, str]) -> None:
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        path = self._path(index)
+        partial = path.with_suffix(".part")
+        try:
+            save_file(tensors, partial, metadata={"failures": json.dumps(failures)})
+            partial.replace(path)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            raise UsageError(f"{path} cannot be written ({error}); free space or choose another --cache") from None
+
+    def _check(self) -> None:
+        try:
+            known = json.loads(self._facts_path.read_text())["facts"]
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{self._facts_path} is damaged ({error}); delete {self.folder}") from None
+        for name, value in self.facts.items():
+            if known.get(name) != value:
+                raise UsageError(
+                    f"{self.folder} was made with another {name} ({known.get(name)}, now {value});"
+                    " `syncdiff-bench prepare latents CONFIG --force` makes it anew, or choose another --cache"
+                )

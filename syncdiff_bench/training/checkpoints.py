@@ -1,0 +1,144 @@
+"""Checkpoints: complete or absent, and read without running anything that a file says.
+
+OUT/checkpoints/step-N/
+    model.safetensors, optimizer.bin, random_states_RANK.pkl     written and read by accelerate
+    averages.safetensors                                         EMA by parameter name
+    training.json                                                step, processes, updates of the EMA
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.training.averaging import Averages
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor
+
+SCHEMA = 1
+
+
+def save(accelerator: Accelerator, out: Path, step: int, averages: Averages | None, keep: int) -> None:
+    """Write a checkpoint under another name, then rename it: a killed training leaves complete ones only.
+
+    Called by every process. Raises UsageError where the disk is full or not writable.
+    """
+    final = out / "checkpoints" / f"step-{step:08d}"
+    partial = final.with_name(f".{final.name}.part")
+    try:
+        if accelerator.is_main_process:
+            shutil.rmtree(partial, ignore_errors=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(partial))
+        if accelerator.is_main_process:
+            _write_ours(partial, step, accelerator.num_processes, averages)
+        accelerator.wait_for_everyone()  # every process has written its random state
+        if accelerator.is_main_process:
+            _to_disk(partial)
+            shutil.rmtree(final, ignore_errors=True)
+            partial.replace(final)
+            for old in _complete(out)[:-keep]:
+                shutil.rmtree(old)
+    except OSError as error:
+        raise UsageError(
+            f"{partial} cannot be written ({error.strerror or error}); free space, then run the same command again"
+        ) from None
+    accelerator.wait_for_everyone()
+
+
+def resume(accelerator: Accelerator, out: Path, averages: Averages | None, names: Sequence[str]) -> int:
+    """Load the newest checkpoint; returns the step to go on with, 0 where there is none.
+
+    names: of all trained parameters, in the model's order.
+    Raises UsageError where the checkpoint is of another model or damaged.
+    """
+    found = _complete(out)
+    if not found:
+        return 0
+    folder = found[-1]
+    try:
+        with _as_accelerate_reads_it(folder) as readable:
+            accelerator.load_state(str(readable))
+        known = json.loads((folder / "training.json").read_text()) if (folder / "training.json").is_file() else None
+    except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+        reason = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
+        raise UsageError(
+            f"{folder} does not fit this training ({reason[:200]}); choose another --out, or delete the checkpoint"
+        ) from None
+    if averages is not None:
+        tensors, updates = _averages(folder, known, names)
+        averages.restore(tensors, updates, str(folder))
+    step = int(folder.name.removeprefix("step-"))
+    accelerator.print(f"resumed from {folder}")
+    if known is not None and known["processes"] != accelerator.num_processes:
+        accelerator.print(
+            f"note: {known['processes']} processes wrote it, {accelerator.num_processes} go on, with other batches"
+        )
+    return step
+
+
+def kept(out: Path) -> str:
+    """Where a stopped training can go on from, in words."""
+    found = _complete(out)
+    return f"the last good checkpoint is {found[-1]}" if found else "there is no checkpoint yet"
+
+
+def _complete(out: Path) -> list[Path]:
+    return sorted((out / "checkpoints").glob("step-*"))
+
+
+def _write_ours(folder: Path, step: int, processes: int, averages: Averages | None) -> None:
+    from safetensors.torch import save_file
+
+    known = {"schema": SCHEMA, "step": step, "processes": processes}
+    if averages is not None:
+        save_file(averages.tensors(), folder / "averages.safetensors")
+        known["ema_updates"] = averages.updates
+    (folder / "training.json").write_text(json.dumps(known) + "\n")
+
+
+def _averages(folder: Path, known: Any, names: Sequence[str]) -> tuple[dict[str, Tensor], int]:
+    from syncdiff_bench.weights.loading import load_tensors, load_torch
+
+    if known is not None and "ema_updates" in known:
+        return load_tensors(folder / "averages.safetensors"), int(known["ema_updates"])
+    unnamed = folder / "custom_checkpoint_1.pkl"  # how version 0.1.0 saved the EMA of all trained parameters
+    if known is None and unnamed.is_file():
+        state = load_torch(unnamed)
+        return dict(zip(names, state["shadow_params"], strict=True)), int(state["optimization_step"])
+    raise UsageError(
+        f"{folder} holds no EMA; set training.ema_decay = 0, as when it was written, or choose another --out"
+    )
+
+
+@contextmanager
+def _as_accelerate_reads_it(folder: Path) -> Iterator[Path]:
+    """The folder without the pickles of version 0.1.0, which accelerate would count (and unpickle freely)."""
+    pickles = {path.name for path in folder.glob("custom_checkpoint_*.pkl")}
+    if not pickles:
+        yield folder
+        return
+    with TemporaryDirectory() as links:
+        for path in folder.iterdir():
+            if path.name not in pickles:
+                (Path(links) / path.name).symlink_to(path.resolve())
+        yield Path(links)
+
+
+def _to_disk(folder: Path) -> None:
+    """Wait until a folder's files are on the disk, so that a power cut after the rename finds them."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,124 @@
+"""How a training ends that cannot go on: one line with the reason, the batch, and what to do."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from syncdiff_bench.errors import BenchError
+from syncdiff_bench.training.checkpoints import kept
+from syncdiff_bench.training.settings import TrainingSettings
+from syncdiff_bench.training.task import TrainingTask
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+AGAIN = "run the same command again to resume"
+SHOWN_EXAMPLES = 8
+# What collectives say when the process at the other end is gone; torch has no type of its own for all of them.
+LOST = ("Connection closed by peer", "Connection reset by peer", "gloo/transport", "NCCL", "Broken pipe")
+NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "not enough memory")
+
+
+def require_finite(
+    accelerator: Accelerator,
+    task: TrainingTask,
+    settings: TrainingSettings,
+    out: Path,
+    norm: Tensor,
+    losses: Mapping[int, Tensor],
+) -> None:
+    """Raise BenchError where the gradient of a step is not finite, naming the batches whose loss was not.
+
+    norm: of the gradient over all processes, hence the same on each of them. losses: batch number -> loss, of this
+    process. Called before the weights change.
+    """
+    if torch.isfinite(norm):
+        return
+    from accelerate.utils import gather_object
+
+    rank = accelerator.process_index
+    broken: list[str] = []
+    for number, loss in losses.items():
+        if not torch.isfinite(loss):
+            examples = task.describe(settings.seed, number, rank, settings.batch_size)
+            broken.append(f"loss {loss.item()} in batch {number} of process {rank}{_listed(examples)}")
+    broken = gather_object(broken)
+    step = min(losses) // settings.gradient_accumulation
+    if not accelerator.is_main_process:
+        raise SystemExit(2)  # the main process says it
+    found = " and ".join(broken) or f"the losses are finite, the gradient is {norm.item()}"
+    raise BenchError(
+        f"not a number at step {step}: {found}; {kept(out)}; lower training.learning_rate or leave those clips out,"
+        f" then {AGAIN}"
+    )
+
+
+def _listed(examples: Sequence[str]) -> str:
+    if not examples:
+        return ""
+    more = f" and {len(examples) - SHOWN_EXAMPLES} more" if len(examples) > SHOWN_EXAMPLES else ""
+    return f" ({', '.join(examples[:SHOWN_EXAMPLES])}{more})"
+
+
+@contextmanager
+def ending_plainly(
+    accelerator: Accelerator, task: TrainingTask, settings: TrainingSettings, out: Path
+) -> Iterator[None]:
+    """Turn what the block dies of (memory, a lost process, SIGTERM) into a BenchError of one line."""
+    try:
+        with _sigterm_raises(out):
+            yield
+    except RuntimeError as error:  # torch.OutOfMemoryError and errors of collectives are RuntimeErrors
+        text = str(error)
+        if isinstance(error, torch.OutOfMemoryError) or any(sign in text for sign in NO_MEMORY):
+            _out_of_memory(task, settings, str(accelerator.device), out)
+        lost = isinstance(error, torch.distributed.DistError) or any(sign in text for sign in LOST)
+        if lost and accelerator.num_processes > 1:
+            raise BenchError(
+                f"process {accelerator.process_index}: another process of this training has ended (its own message says"
+                f" why); {kept(out)}; {AGAIN}"
+            ) from None
+        raise
+
+
+def _out_of_memory(task: TrainingTask, settings: TrainingSettings, device: str, out: Path) -> NoReturn:
+    from syncdiff_bench.training.estimate import fitting_batch
+
+    size = settings.batch_size
+    fits = fitting_batch(task, settings, device)
+    if size == 1 or fits == 0:
+        advice = "one example does not fit; set training.mixed_precision = 'bf16' or train a smaller model"
+    else:
+        smaller = fits if fits is not None and fits < size else size // 2  # the estimate may be too hopeful
+        accumulated = -(-size * settings.gradient_accumulation // smaller)
+        advice = (
+            f"try --set training.batch_size={smaller} --set training.gradient_accumulation={accumulated}"
+            " (no fewer examples per step)"
+        )
+    raise BenchError(f"out of memory on {device} with training.batch_size={size}; {advice}; {kept(out)}") from None
+
+
+@contextmanager
+def _sigterm_raises(out: Path) -> Iterator[None]:
+    """SIGTERM, as torchrun sends it to the others when one process has died, and clusters before a time limit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise BenchError(f"stopped by SIGTERM, as when another process has died; {kept(out)}; {AGAIN}")
+
+    before: Any = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

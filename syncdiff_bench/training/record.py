@@ -1,0 +1,131 @@
+"""What a training says while it runs: OUT/log.jsonl, trackers, pictures, a progress bar."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import options_to_json
+from syncdiff_bench.runs.journal import Journal
+from syncdiff_bench.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from numpy.typing import NDArray
+
+PROJECT = "syncdiff-bench"
+PACKAGES: Mapping[str, tuple[str, ...]] = {"tensorboard": ("tensorboard", "tensorboardX")}  # one of them, else the name
+
+
+def require_trackers(settings: TrainingSettings) -> None:
+    """Raise UsageError for a tracker whose package is not installed: accelerate would leave it out without a word."""
+    for name in settings.trackers:
+        if not any(find_spec(package) for package in PACKAGES.get(name, (name,))):
+            raise UsageError(
+                f"tracker {name!r} is not installed; pip install {name}, or take it out of training.trackers"
+            )
+
+
+class Record:
+    """Writes on the main process, does nothing on the others."""
+
+    def __init__(self, accelerator: Accelerator, out: Path) -> None:
+        self._accelerator = accelerator
+        self._out = out
+        self._journal = Journal(out / "log.jsonl") if accelerator.is_main_process else None
+
+    def begin(self, start: int, settings: TrainingSettings, options: Any) -> None:
+        """Forget what was logged after step `start`, where the training goes on; open the trackers."""
+        if self._journal is not None:
+            known = self._journal.rows
+            ahead = [row for row in known if row.get("step", 0) > start]
+            if ahead:
+                self._journal.rewrite(row for row in known if row.get("step", 0) <= start)
+        if settings.trackers:
+            name = {"name": self._out.name}
+            self._accelerator.init_trackers(
+                PROJECT,
+                config=dict(_scalars({"training": asdict(settings), "options": options_to_json(options)})),
+                init_kwargs={"wandb": {**name, "dir": str(self._out)}, "trackio": name},
+            )
+
+    def write(self, step: int, figures: Mapping[str, Any]) -> None:
+        """A line of log.jsonl, {"step": step, **figures}; figures may nest. Numbers go to the trackers too."""
+        if self._journal is not None:
+            self._journal.append([{"step": step, **_without_nan(figures)}])
+        if self._accelerator.trackers:
+            self._accelerator.log(
+                {name: value for name, value in _scalars(figures) if isinstance(value, int | float)}, step=step
+            )
+
+    def picture(self, step: int, pixels: NDArray[Any]) -> None:
+        """OUT/samples/step-N.png of (H, W, 3) uint8 RGB pixels."""
+        from PIL import Image
+
+        path = self._out / "samples" / f"step-{step:08d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        Image.fromarray(pixels).save(partial, format="PNG")
+        partial.replace(path)
+
+    def end(self) -> None:
+        """Close the trackers, also when the training failed."""
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
+
+
+def _scalars(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested figures as `a.b`; what is no number becomes text, as trackers want it."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value if isinstance(value, int | float) else str(value)
+
+
+def _without_nan(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures that JSON can hold: null for what is not finite."""
+    return {
+        name: _without_nan(value)
+        if isinstance(value, Mapping)
+        else (None if isinstance(value, float) and not math.isfinite(value) else value)
+        for name, value in figures.items()
+    }
+
+
+@contextmanager
+def progress(accelerator: Accelerator, steps: int, start: int) -> Iterator[Any]:
+    """A progress bar with the running loss and the time left, on the main process of a terminal.
+
+    Yields a function to call with the losses of each finished step.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, disable=not accelerator.is_main_process) as bar:
+        row = bar.add_task("", total=steps, completed=start)
+
+        def advance(losses: Mapping[str, float]) -> None:
+            bar.update(row, advance=1, description=" ".join(f"{name} {value:.4f}" for name, value in losses.items()))
+
+        yield advance

@@ -1,0 +1,181 @@
+"""Every `syncdiff-bench` line in README, docs and workflows is one that the program would take; nothing is run.
+
+Command and options exist, values have the right kind, plugins and their options are installed. Links lead somewhere,
+and what there is to know about is mentioned.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from itertools import dropwhile
+from pathlib import Path
+
+import click
+import pytest
+
+from syncdiff_bench import registry
+from syncdiff_bench.cli import COMMANDS, cli
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import address_settings, options_from_text, parse_spec, split_list
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "docs/workflows/*.yml", ".github/**/*.md", ".github/**/*.yml")
+    for path in ROOT.glob(pattern)
+)
+FENCED = re.compile(r"^(?:```|~~~)(\S*).*\n((?:.*\n)*?)^(?:```|~~~)$", re.MULTILINE)
+INDENTED = re.compile(r"(?:^(?: {4}|\t).*\n)+", re.MULTILINE)
+INLINE = re.compile(r"`([^`\n]*)`")
+COMMENT = re.compile(r"<!--[\w ]*: (.*?) ?-->")
+OPERATORS = frozenset({"&&", "||", "|", ";", ">", ">>", "<", "&"})
+MODULES = {"syncdiff_bench": [], "syncdiff_bench.train": ["train"]}  # python -m
+
+
+def shown_lines(path: Path) -> Iterator[str]:
+    """What could be typed: lines of blocks (of console blocks only after `$ `), code spans, comments."""
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    if path.suffix == ".yml":
+        yield from (re.sub(r"^[\s#]*(?:- )?(?:run: )?", "", line) for line in text.splitlines())
+        return
+    for language, block in FENCED.findall(text):
+        lines = block.splitlines()
+        yield from (line[2:] for line in lines if line.startswith("$ ")) if language == "console" else lines
+    prose = FENCED.sub("", text)
+    yield from (line for block in INDENTED.findall(prose) for line in block.splitlines())
+    yield from INLINE.findall(INDENTED.sub("", prose))
+    yield from COMMENT.findall(prose)
+
+
+def commands_in(line: str) -> Iterator[list[str]]:
+    """The arguments of each call of the program in a shell line."""
+    if "syncdiff-bench" not in line and "syncdiff_bench" not in line:
+        return
+    try:
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="&|;<>")
+        lexer.whitespace_split = True
+        words = list(lexer)
+    except ValueError:  # prose in quotes
+        return
+    calls: list[list[str]] = [[]]
+    for word in words:
+        if word in OPERATORS:
+            calls.append([])
+        else:
+            calls[-1].append(word)
+    for words in calls:
+        call = list(dropwhile(re.compile(r"[A-Z_]+=").match, words))
+        if call[:1] == ["syncdiff-bench"]:
+            yield call[1:]
+        elif "-m" in call and call[call.index("-m") + 1 :]:
+            module, *rest = call[call.index("-m") + 1 :]
+            if module in MODULES:
+                yield [*MODULES[module], *rest]
+
+
+def parse(arguments: list[str]) -> click.Context:
+    """The context of the command that would run. Raises ClickException for what the program would refuse.
+
+    A mention may leave out what is required (`syncdiff-bench train`), or end with an ellipsis.
+    """
+    command: click.Command = cli
+    context = click.Context(cli, info_name="syncdiff-bench")
+    words = [word for word in arguments if word not in ("--help", "-h", "--version", "...")]
+    while isinstance(command, click.Group) and words:
+        _, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command, context = found, click.Context(found, parent=context)
+    if isinstance(command, click.Group):
+        return context
+    try:
+        return command.make_context(command.name, list(words), parent=context.parent)
+    except click.MissingParameter:
+        return command.make_context(command.name, list(words), parent=context.parent, resilient_parsing=True)
+
+
+def created(names: list[list[str]]) -> set[str]:
+    """Plugins that `syncdiff-bench new` makes somewhere in the documentation, and the reader's."""
+    return {"my-method", *(words[2] for words in names if words[:1] == ["new"] and len(words) > 2)}
+
+
+def check_plugins(context: click.Context, own: set[str]) -> None:
+    """Raises UsageError for a method, metric or dataset, or an option of one, that is not installed."""
+    given = context.params
+    known = [name for name in given.get("methods") or () if name not in own]
+    if "methods" in given and len(known) == len(given["methods"]):
+        classes = {name: registry.load_class("method", name).Options for name in known}
+        for name, settings in address_settings(given.get("settings") or (), classes).items():
+            options_from_text(classes[name], settings, name)
+    for spec in split_list(",".join(given.get("metrics") or ())):
+        if parse_spec(spec).name not in own:
+            registry.load_metric(spec)
+    dataset = given.get("dataset")
+    if isinstance(dataset, str) and dataset not in own:
+        registry.load_class("dataset", dataset)
+
+
+CALLS = [(path, arguments) for path in SOURCES for line in shown_lines(path) for arguments in commands_in(line)]
+OWN = created([arguments for _, arguments in CALLS])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_its_commands_would_be_taken(path: Path) -> None:
+    refused = []
+    for source, arguments in CALLS:
+        if source != path or not arguments:
+            continue
+        try:
+            check_plugins(parse(arguments), OWN)
+        except (click.ClickException, UsageError) as error:
+            message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+            refused.append(f"syncdiff-bench {shlex.join(arguments)}: {message}")
+    assert not refused, "\n".join(refused)
+
+
+def test_enough_is_found() -> None:
+    """Guards the search itself: every command is shown somewhere, most of them in a block."""
+    assert {words[0] for _, words in CALLS if words} >= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "syncdiff-bench rum",
+        "$ syncdiff-bench run --methode gt".removeprefix("$ "),
+        "syncdiff-bench run --limit many",
+        "python -m pip install . && syncdiff-bench run --method nobody",
+        "A=1 syncdiff-bench run --method syncdiff --set stepps=3  # fast",
+        "syncdiff-bench score --videos a --metrics psnr,ssim[region=nose]",
+        "torchrun --nproc_per_node 4 -m syncdiff_bench run --dataset nowhere ...",
+        "torchrun -m syncdiff_bench.train syncdiff/pocket --steps 3",
+        "syncdiff-bench new thing NAME",
+        "syncdiff-bench weights lst > list.txt",
+    ],
+)
+def test_a_stale_line_is_caught(line: str) -> None:
+    (arguments,) = commands_in(line)
+    with pytest.raises((click.ClickException, UsageError)):
+        check_plugins(parse(arguments), set())
+
+
+@pytest.mark.parametrize("kind", ["method", "metric", "dataset"])
+def test_the_readme_names_every_plugin(kind: registry.Kind) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    ours = [one.name for one in registry.describe(kind) if one.distribution == "syncdiff-bench"]
+    assert ours and [name for name in ours if f"`{name}`" not in readme and f"`{name}[" not in readme] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_its_links_lead_somewhere(path: Path) -> None:
+    text = FENCED.sub("", path.read_text(encoding="utf-8"))
+    targets = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in target]
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_the_site_can_show_its_blocks(path: Path) -> None:
+    """mkdocs takes ```language and ```language title="FILE", and shows any other fence as text."""
+    fences = re.findall(r"^```(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [fence for fence in fences if not re.fullmatch(r'\w+( title="\S+")?', fence)] == []

@@ -1,0 +1,153 @@
+"""What is said before anything starts: against sizes known by hand, and what the official networks cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from syncdiff_bench.cli import main
+from syncdiff_bench.contracts import Clip
+from syncdiff_bench.errors import ClipError
+from syncdiff_bench.estimates import machine
+from syncdiff_bench.estimates.counting import flops_of, peak_bytes_of
+from syncdiff_bench.estimates.machine import flops_per_second
+from syncdiff_bench.estimates.workload import Workload, clip_frames, in_words
+from syncdiff_datasets.pocket.dataset import Pocket
+from syncdiff_methods.syncdiff.acceleration import Acceleration
+from syncdiff_methods.syncdiff.autoencoder import Autoencoder
+from syncdiff_methods.syncdiff.config import AutoencoderConfig, SyncDiffConfig
+from syncdiff_methods.syncdiff.denoiser import Denoiser
+from syncdiff_methods.syncdiff.method import SyncDiff, SyncDiffOptions
+from syncdiff_methods.syncdiff.workload import workload
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_matrix_product_by_hand(device: str) -> None:
+    a, b = torch.zeros(3, 5, device=device), torch.zeros(5, 7, device=device)
+    assert flops_of(lambda: a @ b) == 2 * 3 * 5 * 7
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_attention_by_hand(device: str) -> None:
+    """Two products forward, scores and values; torch's counter forgets them on a CPU."""
+    q = torch.zeros(2, 4, 64, 32, device=device)
+    with torch.inference_mode():
+        made = flops_of(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q))
+    assert made == 2 * (2 * 2 * 4 * 64 * 64 * 32)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_peak_memory_by_hand(device: str) -> None:
+    """A chain holds two links at a time; views, inputs and what is dropped cost nothing."""
+    given = torch.zeros(1000, device=device)
+
+    def chain() -> torch.Tensor:
+        x = given + 1
+        for _ in range(5):
+            x = (x.view(10, 100) * 2).view(-1)
+        return x
+
+    def hoard() -> list[torch.Tensor]:
+        return [given + i for i in range(4)]
+
+    with torch.inference_mode():
+        assert peak_bytes_of(chain) == 2 * 4000
+        assert peak_bytes_of(hoard) == 4 * 4000
+        assert peak_bytes_of(lambda: given.view(10, 100).t()) == 0
+
+
+def test_the_papers_networks_cost_what_the_official_ones_do() -> None:
+    """methods.md C.1, G: 342.8 GFLOP per UNet step, 345 to encode, 671 to decode a frame."""
+    with torch.device("meta"), torch.inference_mode():
+        denoiser, vq = Denoiser(SyncDiffConfig()), Autoencoder(AutoencoderConfig())
+        noisy, visual, token = torch.zeros(1, 3, 64, 64), torch.zeros(1, 7, 64, 64), torch.zeros(1, 768)
+        step = flops_of(lambda: denoiser(noisy, torch.zeros((), dtype=torch.long), visual, token))
+        encode = flops_of(lambda: vq.encode(torch.zeros(1, 3, 256, 256)))
+        decode = flops_of(lambda: vq.decode(noisy))
+    assert step == pytest.approx(342.8e9, rel=1e-3)
+    assert encode == pytest.approx(345e9, rel=3e-3)
+    assert decode == pytest.approx(671e9, rel=3e-3)
+
+
+def test_the_speed_is_that_of_the_last_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.5, 0.5, 0.6, 1.0, 3.0])  # the first warms up: .1 s the second time; then 2 s: enough
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(machine, "ENOUGH_SECONDS", 1.0)
+    begun: list[int] = []
+
+    def trials() -> Iterator[tuple[object, int]]:
+        for size in (10, 100, 1000):
+            begun.append(size)
+            yield (lambda: None), size
+
+    assert flops_per_second(trials(), "cpu") == 50.0  # type: ignore[arg-type]
+    assert begun == [10, 100]
+
+
+class Headers(Pocket):
+    """One clip in three cannot be read."""
+
+    def clip(self, clip_id: str) -> Clip:
+        if self.clip_ids("test").index(clip_id) % 3 == 1:
+            raise ClipError("missing", "not there")
+        return super().clip(clip_id)
+
+
+def test_frames_come_from_headers() -> None:
+    dataset = Pocket()
+    ids = dataset.clip_ids("test")[:6]
+    frames, read = clip_frames(dataset, ids)
+    assert frames == [len(dataset.clip(clip_id).frames) for clip_id in ids]
+    assert read == 6
+    guessed, read = clip_frames(Headers(), ids)
+    known = [n for i, n in enumerate(frames) if i % 3 != 1]
+    assert read == 4
+    assert guessed == [n if i % 3 != 1 else round(sum(known) / 4) for i, n in enumerate(frames)]
+
+
+def test_in_words() -> None:
+    heavy = Workload(flops=3 * 10**15, seconds=9000.0, constant_bytes=10**9, clip_bytes=10**9, batch=24)
+    work, memory = in_words(heavy, 1000, "cuda", 16 * 10**9)
+    assert work == "3 PFLOP, 3 TFLOP per frame; about 2.5 h on cuda (333 GFLOP/s in a trial)"
+    assert memory == "memory: about 25.00 GB of 16.0 GB (1.00 and 1.000 per clip at once); 13 clips at once would fit"
+    light = Workload(flops=10**6, seconds=None, constant_bytes=0, clip_bytes=1, batch=1)
+    assert "not tried: too little memory" in next(in_words(light, 1, "cpu", 10))
+
+
+def test_a_workload_is_the_sum_of_its_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "ENOUGH_SECONDS", 0.01)
+    config = SyncDiff(SyncDiffOptions(steps=5)).config
+    ten = workload(config, [4, 6], 2, Acceleration(), "cpu")
+    thousand = workload(config, [500, 500], 2, Acceleration(), "cpu")
+    assert thousand.flops == 100 * ten.flops
+    assert ten.seconds is not None and ten.seconds > 0
+    doubled = workload(SyncDiff(SyncDiffOptions(steps=10)).config, [4, 6], 2, Acceleration(), "cpu")
+    assert 1.1 < doubled.flops / ten.flops < 2
+
+
+def test_dry_run_says_so_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--limit", "2", "--dry-run", "--method", "syncdiff", "--method", "static"]) == 0
+    out = capsys.readouterr().out
+    frames = sum(clip_frames(Pocket(), Pocket().clip_ids("test")[:2])[0])
+    assert f"{frames} frames at 25 fps" in out
+    assert "GFLOP per frame; about" in out and "per clip at once" in out
+    assert "no estimate of this method" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_impossible_step_count_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--set", "steps=30"]) == 2
+    assert main(["run", "--set", "sampler=unipc", "--set", "steps=1"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "error: steps=30 does not divide 1000, so DDIM would start too low; use 25 or 20"
+    assert second.startswith("error: steps=1 is not possible with sampler=unipc; give 2 to 100")
+    assert list(tmp_path.iterdir()) == []

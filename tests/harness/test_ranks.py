@@ -1,0 +1,155 @@
+"""Stage one shared by several processes: the files are those of one, whoever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from syncdiff_bench.cli import main
+from syncdiff_bench.errors import BenchError
+from syncdiff_bench.runs.directory import RunDirectory, load_run
+from syncdiff_bench.runs.plan import Selection, make_plan
+from syncdiff_bench.runs.ranks import Ranks, these_ranks
+from syncdiff_bench.runs.records import Generated
+
+pytestmark = pytest.mark.usefixtures("toy_plugins")
+
+NOISE = ["--method", "toy-noise", "--dataset", "toy", "--set", "shift=3", "--set", "batch=1"]
+
+
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+def torchrun(ranks: int, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+    return subprocess.run(
+        [*launcher, "-m", "syncdiff_bench", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def produced(run: Path) -> dict[str, bytes]:
+    """Everything but the manifest (it holds times) and the lock."""
+    files = (path for path in run.rglob("*") if path.is_file() and path.name not in ("run.json", ".lock"))
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+def records(path: Path) -> list[str]:
+    return [json.loads(line)["clip"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_shares_are_disjoint_and_complete() -> None:
+    batches = list(range(11))
+    for count in (1, 2, 7, 20):
+        shares = [Ranks(index, count).share(batches) for index in range(count)]
+        assert sorted(batch for share in shares for batch in share) == batches
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert these_ranks() == Ranks(0, 1)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert these_ranks() == Ranks(0, 1)
+    Ranks().wait()
+    assert Ranks().agreed("x") == "x"
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_any_number_of_ranks_makes_the_files_of_one(count: int) -> None:
+    assert main(["generate", *NOISE, "--out", "one"]) == 0
+    done = torchrun(count, "generate", *NOISE, "--out", "several")
+    assert done.returncode == 0, done.stderr
+    assert produced(Path("several/toy-noise")) == produced(Path("one/toy-noise"))
+    assert load_run(Path("several/toy-noise")).manifest["boxes"] == {"centred": 5}
+    # One process reports, not each.
+    assert done.stderr.count("5 of 5 clips generated") == 1
+
+
+@pytest.mark.slow
+def test_a_whole_run_scores_once_and_equals_one_process() -> None:
+    arguments = [*NOISE, "--metrics", "toy-error"]
+    assert main(["run", *arguments, "--out", "one"]) == 0
+    done = torchrun(2, "run", *arguments, "--out", "two")
+    assert done.returncode == 0, done.stderr
+    assert produced(Path("two/toy-noise")) == produced(Path("one/toy-noise"))
+    assert Path("two/leaderboard.md").read_bytes() == Path("one/leaderboard.md").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_ranks_of_syncdiff_equal_one() -> None:
+    """Diffusion, byte for byte: the same batches, whoever they are dealt to."""
+    arguments = ["generate", "--limit", "3", "--set", "batch=1", "--set", "steps=2", "--device", "cpu"]
+    assert main([*arguments, "--out", "one"]) == 0
+    done = torchrun(2, *arguments, "--out", "two")
+    assert done.returncode == 0, done.stderr
+    assert len(list(Path("one/syncdiff/videos").rglob("*.mp4"))) == 3
+    assert produced(Path("two/syncdiff")) == produced(Path("one/syncdiff"))
+
+
+def test_a_killed_rank_is_reported_and_loses_nothing() -> None:
+    """Rank 1 of 2 is killed -9 at the second of its clips; what was finished stays, and one process goes on."""
+    assert main(["generate", *NOISE, "--out", "one"]) == 0
+    died = torchrun(2, "generate", *NOISE, "--out", "two", TOY_KILL="s1/3")
+    assert died.returncode != 0
+    assert "Signal 9" in died.stderr and "rank      : 1" in died.stderr
+    run = Path("two/toy-noise")
+    assert records(run / "generation.rank-1.jsonl") == ["s0/1"]
+    assert "s0/1" in load_run(run).generated  # before anybody merges
+    finished = {path: path.stat().st_mtime_ns for path in (run / "videos").rglob("*.mp4")}
+    assert main(["generate", *NOISE, "--out", "two"]) == 0
+    assert produced(run) == produced(Path("one/toy-noise"))
+    assert all(path.stat().st_mtime_ns == before for path, before in finished.items())
+
+
+def test_lines_of_ranks_that_were_killed_while_merging_are_harmless() -> None:
+    plan = make_plan(Selection(("toy-noise",), "toy"), with_metrics=False)
+    (run_plan,) = plan.runs
+    with RunDirectory.opened(Path("o"), run_plan.identity, "cpu") as run:
+        journal, _ = run.generation_journal()
+        journal.append([Generated("s0/0", 3).to_row()])
+        run.rank_journal(0).append([Generated("s0/0", 3).to_row()])
+        run.rank_journal(1).append([Generated("s0/1", 3).to_row()])
+        with (run.path / "generation.rank-1.jsonl").open("a") as file:
+            file.write('{"schema": 1, "cl')
+    with RunDirectory.opened(Path("o"), run_plan.identity, "cpu") as run:
+        assert sorted(run.generation_journal()[1]) == ["s0/0", "s0/1"]
+    assert list(Path("o").glob("generation.rank-*")) == []
+
+
+def test_a_run_of_several_ranks_is_not_disturbed(capsys: pytest.CaptureFixture[str]) -> None:
+    """While any of them lives, nobody else may write: not even after the first one died."""
+    fcntl = pytest.importorskip("fcntl")
+    assert main(["generate", *NOISE, "--out", "o"]) == 0
+    with Path("o/toy-noise/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        capsys.readouterr()
+        assert main(["generate", *NOISE, "--out", "o"]) == 2
+    assert "in use by another process" in capsys.readouterr().err
+
+
+def test_a_launcher_that_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import accelerate
+
+    def unreachable(**_: object) -> None:
+        raise RuntimeError("connection refused\nby 127.0.0.1")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(accelerate, "PartialState", unreachable)
+    with pytest.raises(BenchError, match=r"a rank died.*connection refused by") as told:
+        these_ranks()
+    assert "\n" not in str(told.value)

@@ -1,0 +1,267 @@
+"""`reproduce` by command line: a table of toys whose cells have closed forms, trained, generated and scored.
+
+`small` shifts by 3 (the model it starts from) + 4, `wide` by 3 + 9, both and the seed; `lost` fails in training.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from syncdiff_bench import registry
+from syncdiff_bench.cli import main
+from syncdiff_bench.reproduction.claims import Claims
+from syncdiff_bench.tables import paper
+
+BOARDS = Path(__file__).parents[1] / "data" / "toy_boards"
+COMMAND = [sys.executable, "-c", "import sys; from syncdiff_bench.cli import main; sys.exit(main())"]
+REPRODUCE = ["reproduce", "--table", "9", "--dataset", "toy", "--device", "cpu"]
+OUT = Path("runs/reproduce-toy")
+
+
+@pytest.fixture(autouse=True)
+def boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_plugins: Path) -> Iterator[Path]:
+    """The toy leaderboard package, installed; the working folder is empty."""
+    folder = tmp_path / "plugins"
+    shutil.copytree(BOARDS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "toy_boards" / "__init__.py").touch()  # tests hold no packages
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log.txt"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    forget()
+    yield folder
+    forget()
+
+
+def forget() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "toy_boards"]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    registry.registrations.cache_clear()
+    paper.package_tables.cache_clear()
+
+
+def train_small() -> None:
+    """By the commands that a dry run names."""
+    assert main(["train", "toy-shift/base", "--cpu"]) == 0
+    assert main(["train", "toy-shift/small", "--cpu", "--set", "options.start=training/base/model"]) == 0
+
+
+def cells() -> dict[str, dict[str, object]]:
+    """Row -> its line of the CSV."""
+    frame = pd.read_csv(OUT / "tables" / "table9.csv")
+    return {row["row"]: row for row in frame.to_dict("records")}
+
+
+def work_log() -> list[str]:
+    """What was generated and trained, in order; the log of toy-noise beside it is left out."""
+    lines = Path(os.environ["TOY_LOG"]).read_text().splitlines()
+    return [line for line in lines if line.startswith(("trained", "itself", "wide", "lost"))]
+
+
+def test_a_dry_run_names_what_is_missing_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*REPRODUCE, "--dry-run"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    make_base = "syncdiff-bench train toy-shift/base"
+    make_small = "syncdiff-bench train toy-shift/small --set options.start=training/base/model"
+    assert f"blank: toy-trained: there is no small yet; what makes it: {make_base} && {make_small}" in out
+    make_wide = "syncdiff-bench train toy-shift/small --variant wide --set options.start=training/base/model"
+    assert f"there is no small-wide yet; what makes it: {make_base} && {make_wide}" in out
+    assert "blank: toy-noise: give --input shift=...: how far to shift, in grey levels" in out
+    assert not OUT.exists()
+    assert not Path("training").exists()
+
+
+def test_a_trial_of_scoring_leaves_out_what_it_would_have_to_fetch(
+    boards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """toy-heavy has no weights; ground truth is there to try with."""
+    recipe = boards / "toy_boards" / "reproduction" / "toy.toml"
+    recipe.write_text(recipe.read_text().replace('["toy-error"]', '["toy-error", "toy-heavy"]'))
+    assert main([*REPRODUCE, "--dry-run", "--input", "shift=5"]) == 0
+    assert "(trial without toy-heavy)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_dry_run_with_training_counts_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*REPRODUCE, "--dry-run", "--train"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "train: base, about ? (not known before it runs): syncdiff-bench train toy-shift/base" in out
+    assert out.index("train: base") < out.index("train: small")
+    assert "in all: about" in out
+    assert not Path("training").exists()
+
+
+def test_without_train_rows_without_a_model_stay_blank(capsys: pytest.CaptureFixture[str]) -> None:
+    train_small()
+    assert main(REPRODUCE) == 0
+    table = capsys.readouterr().out
+    assert "wide is blank: there is no small-wide yet; what makes it: syncdiff-bench train toy-shift/small" in table
+    found = cells()
+    assert found["small"]["ours"] == 7 + (0 + 1 + 2) / 3
+    assert (found["small"]["n"], found["small"]["failed"]) == (5 * 3, 0)
+    assert (found["small"]["paper"], found["small"]["delta"]) == (8.0, 0.0)
+    assert pd.isna(found["wide"]["ours"])
+    assert pd.isna(found["given"]["ours"])
+    assert "trained small-wide" not in work_log()
+
+
+def test_train_makes_every_row_and_one_that_fails_costs_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*REPRODUCE, "--train", "--input", "shift=5", "--seed", "0", "--seed", "4"]) == 1
+    printed = capsys.readouterr()
+    assert "failed: train-small-lost: this training was told to fail; tell it otherwise" in printed.err
+    assert "needs train-small-lost, which failed" in printed.err
+    found = cells()
+    assert [found[row]["ours"] for row in ("small", "wide", "given")] == [7 + 2, 12 + 2, 5 + 2]
+    assert pd.isna(found["lost"]["ours"])
+    assert [line for line in work_log() if line.startswith("trained")].count("trained base") == 1
+
+
+def test_what_is_there_is_not_made_again() -> None:
+    arguments = [*REPRODUCE, "--train", "--seed", "0"]
+    assert main(arguments) == 1
+    log, table = work_log(), (OUT / "tables" / "table9.md").read_bytes()
+    assert main(arguments) == 1
+    assert work_log() == log
+    assert (OUT / "tables" / "table9.md").read_bytes() == table
+
+
+def test_four_forms_of_the_table_and_the_manifests_behind_it() -> None:
+    train_small()
+    main([*REPRODUCE, "--seed", "3"])
+    names = sorted(path.relative_to(OUT / "tables").as_posix() for path in (OUT / "tables").rglob("*.*"))
+    manifests = ["manifests/gt/seed-3.json", "manifests/toy-trained/seed-3.json"]
+    assert names == [*manifests, "table9.csv", "table9.html", "table9.md", "table9.tex"]
+    manifest = json.loads((OUT / "tables" / manifests[1]).read_text())
+    assert manifest["method"]["options"] == {"model": "training/small/model", "variant": ""}
+    assert manifest["summary"][0]["mean"] == 7 + 3
+
+
+def test_ground_truth_is_the_bound_of_a_table_without_its_row(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing beats 0 here; a direction of "up" makes everything do so."""
+    train_small()
+    main([*REPRODUCE, "--seed", "0"])
+    assert "†" not in capsys.readouterr().out
+    file = Path(os.environ["PYTHONPATH"].split(os.pathsep)[0]) / "toy_boards" / "paper" / "table9.toml"
+    file.write_text(file.read_text().replace('direction = "down"', 'direction = "up"'))
+    paper.package_tables.cache_clear()
+    main([*REPRODUCE, "--seed", "0"])
+    out = capsys.readouterr().out
+    assert "7.0 ± 0.0†" in out
+    assert "scores better than the ground truth itself" in out
+
+
+def test_a_model_that_was_trained_anew_needs_another_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    """Videos of the old one must not stand for the new one; half a run is not mixed."""
+    train_small()
+    assert main([*REPRODUCE, "--seed", "0"]) == 0
+    Path("training/small/model/shift.json").write_text("70")
+    assert main([*REPRODUCE, "--seed", "0", "--seed", "1"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "holds another run (weights toy/shift" in out
+    assert cells()["small"]["ours"] == 7
+
+
+def test_a_shipped_variant_is_used_before_ones_own_unless_told_otherwise(boards: Path) -> None:
+    shipped = boards / "toy_boards" / "checkpoints" / "wide"
+    shipped.mkdir(parents=True)
+    (shipped / "shift.json").write_text("40")
+    assert main([*REPRODUCE, "--seed", "0"]) == 0
+    assert cells()["wide"]["ours"] == 40
+    assert main([*REPRODUCE, "--seed", "0", "--no-shipped", "--train", "--out", "runs/own"]) == 1
+    assert "12.0 ± 0.0" in Path("runs/own/tables/table9.md").read_text()
+
+
+# --------------------------------------------------------------------------------- killed, and together
+
+
+def test_killed_and_started_again_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    train_small()
+    killed = {**os.environ, "TOY_KILL": "s1/2"}
+    done = subprocess.run([*COMMAND, *REPRODUCE], env=killed, capture_output=True, check=False, timeout=120)
+    assert done.returncode == -9
+    assert Claims(OUT / "claims").holder("toy-trained.seed-1") is None
+    assert main(REPRODUCE) == 0
+    assert (OUT / "claims" / "toy-trained.seed-1.claim-2.json").is_file()
+    # The batch in which it died is made again, and nothing else.
+    counts = Counter(line for line in work_log() if line.startswith("itself"))
+    assert {line: n for line, n in counts.items() if n > 1} == {"itself 1 s1/2 s1/3": 2}
+    assert len(counts) == 3 * 3
+    assert cells()["small"]["ours"] == 8
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work() -> None:
+    arguments = [*COMMAND, *REPRODUCE, "--train", "--input", "shift=5"]
+    pair = [subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate(timeout=300)[1] for process in pair]
+    assert all("Traceback" not in error for error in errors), errors
+    counts = Counter(work_log())
+    assert set(counts.values()) == {1}
+    assert {line for line in counts if line.startswith("trained")} == {
+        "trained base",
+        "trained small",
+        "trained small-wide",
+    }
+    assert sum(not line.startswith("trained") for line in counts) == 2 * 3 * 3  # two rows, three seeds and batches
+    main([*REPRODUCE, "--input", "shift=5"])
+    assert [cells()[row]["ours"] for row in ("small", "wide", "given")] == [8, 13, 6]
+
+
+def test_what_another_process_has_in_work_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    train_small()
+    with Claims(OUT / "claims").taken("toy-trained.seed-1"):
+        assert main(REPRODUCE) == 0
+    printed = capsys.readouterr()
+    assert f"toy-trained.seed-1: in work elsewhere (process {os.getpid()} on " in printed.err
+    assert "toy-trained: only seeds 0, 2 are there" in printed.out
+    assert cells()["small"]["ours"] == 8  # 7 + (0 + 2) / 2
+
+
+def test_shards_deal_the_rows() -> None:
+    train_small()
+    made = []
+    for shard in ("1/2", "2/2"):
+        assert main([*REPRODUCE, "--shard", shard, "--input", "shift=5", "--out", shard.replace("/", "-")]) == 0
+        made.append({path.parent.parent.name for path in Path(shard.replace("/", "-")).glob("*/seed-0/run.json")})
+    assert made == [{"gt", "toy-noise"}, {"toy-trained"}]  # the jobs: gt, small, wide, lost, given
+
+
+# --------------------------------------------------------------------------------------- wrong usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--table", "12"], "there is no table 12"),
+        (["--dataset", "vox"], "no recipe reproduces the tables on 'vox'"),
+        (["--dataset", "toy", "--shard", "3/2"], "--shard 3/2: expected I/N"),
+        (["--dataset", "toy", "--shard", "one"], "--shard one: expected I/N"),
+        (["--dataset", "toy", "--input", "shif=1"], "--input shif: unknown; this recipe takes shift"),
+        (["--recipe", "none.toml"], "none.toml: cannot be read"),
+        (["--dataset", "lrs3", "--train"], "the models of lrs3 are trained on lrs2"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_several_ranks_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(REPRODUCE) == 2
+    assert "one process per GPU" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""Recipes: the shipped ones fit the tables and the training configs; files out of order are named with their key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syncdiff_bench import registry
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import option_names
+from syncdiff_bench.reproduction.jobs import Request, jobs_of
+from syncdiff_bench.reproduction.models import Place
+from syncdiff_bench.reproduction.recipe import Recipe, read_recipe, recipe_of
+from syncdiff_bench.runs.plan import load_metrics, make_runtime
+from syncdiff_bench.tables.paper import package_tables
+
+SHIPPED = ("pocket", "lrs2", "lrs3")
+TABLES = package_tables("syncdiff_leaderboards")
+
+
+@pytest.mark.parametrize("dataset", SHIPPED)
+def test_every_row_of_the_paper_has_a_recipe(dataset: str) -> None:
+    recipe = recipe_of(dataset)
+    request = Request(Place(recipe), TABLES, Path("out"), recipe.seeds)
+    jobs = jobs_of(request)
+    assert {job.system for job in jobs} == {row.system for table in TABLES for row in table.rows}
+    assert all(job.system.method in recipe.methods for job in jobs)
+    # Table 1 and its bound, ten trained systems of which SyncDiff is one, and two probes.
+    assert [job.kind for job in jobs].count("run") == 7 + 9
+    assert sorted(job.name for job in jobs if job.kind == "probe") == ["syncdiff-probe", "syncdiff-rnd-probe"]
+    assert len({job.name for job in jobs}) == len(jobs)
+
+
+@pytest.mark.parametrize("dataset", SHIPPED)
+def test_every_training_of_a_recipe_can_be_planned(dataset: str) -> None:
+    """Configs, variants, overrides and inputs exist under the names that the recipe gives them."""
+    recipe = recipe_of(dataset)
+    place = Place(recipe, inputs=dict.fromkeys(recipe.inputs, "given"), shipped=False)
+    for job in jobs_of(Request(place, TABLES, Path("out"), (0,))):
+        for model in job.missing_models():
+            if model.recipe.config:
+                plan = model.plan()
+                assert plan.name == model.name
+                if model.variant:
+                    assert plan.options["model"]["variant"] == model.variant
+
+
+@pytest.mark.parametrize("dataset", SHIPPED)
+def test_metrics_and_options_exist(dataset: str) -> None:
+    recipe = recipe_of(dataset)
+    metrics = load_metrics(recipe.metrics, make_runtime("cpu"))
+    paper = {(column.metric, column.column) for column in TABLES[0].columns}
+    assert paper <= {(metric.name, column.name) for metric in metrics for column in metric.columns}
+    for method in recipe.methods.values():
+        known = option_names(registry.load_class("method", method.name).Options)
+        given = [setting.partition("=")[0] for setting in method.settings]
+        assert {*given, *([method.takes] if method.takes else [])} <= set(known)
+
+
+def test_lrs3_is_lrs2_with_other_data() -> None:
+    lrs2, lrs3 = recipe_of("lrs2"), recipe_of("lrs3")
+    assert (lrs3.dataset, lrs3.trains, lrs2.trains) == ("lrs3", False, True)
+    assert (lrs3.methods, lrs3.metrics, lrs3.models) == (lrs2.methods, lrs2.metrics, lrs2.models)
+
+
+def test_a_dataset_without_a_recipe() -> None:
+    with pytest.raises(UsageError, match="no recipe reproduces the tables on 'vox'; there are recipes for lrs2, lrs3"):
+        recipe_of("vox")
+
+
+# ------------------------------------------------------------------------------- files out of order
+
+GOOD = """
+schema = 1
+dataset = "toy"
+split = "test"
+seeds = [0, 1]
+metrics = ["toy-error"]
+[inputs]
+x = "an x"
+[models.a]
+config = "toy/a"
+[models.b]
+config = "toy/b"
+needs = { "options.start" = "a" }
+[methods.m]
+model = "b"
+takes = "model"
+[probe]
+poses = "x"
+"""
+
+
+def parsed(folder: Path, text: str) -> Recipe:
+    path = folder / "r.toml"
+    path.write_text(text)
+    return read_recipe(path)
+
+
+def test_the_smallest_recipe(tmp_path: Path) -> None:
+    recipe = parsed(tmp_path, GOOD)
+    assert (recipe.encoding, recipe.trains, recipe.checkpoints) == ("lossless", True, None)
+    assert recipe.models["b"].needs == {"options.start": "a"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("schema = 1", "schema = 2", "schema: must be 1, is 2"),
+        ("seeds = [0, 1]", "seeds = []", "seeds: must be a list of whole numbers"),
+        ("seeds = [0, 1]", "seeds = [true]", "seeds: must be a list of whole numbers"),
+        ("seeds = [0, 1]", "seeds = [-1]", "seeds: must be a list of whole numbers"),
+        ('metrics = ["toy-error"]', "metrics = []", "metrics: must name at least one"),
+        ('dataset = "toy"', 'datasets = "toy"', "datasets: unknown key"),
+        ('x = "an x"', "x = 1", "inputs: x: must be str"),
+        ('config = "toy/a"', "", "models: a: config: give either config, or folder and made_by"),
+        ('config = "toy/a"', 'config = "toy/a"\nfolder = "f"', "models: a: config: give either config"),
+        ('config = "toy/a"', 'folder = "f"', "models: a: config: give either config"),
+        ('config = "toy/a"', 'config = "toy/a"\nneeds = { y = "b" }', "models: a: needs: 'a' needs itself"),
+        ('{ "options.start" = "a" }', '{ "options.start" = "c" }', "models: b: needs: there is no model 'c'"),
+        ('model = "b"', 'model = "c"', "methods: m: model: there is no model 'c'"),
+        ('takes = "model"', "", "methods: m: takes: stands beside model"),
+        ('poses = "x"', 'poses = "y"', "probe: poses: there is no input 'y'"),
+        ("schema = 1", 'schema = 1\nlike = "none.toml"', "like: none.toml: cannot be read"),
+        ("schema = 1", 'schema = 1\nlike = "../r.toml"', "like: must name another file beside this one"),
+    ],
+)
+def test_a_file_out_of_order_is_named_with_its_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(UsageError, match=rf"r\.toml: {message}") as caught:
+        parsed(tmp_path, GOOD.replace(old, new, 1))
+    assert "\n" not in str(caught.value)

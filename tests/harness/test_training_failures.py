@@ -1,0 +1,154 @@
+"""How a training ends that cannot go on: one line with the batch and the mend, the last good checkpoint kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+from syncdiff_bench.errors import BenchError
+from syncdiff_bench.training.loop import train
+from syncdiff_bench.training.settings import TrainingSettings
+from syncdiff_bench.training.task import TrainingTask
+
+SETTINGS = TrainingSettings(
+    steps=20, batch_size=8, learning_rate=0.1, ema_decay=0.0, log_every=5, validate_every=20, checkpoint_every=4
+)
+
+
+class Square(nn.Module):
+    """A loss that grows with the square of one weight; raises what `trouble` raises for its input."""
+
+    def __init__(self, trouble: Callable[[Tensor], None]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.trouble = trouble
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        self.trouble(x)
+        return {"loss": (x * self.weight).square().mean()}
+
+
+@dataclass(frozen=True)
+class Options:
+    nan_at: int = -1
+    terminated_at: int = -1
+    probed: bool = False
+    trouble: Callable[[Tensor], None] = lambda _x: None
+
+
+class SquareTask(TrainingTask):
+    Options = Options
+
+    def prepare(self) -> None:
+        return None
+
+    def build(self) -> nn.Module:
+        return Square(self.options.trouble)
+
+    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
+        if step == self.options.terminated_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"x": torch.full((size,), float("nan") if step == self.options.nan_at else 1.0)}
+
+    def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
+        return [f"clip {step}-{i} frame 3" for i in range(size)]
+
+    def probe_batch(self, size: int) -> Mapping[str, Tensor] | None:
+        return {"x": torch.ones(size)} if self.options.probed else None
+
+    def validation(self, model: nn.Module) -> Mapping[str, float]:
+        return {}
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        folder.mkdir(parents=True)
+
+
+def run(out: Path, settings: TrainingSettings = SETTINGS, **options: Any) -> None:
+    train(SquareTask(Options(**options), data=None), settings, out, cpu=True)  # type: ignore[arg-type]
+
+
+def kept(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "checkpoints").iterdir())
+
+
+def test_nan_names_the_batch_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(BenchError) as caught:
+        run(tmp_path, replace(SETTINGS, gradient_accumulation=2), nan_at=21)
+    message = str(caught.value)
+    assert message.startswith(
+        "not a number at step 10: loss nan in batch 21 of process 0 (clip 21-0 frame 3, clip 21-1 frame 3,"
+    )
+    assert "step-00000008; lower training.learning_rate" in message
+    assert "\n" not in message
+    assert kept(tmp_path) == ["step-00000004", "step-00000008"]
+
+
+def test_nan_before_the_first_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="there is no checkpoint yet"):
+        run(tmp_path, nan_at=0)
+
+
+class Root(Square):
+    """Finite at weight 1, with an infinite slope."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"loss": ((self.weight - 1).abs() * x.mean()).sqrt().sum()}
+
+
+def test_an_infinite_gradient_of_a_finite_loss_stops_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SquareTask, "build", lambda _self: Root(lambda _x: None))
+    with pytest.raises(BenchError, match=r"step 0: the losses are finite, the gradient is (nan|inf)"):
+        run(tmp_path)
+
+
+def no_room_for(more_than: int, error: Callable[[str], Exception]) -> Callable[[Tensor], None]:
+    def trouble(x: Tensor) -> None:
+        if len(x) > more_than and not isinstance(x, FakeTensor):
+            raise error("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 7 bytes")
+
+    return trouble
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
+def test_out_of_memory_suggests_half(tmp_path: Path, error: Any) -> None:
+    """Where nothing better is known; four times the batches make up for it."""
+    with pytest.raises(BenchError) as caught:
+        run(tmp_path, replace(SETTINGS, gradient_accumulation=2), trouble=no_room_for(4, error))
+    assert str(caught.value).startswith(
+        "out of memory on cpu with training.batch_size=8; try --set training.batch_size=4"
+        " --set training.gradient_accumulation=4 "
+    )
+
+
+def test_out_of_memory_suggests_the_batch_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State: 4 numbers of 4 bytes for the one weight (no EMA). An example keeps its x and its product."""
+    monkeypatch.setattr("syncdiff_bench.training.estimate.available_bytes", lambda _device: 16 / 0.9 + 3.5 * 8 / 0.9)
+    with pytest.raises(BenchError, match=r"batch_size=3 --set training.gradient_accumulation=3 "):
+        run(tmp_path, probed=True, trouble=no_room_for(4, torch.OutOfMemoryError))
+    monkeypatch.setattr("syncdiff_bench.training.estimate.available_bytes", lambda _device: 10)
+    with pytest.raises(BenchError, match="one example does not fit"):
+        run(tmp_path, probed=True, trouble=no_room_for(4, torch.OutOfMemoryError))
+
+
+def test_another_runtime_error_is_not_touched(tmp_path: Path) -> None:
+    def trouble(_x: Tensor) -> None:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        run(tmp_path, trouble=trouble)
+
+
+def test_sigterm_is_one_line_and_the_handler_goes(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(BenchError, match=r"stopped by SIGTERM.*step-0000000\d; run the same command again to resume"):
+        run(tmp_path, terminated_at=10)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,66 @@
+"""A VQModel started as average pooling, against pooling and smoothing written down directly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_methods.syncdiff.autoencoder import build_vq_model
+from syncdiff_methods.syncdiff.average_pooling import start_as_average_pooling
+from syncdiff_methods.syncdiff.config import AutoencoderConfig
+
+SMALL = AutoencoderConfig(channels=(16, 32, 64), layers_per_block=1, codes=16, norm_groups=1, mid_attention=False)
+
+
+def images() -> Tensor:
+    """(3, 3, 32, 32) in -1..1: waves of different lengths, sharp ones too, and a flat picture."""
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    waves = torch.stack([torch.sin(x / 5), torch.cos(y / 3), torch.sin((x + y) / 8)])
+    steps = torch.stack([(x > 13).float(), (y > 20).float(), (x + y > 30).float()]) * 2 - 1
+    return torch.stack([waves, steps, torch.full_like(waves, 0.6)])
+
+
+def enlarged(small: Tensor) -> Tensor:
+    """Twice: nearest neighbour, then a binomial filter of 3 x 3."""
+    line = torch.tensor([0.25, 0.5, 0.25])
+    kernel = torch.outer(line, line).expand(3, 1, 3, 3)
+    for _ in range(2):
+        small = F.conv2d(F.interpolate(small, scale_factor=2.0), kernel, padding=1, groups=3)
+    return small
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_pools_and_enlarges(seed: int) -> None:
+    """To a few percent of the range of 2: the channels beside the reserved ones move the norms a little."""
+    torch.manual_seed(seed)
+    vq = build_vq_model(SMALL).eval()
+    start_as_average_pooling(vq)
+    pooled = F.avg_pool2d(images(), 4)
+    with torch.no_grad():
+        latents = vq.encode(images()).latents
+        decoded = vq.decode(pooled, force_not_quantize=True).sample
+    assert float((latents - pooled).abs().max()) < 0.08
+    assert float((latents - pooled).abs().mean()) < 0.03
+    inside = (..., slice(4, -4), slice(4, -4))  # convolutions pad with zeros
+    difference = (decoded - enlarged(pooled))[inside].abs()
+    assert float(difference.max()) < 0.15
+    assert float(difference.mean()) < 0.07
+
+
+def test_without_it_nothing_of_the_picture_arrives() -> None:
+    """The bounds above are far below what other weights reach."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        latents = build_vq_model(SMALL).eval().encode(images()).latents
+    assert float((latents - F.avg_pool2d(images(), 4)).abs().mean()) > 0.3
+
+
+@pytest.mark.parametrize("change", [{"norm_groups": 4}, {"channels": (4, 16, 16)}])
+def test_networks_that_cannot_carry_it_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="needs norm_groups = 1 and at least 8 channels"):
+        start_as_average_pooling(build_vq_model(replace(SMALL, **change)))  # type: ignore[arg-type]

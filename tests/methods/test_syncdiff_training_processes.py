@@ -1,0 +1,153 @@
+"""Two processes under torchrun: a training that loses one, and then all of them, ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from syncdiff_methods.syncdiff.autoencoder import Autoencoder
+from syncdiff_methods.syncdiff.config import AutoencoderConfig
+from syncdiff_methods.syncdiff.model import save_part
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = (
+    "data.split=test",
+    "data.validation_split=test",
+    "training.steps=60",
+    "training.batch_size=2",
+    "training.gradient_accumulation=2",
+    "training.warmup_steps=4",
+    "training.checkpoint_every=10",
+    "training.log_every=10",
+    "training.validate_every=60",
+    "training.sample_every=0",
+    "options.model.frame_size=32",
+    "options.model.unet.channels=[32, 32, 32]",
+    "options.half=false",
+)
+TIMEOUT = 600
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds `vq`, a small autoencoder of random weights; the trainings share a cache in it."""
+    home = tmp_path_factory.mktemp("processes")
+    torch.manual_seed(0)
+    config = AutoencoderConfig(channels=(8, 8, 8), layers_per_block=1, codes=16, norm_groups=1, mid_attention=False)
+    (home / "vq").mkdir()
+    save_part(Autoencoder(config), home / "vq" / "autoencoder.safetensors")
+    (home / "vq" / "autoencoder.json").write_text(json.dumps({"frame_size": 32, "autoencoder": asdict(config)}))
+    return home
+
+
+@contextmanager
+def started(home: Path, out: Path, *more: str, processes: int = 2) -> Iterator[subprocess.Popen[str]]:
+    """torchrun in a process group of its own, its output in OUT.txt."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    overrides = [
+        part for setting in (*SETTINGS, f"options.autoencoder={home / 'vq'}", *more) for part in ("--set", setting)
+    ]
+    training = ["-m", "syncdiff_bench.train", "syncdiff/pocket", "--cpu", "--out", str(out), *overrides]
+    with (home / f"{out.name}.txt").open("a") as log:
+        process = subprocess.Popen(
+            [*launcher, *training], stdout=log, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def finish(home: Path, out: Path, *more: str) -> None:
+    with started(home, out, *more) as process:
+        assert process.wait(TIMEOUT) == 0, (home / f"{out.name}.txt").read_text()[-4000:]
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not path.exists():
+        assert process.poll() is None, f"ended before {path.name}"
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def workers(process: subprocess.Popen[str]) -> dict[int, psutil.Process]:
+    """Rank -> process."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    found = {}
+    for child in children:
+        rank = child.environ().get("RANK")
+        if rank is not None and "syncdiff_bench.train" in child.cmdline():
+            found[int(rank)] = child
+    return found
+
+
+def kill_rank_1(process: subprocess.Popen[str]) -> None:
+    workers(process)[1].kill()
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    ranks = workers(process).values()
+    process.kill()
+    for worker in ranks:
+        worker.kill()
+
+
+def interrupt(home: Path, out: Path, step: int, kill: Callable[[subprocess.Popen[str]], None]) -> None:
+    with started(home, out) as process:
+        wait_for(out / "checkpoints" / f"step-{step:08d}", process)
+        kill(process)
+        assert process.wait(TIMEOUT) != 0
+
+
+def exported(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((out / "model").iterdir())}
+
+
+def test_a_training_killed_twice_ends_with_the_same_weights(home: Path) -> None:
+    finish(home, home / "undisturbed")
+    out = home / "killed"
+    interrupt(home, out, 10, kill_rank_1)
+    said = (home / "killed.txt").read_text()
+    reason = r"(process 0: another process of this training has ended|stopped by SIGTERM)"
+    line = rf"^error: {reason}.*step-0000\d+; run the same command again to resume$"
+    assert re.search(line, said, re.MULTILINE), said[-4000:]
+    assert not (out / "model").exists()
+    interrupt(home, out, 30, kill_all)
+    finish(home, out)
+    assert "resumed from" in (home / "killed.txt").read_text()
+    assert exported(out) == exported(home / "undisturbed")
+    names = ("killed", "undisturbed")
+    logs = [[json.loads(line) for line in (home / name / "log.jsonl").read_text().splitlines()] for name in names]
+    for rows in logs:
+        for row in rows:
+            row.pop("steps_per_s", None)
+    assert logs[0] == logs[1]
+
+
+def test_nan_stops_both_processes_with_one_line(home: Path) -> None:
+    """One line for both: a learning rate beyond reason breaks the losses of each."""
+    out = home / "poisoned"
+    with started(home, out, "training.learning_rate=1e30", "training.warmup_steps=0") as process:
+        assert process.wait(TIMEOUT) == 1  # torchrun's own
+    said = (home / "poisoned.txt").read_text()
+    (line,) = re.findall(r"^error: not a number at step .*$", said, re.MULTILINE)
+    assert re.search(r"in batch \d+ of process 1 \(clip \d+/\d+ frame \d+, clip", line)
+    assert re.search(r"in batch \d+ of process 0 \(clip", line)
+    assert "there is no checkpoint yet" in line
