@@ -4,14 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint types test test-all check tables clean
+.PHONY: help setup format lint types test test-all docs docs-update check tables clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup:  ## environment in .venv, editable install, git hooks
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -e ".[test,lint,pocket]"
+	$(BIN)/python -m pip install -e ".[test,lint,pocket,docs]"
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pre-commit install
 
 format:  ## rewrite the sources in house style
@@ -31,11 +31,17 @@ test:  ## the quick tests
 test-all:  ## all tests, the slow ones too
 	$(BIN)/pytest -m "slow or not slow"
 
-check: lint types test-all  ## what CI runs
+docs:  ## the documentation as a site/, warnings are errors
+	$(BIN)/mkdocs build --strict
+
+docs-update:  ## write what commands print today into README and docs
+	UPDATE_DOCUMENTATION=1 $(BIN)/pytest -m "slow or not slow" tests/harness/test_documentation.py tests/harness/test_documentation_leaderboard.py
+
+check: lint types docs test-all  ## what CI runs
 
 tables:  ## the paper's tables as Markdown
 	$(BIN)/syncdiff-bench tables
 
 clean:  ## remove caches and build outputs
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -not -path "./$(VENV)/*" -prune -exec rm -rf {} +

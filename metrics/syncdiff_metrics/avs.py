@@ -114,7 +114,8 @@ class AVS(Metric[AVSStats]):
 
     @property
     def batch_frames(self) -> int:
-        return FRAMES_TOGETHER
+        # a pair alone makes up to six passes of one length, which keep a CPU as busy as those of several pairs
+        return 0 if self.runtime.device == "cpu" else FRAMES_TOGETHER
 
     def measure(self, pair: Pair) -> AVSStats:
         """Similarities of one pair, over the shorter of the two videos where they are compared.
@@ -124,7 +125,9 @@ class AVS(Metric[AVSStats]):
         return self._compared([self._streams(pair)])[0]
 
     def measure_many(self, pairs: Sequence[Pair]) -> Sequence[AVSStats | Exception]:
-        """All that is encoded of several pairs goes through the Transformer together."""
+        """All that is encoded of several pairs goes through the Transformer together, except on a CPU."""
+        if not self.batch_frames:
+            return super().measure_many(pairs)
         streams = [attempt(self._streams, pair) for pair in pairs]
         stats = iter(self._compared([clip for clip in streams if not isinstance(clip, Exception)]))
         return [clip if isinstance(clip, Exception) else next(stats) for clip in streams]

@@ -71,7 +71,8 @@ class LPIPS(Metric[LPIPSStats]):
 
     @property
     def batch_frames(self) -> int:
-        return FRAMES_TOGETHER
+        # the frames of a clip alone keep a CPU as busy as those of several
+        return 0 if self.runtime.device == "cpu" else FRAMES_TOGETHER
 
     def measure(self, pair: Pair) -> LPIPSStats:
         """Sum over the frames of a pair. Raises ClipError `size`, `boxes`."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._inductor.config
 from torch import Tensor, nn
 
 from syncdiff_bench.estimates.counting import flops_of
@@ -95,7 +96,8 @@ def step_of(timed: Timed, how: str, stack: ExitStack) -> Callable[[], Tensor]:
         context = stack.enter_context(one_token_attention(unet))(context)
         noisy = noisy.to(memory_format=torch.channels_last)
     if how == "compiled":
-        run = torch.compile(unet, options={"freezing": True} if DEVICE == "cpu" else None)
+        stack.enter_context(torch._inductor.config.patch(freezing=DEVICE == "cpu"))
+        run = torch.compile(unet)
     timestep = torch.tensor(500, device=DEVICE)
     return lambda: run(noisy, timestep, encoder_hidden_states=context).sample  # type: ignore[no-any-return]
 

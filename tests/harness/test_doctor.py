@@ -50,7 +50,7 @@ def test_an_unwritable_home_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")(10**12, 10**12 - 10**9, 10**9)  # noqa: PYI024
+    usage = namedtuple("usage", "total used free")(10**12, 10**12 - 10**9, 10**9)
     monkeypatch.setattr(diagnosis.shutil, "disk_usage", lambda _: usage)
     (check,) = checks("disk")
     assert (check.level, check.message) == ("warn", "1 GB free")

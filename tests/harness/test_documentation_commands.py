@@ -19,6 +19,7 @@ from syncdiff_bench import registry
 from syncdiff_bench.cli import COMMANDS, cli
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import address_settings, options_from_text, parse_spec, split_list
+from syncdiff_bench.training.loader import read_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(
@@ -101,7 +102,7 @@ def created(names: list[list[str]]) -> set[str]:
 
 
 def check_plugins(context: click.Context, own: set[str]) -> None:
-    """Raises UsageError for a method, metric or dataset, or an option of one, that is not installed."""
+    """Raises UsageError for a plugin or a training config that is not installed, and for an option that it lacks."""
     given = context.params
     known = [name for name in given.get("methods") or () if name not in own]
     if "methods" in given and len(known) == len(given["methods"]):
@@ -114,6 +115,8 @@ def check_plugins(context: click.Context, own: set[str]) -> None:
     dataset = given.get("dataset")
     if isinstance(dataset, str) and dataset not in own:
         registry.load_class("dataset", dataset)
+    if "overrides" in given and given.get("config"):
+        read_plan(given["config"], given["overrides"], given["variant"])
 
 
 CALLS = [(path, arguments) for path in SOURCES for line in shown_lines(path) for arguments in commands_in(line)]
@@ -150,6 +153,7 @@ def test_enough_is_found() -> None:
         "syncdiff-bench score --videos a --metrics psnr,ssim[region=nose]",
         "torchrun --nproc_per_node 4 -m syncdiff_bench run --dataset nowhere ...",
         "torchrun -m syncdiff_bench.train syncdiff/pocket --steps 3",
+        "syncdiff-bench train syncdiff/big",
         "syncdiff-bench new thing NAME",
         "syncdiff-bench weights lst > list.txt",
     ],

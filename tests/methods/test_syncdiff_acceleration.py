@@ -179,13 +179,21 @@ def test_bf16_is_the_unet_alone_and_stays_close() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="Inductor needs a C++ compiler")
-def test_compiled_equals_plain() -> None:
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="weights are packed for oneDNN")
+def test_compiled_on_a_cpu_equals_plain_with_frozen_weights() -> None:
+    import torch._inductor.config as inductor
+
     clips = conditions((2, 2))
     expected = frames(tiny_model(), clips)
     model = tiny_model()
-    accelerate(model, Acceleration(compile="on"))
-    for key, image in frames(model, clips).items():
+    # `compile` would give a graph from its cache without counting what it does; freezing is set for the process.
+    with inductor.patch(fx_graph_cache=False, freezing=False):
+        accelerate(model, Acceleration(compile="on"))
+        torch._dynamo.utils.counters.clear()
+        made = frames(model, clips)
+    for key, image in made.items():
         torch.testing.assert_close(image, expected[key], atol=1e-4, rtol=0)
+    assert torch._dynamo.utils.counters["inductor"]["mkldnn_conv_weight_pack_matcher_count"] > 0
 
 
 @pytest.mark.slow

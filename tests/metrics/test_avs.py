@@ -217,7 +217,16 @@ def test_features_are_the_output_of_the_encoder_for_grey_centre_patches(metric: 
     assert stats.unimodal == pytest.approx(expected, abs=1e-4)
 
 
-def test_pairs_measured_together_score_as_alone(metric: AVS) -> None:
+@pytest.fixture(params=["one by one", "together"])
+def batched(request: pytest.FixtureRequest, metric: AVS, monkeypatch: pytest.MonkeyPatch) -> AVS:
+    if request.param == "together":
+        monkeypatch.setattr(AVS, "batch_frames", 250)  # as on a GPU
+    assert bool(metric.batch_frames) == (request.param == "together")
+    return metric
+
+
+def test_pairs_measured_together_score_as_alone(batched: AVS) -> None:
+    metric = batched
     mute = np.zeros(0, np.int16)
     pairs = [
         Pair(clip_of(noise(9), speech(9)), clip_of(noise(9, 1), mute)),
@@ -233,7 +242,8 @@ def test_pairs_measured_together_score_as_alone(metric: AVS) -> None:
         assert found == pytest.approx((alone.unimodal, alone.multimodal, alone.visual), abs=1e-5)
 
 
-def test_a_pair_that_cannot_be_measured_costs_its_mates_nothing(metric: AVS) -> None:
+def test_a_pair_that_cannot_be_measured_costs_its_mates_nothing(batched: AVS) -> None:
+    metric = batched
     good, empty = Pair(clip_of(noise(5), speech(5))), Pair(clip_of(noise(5), np.zeros(0, np.int16)))
     found = metric.measure_many([empty, good])
     assert isinstance(found[0], NotApplicable)

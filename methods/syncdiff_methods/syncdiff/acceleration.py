@@ -75,7 +75,11 @@ def _compile(unet: nn.Module, how: Compile) -> None:
     if how == "graphs":
         unet.compile(mode="reduce-overhead")
     elif next(unet.parameters()).device.type == "cpu":
-        unet.compile(options={"freezing": True})
+        import torch._inductor.config
+
+        # As an option of `compile` it comes too late: the weights are inputs of the graph by then, none is frozen.
+        torch._inductor.config.freezing = True
+        unet.compile()
     else:
         unet.compile()
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -122,6 +123,7 @@ class LipReaderTask(TrainingTask):
 
     Options = LipReaderOptions
     options: LipReaderOptions
+    unused_parameters: ClassVar[bool] = True  # the picture front-end, during `audio_steps`
 
     def prepare(self) -> None:
         clips, held_out = (self._read(split) for split in (self.data.split, self.data.validation_split))
