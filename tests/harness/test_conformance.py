@@ -247,7 +247,7 @@ class Noisy(Distance):
 
 class Misnamed(Distance):
     def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
-        return {**super().aggregate(stats), "f": 1.0}
+        return {"f": super().aggregate(stats)["e"]}
 
 
 class Undefined(Distance):
