@@ -126,7 +126,8 @@ class Costs:
 
     def _try_training(self, model: Model) -> Trial:
         """One step."""
-        from syncdiff_bench.training.estimate import MARGIN, available_bytes, probe_seconds, step_cost
+        from syncdiff_bench.estimates.machine import available_bytes
+        from syncdiff_bench.training.estimate import MARGIN, probe_seconds, step_cost
         from syncdiff_bench.training.loader import load_task
 
         plan, place = model.plan(), model.place

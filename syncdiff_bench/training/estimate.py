@@ -6,15 +6,15 @@ time is that of a real step, small enough to take seconds.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from syncdiff_bench.estimates.counting import flops_of
+from syncdiff_bench.estimates.machine import available_bytes
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingTask
 
@@ -91,27 +91,6 @@ def _counted(task: TrainingTask, settings: TrainingSettings) -> StepCost:
     )
 
 
-def flops_of(function: Callable[[], Any]) -> int:
-    """Floating-point operations of a call, 2 per multiply-add; works under FakeTensorMode and on meta tensors.
-
-    torch.utils.flop_counter, with the attention kernel of CPUs, which it does not know.
-    """
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
-
-    # both are given the shapes of the operation's arguments
-    attention = {
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
-            lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)  # type: ignore[no-untyped-call]
-        ),
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
-            lambda gradient, q, k, v, *_, **__: sdpa_backward_flop_count(gradient, q, k, v)  # type: ignore[no-untyped-call]
-        ),
-    }
-    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
-        function()
-    return int(counter.get_total_flops())
-
-
 def saved_bytes_of(function: Callable[[], Tensor], model: nn.Module) -> int:
     """Bytes that autograd keeps for the backward pass of what `function` returns, parameters aside."""
     sizes: dict[int, int] = {}
@@ -128,13 +107,6 @@ def saved_bytes_of(function: Callable[[], Tensor], model: nn.Module) -> int:
     total = sum(sizes.values())
     del result
     return total
-
-
-def available_bytes(device: str) -> int:
-    """Memory of a CUDA device, or of this machine."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def fitting_batch(task: TrainingTask, settings: TrainingSettings, device: str) -> int | None:

@@ -60,7 +60,8 @@ def forecast(
     task: TrainingTask, settings: TrainingSettings, *, device: str, processes: int
 ) -> Iterator[tuple[str, str]]:
     """(label, text) lines; starts nothing and writes nothing. Takes seconds, and at full size minutes on a CPU."""
-    from syncdiff_bench.training.estimate import available_bytes, step_cost
+    from syncdiff_bench.estimates.machine import available_bytes
+    from syncdiff_bench.training.estimate import step_cost
 
     data = task.data
     size = split_size(data.dataset, data.split)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import ClipError, WeightsError
+from syncdiff_bench.estimates.counting import flops_of
 from syncdiff_bench.training.cache import TensorCache
-from syncdiff_bench.training.estimate import fitting_batch, flops_of, probe_seconds, saved_bytes_of, step_cost
+from syncdiff_bench.training.estimate import fitting_batch, probe_seconds, saved_bytes_of, step_cost
 from syncdiff_bench.training.forecast import forecast, split_size
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingData, TrainingTask
@@ -189,7 +190,7 @@ def test_the_forecast_says_it_all_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_fit_is_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.training.estimate.available_bytes", lambda _device: 1000)
+    monkeypatch.setattr("syncdiff_bench.estimates.machine.available_bytes", lambda _device: 1000)
     monkeypatch.setattr("syncdiff_bench.training.estimate.probe_seconds", lambda *_: pytest.fail("probed"))
     lines = dict(forecast(task_of(), SETTINGS, device="cpu", processes=1))
     assert lines["time"] == "not measured: not even one example fits"
