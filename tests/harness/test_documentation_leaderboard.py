@@ -80,6 +80,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_leaderboard_is_made_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert problems(README, capsys) == []
 

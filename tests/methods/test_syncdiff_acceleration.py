@@ -1,4 +1,4 @@
-"""What is done for speed changes no result: one-token attention, number format, layout, compilation."""
+"""What is done for speed changes no result: one-token attention, number format, layout, packing, compilation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_methods.syncdiff.acceleration import PAYS_FROM, Acceleration, accelerate
+from syncdiff_methods.syncdiff.acceleration import Acceleration, accelerate
 from syncdiff_methods.syncdiff.config import (
     AudioConfig,
     AutoencoderConfig,
@@ -23,6 +23,7 @@ from syncdiff_methods.syncdiff.config import (
 from syncdiff_methods.syncdiff.denoiser import build_unet
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 from syncdiff_methods.syncdiff.one_token import one_token_attention
+from syncdiff_methods.syncdiff.packing import can_pack, pack
 from syncdiff_methods.syncdiff.sampling import ClipConditions, generate_in_lock_step
 
 CPU = torch.device("cpu")
@@ -159,7 +160,6 @@ def test_channels_last_and_fp32_change_nothing() -> None:
     expected = frames(tiny_model(), clips)
     model = tiny_model()
     assert accelerate(model, Acceleration()) == Acceleration("fp32", "off", True)
-    assert model.denoiser.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     for key, image in frames(model, clips).items():
         torch.testing.assert_close(image, expected[key], atol=1e-4, rtol=0)
 
@@ -211,17 +211,57 @@ def test_shrinking_batches_are_compiled_three_times_and_never_again() -> None:
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 3
 
 
-def test_auto_means_what_pays_on_the_device() -> None:
-    auto = Acceleration()
-    small, large = auto.resolved(CPU, PAYS_FROM - 1), auto.resolved(CPU, PAYS_FROM)
-    assert (small.precision, small.compile) == ("fp32", "off")
-    assert large.compile == ("on" if shutil.which("g++") or shutil.which("clang++") else "off")
-
-
 def test_what_a_device_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="compile=graphs needs a CUDA device, this is cpu"):
-        Acceleration(compile="graphs").resolved(CPU, 1)
+        Acceleration(compile="graphs").resolved(CPU)
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     with pytest.raises(UsageError, match=r"needs a C\+\+ compiler"):
-        Acceleration(compile="on").resolved(CPU, 1)
-    assert Acceleration().resolved(CPU, PAYS_FROM).compile == "off"
+        Acceleration(compile="on").resolved(CPU)
+    assert Acceleration().resolved(CPU) == Acceleration("fp32", "off", True)
+
+
+# -------------------------------------------------------------------------------------------- packing
+
+packs = pytest.mark.skipif(not can_pack(CPU), reason="weights are packed for oneDNN")
+
+
+@packs
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(10, 64, 3, padding=1), (10, 24, 24)),
+        (nn.Conv2d(16, 24, 3, stride=2), (16, 9, 9)),
+        (nn.Conv2d(16, 24, 1, bias=False), (16, 8, 8)),
+        (nn.Conv2d(16, 16, 3, dilation=2, groups=4), (16, 12, 12)),
+        (nn.Linear(64, 100), (36, 64)),
+        (nn.Linear(64, 100, bias=False), (64,)),
+    ],
+)
+def test_a_packed_layer_is_the_layer_at_any_batch_size(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    inputs = torch.randn(12, *shape, generator=torch.Generator().manual_seed(0))
+    network = nn.Sequential(layer)
+    with torch.inference_mode():
+        expected = network(inputs)
+        pack(network)
+        assert list(network.state_dict()) == []
+        together = network(inputs)
+        torch.testing.assert_close(together, expected, atol=1e-5, rtol=1e-5)
+        for n in (1, 2, 5):
+            torch.testing.assert_close(network(inputs[:n]), together[:n], atol=0, rtol=0)
+
+
+@packs
+def test_a_string_of_padding_stays_as_it_is() -> None:
+    network = nn.Sequential(nn.Conv2d(2, 2, 3, padding="same"), nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"))
+    pack(network)
+    assert [type(layer) for layer in network] == [nn.Conv2d, nn.Conv2d]
+
+
+@packs
+def test_packed_frames_are_the_same_bits_in_any_batch() -> None:
+    model, clips = tiny_model(), conditions((3, 1, 4))
+    accelerate(model, Acceleration())
+    together = frames(model, clips)
+    for i, clip in enumerate(clips):
+        for (_, t), image in frames(model, [clip]).items():
+            torch.testing.assert_close(image, together[i, t], atol=0, rtol=0)

@@ -1,4 +1,4 @@
-"""How the networks run while sampling: number format, memory layout, compilation. For inference, in place."""
+"""How the networks run while sampling: number format, memory layout, packing, compilation. For inference, in place."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from syncdiff_methods.syncdiff.model import SyncDiffModel
 
 Precision = Literal["auto", "fp32", "bf16"]
-Compile = Literal["auto", "off", "on", "graphs"]
-
-# A UNet below this many parameters is sampled before its compilation (a minute or two) has paid.
-PAYS_FROM = 100_000_000
+Compile = Literal["off", "on", "graphs"]
 
 
 @dataclass(frozen=True)
@@ -26,45 +23,48 @@ class Acceleration:
     """precision: of the UNet; auto is bf16 on a GPU that has it, else fp32 (on a CPU bf16 is several times slower).
     The autoencoder stays in fp32, its quantiser needs it, and so do the latents between steps.
 
-    compile: torch.compile of the UNet; `on` with frozen weights on a CPU, `graphs` with CUDA graphs, auto is `on` for
-    a large UNet on a CPU with a C++ compiler. channels_last: layout of all convolutions.
+    compile: torch.compile of the UNet; `on` with frozen weights on a CPU, `graphs` with CUDA graphs.
+    channels_last: layout of all convolutions. On a CPU, what is float32 and not compiled has its weights packed.
     """
 
     precision: Precision = "auto"
-    compile: Compile = "auto"
+    compile: Compile = "off"
     channels_last: bool = True
 
-    def resolved(self, device: torch.device, parameters: int) -> Acceleration:
-        """Without `auto`, for a UNet of so many parameters. Raises UsageError for what the device cannot do."""
+    def resolved(self, device: torch.device) -> Acceleration:
+        """Without `auto`. Raises UsageError for what the device cannot do."""
         import torch
 
         gpu = device.type == "cuda"
-        precision, compile_ = self.precision, self.compile
+        precision = self.precision
         if precision == "auto":
             precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "fp32"
-        if compile_ == "auto":
-            pays = device.type == "cpu" and parameters >= PAYS_FROM and _cpp_compiler()
-            compile_ = "on" if pays else "off"
-        if compile_ == "graphs" and not gpu:
+        if self.compile == "graphs" and not gpu:
             raise UsageError(f"compile=graphs needs a CUDA device, this is {device.type}; use compile=on or off")
-        if compile_ == "on" and device.type == "cpu" and not _cpp_compiler():
+        if self.compile == "on" and device.type == "cpu" and not _cpp_compiler():
             raise UsageError(
                 "compile=on needs a C++ compiler (g++ or clang++) on a CPU; install one or use compile=off"
             )
-        return Acceleration(precision, compile_, self.channels_last)
+        return Acceleration(precision, self.compile, self.channels_last)
 
 
 def accelerate(model: SyncDiffModel, acceleration: Acceleration) -> Acceleration:
     """Apply it to a model that lies on its device and will not be trained; returns what `auto` came to."""
     import torch
 
+    from syncdiff_methods.syncdiff.packing import can_pack, pack
+
     unet = model.denoiser.unet
-    chosen = acceleration.resolved(unet.device, sum(p.numel() for p in unet.parameters()))
+    chosen = acceleration.resolved(unet.device)
     if chosen.channels_last:
         for network in (unet, model.autoencoder):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if chosen.precision == "bf16":
         unet.to(torch.bfloat16)
+    if can_pack(unet.device):
+        pack(model.autoencoder)
+        if (chosen.precision, chosen.compile) == ("fp32", "off"):
+            pack(unet)
     if chosen.compile != "off":
         _compile(unet, chosen.compile)
     return chosen

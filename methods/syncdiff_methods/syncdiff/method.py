@@ -44,7 +44,7 @@ class SyncDiffOptions:
     previous_at_test: PreviousAtTest | None = None
     batch: int = 24
     precision: Precision = "auto"
-    compile: Compile = "auto"
+    compile: Compile = "off"
     channels_last: bool = True
 
 

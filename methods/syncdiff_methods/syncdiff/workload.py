@@ -73,7 +73,7 @@ def workload(
 
     total = sum(frames)
     per_frame = {"step": config.diffusion.steps, "encode": 1 + reads_generated(config), "decode": 1}
-    chosen = acceleration.resolved(torch.device(device), _parameters(shapes.model.denoiser.unet))
+    chosen = acceleration.resolved(torch.device(device))
     weights = 4 * _parameters(shapes.model)
     if chosen.precision == "bf16":
         weights -= 2 * _parameters(shapes.model.denoiser.unet)

@@ -1,0 +1,87 @@
+"""Weights laid out once as the CPU's convolution library (oneDNN) reads them, instead of at every call.
+
+It saves the rearranging, and it makes a clip's values, to the last bit, independent of its batch mates: plain layers
+are computed in another order at another batch size, and one such bit can flip an entry of the codebook.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch._ops import OpOverloadPacket
+
+
+# Pixels from which PyTorch's group norm of channels-last maps may share them out (2048 in torch 2.13).
+SHARED_FROM = 1024
+
+
+def can_pack(device: torch.device) -> bool:
+    """Whether this build of PyTorch has oneDNN's packed kernels for the device."""
+    return device.type == "cpu" and torch.backends.mkldnn.is_available() and hasattr(_ops(), "_linear_pointwise")
+
+
+def pack(network: nn.Module) -> None:
+    """Replace the layers of a float32 network on the CPU, in place; for inference only.
+
+    The state dict lacks convolutions and linear layers afterwards, and the network can move to no other device.
+    """
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Conv2d) and child.padding_mode == "zeros" and not isinstance(child.padding, str):
+                setattr(parent, name, PackedConv2d(child))
+            elif isinstance(child, nn.Linear):
+                setattr(parent, name, PackedLinear(child))
+            elif isinstance(child, nn.GroupNorm):
+                child.__class__ = GroupNormOfEach
+
+
+class PackedConv2d(nn.Module):
+    """(B, in, H, W) float32 -> (B, out, H', W'), as the convolution it was made of."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels, self.kernel_size = conv.in_channels, conv.out_channels, conv.kernel_size
+        self._arguments = (
+            list(cast(tuple[int, ...], conv.padding)),
+            list(conv.stride),
+            list(conv.dilation),
+            conv.groups,
+        )
+        self._weight = _ops()._reorder_convolution_weight(conv.weight.detach(), *self._arguments, None)
+        self._bias = None if conv.bias is None else conv.bias.detach()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        made = _ops()._convolution_pointwise(inputs, self._weight, self._bias, *self._arguments, "none", [], "")
+        return cast(Tensor, made)
+
+
+class PackedLinear(nn.Module):
+    """(..., in) float32 -> (..., out), as the linear layer it was made of."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self._weight = _ops()._reorder_linear_weight(linear.weight.detach(), None)
+        self._bias = None if linear.bias is None else linear.bias.detach()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return cast(Tensor, _ops()._linear_pointwise(inputs, self._weight, self._bias, "none", [], ""))
+
+
+class GroupNormOfEach(nn.GroupNorm):
+    """Group norm, over large maps sample by sample: PyTorch would share out the pixels of the whole batch to threads,
+    and add up each thread's part for itself.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs[0, 0].numel() < SHARED_FROM:
+            return super().forward(inputs)
+        return torch.cat([super(GroupNormOfEach, self).forward(sample) for sample in inputs.split(1)])
+
+
+def _ops() -> OpOverloadPacket:
+    return cast("OpOverloadPacket", torch.ops.mkldnn)
