@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Clip, Frames, Media
@@ -13,9 +14,9 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_datasets.pocket.dataset import Pocket
 from syncdiff_methods.reconstruction import Reconstruction
 from syncdiff_methods.syncdiff.method import SyncDiff, SyncDiffOptions
+from syncdiff_methods.syncdiff.packing import can_pack
 
 FRAMES = 12
-FAST = SyncDiffOptions(steps=5)
 
 
 def shortened(clip: Clip, start: int = 8, frames: int = FRAMES) -> Clip:
@@ -35,7 +36,7 @@ def clips() -> list[Clip]:
 
 @pytest.fixture(scope="module")
 def method() -> SyncDiff:
-    return SyncDiff(FAST)
+    return SyncDiff()
 
 
 def generate(method: SyncDiff, clips: list[Clip], seed: int = 0) -> dict[str, Frames]:
@@ -74,11 +75,12 @@ def test_same_seed_same_frames_other_seed_others(
 def test_a_clip_does_not_depend_on_its_batch_mates(
     method: SyncDiff, clips: list[Clip], generated: dict[str, Frames]
 ) -> None:
-    """Beyond float rounding, which may move a pixel by a grey level or two."""
+    """To the last bit where weights are packed; else rounding flips an entry of the codebook now and then."""
     alone = generate(method, [clips[1]])[clips[1].id].astype(int)
     difference = np.abs(alone - generated[clips[1].id])
+    if can_pack(torch.device("cpu")):
+        assert difference.max() == 0
     assert difference.mean() < 0.02
-    assert difference.max() <= 4
 
 
 def openness(clip: Clip, frames: Frames) -> NDArray[np.float64]:

@@ -40,7 +40,10 @@ def pack(network: nn.Module) -> None:
 
 
 class PackedConv2d(nn.Module):
-    """(B, in, H, W) float32 -> (B, out, H', W'), as the convolution it was made of."""
+    """(B, in, H, W) float32 -> (B, out, H', W'), as the convolution it was made of.
+
+    The first input's H and W choose the layout: without them oneDNN may choose one that is many times slower.
+    """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -51,10 +54,15 @@ class PackedConv2d(nn.Module):
             list(conv.dilation),
             conv.groups,
         )
-        self._weight = _ops()._reorder_convolution_weight(conv.weight.detach(), *self._arguments, None)
+        self._weight = conv.weight.detach()
         self._bias = None if conv.bias is None else conv.bias.detach()
+        self._packed = False
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if not self._packed:
+            one = [1, *inputs.shape[1:]]  # whatever the first batch is, the layout is the same
+            self._weight = _ops()._reorder_convolution_weight(self._weight, *self._arguments, one)
+            self._packed = True
         made = _ops()._convolution_pointwise(inputs, self._weight, self._bias, *self._arguments, "none", [], "")
         return cast(Tensor, made)
 
