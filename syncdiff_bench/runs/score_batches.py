@@ -13,7 +13,7 @@ def plan_batches(clips: Iterable[str], frames: Callable[[str], int], budget: int
     clips together.
 
     >>> list(plan_batches("abcd", {"a": 3, "b": 4, "c": 9, "d": 0}.__getitem__, 7))
-    [['a', 'b'], ['c', 'd']]
+    [['a', 'b'], ['c'], ['d']]
     """
     batch: list[str] = []
     total = 0

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from syncdiff_bench.contracts import Column, Metric, Pair
+from syncdiff_bench.contracts import Column, Metric, Pair, attempt
 from syncdiff_bench.errors import BenchError, ClipError
 from syncdiff_bench.testing.samples import degraded, read_only, sample_clip
 
 Values = Mapping[str, float | None]
 CLOSE = {"rel_tol": 1e-6, "abs_tol": 1e-9}
+ROUNDING = {"rel_tol": 1e-4, "abs_tol": 1e-6}  # of a network that sees several clips at once
 # A metric whose weights are not here cannot be run; it is then only held to what it says about itself.
 NAMED_CLIPS = ("check/a", "check/b", "check/c")
 
@@ -121,6 +122,21 @@ def check_shards_aggregate_to_the_whole(metric: Metric[Any]) -> None:
     _assert_close(whole, metric.aggregate([*stats, *stats]), "doubling every clip changes")
 
 
+def check_measuring_many_is_measuring_each(metric: Metric[Any]) -> None:
+    """`measure_many` gives what `measure` gives, in the order of the pairs; one that fails takes no other along."""
+    pairs = [_pair(name, frames=frames) for name, frames in zip(NAMED_CLIPS, (12, 1, 15), strict=True)]
+    if not _able(metric, pairs[0]):
+        return
+    together = metric.measure_many(pairs)
+    assert len(together) == len(pairs), f"{len(pairs)} pairs, {len(together)} results"
+    for pair, found in zip(pairs, together, strict=True):
+        alone = attempt(metric.measure, pair)
+        what = f"{pair.generated.id}: among others {found!r}, alone {alone!r}"
+        assert isinstance(found, Exception) == isinstance(alone, Exception), what
+        if not isinstance(alone, Exception):
+            _assert_close(metric.values(alone), metric.values(found), "batch mates change", **ROUNDING)
+
+
 def check_a_clip_of_one_frame(metric: Metric[Any]) -> None:
     """One frame is measured, or refused with a ClipError; nothing else is raised."""
     pair = _pair("check/one", frames=1)
@@ -153,8 +169,8 @@ def _values(metric: Metric[Any], pair: Pair) -> Values:
     return metric.values(metric.measure(pair))
 
 
-def _assert_close(one: Values, other: Values, what: str) -> None:
+def _assert_close(one: Values, other: Values, what: str, **tolerance: float) -> None:
     for name, a in one.items():
         b = other[name]
-        same = a == b if a is None or b is None else math.isclose(a, b, **CLOSE)
+        same = a == b if a is None or b is None else math.isclose(a, b, **(tolerance or CLOSE))
         assert same, f"{what} {name} from {a} to {b}"

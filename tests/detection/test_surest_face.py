@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 
-from syncdiff_bench.detection import single
 from syncdiff_bench.detection.detectors import Faces
 from syncdiff_bench.detection.single import surest_face
 
@@ -17,10 +14,6 @@ def faces(*rows: tuple[float, ...]) -> Faces:
 
 
 NONE = faces()
-
-
-def test_the_example_of_the_docstring() -> None:
-    assert doctest.testmod(single).failed == 0
 
 
 def test_the_first_face_counts_and_its_sides_are_cut_off_to_whole_pixels() -> None:

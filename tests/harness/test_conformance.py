@@ -257,6 +257,22 @@ class Undefined(Distance):
         return super().measure(pair)
 
 
+class Blurring(Distance):
+    def measure_many(self, pairs: Sequence[Pair]) -> list[Stats | Exception]:
+        each = [self.measure(pair) for pair in pairs]
+        return [Stats(sum(stats.total for stats in each), sum(stats.n for stats in each))] * len(pairs)
+
+
+class Dropping(Distance):
+    def measure(self, pair: Pair) -> Stats:
+        if len(pair.generated.frames) < 2:
+            raise ClipError("too-short", "two frames are needed")
+        return super().measure(pair)
+
+    def measure_many(self, pairs: Sequence[Pair]) -> list[Stats | Exception]:
+        return [self.measure(pair) for pair in pairs if len(pair.generated.frames) > 1]
+
+
 def test_the_right_metric_passes() -> None:
     assert failing(Distance()) == {}
 
@@ -272,6 +288,8 @@ def test_the_right_metric_passes() -> None:
         (Noisy(), "measuring-is-repeatable"),
         (Misnamed(), "values-name-every-column"),
         (Undefined(), "a-clip-of-one-frame"),
+        (Blurring(), "measuring-many-is-measuring-each"),
+        (Dropping(), "measuring-many-is-measuring-each"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Metric) else "",
 )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import doctest
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from syncdiff_bench.media import retiming
 from syncdiff_bench.media.retiming import constant_rate_indices, nearest_indices, rate_label
 
 
@@ -72,8 +70,3 @@ def test_rates_read_as_people_write_them() -> None:
         "23.976",
         "29.97",
     ]
-
-
-def test_examples_in_the_docstrings() -> None:
-    assert doctest.testmod(retiming).failed == 0
-    assert doctest.testmod(retiming).attempted > 0
