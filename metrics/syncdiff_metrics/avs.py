@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING
 
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Audio, Column, Frames, Metric, Pair, WeightsUsed, attempt
 from syncdiff_bench.errors import NotApplicable, WeightsError
+from syncdiff_bench.weights.finding import find_weights, slug, weights_found
 from syncdiff_metrics.lipreading_input import FrameSize, lip_patches
 from syncdiff_metrics.regions import check_option
-from syncdiff_metrics.weights_file import find_weights, slug
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -210,7 +210,8 @@ class AVS(Metric[AVSStats]):
 
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
-        return find_weights(self.options.encoder, self.runtime, metric="avs")
+        path = find_weights(self.options.encoder, self.runtime, owner="avs")
+        return path, weights_found(self.options.encoder, path)
 
     @cached_property
     def _expert(self) -> Expert:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import Audio, Clip, Column, Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_bench.weights.finding import find_weights, slug, weights_found
 from syncdiff_metrics.experts.pretrained import POCKET, expert_folder, expert_used, load_expert_syncnet
 from syncdiff_metrics.lse_protocol import SyncScore, score, shift_means, window_count
 from syncdiff_metrics.lse_real_video import (
@@ -32,7 +33,6 @@ from syncdiff_metrics.lse_real_video import (
     load_official,
     protocol_name,
 )
-from syncdiff_metrics.weights_file import find_weights, slug
 
 if TYPE_CHECKING:
     from syncdiff_bench.detection.detectors import FaceDetector
@@ -237,7 +237,8 @@ class LSE(Metric[LSEStats | RealVideoStats]):
     def _weights(self) -> tuple[Path, WeightsUsed]:
         if self._expert is not None:
             return self._expert, expert_used(self._expert, "syncnet")
-        return find_weights(self.options.weights, self.runtime, metric="lse")
+        path = find_weights(self.options.weights, self.runtime, owner="lse")
+        return path, weights_found(self.options.weights, path)
 
     @cached_property
     def _network(self) -> SyncNet:

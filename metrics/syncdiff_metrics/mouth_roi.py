@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import FPS, Clip, Frames, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
 from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_bench.weights.finding import find_weights, weights_found
 from syncdiff_metrics.landmarks import (
     MOUTH,
     POINTS,
@@ -26,7 +27,6 @@ from syncdiff_metrics.landmarks import (
     clip_landmarks,
     read_landmarks,
 )
-from syncdiff_metrics.weights_file import find_weights
 
 MEAN_FACE = "mean-face-20words"  # of the weights catalogue
 STABLE = (33, 36, 39, 42, 45)  # base of the nose and the corners of the eyes, which speech does not move
@@ -89,7 +89,8 @@ class MouthCropper:
 
     @cached_property
     def _mean_face_file(self) -> tuple[Path, WeightsUsed]:
-        return find_weights(MEAN_FACE, self._runtime, metric="wer")
+        path = find_weights(MEAN_FACE, self._runtime, owner="wer")
+        return path, weights_found(MEAN_FACE, path)
 
     @cached_property
     def _mean_face(self) -> Points:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Clip, Column, Metric, Pair, Runtime, WeightsUsed, attempt
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.weights.finding import find_weights, slug, weights_found
 from syncdiff_metrics.experts.pretrained import expert_folder, expert_input, expert_used, load_expert_lip_reader
 from syncdiff_metrics.landmarks import LandmarkSource
 from syncdiff_metrics.lipreading_input import FrameSize, lip_patches, middle_patches
 from syncdiff_metrics.mouth_roi import MouthCropper
 from syncdiff_metrics.regions import check_option
-from syncdiff_metrics.weights_file import find_weights, slug
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -227,7 +227,8 @@ class WER(Metric[WERStats]):
         """The checkpoint's file (an expert's folder), and its name and digest for the record."""
         if self._expert is not None:
             return self._expert, expert_used(self._expert, "lipreader")
-        return find_weights(self.options.reader, self.runtime, metric="wer")
+        path = find_weights(self.options.reader, self.runtime, owner="wer")
+        return path, weights_found(self.options.reader, path)
 
     @cached_property
     def _reader(self) -> LipReader:

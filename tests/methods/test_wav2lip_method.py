@@ -172,7 +172,7 @@ def test_a_folder_keeps_its_width_and_its_digest(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("checkpoint", "error", "words"),
     [
-        ("nowhere/x.pth", WeightsError, "nowhere/x.pth: no such checkpoint"),
+        ("nowhere/x.pth", WeightsError, "nowhere/x.pth: no such file"),
         ("wav2lap", UsageError, "unknown weights 'wav2lap'.*wav2lip"),
     ],
 )

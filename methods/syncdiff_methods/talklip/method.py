@@ -88,15 +88,15 @@ class TalkLip(Method):
         )
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        from syncdiff_methods.wav2lip.checkpoint import file_used
+        from syncdiff_bench.weights.finding import weights_found
 
-        return (file_used(self.options.checkpoint, self._path),)
+        return (weights_found(self.options.checkpoint, self._path),)
 
     @property
     def _path(self) -> Path:
-        from syncdiff_methods.wav2lip.checkpoint import find_file
+        from syncdiff_bench.weights.finding import find_weights
 
-        return find_file(self.options.checkpoint, self.runtime, owner="talklip")
+        return find_weights(self.options.checkpoint, self.runtime, owner="talklip")
 
     def _prepare(self, clip: Clip) -> FaceClip:
         from syncdiff_methods.wav2lip.faces import cut_faces, inside

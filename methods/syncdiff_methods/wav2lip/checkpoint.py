@@ -16,6 +16,7 @@ from syncdiff_bench.contracts import Runtime, WeightsUsed
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
 from syncdiff_bench.weights.digests import sha256_of
+from syncdiff_bench.weights.finding import find_weights, weights_found
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_methods.wav2lip.config import Wav2LipConfig
 from syncdiff_methods.wav2lip.generator import Wav2Lip
@@ -70,12 +71,7 @@ def weights_used(checkpoint: str, runtime: Runtime) -> WeightsUsed:
     path = locate(checkpoint, runtime)
     if path.name == TENSORS:
         return WeightsUsed(f"wav2lip/{path.parent.name}", sha256_of(path))
-    return file_used(checkpoint, path)
-
-
-def file_used(checkpoint: str, path: Path) -> WeightsUsed:
-    """A catalogue name as it is, a file by its own name."""
-    return WeightsUsed(Path(checkpoint).name, sha256_of(path))
+    return weights_found(checkpoint, path)
 
 
 def locate(checkpoint: str, runtime: Runtime) -> Path:
@@ -85,22 +81,7 @@ def locate(checkpoint: str, runtime: Runtime) -> Path:
     for folder in (PRETRAINED / checkpoint, Path(checkpoint)):
         if (folder / CONFIG).is_file():
             return folder / TENSORS
-    return find_file(checkpoint, runtime, owner="wav2lip")
-
-
-def find_file(checkpoint: str, runtime: Runtime, *, owner: str) -> Path:
-    """A checkpoint given as a path, which has a slash or a suffix, or by its name in the catalogue.
-
-    owner: who asks, for messages. Raises as `locate`.
-    """
-    from syncdiff_bench.weights.store import WeightsStore
-
-    given = Path(checkpoint)
-    if given.name == checkpoint and not given.suffix:
-        return (runtime.weights or WeightsStore()).ensure(checkpoint)
-    if not given.is_file():
-        raise WeightsError(f"{owner}: {checkpoint}: no such checkpoint; give a file or a name of `weights list`")
-    return given
+    return find_weights(checkpoint, runtime, owner="wav2lip")
 
 
 def read_config(folder: Path) -> Wav2LipConfig:

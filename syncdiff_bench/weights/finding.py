@@ -7,25 +7,30 @@ from pathlib import Path
 
 from syncdiff_bench.contracts import Runtime, WeightsUsed
 from syncdiff_bench.errors import WeightsError
+from syncdiff_bench.weights.digests import digest_of, sha256_of
+from syncdiff_bench.weights.store import WeightsStore
 
 
-def find_weights(given: str, runtime: Runtime, *, metric: str) -> tuple[Path, WeightsUsed]:
-    """The file behind a catalogue name or a path, with its name and digest.
+def find_weights(given: str, runtime: Runtime, *, owner: str) -> Path:
+    """The file behind a catalogue name or a path, fetched first where the catalogue says `auto`.
 
-    metric: who asks, for messages.
+    owner: the plugin that asks, for messages.
     Raises WeightsError where the file is missing (with `missing` for a catalogue name), UsageError for a name that
     is neither in the catalogue nor looks like a file.
     """
-    from syncdiff_bench.weights.digests import sha256_of
-    from syncdiff_bench.weights.store import WeightsStore
-
     if not is_file(given):
-        store = runtime.weights or WeightsStore()
-        return store.ensure(given), WeightsUsed(given, store.digest(given))
+        return (runtime.weights or WeightsStore()).ensure(given)
     file = Path(given)
     if not file.is_file():
-        raise WeightsError(f"{metric}: {file}: no such file; give a checkpoint or a catalogue name")
-    return file, WeightsUsed(file.name, sha256_of(file))
+        raise WeightsError(f"{owner}: {given}: no such file; give a checkpoint or a name of `weights list`")
+    return file
+
+
+def weights_found(given: str, path: Path) -> WeightsUsed:
+    """Name and digest of what was found, for the record: a catalogue name as it is, a file by its own name."""
+    if is_file(given):
+        return WeightsUsed(path.name, sha256_of(path))
+    return WeightsUsed(given, digest_of(path).sha256)
 
 
 def is_file(given: str) -> bool:
