@@ -21,7 +21,8 @@ SHARED_FROM = 1024
 
 def can_pack(device: torch.device) -> bool:
     """Whether this build of PyTorch has oneDNN's packed kernels for the device."""
-    return device.type == "cpu" and torch.backends.mkldnn.is_available() and hasattr(_ops(), "_linear_pointwise")
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return device.type == "cpu" and there and hasattr(_ops(), "_linear_pointwise")
 
 
 def pack(network: nn.Module) -> None:
@@ -88,7 +89,7 @@ class GroupNormOfEach(nn.GroupNorm):
     def forward(self, inputs: Tensor) -> Tensor:
         if inputs[0, 0].numel() < SHARED_FROM:
             return super().forward(inputs)
-        return torch.cat([super(GroupNormOfEach, self).forward(sample) for sample in inputs.split(1)])
+        return torch.cat([super(GroupNormOfEach, self).forward(sample) for sample in torch.split(inputs, 1)])
 
 
 def _ops() -> OpOverloadPacket:
