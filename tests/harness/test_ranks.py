@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+import torch
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import BenchError
@@ -17,9 +19,19 @@ from syncdiff_bench.runs.directory import RunDirectory, load_run
 from syncdiff_bench.runs.plan import Selection, make_plan
 from syncdiff_bench.runs.ranks import Ranks, these_ranks
 from syncdiff_bench.runs.records import Generated
+from syncdiff_methods.syncdiff.config import AudioConfig, AutoencoderConfig, DiffusionConfig, SyncDiffConfig, UNetConfig
+from syncdiff_methods.syncdiff.model import SyncDiffModel
 
 pytestmark = pytest.mark.usefixtures("toy_plugins")
 
+SMALL = SyncDiffConfig(
+    name="small",
+    frame_size=32,
+    autoencoder=AutoencoderConfig((8, 8, 8), 1, 16, 8, mid_attention=False),
+    unet=UNetConfig((16, 16), (False, True), 1, 16, 8),
+    audio=AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=0, window=4),
+    diffusion=DiffusionConfig(prediction="sample", steps=2),
+)
 NOISE = ["--method", "toy-noise", "--dataset", "toy", "--set", "shift=3", "--set", "batch=1"]
 
 
@@ -32,22 +44,25 @@ def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def torchrun(ranks: int, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Ranks that hang are ended after three minutes, and each says where it stood."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
     command = [*launcher, "-m", "syncdiff_bench", *arguments]
     with subprocess.Popen(
         command,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONFAULTHANDLER": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     ) as process:
         try:
-            stdout, stderr = process.communicate(timeout=300)
-        except BaseException:
-            # The launcher alone would leave its ranks behind, with our end of the pipes.
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
+            stdout, stderr = process.communicate(timeout=180)
+        except BaseException as error:
+            # Ranks have sessions of their own; left behind, they would hold our end of the pipes.
+            for rank in psutil.Process(process.pid).children(recursive=True):
+                rank.send_signal(signal.SIGABRT)
+            process.kill()
+            _, stderr = process.communicate()
+            pytest.fail(f"{error}\n{stderr}")
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
@@ -101,8 +116,10 @@ def test_a_whole_run_scores_once_and_equals_one_process() -> None:
 
 @pytest.mark.slow
 def test_two_ranks_of_syncdiff_equal_one() -> None:
-    """Diffusion, byte for byte: the same batches, whoever they are dealt to."""
-    arguments = ["generate", "--limit", "3", "--set", "batch=1", "--set", "steps=2", "--device", "cpu"]
+    """Diffusion, byte for byte: the same batches, whoever they are dealt to. A network of untrained weights does."""
+    torch.manual_seed(0)
+    SyncDiffModel(SMALL).save_pretrained(Path("model"))
+    arguments = ["generate", "--limit", "3", "--set", "batch=1", "--set", "model=model", "--device", "cpu"]
     assert main([*arguments, "--out", "one"]) == 0
     done = torchrun(2, *arguments, "--out", "two")
     assert done.returncode == 0, done.stderr
