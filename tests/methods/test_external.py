@@ -235,7 +235,9 @@ def test_ctrl_c_ends_the_program_and_its_children(tool: Callable[..., External],
     beat = tmp_path / "beat"
     method = tool("hangs", lines=f'environment.BEAT = "{beat}"')
     arguments = ["generate", "--method", "external", "--set", f"config={method.options.config}", "--limit", "1"]
-    code = "import sys; from syncdiff_bench.cli import main; sys.exit(main(sys.argv[1:]))"
+    # Whatever started the tests in the background may have told its children to ignore Ctrl-C.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; import sys; from syncdiff_bench.cli import main; sys.exit(main(sys.argv[1:]))"
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
@@ -243,7 +245,10 @@ def test_ctrl_c_ends_the_program_and_its_children(tool: Callable[..., External],
         while not beat.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        try:
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert beat.exists(), stderr
     assert process.returncode == 130
     assert b"interrupted" in stderr and b"Traceback" not in stderr
