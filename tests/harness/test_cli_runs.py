@@ -16,6 +16,7 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Media
 from syncdiff_bench.runs.directory import load_run
+from syncdiff_bench.weights.digests import sha256_of
 
 pytestmark = pytest.mark.usefixtures("toy_plugins")
 
@@ -151,8 +152,8 @@ def test_kill_9_and_again_equals_never_killed(variable: str) -> None:
         file.write('{"schema": 1, "cl')
     assert main(["run", *NOISE, *metrics, "--out", "twice"]) == 0
     assert (run / "scores.jsonl").read_bytes() == Path("whole/toy-noise/scores.jsonl").read_bytes()
-    whole = {p.name: p.read_bytes() for p in Path("whole/toy-noise/videos").rglob("*.mp4")}
-    assert {p.name: p.read_bytes() for p in (run / "videos").rglob("*.mp4")} == whole
+    whole = {p.name: sha256_of(p) for p in Path("whole/toy-noise/videos").rglob("*.mp4")}
+    assert {p.name: sha256_of(p) for p in (run / "videos").rglob("*.mp4")} == whole
     assert manifest(run)["summary"] == manifest(Path("whole/toy-noise"))["summary"]
     assert not list(run.rglob("*.part"))
 
@@ -201,14 +202,14 @@ def test_the_folder_of_another_run_is_refused(
     changed: list[str], difference: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["run", *NOISE, "--out", "o"])
-    before = {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()}
+    before = {path: sha256_of(path) for path in Path("o").rglob("*") if path.is_file()}
     capsys.readouterr()
     assert main(["run", *NOISE, "--out", "o", *changed]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: o/toy-noise holds another run (")
     assert difference in line
     assert line.endswith("choose another --out")
-    assert {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()} == before
+    assert {path: sha256_of(path) for path in Path("o").rglob("*") if path.is_file()} == before
 
 
 def test_metrics_can_be_added_later_and_stay() -> None:

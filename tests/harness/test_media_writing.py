@@ -13,6 +13,7 @@ from syncdiff_bench.contracts import Media
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.reading import probe, read_media
 from syncdiff_bench.media.writing import ENCODINGS, write_video
+from syncdiff_bench.weights.digests import sha256_of
 
 
 def noise(n: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -98,7 +99,7 @@ def test_folders_are_made_and_nothing_is_left_beside_the_file(tmp_path: Path) ->
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "clip.mp4"
     write_video(path, Media(noise(1, 16, 16), sound(0)))
-    before = path.read_bytes()
+    before = sha256_of(path)
 
     def disk_full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -106,7 +107,7 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatc
     monkeypatch.setattr("syncdiff_bench.media.writing._audio_frame", disk_full)
     with pytest.raises(UsageError, match="No space left"):
         write_video(path, Media(noise(2, 16, 16), sound(640)))
-    assert path.read_bytes() == before
+    assert sha256_of(path) == before
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -258,10 +259,40 @@ def test_a_string_of_padding_stays_as_it_is() -> None:
 
 
 @packs
-def test_packed_frames_are_the_same_bits_in_any_batch() -> None:
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_a_group_norm_over_a_large_map_is_the_plain_one(layout: torch.memory_format) -> None:
+    rng = torch.Generator().manual_seed(0)
+    norm = nn.GroupNorm(4, 8)
+    nn.init.normal_(norm.weight, generator=rng)
+    nn.init.normal_(norm.bias, generator=rng)
+    inputs = (3 + torch.randn(3, 8, 40, 50, generator=rng)).to(memory_format=layout)
+    network = nn.Sequential(norm)
+    with torch.inference_mode():
+        expected = torch.nn.functional.group_norm(
+            inputs.double(), 4, norm.weight.double(), norm.bias.double(), norm.eps
+        )
+        pack(network)
+        made = network(inputs)
+    torch.testing.assert_close(made.double(), expected, atol=1e-4, rtol=0)
+    assert made.is_contiguous(memory_format=layout)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@packs
+@pytest.mark.usefixtures("threads")
+def test_packed_frames_are_the_same_bits_in_any_batch_on_any_number_of_threads() -> None:
     model, clips = tiny_model(), conditions((3, 1, 4))
     accelerate(model, Acceleration())
+    torch.set_num_threads(2)
     together = frames(model, clips)
-    for i, clip in enumerate(clips):
-        for (_, t), image in frames(model, [clip]).items():
-            torch.testing.assert_close(image, together[i, t], atol=0, rtol=0)
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        for i, clip in enumerate(clips):
+            for (_, t), image in frames(model, [clip]).items():
+                torch.testing.assert_close(image, together[i, t], atol=0, rtol=0)

@@ -18,6 +18,7 @@ import psutil
 import pytest
 import torch
 
+from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 from syncdiff_methods.syncdiff.config import AutoencoderConfig
 from syncdiff_methods.syncdiff.model import save_part
@@ -116,8 +117,8 @@ def interrupt(home: Path, out: Path, step: int, kill: Callable[[subprocess.Popen
         assert process.wait(TIMEOUT) != 0
 
 
-def exported(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((out / "model").iterdir())}
+def exported(out: Path) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in sorted((out / "model").iterdir())}
 
 
 def test_a_training_killed_twice_ends_with_the_same_weights(home: Path) -> None:

@@ -1,7 +1,7 @@
 """Weights laid out once as the CPU's convolution library (oneDNN) reads them, instead of at every call.
 
-It saves the rearranging, and it makes a clip's values, to the last bit, independent of its batch mates: plain layers
-are computed in another order at another batch size, and one such bit can flip an entry of the codebook.
+It saves the rearranging, and it makes a clip's values, to the last bit, independent of its batch mates and of the
+number of threads: plain layers add up in another order then, and one such bit can flip an entry of the codebook.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def pack(network: nn.Module) -> None:
             elif isinstance(child, nn.Linear):
                 setattr(parent, name, PackedLinear(child))
             elif isinstance(child, nn.GroupNorm):
-                child.__class__ = GroupNormOfEach
+                child.__class__ = SteadyGroupNorm
 
 
 class PackedConv2d(nn.Module):
@@ -81,15 +81,25 @@ class PackedLinear(nn.Module):
         return cast(Tensor, _ops()._linear_pointwise(inputs, self._weight, self._bias, "none", [], ""))
 
 
-class GroupNormOfEach(nn.GroupNorm):
-    """Group norm, over large maps sample by sample: PyTorch would share out the pixels of the whole batch to threads,
-    and add up each thread's part for itself.
+class SteadyGroupNorm(nn.GroupNorm):
+    """Group norm whose result hangs on neither the batch nor the number of threads.
+
+    Over large channels-last maps PyTorch shares out the pixels of the whole batch to its threads and adds up their
+    parts. Here the sums of a channel are one thread's; as fast as going sample by sample, and no less exact.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        if inputs[0, 0].numel() < SHARED_FROM:
+        batch, channels, height, width = inputs.shape
+        if height * width < SHARED_FROM:
             return super().forward(inputs)
-        return torch.cat([super(GroupNormOfEach, self).forward(sample) for sample in torch.split(inputs, 1)])
+        pixels = inputs.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        grouped = (batch, self.num_groups, channels // self.num_groups)
+        mean = pixels.mean(dim=1).view(grouped).mean(dim=2, keepdim=True)
+        squares = torch.linalg.vector_norm(pixels, dim=1).square().view(grouped).mean(dim=2, keepdim=True)
+        variance = (squares / (height * width) - mean.square()).clamp(min=0)
+        scale = self.weight.view(grouped[1:]) * torch.rsqrt(variance + self.eps)
+        shift = self.bias.view(grouped[1:]) - mean * scale
+        return torch.addcmul(shift.reshape(batch, channels, 1, 1), inputs, scale.reshape(batch, channels, 1, 1))
 
 
 def _ops() -> OpOverloadPacket:
