@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -177,7 +176,5 @@ def test_list_metrics_says_what_each_number_is_and_rests_on(
 
 def test_a_closed_pipe_is_no_error() -> None:
     shell = f'{sys.executable} -c "{LAUNCH}" list metrics | true'
-    started = time.monotonic()
     finished = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
-    assert time.monotonic() - started < 20
     assert "Traceback" not in finished.stderr and "Broken" not in finished.stderr
