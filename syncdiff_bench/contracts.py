@@ -99,6 +99,7 @@ class Clip:
     transcript: as the dataset's protocol normalises it (LRS: lower case), None where there is none.
     speaker: what confidence intervals cluster on (speaker or source video).
     boxes_path: face boxes saved as `.npy` (T, 4) or by `prepare faces` as `.npz`, None where there are none.
+    landmarks_path: 68 landmarks per frame saved as `.npy` (T, 68, 2), x and y in pixels; None where there are none.
     spoken: phones or words in order, where the dataset knows their times; figures are labelled with them.
     sound: the clip whose sound is heard instead of this file's own (`pairs`), None for its own. Transcript and
         spoken are then those of the sound, and the frames are no reference of what should be seen.
@@ -110,6 +111,7 @@ class Clip:
     transcript: str | None = None
     speaker: str | None = None
     boxes_path: Path | None = None
+    landmarks_path: Path | None = None
     spoken: tuple[Spoken, ...] = ()
     sound: Clip | None = None
     preloaded: Media | None = field(default=None, repr=False)

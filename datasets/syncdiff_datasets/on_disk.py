@@ -70,6 +70,7 @@ class DatasetOnDisk(Dataset):
             transcript=None if transcript is None else transcript.text,
             speaker=self.speaker(clip_id),
             boxes_path=boxes if boxes is not None and boxes.is_file() else None,
+            landmarks_path=self._landmarks_path(clip_id),
             spoken=self.spoken(clip_id, transcript),
         )
 
@@ -108,6 +109,11 @@ class DatasetOnDisk(Dataset):
             return folder
         beside = self.home / "boxes"
         return beside if beside.is_dir() else None
+
+    def _landmarks_path(self, clip_id: str) -> Path | None:
+        """`landmarks/<clip id>.npy` at the top of the dataset, if it is there."""
+        file = contained(self.home / "landmarks", f"{clip_id}.npy")
+        return file if file.is_file() else None
 
     def _boxes_path(self, clip_id: str, video: Path) -> Path | None:
         """The file of boxes that counts: the dataset's own, else a prepared one; the former, missing, for messages."""

@@ -15,10 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import FPS, Clip, Frames, Runtime, WeightsUsed
-from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
-from syncdiff_bench.media.bilinear import resize_linear
-from syncdiff_bench.weights.finding import find_weights, weights_found
-from syncdiff_metrics.landmarks import (
+from syncdiff_bench.detection.landmarks import (
     MOUTH,
     POINTS,
     FaceAlignmentSource,
@@ -27,6 +24,9 @@ from syncdiff_metrics.landmarks import (
     clip_landmarks,
     read_landmarks,
 )
+from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
+from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_bench.weights.finding import find_weights, weights_found
 
 MEAN_FACE = "mean-face-20words"  # of the weights catalogue
 STABLE = (33, 36, 39, 42, 45)  # base of the nose and the corners of the eyes, which speech does not move

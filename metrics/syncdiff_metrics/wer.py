@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Clip, Column, Metric, Pair, Runtime, WeightsUsed, attempt
+from syncdiff_bench.detection.landmarks import LandmarkSource
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.weights.finding import find_weights, slug, weights_found
 from syncdiff_metrics.experts.pretrained import expert_folder, expert_input, expert_used, load_expert_lip_reader
-from syncdiff_metrics.landmarks import LandmarkSource
 from syncdiff_metrics.lipreading_input import FrameSize, lip_patches, middle_patches
 from syncdiff_metrics.mouth_roi import MouthCropper
 from syncdiff_metrics.regions import check_option

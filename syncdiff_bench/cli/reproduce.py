@@ -140,9 +140,11 @@ def reproduce(
 
 def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, claims: Claims, *, train: bool) -> int:
     from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.reproduction.findings import judge, write_findings
     from syncdiff_bench.reproduction.results import comparisons, write_tables
     from syncdiff_bench.reproduction.units import Workshop
     from syncdiff_bench.reproduction.working import units_of, work
+    from syncdiff_bench.tables.findings import findings
     from syncdiff_bench.tables.rendering import render
 
     blank = {one.job.name: one.blank for one in plan.jobs if one.blank}
@@ -156,7 +158,11 @@ def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, 
     reasons = blank | _by_job(jobs, outcome.failed)
     found = comparisons(request, jobs, reasons)
     click.echo(render(found, "markdown"), nl=False)
-    for path in write_tables(request, found, jobs):
+    written = write_tables(request, found, jobs)
+    judgements = [judge(one, jobs) for one in findings() if one.table in request.tables]
+    if judgements:
+        written.append(write_findings(request, judgements))
+    for path in written:
         click.echo(f"{path}", err=True)
     return 1 if outcome.failed else 0
 

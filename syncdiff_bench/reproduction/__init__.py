@@ -5,5 +5,5 @@
 * `jobs`: one row (a system) on one dataset, and the units of work that make it;
 * `claims`: who does which unit, where several processes or machines share a folder;
 * `costs`: how long what is missing will take;
-* `working`: doing it; `results`: seeds pooled, tables written.
+* `working`: doing it; `results`: seeds pooled, tables written; `findings`: which of the paper's conclusions hold.
 """

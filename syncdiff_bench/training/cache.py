@@ -10,6 +10,7 @@ memory: nothing is loaded until a row is used, and the page cache holds what fit
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from syncdiff_bench.runs.journal import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 CLIPS_PER_SHARD = 64
@@ -82,6 +85,13 @@ class TensorCache:
                 done += 1
                 yield done, len(self.clip_ids)
             self._write(index, tensors, failures)
+
+    def complete(self) -> None:
+        """Make every missing shard; log the clips that are not in the cache. Raises as `fill`."""
+        for _ in self.fill():
+            pass
+        for clip_id, reason in self.failures().items():
+            logger.warning("left out: %s", reason if clip_id in reason else f"{clip_id}: {reason}")
 
     def read(self) -> dict[str, dict[str, Tensor]]:
         """Clip id -> name -> (T, ...) tensor, mapped from disk; without the clips that failed.

@@ -15,10 +15,11 @@ from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.writing import write_video
 from syncdiff_methods.difftalk.config import DiffTalkConfig
-from syncdiff_methods.difftalk.inputs import KEPT, below_nose, kept_cells, neighbours, read_landmarks, scaled
+from syncdiff_methods.difftalk.inputs import KEPT, kept_cells, neighbours
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
 from syncdiff_methods.difftalk.model import DiffTalkModel
 from syncdiff_methods.syncdiff.config import AutoencoderConfig, UNetConfig
+from syncdiff_methods.syncdiff.masking import below_nose, scaled
 
 CONFIG = DiffTalkConfig(
     name="tiny",
@@ -27,6 +28,7 @@ CONFIG = DiffTalkConfig(
     unet=UNetConfig((32, 64), (False, True), 1),
 )
 SIDE = 40
+LENGTHS = {"a": 3, "b": 4, "c": 1}
 
 
 def face() -> np.ndarray:  # type: ignore[type-arg]
@@ -48,14 +50,14 @@ def toy_clip(name: str, frames: int, seed: int) -> Clip:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, and landmarks and scores of the clips a, b and c."""
+    """A model, and landmarks (of so many frames) and scores of the clips a, b and c."""
     root = tmp_path_factory.mktemp("difftalk")
     torch.manual_seed(0)
     DiffTalkModel(CONFIG).save_pretrained(root / "model")
     for kind in ("landmarks", "logits"):
         (root / kind).mkdir()
     for index, name in enumerate(("a", "b", "c")):
-        np.save(root / "landmarks" / f"{name}.npy", np.repeat(face()[None], 4, axis=0))
+        np.save(root / "landmarks" / f"{name}.npy", np.repeat(face()[None], LENGTHS[name], axis=0))
         scores = np.random.default_rng(index).standard_normal((8, 29)).astype(np.float32)
         np.save(root / "logits" / f"{name}.npy", scores)
     return root
@@ -103,21 +105,11 @@ def test_neighbours_are_centred_and_zero_padded() -> None:
     assert around[4, :, 0, 0].tolist() == [1, 2, 3, 4, 5, 0, 0, 0]
 
 
-@pytest.mark.parametrize("content", [np.zeros((4, 67, 2)), np.zeros((0, 68, 2)), np.full((2, 68, 2), np.nan), None])
-def test_bad_landmarks_fail_their_clip(tmp_path: Path, content: object) -> None:
-    if content is not None:
-        np.save(tmp_path / "a.npy", content)  # type: ignore[arg-type]
-    with pytest.raises(ClipError, match=r"a\.npy: ") as caught:
-        read_landmarks(str(tmp_path), "a", 4)
-    assert caught.value.kind == "landmarks"
-
-
 # ------------------------------------------------------------------------------------------ generation
 
 
 def test_frames_fit_whatever_the_length(folder: Path) -> None:
-    """One frame, as many as there are landmarks, and more."""
-    clips = [toy_clip("a", 1, 1), toy_clip("b", 4, 2), toy_clip("c", 6, 3)]
+    clips = [toy_clip(name, frames, seed) for seed, (name, frames) in enumerate(LENGTHS.items())]
     done = generate(folder, clips)
     for clip in clips:
         frames = done[clip.id]
@@ -153,7 +145,7 @@ def test_what_the_network_sees_of_the_true_mouth(folder: Path) -> None:
 
 
 def test_a_clip_without_landmarks_fails_alone(folder: Path) -> None:
-    done = generate(folder, [toy_clip("unknown", 2, 1), toy_clip("a", 2, 2)])
+    done = generate(folder, [toy_clip("unknown", 2, 1), toy_clip("a", 3, 2)])
     error = done["unknown"]
     assert isinstance(error, ClipError)
     assert error.kind == "landmarks"
@@ -161,10 +153,10 @@ def test_a_clip_without_landmarks_fails_alone(folder: Path) -> None:
 
 
 def test_what_is_missing_is_named(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"difftalk needs --set model=\.\.\.: syncdiff-bench convert"):
+    with pytest.raises(UsageError, match=r"difftalk needs --set model=DIR: `syncdiff-bench convert"):
         DiffTalk().weights_used()
-    with pytest.raises(UsageError, match="landmarks="):
-        DiffTalk(options(folder, landmarks="")).weights_used()
+    with pytest.raises(UsageError, match=r"difftalk needs --set logits=\.\.\."):
+        DiffTalk(options(folder, logits=None)).weights_used()
     with pytest.raises(UsageError, match="not a readable DiffTalk config"):
         DiffTalk(options(folder, model=str(folder / "logits"))).weights_used()
     with pytest.raises(UsageError, match="steps=3 does not divide 1000"):
@@ -175,7 +167,7 @@ def test_an_official_checkpoint_yields_a_row(folder: Path, tmp_path: Path, capsy
     """convert, then run: from a Lightning file to a leaderboard."""
     clips = tmp_path / "clips"
     clips.mkdir()
-    media = toy_clip("a", 4, 1).media
+    media = toy_clip("a", LENGTHS["a"], 1).media
     write_video(clips / "a.mp4", media)
     checkpoint, model = tmp_path / "last.ckpt", tmp_path / "model"
     assert main(["convert", "difftalk", str(folder / "model"), str(checkpoint)]) == 0

@@ -21,7 +21,7 @@ from syncdiff_methods.syncdiff.config import (
     SyncDiffConfig,
     UNetConfig,
 )
-from syncdiff_methods.syncdiff.denoiser import Denoiser, build_unet
+from syncdiff_methods.syncdiff.denoiser import Denoiser, build_unet, zero_output_layers
 from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 
@@ -93,7 +93,7 @@ def test_all_layers_frozen_freezes_the_final_norm() -> None:
 
 def test_output_layers_start_at_zero() -> None:
     denoiser = Denoiser(TINY)
-    denoiser.zero_output_layers()
+    zero_output_layers(denoiser.unet)
     visual = torch.randn(1, 7, 8, 8)
     out = denoiser(torch.randn(1, 3, 8, 8), torch.tensor(5), visual, torch.randn(1, 16))
     assert float(out.abs().max()) == 0.0

@@ -50,7 +50,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def task_of(cache: Path, *overrides: str) -> Wav2LipTask:
-    task = load_task(read_plan("wav2lip/pocket", (*SMALL, *overrides)), None, cache, "cpu")
+    task = load_task(read_plan("wav2lip/pocket-wav2lip", (*SMALL, *overrides)), None, cache, "cpu")
     assert isinstance(task, Wav2LipTask)
     return task
 
@@ -70,7 +70,7 @@ def module_of(task: Wav2LipTask) -> TrainedWav2Lip:
 
 
 def test_the_config_ships() -> None:
-    assert "wav2lip/pocket" in shipped_configs()
+    assert "wav2lip/pocket-wav2lip" in shipped_configs()
 
 
 def test_examples_are_faces_sound_and_another_window(task: Wav2LipTask) -> None:
@@ -179,7 +179,7 @@ def test_sync_and_settling_begin_at_their_steps(cache: Path) -> None:
 def test_training_learns_and_ends_in_a_checkpoint_that_the_method_loads(cache: Path, tmp_path: Path) -> None:
     """12 steps on one batch's worth of clips: the error falls, the export generates."""
     overrides = ("training.steps=12", "training.learning_rate=2e-3", "training.validate_every=12")
-    plan = read_plan("wav2lip/pocket", (*SMALL, *overrides, "training.warmup_steps=1", "options.sync_from=6"))
+    plan = read_plan("wav2lip/pocket-wav2lip", (*SMALL, *overrides, "training.warmup_steps=1", "options.sync_from=6"))
     folder = train(load_task(plan, None, cache, "cpu"), plan.settings, tmp_path, cpu=True)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     errors = [row["l1"] for row in rows if "l1" in row]

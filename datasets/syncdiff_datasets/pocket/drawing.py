@@ -17,6 +17,7 @@ SIZE = 160
 ZOOM = 1.24  # tight framing, as LRS face tracks have it
 CENTRE = (0.5, 0.41)
 JAW_LINE = 0.11  # v from which the face follows the jaw: all of it lies in the lower half of the face box
+EYE_LINE = -0.075  # v of the eyes
 JAW_DROP = 0.045  # how far the chin of a wide-open mouth drops
 Plane = NDArray[np.floating]  # computed in float32; a float64 scalar may widen it
 
@@ -166,9 +167,9 @@ def _draw_head(canvas: Canvas, persona: Persona, mouth: Mouth) -> None:
 
 def _draw_eye(canvas: Canvas, persona: Persona, motion: Motion, t: int, side: int) -> None:
     size, lid = persona.eye_size, float(motion.blink[t])
-    u0, v0 = side * persona.eye_distance, -0.075
+    u0, v0 = side * persona.eye_distance, EYE_LINE
     canvas.shade(canvas.ellipse(u0, v0, size * 1.35, size * 0.95, 5), 0.88)
-    opening = size * 0.52 * (1 - lid) + 0.001
+    opening = eye_opening(persona, lid)
     white = canvas.ellipse(u0, v0, size, opening)
     canvas.paint(white, (0.95, 0.95, 0.94))
     gaze = u0 + float(motion.gaze[t]) * size * 0.35
@@ -176,7 +177,7 @@ def _draw_eye(canvas: Canvas, persona: Persona, motion: Motion, t: int, side: in
     canvas.paint(canvas.ellipse(gaze, v0, size * 0.22, size * 0.22) * white, (0.05, 0.05, 0.05))
     lash = canvas.ellipse(u0, v0, size * 1.06, opening + 0.009) * (1 - white) * _edge(v0 - canvas.v + 0.003, 2)
     canvas.paint(lash, (0.12, 0.09, 0.08), 0.85)
-    brow = -0.135 - 0.012 * float(motion.brow[t]) + 1.6 * (canvas.u - u0) ** 2
+    brow = brow_height(motion, t, canvas.u - u0)
     across = _edge(size * 1.35 - np.abs(canvas.u - u0), 3)
     thickness = persona.brow_thickness / 2
     canvas.paint(canvas.band(brow - thickness, brow + thickness, 2) * across, persona.hair, 0.9)
@@ -186,7 +187,7 @@ def _draw_eye(canvas: Canvas, persona: Persona, motion: Motion, t: int, side: in
 
 
 def _draw_nose(canvas: Canvas, persona: Persona) -> None:
-    tip = -0.07 + persona.nose_length
+    tip = nose_tip(persona)
     shadow_side = 1 if persona.light[0] < 0 else -1
     canvas.shade(canvas.ellipse(shadow_side * persona.nose_width * 0.55, tip - 0.05, 0.012, 0.06, 5), 0.88)
     canvas.shade(canvas.ellipse(0, tip + 0.012, persona.nose_width, 0.012, 4), 0.85)
@@ -194,12 +195,40 @@ def _draw_nose(canvas: Canvas, persona: Persona) -> None:
         canvas.shade(canvas.ellipse(side * persona.nose_width * 0.5, tip + 0.006, 0.009, 0.006, 2), 0.5)
 
 
-def _draw_mouth(canvas: Canvas, persona: Persona, mouth: Mouth) -> None:
+def eye_opening(persona: Persona, lid: float) -> float:
+    """Half the height of an eye whose lid is `lid` (0 open .. 1 shut) down."""
+    return persona.eye_size * 0.52 * (1 - lid) + 0.001
+
+
+def nose_tip(persona: Persona) -> float:
+    """v of the tip of the nose."""
+    return -0.07 + persona.nose_length
+
+
+@dataclass(frozen=True, eq=False)
+class Lips:
+    """Where the lips run, at given u: heights v of the outer edge, the opening and the line between the lips.
+
+    half: half the width of the mouth. offset: u from its middle. arch: 1 in the middle, 0 in the corners.
+    """
+
+    half: float
+    offset: Plane
+    arch: Plane
+    upper: Plane
+    top: Plane
+    line: Plane
+    bottom: Plane
+    lower: Plane
+    height: float
+
+
+def lips(persona: Persona, mouth: Mouth, u: Plane) -> Lips:
+    """The lips of a mouth at horizontal positions `u` of the head."""
     half = persona.mouth_width * (1 + 0.20 * mouth.width - 0.16 * mouth.rounding + 0.06 * mouth.smile)
-    centre_u, centre_v = 1.1 * mouth.jaw, 0.165 + 0.012 * mouth.opening
-    u = canvas.u - np.float32(centre_u)
-    s = u / np.float32(half)
-    across = _edge((1 - np.abs(s)) * half, 1.2)
+    centre_u, centre_v = mouth_centre(mouth), 0.165 + 0.012 * mouth.opening
+    offset = u - np.float32(centre_u)
+    s = offset / np.float32(half)
     arch = np.sqrt(np.clip(1 - s * s, 0, 1))
     lopsided = 1 + np.clip(mouth.skew, -0.8, 0.8) * s
     line = centre_v - 0.022 * mouth.smile * (s * s - 0.35) + 0.010 * mouth.skew * s
@@ -209,16 +238,36 @@ def _draw_mouth(canvas: Canvas, persona: Persona, mouth: Mouth) -> None:
     bottom = line + 0.70 * height * arch * lopsided - 0.012 * mouth.tuck * arch
     press = 1 - 0.35 * np.clip(mouth.tension, -1, 1) - 0.25 * mouth.tuck
     full = persona.lip_fullness * press * (1 + 0.35 * mouth.rounding)
-    cupid = 0.006 * np.exp(-((u / 0.02) ** 2))
+    cupid = 0.006 * np.exp(-((offset / 0.02) ** 2))
     upper = top - (0.022 * arch**0.8) * full + cupid
     lower = bottom + (0.030 * arch**0.9) * full * (1 - 0.45 * mouth.tuck)
+    return Lips(half, offset, arch, upper, top, line, bottom, lower, height)
+
+
+def mouth_centre(mouth: Mouth) -> float:
+    """u of the middle of the mouth, which swings with the jaw."""
+    return 1.1 * mouth.jaw
+
+
+def brow_height(motion: Motion, t: int, offset: Plane) -> Plane:
+    """v of the middle of a brow, `offset` from the middle of the eye below it."""
+    height: Plane = -0.135 - 0.012 * float(motion.brow[t]) + 1.6 * offset**2
+    return height
+
+
+def _draw_mouth(canvas: Canvas, persona: Persona, mouth: Mouth) -> None:
+    drawn = lips(persona, mouth, canvas.u)
+    half, line, top, bottom, upper, lower = (
+        drawn.half, drawn.line, drawn.top, drawn.bottom, drawn.upper, drawn.lower
+    )  # fmt: skip
+    across = _edge((1 - np.abs(drawn.offset / np.float32(half))) * half, 1.2)
 
     canvas.shade(canvas.band(lower, lower + 0.02, 6) * across, 0.90)
     canvas.paint(canvas.band(upper, lower) * across, persona.lip)
     canvas.shade(canvas.band(upper, top) * across, 0.88)
     inside = canvas.band(top, bottom) * across * np.float32(np.clip(mouth.opening * 14, 0, 1))
     canvas.paint(inside, _INSIDE_MOUTH)
-    _draw_tongue_and_teeth(canvas, mouth, inside, half, u, top, bottom, height)
+    _draw_tongue_and_teeth(canvas, mouth, inside, half, drawn.offset, top, bottom, drawn.height)
     seam = canvas.band(line - 0.004, line + 0.004, 1.5) * across * np.float32(np.clip(1 - mouth.opening * 14, 0, 1))
     canvas.paint(seam, _darker(persona.lip, 0.45), 0.9)
 
@@ -234,7 +283,7 @@ def _draw_tongue_and_teeth(
     height: float,
 ) -> None:
     row = _edge(half * 0.78 - np.abs(u), 4)
-    low = canvas.ellipse(float(1.1 * mouth.jaw), 0.165 + 0.75 * height, half * 0.62, 0.25 * height + 0.006, 2)
+    low = canvas.ellipse(mouth_centre(mouth), 0.165 + 0.75 * height, half * 0.62, 0.25 * height + 0.006, 2)
     canvas.paint(low * inside, _TONGUE, 0.55 * float(np.clip(1 - mouth.tongue, 0, 1)))
     teeth = canvas.band(top - 0.01, top + 0.020 * mouth.teeth + 0.014 * mouth.tuck, 1.5) * row * inside
     canvas.paint(teeth, _TEETH, float(np.clip(mouth.teeth * 1.6, 0, 1)))
@@ -242,5 +291,5 @@ def _draw_tongue_and_teeth(
     canvas.paint(lower_teeth, _darker(_TEETH, 0.86), float(np.clip(mouth.teeth - 0.55, 0, 1)))
     # The tip of the tongue: behind the teeth for l and t, between them for th.
     tip_v = 0.165 + height * (0.45 - 0.45 * mouth.tongue)
-    tip = canvas.ellipse(float(1.1 * mouth.jaw), tip_v, half * 0.42, 0.018, 1.5)
+    tip = canvas.ellipse(mouth_centre(mouth), tip_v, half * 0.42, 0.018, 1.5)
     canvas.paint(tip * inside, _TONGUE, float(np.clip(mouth.tongue * 1.3 - 0.25, 0, 1)))

@@ -4,6 +4,7 @@
     ROOT/mvlrs_v1/{train,val,test}.txt                the split lists
     ROOT/mvlrs_v1/boxes/<speaker>/<clip>.npy          face boxes (T, 4) int16
     ROOT/mvlrs_v1/phones/<speaker>/<clip>.txt         START END PHONE rows, seconds, eSpeak notation
+    ROOT/mvlrs_v1/landmarks/<speaker>/<clip>.npy      68 landmarks of the face, x and y in pixels: (T, 68, 2) float16
     ROOT/mvlrs_v1/mouths/<speaker>/<clip>.npy         what was drawn: (T, 6) float16, columns articulation.PARAMETERS
 
 Deterministic: a clip is a function of (world seed, split, index) alone, whatever the number of workers; each is spoken
@@ -25,6 +26,7 @@ from syncdiff_bench.contracts import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio,
 from syncdiff_datasets.pocket.articulation import PARAMETERS, articulate
 from syncdiff_datasets.pocket.drawing import Mouth, draw_frame, face_box
 from syncdiff_datasets.pocket.grammar import Split, draw_sentence
+from syncdiff_datasets.pocket.landmarks import landmarks
 from syncdiff_datasets.pocket.persona import Motion, Persona, draw_motion, draw_persona
 from syncdiff_datasets.pocket.speech import Phone, Utterance, speak
 
@@ -36,12 +38,16 @@ CLIPS_PER_SPEAKER = 2
 
 @dataclass(frozen=True, eq=False)
 class DrawnClip:
-    """One clip before it is encoded. boxes: (T, 4) int16; mouths: (T, 6) float16; phones timed from frame 0."""
+    """One clip before it is encoded.
+
+    boxes: (T, 4) int16; landmarks: (T, 68, 2) float16; mouths: (T, 6) float16; phones timed from frame 0.
+    """
 
     id: str
     sentence: str
     media: Media
     boxes: NDArray[np.int16]
+    landmarks: NDArray[np.float16]
     mouths: NDArray[np.float16]
     phones: tuple[Phone, ...]
 
@@ -88,16 +94,18 @@ def draw_clip(recipe: Recipe) -> DrawnClip:
     motion = draw_motion(persona, n_frames, rng)
     times = (np.arange(n_frames) + 0.5) / FPS
     mouths = _styled(articulate(phones, times), persona, rng)
-    frames = np.stack([draw_frame(persona, motion, _mouth(mouths, motion, t), t) for t in range(n_frames)])
+    shapes = [_mouth(mouths, motion, t) for t in range(n_frames)]
+    frames = np.stack([draw_frame(persona, motion, shape, t) for t, shape in enumerate(shapes)])
     boxes = np.array([face_box(persona, motion, t) for t in range(n_frames)], dtype=np.int16)
-    return DrawnClip(recipe.id, sentence, Media(frames, audio), boxes, mouths.astype(np.float16), phones)
+    points = np.array([landmarks(persona, motion, shape, t) for t, shape in enumerate(shapes)], dtype=np.float16)
+    return DrawnClip(recipe.id, sentence, Media(frames, audio), boxes, points, mouths.astype(np.float16), phones)
 
 
 def draw_split(split: Split, root: Path, *, workers: int = 1, speakers: int | None = None) -> Iterator[tuple[int, int]]:
     """Draw every clip of a split that is not there yet below `root`, then its list; yields (done, all)."""
     base = root / "mvlrs_v1"
     plan = recipes(split, speakers)
-    missing = [recipe for recipe in plan if not (base / "main" / f"{recipe.id}.mp4").exists()]
+    missing = [recipe for recipe in plan if not all(file.exists() for file in _files(base, recipe.id))]
     done = len(plan) - len(missing)
     yield done, len(plan)
     # A fresh process per clip: eSpeak keeps state from one sentence to the next.
@@ -118,15 +126,21 @@ def _processes() -> BaseContext:
     return context
 
 
+def _files(base: Path, clip_id: str) -> tuple[Path, Path]:
+    """The last file that is written of a clip, and the one that worlds drawn before it was lack."""
+    return base / "main" / f"{clip_id}.mp4", base / "landmarks" / f"{clip_id}.npy"
+
+
 def _draw_to_disk(job: tuple[Recipe, Path]) -> None:
     from syncdiff_bench.media.writing import write_video
 
     recipe, base = job
     drawn = draw_clip(recipe)
-    for folder in ("main", "boxes", "phones", "mouths"):
+    for folder in ("main", "boxes", "landmarks", "phones", "mouths"):
         (base / folder / drawn.id).parent.mkdir(parents=True, exist_ok=True)
     (base / "main" / f"{drawn.id}.txt").write_text(f"Text:  {drawn.sentence.upper()}\nConf:  9\n")
     np.save(base / "boxes" / f"{drawn.id}.npy", drawn.boxes)
+    np.save(base / "landmarks" / f"{drawn.id}.npy", drawn.landmarks)
     np.save(base / "mouths" / f"{drawn.id}.npy", drawn.mouths)
     rows = "".join(f"{p.start:.3f} {p.end:.3f} {p.symbol}\n" for p in drawn.phones)
     (base / "phones" / f"{drawn.id}.txt").write_text(rows)

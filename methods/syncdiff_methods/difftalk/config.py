@@ -18,6 +18,7 @@ class DiffTalkConfig:
     frame_size: side of the square frames. audio_dim, landmark_dim: halves of the context token.
     attended: how many audio features decide the weights of the temporal filter. window: audio frames it weighs,
         t - window / 2 .. t + window / 2 - 1.
+    logits: folder of the character scores (`<clip id>.npy`), or the name of an installed acoustic model.
     """
 
     name: str = "paper"
@@ -26,6 +27,7 @@ class DiffTalkConfig:
     landmark_dim: int = 64
     attended: int = 32
     window: int = 8
+    logits: str = ""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     unet: UNetConfig = field(default_factory=UNetConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)

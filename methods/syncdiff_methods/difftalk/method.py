@@ -14,6 +14,7 @@ from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
 
 if TYPE_CHECKING:
+    from syncdiff_methods.difftalk.config import DiffTalkConfig
     from syncdiff_methods.difftalk.generation import ClipInputs
     from syncdiff_methods.difftalk.model import DiffTalkModel
 
@@ -22,8 +23,9 @@ CHUNK = 16  # frames that the autoencoder encodes together
 
 @dataclass(frozen=True)
 class DiffTalkOptions:
-    """model: directory made by `syncdiff-bench convert difftalk CHECKPOINT DIR`. landmarks: folder of 68 points per
-    frame, `<clip id>.npy`. logits: character scores, a folder or an acoustic model, as SyncDiff's `ds` variant.
+    """model: a directory made by `syncdiff-bench convert difftalk CHECKPOINT DIR` or by training, or the name of a
+        shipped one ("pocket"). landmarks: folder of 68 points per frame, `<clip id>.npy`; without it the dataset's own,
+        else detected ones. logits: character scores, a folder or an acoustic model, over the model's config.
 
     reference: the previous generated frame (both papers' text), the first given frame (the released script), or the
         frame itself, which shows the network the true mouth.
@@ -34,7 +36,7 @@ class DiffTalkOptions:
 
     model: str = ""
     landmarks: str = ""
-    logits: str = ""
+    logits: str | None = None
     reference: Literal["previous", "first", "same"] = "previous"
     blend: Literal["truth", "masked", "off"] = "truth"
     steps: int | None = None
@@ -65,7 +67,7 @@ class DiffTalk(Method):
         given = {key: getattr(self.options, key) for key in ("steps", "eta")}
         diffusion = replace(model.config.diffusion, **{key: value for key, value in given.items() if value is not None})
         check_steps(diffusion.steps, diffusion.train_steps)
-        model.config = replace(model.config, diffusion=diffusion)
+        model.config = replace(model.config, diffusion=diffusion, logits=self._logits(model.config))
         return model.to(self.runtime.device)
 
     def generate(
@@ -100,37 +102,45 @@ class DiffTalk(Method):
         from syncdiff_methods.difftalk.model import PARTS, read_config
 
         folder = self._folder()
-        read_config(folder)
+        self._logits(read_config(folder))
         return tuple(
             WeightsUsed(f"difftalk/{folder.name}/{part}", sha256_of(folder / f"{part}.safetensors")) for part in PARTS
         )
 
     def _folder(self) -> Path:
-        options = self.options
-        needed = {
-            "model": "syncdiff-bench convert difftalk CHECKPOINT DIR makes one of the official layout",
-            "landmarks": "a folder of <clip id>.npy, (frames, 68, 2) points",
-            "logits": "a folder of <clip id>.npy, DeepSpeech's scores, or an acoustic model",
-        }
-        for name, mend in needed.items():
-            if not getattr(options, name):
-                raise UsageError(f"difftalk needs --set {name}=...: {mend}")
-        return Path(options.model)
+        from syncdiff_methods.difftalk.model import locate
+
+        if not self.options.model:
+            raise UsageError(
+                "difftalk needs --set model=DIR: `syncdiff-bench convert difftalk CHECKPOINT DIR` makes one of the"
+                " official layout, `syncdiff-bench train` one of your own; model=pocket ships"
+            )
+        return locate(self.options.model)
+
+    def _logits(self, config: DiffTalkConfig) -> str:
+        """The character scores that count. Raises UsageError where neither options nor config name any."""
+        logits = config.logits if self.options.logits is None else self.options.logits
+        if not logits:
+            raise UsageError(
+                "difftalk needs --set logits=...: a folder of <clip id>.npy, DeepSpeech's scores, or an acoustic model"
+            )
+        return logits
 
     def _inputs(self, clip: Clip) -> ClipInputs:
         import torch
 
+        from syncdiff_bench.detection.landmarks import landmarks_of
         from syncdiff_methods.difftalk.generation import ClipInputs
-        from syncdiff_methods.difftalk.inputs import KEPT, below_nose, kept_cells, neighbours, read_landmarks, scaled
+        from syncdiff_methods.difftalk.inputs import KEPT, kept_cells, neighbours
         from syncdiff_methods.syncdiff.autoencoder import to_images
         from syncdiff_methods.syncdiff.deepspeech import clip_windows
-        from syncdiff_methods.syncdiff.masking import blank
+        from syncdiff_methods.syncdiff.masking import below_nose, blank, scaled
 
         model, device, options = self.model, self.runtime.device, self.options
         config = model.config
         n, height, width = clip.frames.shape[:3]
-        points = scaled(read_landmarks(options.landmarks, clip.id, n), (height, width), config.frame_size)
-        windows = neighbours(clip_windows(clip, n, options.logits), config.window)
+        points = scaled(landmarks_of(clip, options.landmarks), (height, width), config.frame_size)
+        windows = neighbours(clip_windows(clip, n, config.logits), config.window)
 
         def encode(images: torch.Tensor) -> torch.Tensor:
             return torch.cat([model.autoencoder.encode(chunk) for chunk in torch.split(images, CHUNK)])

@@ -23,6 +23,7 @@ from syncdiff_methods.syncdiff.deepspeech import AudioNet
 from syncdiff_methods.syncdiff.denoiser import build_unet
 from syncdiff_methods.syncdiff.model import load_part, save_part
 
+PRETRAINED = Path(__file__).parent / "pretrained"
 PARTS = ("autoencoder", "denoiser", "conditions")
 
 
@@ -94,6 +95,12 @@ class DiffTalkModel(nn.Module):
         (folder / "config.json").write_text(json.dumps(self.config.to_dict(), indent=1) + "\n")
         for part in PARTS:
             save_part(getattr(self, part), folder / f"{part}.safetensors", dtype)
+
+
+def locate(model: str) -> Path:
+    """The directory behind a shipped model's name, else the directory itself."""
+    shipped = PRETRAINED / model
+    return shipped if (shipped / "config.json").is_file() else Path(model)
 
 
 def read_config(folder: Path) -> DiffTalkConfig:

@@ -44,6 +44,10 @@ class Autoencoder(nn.Module):
         self.config = config
         self.vq = build_vq_model(config)
 
+    def latent_size(self, frame_size: int) -> int:
+        """Side of the latent of a square frame."""
+        return frame_size >> (len(self.config.channels) - 1)
+
     def encode(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) float32 RGB in [-1, 1] -> (B, 3, S / f, S / f), times the scaling factor."""
         return self.vq.encode(images).latents * self.config.scaling_factor  # type: ignore[no-any-return]

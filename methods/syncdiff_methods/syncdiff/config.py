@@ -14,6 +14,7 @@ Sampler = Literal["ddim", "dpmsolver++", "unipc"]
 Previous = Literal["none", "full", "bottleneck"]
 PreviousAtTest = Literal["generated", "given"]
 IdentityAtTest = Literal["given", "previous"]
+MaskMode = Literal["face_lower_half", "nose_to_bottom"]
 Feedback = Literal["pixel", "latent"]
 FirstFrame = Literal["generate", "copy"]
 Noise = Literal["fresh", "shared"]
@@ -81,7 +82,9 @@ class ConditionConfig:
     previous: the previous frame, none | full (3 channels) | bottleneck (1 channel, paper 3.3), ground truth in
         training, generated at test (or the given first frame throughout, as an ablation: `previous_at_test`);
         `previous_frames` (NP) of them.
-    mask_pad: pixels (of frame_size 256) by which the blanked area reaches below the face box.
+    mask_mode: what is blanked: the lower half of the face box, or every row from the base of the nose down, over the
+        full width, as DiffTalk does (needs landmarks). mask_pad: pixels (of frame_size 256) by which the former reaches
+        below the box.
     """
 
     identity: bool = True
@@ -89,6 +92,7 @@ class ConditionConfig:
     previous: Previous = "bottleneck"
     previous_at_test: PreviousAtTest = "generated"
     previous_frames: int = 1
+    mask_mode: MaskMode = "face_lower_half"
     mask_pad: int = 0
 
     @property

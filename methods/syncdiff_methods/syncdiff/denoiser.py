@@ -45,6 +45,15 @@ def build_unet(config: UNetConfig, in_channels: int, context_dim: int, sample_si
     )
 
 
+def zero_output_layers(unet: nn.Module) -> None:
+    """Start residual branches and the output at zero, as CompVis' code does and diffusers does not."""
+    for name, module in unet.named_modules():
+        if name == "conv_out" or (name.endswith((".conv2", ".proj_out")) and isinstance(module, nn.Conv2d)):
+            nn.init.zeros_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 class Denoiser(nn.Module):
     """UNet and, for the bottlenecked variants, the 1x1 convolution that squeezes a previous frame to one channel.
 
@@ -57,14 +66,6 @@ class Denoiser(nn.Module):
         self.condition = config.condition
         self.unet = build_unet(config.unet, config.condition.channels, config.audio.dim, config.latent_size)
         self.bottleneck = nn.Conv2d(3, 1, kernel_size=1) if config.condition.previous == "bottleneck" else None
-
-    def zero_output_layers(self) -> None:
-        """Start residual branches and the output at zero, as CompVis' code does and diffusers does not."""
-        for name, module in self.unet.named_modules():
-            if name == "conv_out" or (name.endswith((".conv2", ".proj_out")) and isinstance(module, nn.Conv2d)):
-                nn.init.zeros_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
 
     def visual_condition(self, masked: Tensor, identity: Tensor | None, previous: Sequence[Tensor]) -> Tensor:
         """Concatenate the conditions in the paper's order: masked, identity, previous frames (nearest first).

@@ -1,6 +1,6 @@
 """What is constant over a training, computed once per clip: latents, and what enters the first trained audio layer.
 
-    CACHE/latents/<dataset>-<split>/           clean, masked (T, 3, h, w) float16; area (T, h, w) uint8: how much of
+    CACHE/latents/<dataset>-<split>[-<mask>]/  clean, masked (T, 3, h, w) float16; area (T, h, w) uint8: how much of
                                                each latent cell is blanked, 255 for all of it
     CACHE/audio/<dataset>-<split>-<kind>/      activations (T, ...) float32 of `AudioCondition.frozen_activations`
 
@@ -26,8 +26,8 @@ from syncdiff_bench.training.cache import TensorCache
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.audio_features import clip_features
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_images
-from syncdiff_methods.syncdiff.config import AudioConfig, SyncDiffConfig
-from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
+from syncdiff_methods.syncdiff.config import AudioConfig, ConditionConfig
+from syncdiff_methods.syncdiff.masking import blank, clip_mask
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Clip, Dataset
@@ -52,22 +52,31 @@ class ClipLatents:
 
 
 def latents_cache(
-    dataset: Dataset, split: str, autoencoder: Autoencoder, config: SyncDiffConfig, cache: Path, device: str
+    dataset: Dataset,
+    split: str,
+    autoencoder: Autoencoder,
+    frame_size: int,
+    condition: ConditionConfig,
+    cache: Path,
+    device: str,
 ) -> TensorCache:
     """Latents of every frame of a split. The autoencoder moves to `device` for as long as it encodes."""
 
     def encode(clip_id: str) -> dict[str, Tensor]:
-        return encode_frames(dataset.clip(clip_id), autoencoder.to(device), config, device)
+        # half as fast again on a CPU
+        autoencoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return encode_frames(dataset.clip(clip_id), autoencoder, frame_size, condition, device)
 
-    mask = {name: value for name, value in asdict(config.condition).items() if name.startswith("mask")}
-    cells = config.latent_size**2
+    mask = {name: value for name, value in asdict(condition).items() if name.startswith("mask")}
+    kind = "" if condition.mask_mode == ConditionConfig.mask_mode else f"-{condition.mask_mode}"
+    cells = autoencoder.latent_size(frame_size) ** 2
     return TensorCache(
-        folder=cache / "latents" / f"{dataset.name}-{split}",
+        folder=cache / "latents" / f"{dataset.name}-{split}{kind}",
         title=f"latents of {dataset.name} {split}, full and masked",
         split=split,
         facts={
-            "autoencoder": _digest(autoencoder.vq, ("encoder.", "quant_conv."), config.autoencoder.scaling_factor),
-            "frame size": str(config.frame_size),
+            "autoencoder": _digest(autoencoder.vq, ("encoder.", "quant_conv."), autoencoder.config.scaling_factor),
+            "frame size": str(frame_size),
             "mask": json.dumps(mask),
             "list of clips": dataset.fingerprint(split)[:16],
         },
@@ -113,17 +122,17 @@ def read_clips(latents: TensorCache, audio: TensorCache) -> list[ClipLatents]:
 
 
 @torch.no_grad()
-def encode_frames(clip: Clip, autoencoder: Autoencoder, config: SyncDiffConfig, device: str) -> dict[str, Tensor]:
+def encode_frames(
+    clip: Clip, autoencoder: Autoencoder, frame_size: int, condition: ConditionConfig, device: str
+) -> dict[str, Tensor]:
     """clean, masked and area of one clip. Raises ClipError where it cannot be read."""
-    height, width = clip.frames.shape[1:3]
-    images = to_images(torch.from_numpy(clip.frames), config.frame_size)
-    boxes = torch.from_numpy(clip.face_boxes.boxes)
-    mask = lower_half_mask(boxes, (height, width), config.frame_size, config.condition.mask_pad)
+    images = to_images(torch.from_numpy(clip.frames), frame_size)
+    mask = clip_mask(clip, condition, frame_size)
 
     def encode(batch: Tensor) -> Tensor:
         return torch.cat([autoencoder.encode(chunk.to(device)).cpu() for chunk in torch.split(batch, CHUNK)])
 
-    area = F.adaptive_avg_pool2d(mask.float()[:, None], config.latent_size)[:, 0]
+    area = F.adaptive_avg_pool2d(mask.float()[:, None], autoencoder.latent_size(frame_size))[:, 0]
     return {
         "clean": encode(images).half().contiguous(),
         "masked": encode(blank(images, mask)).half().contiguous(),

@@ -1,9 +1,33 @@
-"""What the network is not shown: the lower half of the face box (paper 4.2; methods.md C.1)."""
+"""What the network is not shown: the lower half of the face box (paper 4.2), or all below the nose (methods.md C.1)."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from syncdiff_methods.syncdiff.config import ConditionConfig
+
+if TYPE_CHECKING:
+    from syncdiff_bench.contracts import Clip
+
+NOSE_BASE = 33  # of the 68 landmarks
+
+
+def clip_mask(clip: Clip, condition: ConditionConfig, size: int) -> Tensor:
+    """(T, size, size) bool of a clip's frames resized to a square of `size`: True where a pixel is blanked.
+
+    Raises ClipError where the mask needs landmarks and there are none.
+    """
+    frame_hw = clip.frames.shape[1], clip.frames.shape[2]
+    if condition.mask_mode == "nose_to_bottom":
+        from syncdiff_bench.detection.landmarks import landmarks_of
+
+        return torch.from_numpy(below_nose(scaled(landmarks_of(clip), frame_hw, size), size))
+    return lower_half_mask(torch.from_numpy(clip.face_boxes.boxes), frame_hw, size, condition.mask_pad)
 
 
 def lower_half_mask(boxes: Tensor, frame_hw: tuple[int, int], size: int, pad: int = 0) -> Tensor:
@@ -23,6 +47,22 @@ def lower_half_mask(boxes: Tensor, frame_hw: tuple[int, int], size: int, pad: in
     rows = (grid >= top[:, None]) & (grid < bottom[:, None])
     columns = (grid >= torch.floor(x1)[:, None]) & (grid < x2[:, None])
     return rows[:, :, None] & columns[:, None, :]
+
+
+def below_nose(landmarks: NDArray[np.float32], size: int) -> NDArray[np.bool_]:
+    """True where a pixel is blanked: every row from the base of the nose down, over the full width.
+
+    landmarks: (T, 68, 2) in pixels of the resized frame. Returns (T, size, size).
+    """
+    top = landmarks[:, NOSE_BASE, 1].astype(int)
+    rows = np.arange(size)[None] >= top[:, None]
+    return np.repeat(rows[:, :, None], size, axis=2)
+
+
+def scaled(landmarks: NDArray[np.float32], frame_hw: tuple[int, int], size: int) -> NDArray[np.float32]:
+    """Landmarks of frames of (height, width), in pixels of the frame resized to a square of `size`."""
+    height, width = frame_hw
+    return landmarks * np.array([size / width, size / height], np.float32)
 
 
 def blank(images: Tensor, mask: Tensor) -> Tensor:

@@ -141,18 +141,16 @@ class SyncDiff(Method):
 
         from syncdiff_methods.syncdiff.audio_features import clip_features
         from syncdiff_methods.syncdiff.autoencoder import to_images
-        from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
+        from syncdiff_methods.syncdiff.masking import blank, clip_mask
         from syncdiff_methods.syncdiff.sampling import ENCODED_TOGETHER, ClipConditions
 
         config, device = self.model.config, self.runtime.device
-        height, width = clip.frames.shape[1:3]
         features = torch.from_numpy(clip_features(clip, config.audio)).to(device)
-        boxes = torch.from_numpy(clip.face_boxes.boxes)
+        mask = clip_mask(clip, config.condition, config.frame_size)
         with torch.inference_mode():
             tokens = self.model.audio(features[None])[0]
             images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
-            mask = lower_half_mask(boxes, (height, width), config.frame_size, config.condition.mask_pad).to(device)
-            blanked = blank(images, mask)
+            blanked = blank(images, mask.to(device))
             chunks = torch.split(blanked, ENCODED_TOGETHER)
             masked = torch.cat([self.model.autoencoder.encode(chunk) for chunk in chunks])
             identity = self.model.autoencoder.encode(images[:1])[0]

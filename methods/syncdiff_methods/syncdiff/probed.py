@@ -14,7 +14,7 @@ from torch import Tensor
 from syncdiff_bench.errors import UsageError
 from syncdiff_methods.syncdiff.audio_features import clip_features
 from syncdiff_methods.syncdiff.autoencoder import to_images
-from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
+from syncdiff_methods.syncdiff.masking import blank, clip_mask
 from syncdiff_methods.syncdiff.samplers import FrameNoise, build_sampler, denoise
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ class FrameLatents:
         config, clip = self.model.config, frame.clip
         image = to_images(torch.from_numpy(clip.frames[frame.index][None]).to(self.device), config.frame_size)
         if masked:
-            boxes = torch.from_numpy(clip.face_boxes.boxes[frame.index][None])
-            area = lower_half_mask(boxes, clip.frames.shape[1:3], config.frame_size, config.condition.mask_pad)
+            area = clip_mask(clip, config.condition, config.frame_size)[frame.index][None]
             image = blank(image, area.to(self.device))
         return self.model.autoencoder.encode(image)[0]
 

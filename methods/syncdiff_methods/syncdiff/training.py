@@ -5,7 +5,6 @@ A step runs the UNet and the trained layers of the audio condition; what is cons
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,18 +22,14 @@ from syncdiff_bench.training.task import TrainingData, TrainingTask
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 from syncdiff_methods.syncdiff.config import SyncDiffConfig
-from syncdiff_methods.syncdiff.denoiser import Denoiser
+from syncdiff_methods.syncdiff.denoiser import Denoiser, zero_output_layers
 from syncdiff_methods.syncdiff.encoder_weights import fill_encoder
 from syncdiff_methods.syncdiff.latents import ClipLatents, activation_shape, audio_cache, latents_cache, read_clips
+from syncdiff_methods.syncdiff.loss import DiffusionLoss
 from syncdiff_methods.syncdiff.model import SyncDiffModel, load_autoencoder, read_autoencoder
-from syncdiff_methods.syncdiff.samplers import build_scheduler
 
 if TYPE_CHECKING:
-    from diffusers import DDIMScheduler
-
     from syncdiff_bench.training.cache import TensorCache
-
-logger = logging.getLogger(__name__)
 
 VALIDATION_BATCHES = 8
 PROBED_FRAMES = 75  # length of the clips that an estimate assumes
@@ -68,9 +63,9 @@ class TrainedSyncDiff(nn.Module):
         super().__init__()
         self.options = options
         self.denoiser = Denoiser(options.model)
-        self.denoiser.zero_output_layers()
+        zero_output_layers(self.denoiser.unet)
         self.audio = AudioCondition(options.model.audio)
-        self.scheduler: DDIMScheduler = build_scheduler(options.model.diffusion)
+        self.diffusion_loss = DiffusionLoss(options.model.diffusion, options.area_weight)
 
     def forward(
         self,
@@ -90,20 +85,9 @@ class TrainedSyncDiff(nn.Module):
         """
         token = self.audio.tokens_at(audio, padding, frame)
         visual = self.denoiser.visual_condition(masked, identity, previous.unbind(dim=1))
-        noisy = self.scheduler.add_noise(clean, noise, timestep)
+        noisy = self.diffusion_loss.noisy(clean, noise, timestep)
         prediction = self.denoiser(noisy, timestep, visual, token)
-        error = (prediction - self._target(clean, noise, timestep)).square().mean(dim=1)
-        weight = 1 + (self.options.area_weight - 1) * area
-        inside = (error * area).sum() / area.sum().clamp(min=1)
-        return {"loss": (error * weight).mean() / weight.mean().detach(), "mouth": inside}
-
-    def _target(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
-        prediction = self.options.model.diffusion.prediction
-        if prediction == "epsilon":
-            return noise
-        if prediction == "sample":
-            return clean
-        return self.scheduler.get_velocity(clean, noise, timestep)  # type: ignore[no-any-return]
+        return self.diffusion_loss(prediction, clean, noise, timestep, area)
 
 
 class SyncDiffTask(TrainingTask):
@@ -224,17 +208,16 @@ class SyncDiffTask(TrainingTask):
     def _caches(self, split: str) -> tuple[TensorCache, TensorCache]:
         data, model = self.data, self.options.model
         return (
-            latents_cache(data.dataset, split, self.autoencoder, model, data.cache, self.device),
+            latents_cache(
+                data.dataset, split, self.autoencoder, model.frame_size, model.condition, data.cache, self.device
+            ),
             audio_cache(data.dataset, split, self._frozen_audio, data.cache, self.device),
         )
 
     def _clips(self, split: str) -> list[ClipLatents]:
         caches = self._caches(split)
         for cache in caches:
-            for _ in cache.fill():
-                pass
-            for clip_id, reason in cache.failures().items():
-                logger.warning("left out: %s", reason if clip_id in reason else f"{clip_id}: {reason}")
+            cache.complete()
         for module in (self.autoencoder, self._frozen_audio):
             module.to("cpu")
         clips = read_clips(*caches)

@@ -123,8 +123,7 @@ class Wav2LipTask(TrainingTask):
 
     def prepare(self) -> None:
         for cache in self.caches():
-            for _ in cache.fill():
-                pass
+            cache.complete()
         self.clips = read_faces(self._cache(self.data.split), self.options.stretch)
         self.held_out = read_faces(self._cache(self.data.validation_split), self.options.stretch)
 

@@ -1,4 +1,4 @@
-"""68 face landmarks of every frame of a clip: detected by `face-alignment` and kept on disk, or the caller's files.
+"""68 face landmarks of every frame of a clip: detected by `face-alignment` and kept on disk, or files with them.
 
 The points are numbered as iBUG's: 0..16 jaw, 17..26 brows, 27..35 nose, 36..47 eyes, 48..67 mouth.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -145,6 +146,11 @@ def read_landmarks(folder: Path, clip_id: str, n_frames: int) -> Landmarks:
         raise ClipError("landmarks", f"{file} lies outside {folder}; give the clip another id")
     if not file.is_file():
         raise ClipError("landmarks", f"{file} does not exist; write the landmarks of {clip_id} there")
+    return landmarks_in(file, n_frames)
+
+
+def landmarks_in(file: Path, n_frames: int) -> Landmarks:
+    """(T, 68, 2) float32 of a file. Raises ClipError (`landmarks`) where it cannot be read or has another shape."""
     try:
         found = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -156,6 +162,55 @@ def read_landmarks(folder: Path, clip_id: str, n_frames: int) -> Landmarks:
         )
     landmarks: Landmarks = found.astype(np.float32)
     return landmarks
+
+
+# ------------------------------------------------------------------------------------------ of any clip
+
+
+def landmarks_of(clip: Clip, folder: str = "") -> Landmarks:
+    """(T, 68, 2) float32, all finite: x and y in pixels of the clip's frames.
+
+    Those of `<folder>/<clip id>.npy` where a folder is given; else the dataset's own, else detected ones. A frame
+    without a face has them interpolated between its neighbours.
+    Raises ClipError (`landmarks`) where a file is not of that shape, where no frame has a face, and where there are
+    neither files nor a detector.
+    """
+    if folder:
+        found = read_landmarks(Path(folder), clip.id, len(clip.frames))
+    elif clip.landmarks_path is not None:
+        found = landmarks_in(clip.landmarks_path, len(clip.frames))
+    else:
+        found = clip_landmarks(clip, _detector(clip.id))
+    return without_gaps(found, clip.id)
+
+
+def without_gaps(landmarks: Landmarks, clip_id: str) -> Landmarks:
+    """Rows that are not finite, linear between their neighbours; beyond the first and last face, those.
+
+    Raises ClipError (`landmarks`) where no row is finite.
+    """
+    seen = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    if not len(seen):
+        raise ClipError("landmarks", f"{clip_id}: no frame has the landmarks of a face")
+    if len(seen) == len(landmarks):
+        return landmarks
+    flat, rows = landmarks.reshape(len(landmarks), -1), np.arange(len(landmarks))
+    filled = np.stack([np.interp(rows, seen, column[seen]) for column in flat.T], axis=1)
+    return filled.reshape(landmarks.shape).astype(np.float32)
+
+
+def _detector(clip_id: str) -> LandmarkSource:
+    try:
+        return _face_alignment()
+    except NotApplicable as error:
+        raise ClipError(
+            "landmarks", f"{clip_id}: no landmarks, and none can be detected ({error}); or give landmarks=DIR"
+        ) from None
+
+
+@cache
+def _face_alignment() -> LandmarkSource:
+    return FaceAlignmentSource()
 
 
 # ------------------------------------------------------------------------------------------------ the cache

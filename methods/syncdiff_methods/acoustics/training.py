@@ -1,0 +1,133 @@
+"""Train the recogniser with CTC on what is said in a dataset's clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.training.task import TrainingTask
+from syncdiff_methods.acoustics.network import (
+    BLANK,
+    COEFFICIENTS,
+    Recogniser,
+    RecogniserConfig,
+    coefficients,
+    context_rows,
+    spelled,
+    symbols_of,
+)
+from syncdiff_methods.acoustics.pretrained import save_recogniser
+
+
+@dataclass(frozen=True)
+class RecogniserOptions:
+    """noise: standard deviation of noise on the (normalised) coefficients. tilt: of a random offset of each, one per
+    clip and step, which is what another voice or microphone does to them. half: export float16.
+    """
+
+    network: RecogniserConfig = field(default_factory=RecogniserConfig)
+    noise: float = 0.0
+    tilt: float = 0.0
+    half: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Spoken:
+    clip_id: str
+    heard: Tensor  # (M, 26)
+    said: list[int]
+    transcript: str
+
+
+class TrainedRecogniser(nn.Module):
+    """The CTC loss around `Recogniser`."""
+
+    def __init__(self, config: RecogniserConfig) -> None:
+        super().__init__()
+        self.network = Recogniser(config)
+
+    def forward(self, heard: Tensor, rows: Tensor, said: Tensor, characters: Tensor) -> dict[str, Tensor]:
+        """heard: (B, M, 26), of which `rows` (B,) count; said: (B, L) symbols, of which `characters` (B,) count."""
+        likelihoods = self.network(context_rows(heard), rows).float().log_softmax(dim=-1).transpose(0, 1)
+        return {"loss": F.ctc_loss(likelihoods, said, rows, characters, blank=BLANK, zero_infinity=True)}
+
+
+class RecogniserTask(TrainingTask):
+    """B random clips per step."""
+
+    Options = RecogniserOptions
+    options: RecogniserOptions
+
+    def prepare(self) -> None:
+        self.clips, self.held_out = (self._read(split) for split in (self.data.split, self.data.validation_split))
+
+    def build(self) -> nn.Module:
+        return TrainedRecogniser(self.options.network)
+
+    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
+        rng = np.random.default_rng([seed, step, rank])
+        batch = _together([self.clips[i] for i in rng.integers(len(self.clips), size=size)])
+        noise = rng.standard_normal(tuple(batch["heard"].shape), dtype=np.float32)
+        tilt = rng.standard_normal((size, 1, COEFFICIENTS), dtype=np.float32)
+        batch["heard"] += self.options.noise * torch.from_numpy(noise) + self.options.tilt * torch.from_numpy(tilt)
+        return batch
+
+    def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
+        rng = np.random.default_rng([seed, step, rank])
+        return [f"clip {self.clips[i].clip_id}" for i in rng.integers(len(self.clips), size=size)]
+
+    def probe_batch(self, size: int) -> Mapping[str, Tensor]:
+        return _together([_Spoken("probe", torch.zeros(150, COEFFICIENTS), [0] * 25, "")] * size)
+
+    def validation(self, model: nn.Module) -> Mapping[str, float]:
+        """Of the held-out clips: the loss, and errors in percent of the likeliest spelling, by words and characters."""
+        import jiwer
+
+        assert isinstance(model, TrainedRecogniser)
+        device = next(model.parameters()).device
+        batch = {name: tensor.to(device) for name, tensor in _together(self.held_out).items()}
+        scores = model.network(context_rows(batch["heard"]), batch["rows"]).cpu().numpy()
+        heard = [spelled(rows[: len(clip.heard)]) for rows, clip in zip(scores, self.held_out, strict=True)]
+        said = [clip.transcript.lower() for clip in self.held_out]
+        return {
+            "loss": model(**batch)["loss"].item(),
+            "wer": 100 * float(jiwer.wer(said, heard)),
+            "cer": 100 * float(jiwer.cer(said, heard)),
+        }
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """recogniser.safetensors and config.json."""
+        assert isinstance(model, TrainedRecogniser)
+        save_recogniser(model.network, folder, half=self.options.half)
+
+    def _read(self, split: str) -> list[_Spoken]:
+        clips = []
+        for clip_id in self.data.dataset.clip_ids(split):
+            clip = self.data.dataset.clip(clip_id)
+            if clip.transcript:
+                try:
+                    audio = clip.audio
+                except ClipError:
+                    continue
+                if len(audio):
+                    heard = torch.from_numpy(coefficients(audio))
+                    clips.append(_Spoken(clip_id, heard, symbols_of(clip.transcript), clip.transcript))
+        if not clips:
+            raise UsageError(f"split {split!r} has no clip with sound and transcript; a recogniser learns from both")
+        return clips
+
+
+def _together(clips: Sequence[_Spoken]) -> dict[str, Tensor]:
+    return {
+        "heard": nn.utils.rnn.pad_sequence([clip.heard for clip in clips], batch_first=True),
+        "rows": torch.tensor([len(clip.heard) for clip in clips]),
+        "said": nn.utils.rnn.pad_sequence([torch.tensor(clip.said) for clip in clips], batch_first=True),
+        "characters": torch.tensor([len(clip.said) for clip in clips]),
+    }

@@ -1,0 +1,251 @@
+"""Which of the paper's conclusions hold on the data at hand: two rows, all seeds, paired clip by clip.
+
+A difference counts where its permutation test over whole speakers says so (Holm's correction over the columns of the
+finding, 5 %). A conclusion `holds` where some column differs as claimed and none the other way; it is `contradicted`
+where it is the other way round, `mixed` where both occur, `undecided` where none differs. "No worse" holds where none
+is worse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from syncdiff_bench.reproduction.jobs import Job, Request
+from syncdiff_bench.runs.directory import load_run
+from syncdiff_bench.runs.summary import Interval
+from syncdiff_bench.significance.comparison import compare
+from syncdiff_bench.significance.resampling import Cluster, difference_intervals, holm, permutation_p_values
+from syncdiff_bench.significance.scored import MetricScores, Scored, from_run
+from syncdiff_bench.tables.findings import PaperFinding
+
+LEVEL = 0.05
+T = TypeVar("T")
+Verdict = Literal["holds", "contradicted", "mixed", "undecided", "blank"]
+Sign = Literal["better", "worse", ""]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One column: the values of `row` and `against`, their difference with its 95 % interval, and p after Holm.
+
+    paper: the difference that the paper prints, None where no column of its table measures this. sign: of `row`, where
+    the difference is significant.
+    """
+
+    label: str
+    paper: float | None
+    row: float | None
+    against: float | None
+    ci: Interval | None
+    p: float | None
+    sign: Sign
+    decimals: int
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """n: clips times seeds that both rows have. reason: why it is blank."""
+
+    finding: PaperFinding
+    verdict: Verdict
+    lines: tuple[Line, ...] = ()
+    n: int = 0
+    reason: str = ""
+
+
+def judge(finding: PaperFinding, jobs: Sequence[Job]) -> Judgement:
+    """jobs: those of the reproduction, of which both rows' are needed, with a finished seed each."""
+    kind = "probe" if finding.metrics == ("variance",) else "run"
+    found = {job.system: job for job in jobs if job.kind == kind}
+    pair = [found.get(row.system) for row in (finding.row, finding.against)]
+    for row, job in zip((finding.row, finding.against), pair, strict=True):
+        if job is None or not _finished(job):
+            return Judgement(finding, "blank", reason=f"nothing was measured of {row.label}")
+    mine, theirs = (job for job in pair if job is not None)
+    lines, n = _probed(finding, mine, theirs) if kind == "probe" else _scored(finding, mine, theirs)
+    return Judgement(finding, _verdict(finding, [line.sign for line in lines]), lines, n)
+
+
+def _verdict(finding: PaperFinding, signs: Sequence[Sign]) -> Verdict:
+    better, worse = "better" in signs, "worse" in signs
+    if finding.expect == "no worse":
+        return "contradicted" if worse else "holds"
+    if better and worse:
+        return "mixed"
+    if better or worse:
+        return "holds" if better else "contradicted"
+    return "undecided"
+
+
+def _finished(job: Job) -> list[int]:
+    return [seed for seed in job.seeds if job.state(seed).done]
+
+
+def _sign(delta: float | None, direction: str, p: float | None) -> Sign:
+    if delta is None or p is None or p >= LEVEL or delta == 0:
+        return ""
+    return "better" if (delta > 0) == (direction == "up") else "worse"
+
+
+# ------------------------------------------------------------------------------------------------- runs
+
+
+def _scored(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, ...], int]:
+    comparison = compare(*(_pooled(job, finding.metrics) for job in (theirs, mine)))
+    paper = finding.paper_deltas()
+    # A protocol that the paper does not use answers the same question, but nothing of the paper stands beside it.
+    of_paper = {(column.metric, column.protocol) for column in finding.table.columns}
+    lines = tuple(
+        Line(
+            label=f"{column.column.label} [{column.protocol}]",
+            paper=paper.get((column.metric, column.column.name))
+            if (column.metric, column.protocol) in of_paper
+            else None,
+            row=column.b,
+            against=column.a,
+            ci=column.ci,
+            p=column.p_holm,
+            sign=_sign(column.delta, column.column.direction, column.p_holm),
+            decimals=column.column.decimals,
+        )
+        for column in comparison.columns
+    )
+    return lines, max((column.n for column in comparison.columns), default=0)
+
+
+def _pooled(job: Job, metrics: Sequence[str]) -> Scored:
+    """All finished seeds as one side: a clip counts once per seed, with its speaker."""
+    sides = {seed: from_run(load_run(job.run_path(seed))) for seed in _finished(job)}
+    first = next(iter(sides.values()))
+    pooled = {
+        key: MetricScores(
+            options=scores.options,
+            weights=scores.weights,
+            stats=_by_seed({seed: side.metrics[key].stats for seed, side in sides.items() if key in side.metrics}),
+            failed={},
+        )
+        for key, scores in first.metrics.items()
+        if key[0] in metrics
+    }
+    speakers = _by_seed({seed: side.speakers for seed, side in sides.items()})
+    return replace(first, source=str(job.path), metrics=pooled, speakers=speakers)
+
+
+def _by_seed(found: Mapping[int, Mapping[str, T]]) -> dict[str, T]:
+    return {f"{clip} seed {seed}": value for seed, values in found.items() for clip, value in values.items()}
+
+
+# ----------------------------------------------------------------------------------------------- probes
+
+
+def _probed(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, ...], int]:
+    sides = [_variances(job) for job in (theirs, mine)]
+    paper, lines, count = finding.paper_deltas(), [], 0
+    for column in finding.table.columns:
+        one, other = (side.get(column.protocol, {}) for side in sides)
+        labels = sorted(one.keys() & other.keys())
+        groups: dict[str, tuple[list[float], list[float]]] = {}
+        for label in labels:
+            a, b = groups.setdefault(one[label][1], ([], []))
+            a.append(one[label][0])
+            b.append(other[label][0])
+        clusters: list[Cluster] = list(groups.values())
+        if not clusters:
+            continue
+        (ci,), (p,) = difference_intervals(clusters, _difference), permutation_p_values(clusters, _difference)
+        values = [float(np.mean([side[label][0] for label in labels])) for side in (other, one)]
+        delta = paper.get((column.metric, column.protocol))
+        lines.append(Line(column.label, delta, values[0], values[1], ci, p, "", column.decimals))
+        count = max(count, len(labels))
+    corrected = holm([line.p for line in lines])
+    return tuple(
+        replace(line, p=p, sign=_sign(_minus(line.row, line.against), "down", p))
+        for line, p in zip(lines, corrected, strict=True)
+    ), count
+
+
+def _difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:
+    return np.array([np.mean(np.asarray(b, float)) - np.mean(np.asarray(a, float))])
+
+
+def _variances(job: Job) -> dict[str, dict[str, tuple[float, str]]]:
+    """Experiment -> label of a group -> (variance, mean over seeds; cluster)."""
+    found: dict[str, dict[str, tuple[list[float], str]]] = {}
+    for seed in _finished(job):
+        record = json.loads(Path(job.run_path(seed), "run.json").read_text(encoding="utf-8"))
+        for experiment, spreads in record["probe"]["groups"].items():
+            for spread in spreads:
+                label, cluster = spread["label"], spread.get("cluster") or spread["label"]
+                found.setdefault(experiment, {}).setdefault(label, ([], cluster))[0].append(spread["variance"])
+    return {
+        experiment: {label: (float(np.mean(values)), cluster) for label, (values, cluster) in labels.items()}
+        for experiment, labels in found.items()
+    }
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+# ---------------------------------------------------------------------------------------------- Markdown
+
+
+def write_findings(request: Request, judgements: Sequence[Judgement]) -> Path:
+    """OUT/tables/findings.md."""
+    from syncdiff_bench.reproduction.results import FOLDER
+    from syncdiff_bench.runs.journal import unwritable, write_whole
+
+    path = request.out / FOLDER / "findings.md"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, rendered(judgements, request.place.recipe.dataset))
+    except OSError as error:
+        raise unwritable(path.parent, error) from None
+    return path
+
+
+def rendered(judgements: Sequence[Judgement], dataset: str) -> str:
+    """A Markdown page: the verdicts in one table, then each with its numbers."""
+    from tabulate import tabulate
+
+    short = [[one.finding.claim, _where(one.finding), one.verdict] for one in judgements]
+    parts = [
+        f"# What of the paper holds on {dataset}",
+        tabulate(short, headers=["the paper says", "from", "here"], tablefmt="github"),
+        "Two rows are compared clip by clip, all seeds together; a difference counts where a permutation test over"
+        " whole speakers, corrected for the columns of the finding, gives p < 0.05. There is one training per row: what"
+        " holds here holds of these two trainings.",
+    ]
+    for one in judgements:
+        finding = one.finding
+        head = f"## {finding.claim}\n\n{finding.source}. Here: **{one.verdict}**"
+        if one.verdict == "blank":
+            parts.append(f"{head}, {one.reason}.")
+            continue
+        rows = [_cells(line) for line in one.lines]
+        headers = ["", finding.row.label, finding.against.label, "difference [95 %]", "p", "paper's difference"]
+        unit = "groups of frames" if finding.metrics == ("variance",) else "clips times seeds"
+        parts += [f"{head} (n = {one.n} {unit}).", tabulate(rows, headers, tablefmt="github", disable_numparse=True)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _where(finding: PaperFinding) -> str:
+    words = "no worse than" if finding.expect == "no worse" else "better than"
+    return f"Table {finding.table.number}: {finding.row.label} {words} {finding.against.label}"
+
+
+def _cells(line: Line) -> list[str]:
+    digits = line.decimals
+    delta = _minus(line.row, line.against)
+    interval = "" if line.ci is None else f" [{line.ci[0]:+.{digits}f}, {line.ci[1]:+.{digits}f}]"
+    difference = "" if delta is None else f"{delta:+.{digits}f}{interval}"
+    values = ["N/A" if value is None else f"{value:.{digits}f}" for value in (line.row, line.against)]
+    p = "" if line.p is None else ("< 0.001" if line.p < 0.001 else f"{line.p:.3f}")
+    marked = f"**{difference}**" if line.sign else difference
+    return [line.label, *values, marked, p, "" if line.paper is None else f"{line.paper:+.{digits}f}"]

@@ -1,0 +1,222 @@
+"""Which conclusions hold: verdicts on made-up runs with a known difference, and the file that lists the paper's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from syncdiff_bench import registry
+from syncdiff_bench.contracts import Column, Metric, Pair
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.reproduction import findings as judging
+from syncdiff_bench.reproduction.findings import Judgement, judge, rendered
+from syncdiff_bench.reproduction.jobs import SeedState
+from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.significance.scored import MetricScores, Scored
+from syncdiff_bench.tables import findings as files
+from syncdiff_bench.tables import paper
+from syncdiff_bench.tables.findings import PaperFinding, findings
+from syncdiff_bench.tables.paper import System
+
+CLIPS = tuple(f"s{i // 2:02}/{i % 2}" for i in range(24))
+COLUMNS = (Column("lse_c", "LSE-C", "up"), Column("lse_d", "LSE-D", "down"))
+
+
+@dataclass(frozen=True)
+class Stats:
+    c: float
+    d: float
+
+
+class TwoColumns(Metric[Stats]):
+    name = "lse"
+    columns = COLUMNS
+    Stats = Stats
+
+    def measure(self, pair: Pair) -> Stats:
+        raise NotImplementedError
+
+    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
+        return {"lse_c": float(np.mean([s.c for s in stats])), "lse_d": float(np.mean([s.d for s in stats]))}
+
+
+@dataclass
+class FakeJob:
+    """As much of a job as is judged: its seeds have runs of the given scores, or records of a probe."""
+
+    system: System
+    kind: str
+    seeds: tuple[int, ...]
+    folder: Path
+    scored: dict[int, Scored] = field(default_factory=dict)
+
+    def state(self, seed: int) -> SeedState:
+        return SeedState(done=seed in self.scored or (self.run_path(seed) / "run.json").is_file())
+
+    def run_path(self, seed: int) -> Path:
+        return self.folder / f"seed-{seed}"
+
+    @property
+    def path(self) -> Path:
+        return self.folder
+
+
+def scored(seed: int, shift_c: float, shift_d: float, protocol: str = "lrs") -> Scored:
+    rng = np.random.default_rng(seed)
+    stats = {clip: {"c": 6 + shift_c + rng.normal(0, 0.2), "d": 7 + shift_d + rng.normal(0, 0.2)} for clip in CLIPS}
+    identity = Identity(
+        method="m", options={}, weights=(), dataset="pocket", split="test", fingerprint="f" * 64, clips=CLIPS,
+        dataset_options={}, seed=seed, encoding="lossless",
+    )  # fmt: skip
+    speakers = {clip: clip.partition("/")[0] for clip in CLIPS}
+    return Scored("runs/m", identity, {("lse", protocol): MetricScores({}, (), stats, {})}, speakers)
+
+
+def finding(key: str) -> PaperFinding:
+    return next(one for one in findings() if one.key == key)
+
+
+@pytest.fixture
+def verdict_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """(shift of LSE-C, shift of LSE-D) of the claimed row over the other -> judgement of "triple-sync"."""
+    monkeypatch.setattr(registry, "load_metric", lambda _name, recorded: TwoColumns())
+    monkeypatch.setattr(judging, "load_run", lambda path: path)
+
+    def judged(shift_c: float, shift_d: float, expect: str = "better", protocol: str = "lrs") -> Judgement:
+        one = replace(finding("triple-sync"), expect=expect)  # type: ignore[arg-type]
+        runs: dict[Path, Scored] = {}
+        jobs = []
+        for name, row, c, d in (("a", one.row, shift_c, shift_d), ("b", one.against, 0.0, 0.0)):
+            job = FakeJob(row.system, "run", (0, 1, 2), tmp_path / name)
+            job.scored = {seed: scored(10 * seed + len(jobs), c, d, protocol) for seed in job.seeds}
+            runs |= {job.run_path(seed): side for seed, side in job.scored.items()}
+            jobs.append(job)
+        monkeypatch.setattr(judging, "from_run", lambda path: runs[path])
+        return judge(one, jobs)  # type: ignore[arg-type]
+
+    return judged
+
+
+def test_a_difference_as_claimed_holds(verdict_of: Any) -> None:
+    judgement = verdict_of(0.5, -0.5)
+    assert judgement.verdict == "holds"
+    assert judgement.n == 72  # 24 clips, three seeds
+    c, d = judgement.lines
+    assert (c.label, c.sign, d.sign) == ("LSE-C [lrs]", "better", "better")
+    assert c.row - c.against == pytest.approx(0.5, abs=0.1)
+    assert c.ci[0] > 0 > d.ci[1]
+    assert c.paper == pytest.approx(7.80 - 7.05)
+
+
+def test_the_other_direction_contradicts_and_both_are_mixed(verdict_of: Any) -> None:
+    assert verdict_of(-0.5, 0.5).verdict == "contradicted"
+    assert verdict_of(0.5, 0.5).verdict == "mixed"
+
+
+def test_no_difference_is_undecided_and_no_worse(verdict_of: Any) -> None:
+    assert verdict_of(0.0, 0.0).verdict == "undecided"
+    assert verdict_of(0.0, 0.0, "no worse").verdict == "holds"
+    assert verdict_of(0.5, 0.0, "no worse").verdict == "holds"
+    assert verdict_of(-0.5, 0.0, "no worse").verdict == "contradicted"
+
+
+def test_another_protocol_stands_beside_nothing_of_the_paper(verdict_of: Any) -> None:
+    assert [line.paper for line in verdict_of(0.5, -0.5, protocol="pocket").lines] == [None, None]
+
+
+def test_a_row_that_was_not_measured_leaves_it_blank(tmp_path: Path) -> None:
+    one = finding("avhubert")
+    jobs = [FakeJob(one.row.system, "run", (0,), tmp_path / "a")]
+    judgement = judge(one, jobs)  # type: ignore[arg-type]
+    assert (judgement.verdict, judgement.reason) == ("blank", "nothing was measured of AVH")
+
+
+def test_variances_are_compared_group_by_group(tmp_path: Path) -> None:
+    """Ten speakers whose variance is halved; seeds are averaged."""
+    one, jobs = finding("variance"), []
+    for name, row, factor in (("a", one.row, 0.5), ("b", one.against, 1.0)):
+        job = FakeJob(row.system, "probe", (0, 1), tmp_path / name)
+        for seed in job.seeds:
+            groups = {
+                kind: [
+                    {"label": f"{kind} {i}", "cases": 3, "variance": factor * (1 + i) * (1 + seed), "cluster": f"s{i}"}
+                    for i in range(10)
+                ]
+                for kind in ("ident", "pose")
+            }
+            job.run_path(seed).mkdir(parents=True)
+            (job.run_path(seed) / "run.json").write_text(json.dumps({"probe": {"groups": groups}}))
+        jobs.append(job)
+    judgement = judge(one, jobs)  # type: ignore[arg-type]
+    assert judgement.verdict == "holds"
+    ident, pose = judgement.lines
+    assert (ident.row, ident.against) == (pytest.approx(0.5 * 5.5 * 1.5), pytest.approx(5.5 * 1.5))
+    assert ident.paper == pytest.approx(0.075 - 0.340)
+    assert pose.paper == pytest.approx(0.328 - 0.530)
+    assert ident.p == pytest.approx(2 * 2 / 2**10)  # every speaker agrees, times two columns
+
+
+def test_the_page_says_what_holds_and_by_how_much(verdict_of: Any, tmp_path: Path) -> None:
+    page = rendered([verdict_of(0.5, -0.5), judge(finding("avhubert"), [])], "pocket")
+    assert (
+        "| Both together (SyncDiff) synchronise better than the random frame alone. | Table 3: RND+PRV⁻ better" in page
+    )
+    assert "Here: **holds** (n = 72 clips times seeds)." in page
+    assert "Here: **blank**, nothing was measured of AVH." in page
+    assert "| +0.75" in page  # the paper's 7.80 - 7.05
+
+
+# --------------------------------------------------------------------------------------------- the file
+
+
+def test_every_finding_is_what_the_paper_prints() -> None:
+    """In the paper's own numbers each claimed row is better in the mean over its columns, or hardly worse."""
+    assert len(findings()) == 11
+    deltas = finding("avhubert").paper_deltas()
+    assert deltas == {
+        ("lse", "lse_c"): pytest.approx(7.05 - 6.11),
+        ("lse", "lse_d"): pytest.approx(7.11 - 7.93),
+        ("wer", "wer"): pytest.approx(90.24 - 114.34),
+    }
+    for one in findings():
+        if one.expect == "better":
+            directions = {(c.metric, c.protocol if c.metric == "variance" else c.column): c.direction
+                          for c in one.table.columns}  # fmt: skip
+            agreeing = [
+                delta > 0 if directions[key] == "up" else delta < 0 for key, delta in one.paper_deltas().items()
+            ]
+            assert sum(agreeing) >= len(agreeing) - 1, one.key
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('row = "none"', r"row: table 3 has no row 'none'; it has rnd, prv, prv-, rnd\+prv-"),
+        ('expect = "equal"', "expect: must be better or no worse, is 'equal'"),
+        ('metrics = ["fid"]', "metrics: table 3 has no 'fid'; it has lpips, lse, psnr, ssim, wer"),
+        ('sorce = "x"', "sorce: unknown key"),
+    ],
+)
+def test_a_file_out_of_order_is_named_with_its_key(monkeypatch: pytest.MonkeyPatch, text: str, problem: str) -> None:
+    values = {
+        "key": '"k"', "claim": '"c"', "source": '"s"', "table": "3", "row": '"rnd"', "against": '"prv"',
+        "metrics": '["lse"]',
+    }  # fmt: skip
+    name, _, value = text.partition(" = ")
+    lines = "\n".join(f"{key} = {one}" for key, one in {**values, name: value}.items())
+    content = f"schema = 1\n[[findings]]\n{lines}\n".encode()
+    monkeypatch.setattr(files, "toml_files", lambda _package, _folder: {"x.toml": content})
+    monkeypatch.setattr(files, "leaderboard_packages", lambda: ("mine",))
+    with pytest.raises(UsageError, match=rf"mine/findings/x\.toml: findings\[0\]: {problem}"):
+        findings()
+
+
+def test_rows_of_findings_are_rows_of_tables() -> None:
+    systems = {row.system for table in paper.tables() for row in table.rows}
+    assert all({one.row.system, one.against.system} <= systems for one in findings())
