@@ -62,7 +62,7 @@ class Judgement:
 def judge(finding: PaperFinding, jobs: Sequence[Job]) -> Judgement:
     """jobs: those of the reproduction, of which both rows' are needed, with a finished seed each."""
     kind = "probe" if finding.metrics == ("variance",) else "run"
-    found = {job.system: job for job in jobs if job.kind == kind}
+    found = {job.system: job for job in jobs if job.belongs_to(finding.table)}
     pair = [found.get(row.system) for row in (finding.row, finding.against)]
     for row, job in zip((finding.row, finding.against), pair, strict=True):
         if job is None or not _finished(job):

@@ -48,18 +48,23 @@ class SeedState:
 
 @dataclass(frozen=True)
 class Job:
-    """name: of its folder. rows: for people ("Table 2 AVH"). seeds: one run each."""
+    """name: of its folder. rows: for people ("Table 2 AVH"). seeds: one run each.
+
+    ablation: it is run with the model that the recipe's ablation names.
+    """
 
     request: Request
     system: System
     kind: Kind
     rows: tuple[str, ...]
     seeds: tuple[int, ...]
+    ablation: bool = False
     _plans: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         words = [self.system.method, *(str(value) for _, value in self.system.options)]
+        words += ["ablation"] if self.ablation else []
         return "-".join([*words, "probe"] if self.kind == "probe" else words)
 
     @property
@@ -86,7 +91,14 @@ class Job:
         if not self.recipe.model:
             return None
         place = self.request.place
-        return Model(place, place.recipe.models[self.recipe.model], self.variant)
+        name = place.recipe.ablation.models[self.system.method] if self.ablation else self.recipe.model
+        return Model(place, place.recipe.models[name], self.variant)
+
+    def belongs_to(self, table: PaperTable) -> bool:
+        """Whether it may fill a row of the table: it measures what its columns do, with the models compared there."""
+        probed = any(column.metric == PROBED for column in table.columns)
+        ablates = self.request.place.recipe.ablates(self.system.method, table.number)
+        return (self.kind == "probe") == probed and self.ablation == ablates
 
     def settings(self) -> tuple[str, ...]:
         """KEY=VALUE options of its method. Raises MissingInputError."""
@@ -186,21 +198,23 @@ class Job:
 
 
 def jobs_of(request: Request, shard: tuple[int, int] = (1, 1)) -> tuple[Job, ...]:
-    """The jobs behind the rows of the tables, each system once, in printed order; and ground truth, their bound.
+    """The jobs behind the rows of the tables, each system once (and once more with the models of an ablation), in
+    printed order; and ground truth, their bound.
 
     shard: (i, n): of these, every n-th from the i-th on.
     """
-    rows: dict[tuple[System, Kind], list[str]] = {}
+    recipe = request.place.recipe
+    rows: dict[tuple[System, Kind, bool], list[str]] = {}
     for table in request.tables:
         kind: Kind = "probe" if all(column.metric == PROBED for column in table.columns) else "run"
         if kind == "run":
-            rows.setdefault((System(BOUND), "run"), [])
+            rows.setdefault((System(BOUND), "run", False), [])
         for row in table.rows:
-            rows.setdefault((row.system, kind), []).append(f"Table {table.number} {row.label}")
-    known = request.place.recipe.methods
+            key = row.system, kind, recipe.ablates(row.system.method, table.number)
+            rows.setdefault(key, []).append(f"Table {table.number} {row.label}")
     jobs = [
-        Job(request, system, kind, tuple(names), _seeds(request, known, system))
-        for (system, kind), names in rows.items()
+        Job(request, system, kind, tuple(names), _seeds(request, recipe.methods, system), ablation)
+        for (system, kind, ablation), names in rows.items()
     ]
     index, count = shard
     return tuple(jobs[index - 1 :: count])

@@ -81,12 +81,12 @@ class Model:
     def _shipped(self) -> str | None:
         if not self.place.shipped:
             return None
-        if not self.variant:
-            return self.recipe.shipped or None
+        if not self.variant and self.recipe.shipped:
+            return self.recipe.shipped
         checkpoints = self.place.recipe.checkpoints
-        if checkpoints is None or not (checkpoints / self.variant).is_dir():
+        if checkpoints is None or not (checkpoints / self.name).is_dir():
             return None
-        return shown(checkpoints / self.variant)
+        return shown(checkpoints / self.name)
 
     @property
     def needs(self) -> dict[str, Model]:

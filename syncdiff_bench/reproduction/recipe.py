@@ -22,6 +22,10 @@
     settings = ["KEY=VALUE"]         # optional: further options; may hold {input}
     one_seed = true                  # optional: its videos do not depend on the seed
     unavailable = "..."              # instead: why there is no such row here
+    [ablation]                       # optional: tables that compare other models than the rest
+    tables = [2, 3]
+    models = { METHOD = NAME }       # what a method is run with there
+    note = "..."                     # what a reader of these tables must know
     [probe]                          # tables of latent variances (the paper's Table 4)
     layer, clips, phones, videos, poses
 
@@ -44,10 +48,11 @@ FOLDER = "reproduction"
 SCHEMA = 1
 FILE_KEYS = (
     *("schema", "like", "dataset", "split", "trained_on", "seeds", "metrics", "encoding", "checkpoints", "inputs"),
-    *("models", "methods", "probe"),
+    *("models", "methods", "ablation", "probe"),
 )
 MODEL_KEYS = ("config", "needs", "shipped", "folder", "made_by", "variants")
 METHOD_KEYS = ("model", "takes", "settings", "one_seed", "unavailable")
+ABLATION_KEYS = ("tables", "models", "note")
 PROBE_KEYS = ("layer", "clips", "phones", "videos", "poses")
 
 
@@ -101,6 +106,15 @@ class ProbeRecipe:
 
 
 @dataclass(frozen=True)
+class AblationRecipe:
+    """tables: their numbers. models: method -> the model that it is run with there. note: for below these tables."""
+
+    tables: tuple[int, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One file. checkpoints: the folder of shipped variants, None where the file names none or it is not installed."""
 
@@ -114,7 +128,12 @@ class Recipe:
     inputs: Mapping[str, str]
     models: Mapping[str, ModelRecipe]
     methods: Mapping[str, MethodRecipe]
+    ablation: AblationRecipe = field(default_factory=AblationRecipe)
     probe: ProbeRecipe = field(default_factory=ProbeRecipe)
+
+    def ablates(self, method: str, table: int) -> bool:
+        """Whether a method is run with another model in that table."""
+        return table in self.ablation.tables and method in self.ablation.models
 
     @property
     def trains(self) -> bool:
@@ -167,6 +186,7 @@ def parse_recipe(where: str, path: Path, home: Path) -> Recipe:
         inputs=inputs,
         models=models,
         methods=methods,
+        ablation=_ablation(root, models, methods),
         probe=_probe(root, inputs),
     )
 
@@ -218,6 +238,22 @@ def _method(name: str, node: Node) -> MethodRecipe:
         one_seed=node.get("one_seed", bool, False),
         unavailable=node.get("unavailable", str, ""),
     )
+
+
+def _ablation(root: Node, models: Mapping[str, ModelRecipe], methods: Mapping[str, MethodRecipe]) -> AblationRecipe:
+    if "ablation" not in root.data:
+        return AblationRecipe()
+    node = root.node("ablation")
+    node.only(ABLATION_KEYS)
+    tables, swapped = node.get("tables", list), _texts(node, "models")
+    if not tables or not all(type(number) is int for number in tables):
+        raise node.fail("tables", f"must be numbers of tables, is {tables!r}")
+    for method, model in swapped.items():
+        if method not in methods or not methods[method].model:
+            raise node.fail("models", f"method {method!r} is not run with a model; it has none to change")
+        if model not in models:
+            raise node.fail("models", f"there is no model {model!r}")
+    return AblationRecipe(tuple(tables), swapped, node.get("note", str))
 
 
 def _probe(root: Node, inputs: Mapping[str, str]) -> ProbeRecipe:

@@ -96,18 +96,15 @@ def comparisons(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str
     joined = []
     for table in request.tables:
         systems = {row.system for row in table.rows}
-        found = [result for result in results.values() if result is not None]
+        here = [job for job in jobs if job.belongs_to(table)]
+        found = [result for job in here if (result := results[job.name]) is not None]
         # Before anything is there, the paper alone.
         datasets = (request.place.recipe.dataset,) if found else ()
         comparison = compare(table, found, datasets=datasets)
-        mine = [job for job in jobs if job.system in systems and _fits(table, job)]
+        mine = [job for job in here if job.system in systems]
         notes = [note for note in comparison.notes if not note.startswith("without a row in this table")]
         joined.append(replace(comparison, notes=(*notes, *_notes(request, mine, results, reasons, table))))
     return joined
-
-
-def _fits(table: PaperTable, job: Job) -> bool:
-    return any((job.kind == "probe") == (column.metric == "variance") for column in table.columns)
 
 
 def _notes(
@@ -135,6 +132,8 @@ def _notes(
                 if name.startswith(f"Table {table.number} ")
             ]
             notes.append(f"{', '.join(rows)} is blank: {reasons[job.name]}.")
+    if any(job.ablation and results[job.name] is not None for job in jobs):
+        notes.append(recipe.ablation.note)
     limited = f", the first {request.limit} clips" if request.limit else ""
     return [*notes, f"Made by syncdiff-bench reproduce --table {table.number} --dataset {recipe.dataset}{limited}."]
 

@@ -1,5 +1,6 @@
 """From a training config (TOML) to a task and settings.
 
+    like = "pocket.toml"                       # optional: a config beside this one, whose values hold unless given here
     trainer = "syncdiff"                       # entry point of the group syncdiff_bench.trainers
     [data]     dataset, split, validation_split
     [training] settings.TrainingSettings
@@ -49,10 +50,7 @@ def read_plan(config: str, overrides: Sequence[str] = (), variant: str = "") -> 
     key or variant.
     """
     path = _find(config)
-    try:
-        tables = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: not readable as TOML ({error})") from None
+    tables = _tables(path)
     variants = tables.pop("variants", {})
     if variant:
         if variant not in variants:
@@ -94,6 +92,22 @@ def shipped_configs() -> tuple[str, ...]:
                 if file.name.endswith(".toml")
             ]
     return tuple(sorted(set(names)))
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """The content of a config, over that of the one that it is like."""
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: not readable as TOML ({error})") from None
+    like = tables.pop("like", None)
+    if like is None:
+        return tables
+    if not isinstance(like, str) or Path(like).name != like or like == path.name:
+        raise UsageError(f"{path}: like must name another config beside this one, is {like!r}")
+    inherited = _tables(path.parent / like)
+    _merge(inherited, tables)
+    return inherited
 
 
 def _find(config: str) -> Path:

@@ -175,13 +175,46 @@ def test_a_model_that_was_trained_anew_needs_another_folder(capsys: pytest.Captu
 
 
 def test_a_shipped_variant_is_used_before_ones_own_unless_told_otherwise(boards: Path) -> None:
-    shipped = boards / "toy_boards" / "checkpoints" / "wide"
+    shipped = boards / "toy_boards" / "checkpoints" / "small-wide"
     shipped.mkdir(parents=True)
     (shipped / "shift.json").write_text("40")
     assert main([*REPRODUCE, "--seed", "0"]) == 0
     assert cells()["wide"]["ours"] == 40
     assert main([*REPRODUCE, "--seed", "0", "--no-shipped", "--train", "--out", "runs/own"]) == 1
     assert "12.0 ± 0.0" in Path("runs/own/tables/table9.md").read_text()
+
+
+def test_tables_of_an_ablation_compare_other_models(boards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`small` stands in tables 8 and 9, of another training in the latter; each table has its own number."""
+    tables = boards / "toy_boards" / "paper"
+    table = (tables / "table9.toml").read_text()
+    (tables / "table8.toml").write_text(table.replace("number = 9", "number = 8"))
+    recipe = boards / "toy_boards" / "reproduction" / "toy.toml"
+    more = """
+[models.quick]
+config = "toy-shift/quick"
+needs = { "options.start" = "base" }
+[ablation]
+tables = [9]
+models = { toy-trained = "quick" }
+note = "Table 9 compares quick trainings."
+"""
+    recipe.write_text(recipe.read_text() + more)
+    configs = boards / "toy_boards" / "configs"
+    (configs / "quick.toml").write_text('like = "small.toml"\n[options]\nshift = 30\n')
+    train_small()
+    quick = ["--set", "options.start=training/base/model"]
+    assert main(["train", "toy-shift/quick", "--cpu", *quick]) == 0
+    assert main(["train", "toy-shift/quick", "--variant", "wide", "--cpu", *quick]) == 0
+    assert main([*REPRODUCE, "--table", "8", "--seed", "0"]) == 0
+    rows = {number: pd.read_csv(OUT / "tables" / f"table{number}.csv").set_index("row") for number in (8, 9)}
+    assert (rows[8].ours["small"], rows[9].ours["small"]) == (7, 33)
+    assert pd.isna(rows[8].ours["wide"])  # only the quick one is there
+    assert rows[9].ours["wide"] == 12
+    notes = {number: (OUT / "tables" / f"table{number}.md").read_text() for number in (8, 9)}
+    assert "Table 9 compares quick trainings." in notes[9]
+    assert "quick trainings" not in notes[8]
+    assert (OUT / "toy-trained-ablation" / "seed-0" / "run.json").is_file()
 
 
 # --------------------------------------------------------------------------------- killed, and together

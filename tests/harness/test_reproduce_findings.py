@@ -22,7 +22,7 @@ from syncdiff_bench.significance.scored import MetricScores, Scored
 from syncdiff_bench.tables import findings as files
 from syncdiff_bench.tables import paper
 from syncdiff_bench.tables.findings import PaperFinding, findings
-from syncdiff_bench.tables.paper import System
+from syncdiff_bench.tables.paper import PaperTable, System
 
 CLIPS = tuple(f"s{i // 2:02}/{i % 2}" for i in range(24))
 COLUMNS = (Column("lse_c", "LSE-C", "up"), Column("lse_d", "LSE-D", "down"))
@@ -55,6 +55,9 @@ class FakeJob:
     seeds: tuple[int, ...]
     folder: Path
     scored: dict[int, Scored] = field(default_factory=dict)
+
+    def belongs_to(self, table: PaperTable) -> bool:
+        return (self.kind == "probe") == (table.number == 4)
 
     def state(self, seed: int) -> SeedState:
         return SeedState(done=seed in self.scored or (self.run_path(seed) / "run.json").is_file())
