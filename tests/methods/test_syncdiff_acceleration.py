@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_methods.syncdiff.acceleration import Acceleration, accelerate
+from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 from syncdiff_methods.syncdiff.config import (
     AudioConfig,
     AutoencoderConfig,
@@ -296,3 +297,18 @@ def test_packed_frames_are_the_same_bits_in_any_batch_on_any_number_of_threads()
         for i, clip in enumerate(clips):
             for (_, t), image in frames(model, [clip]).items():
                 torch.testing.assert_close(image, together[i, t], atol=0, rtol=0)
+
+
+@packs
+def test_a_packed_autoencoder_with_attention_is_the_plain_one() -> None:
+    """CompVis' vq-f4 has attention in the middle, whose norm sees rows instead of maps."""
+    torch.manual_seed(0)
+    autoencoder = Autoencoder(AutoencoderConfig((8, 8, 8), 1, 16, 8, mid_attention=True)).eval()
+    images = torch.rand(2, 3, 128, 128) * 2 - 1
+    with torch.inference_mode():
+        latents = autoencoder.encode(images)
+        decoded = autoencoder.decode(latents, quantise=False)
+        autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pack(autoencoder)
+        torch.testing.assert_close(autoencoder.encode(images), latents, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(autoencoder.decode(latents, quantise=False), decoded, atol=1e-4, rtol=1e-4)

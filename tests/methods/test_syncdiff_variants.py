@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,33 @@ def write_config(folder: Path, config: SyncDiffConfig) -> None:
     import json
 
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
+
+
+def test_the_short_training_is_pockets_but_for_its_budget_and_its_encoder() -> None:
+    short, pocket = read_plan("syncdiff/pocket-short"), read_plan("syncdiff/pocket")
+    assert (short.settings.steps, short.settings.batch_size) == (1600, 16)
+    assert replace(short.settings, steps=2800, batch_size=32, ema_decay=0.998, sample_every=5000) == pocket.settings
+    assert short.options["encoder"] == "pocket"
+    model = {**short.options["model"], "name": "pocket"}
+    model["audio"] = {**model["audio"], "frozen_layers": 0}
+    assert model == pocket.options["model"]
+    frozen = {
+        variant: read_plan("syncdiff/pocket-short", variant=variant).options["model"]["audio"]["frozen_layers"]
+        for variant in ("nf3", "nf6", "", "nf12")
+    }
+    assert frozen == {"nf3": 0, "nf6": 1, "": 2, "nf12": 3}
+
+
+@pytest.mark.parametrize("like", ['"../other.toml"', '"mine.toml"', "3"])
+def test_a_config_is_like_one_beside_it(tmp_path: Path, like: str) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(f"like = {like}\n")
+    with pytest.raises(UsageError, match="like must name another config beside this one"):
+        read_plan(str(mine))
+
+
+def test_a_config_that_is_like_none_is_named(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('like = "gone.toml"\n')
+    with pytest.raises(UsageError, match=r"gone\.toml: not readable as TOML"):
+        read_plan(str(mine))

@@ -59,8 +59,11 @@ class DiffTalk(Method):
 
     @cached_property
     def model(self) -> DiffTalkModel:
-        """Loaded on first use, overrides applied. Raises UsageError or WeightsError."""
+        """Loaded on first use, overrides applied, made ready to sample. Raises UsageError or WeightsError."""
+        import torch
+
         from syncdiff_methods.difftalk.model import DiffTalkModel
+        from syncdiff_methods.syncdiff.packing import can_pack, pack
         from syncdiff_methods.syncdiff.samplers import check_steps
 
         model = DiffTalkModel.from_pretrained(self._folder())
@@ -68,7 +71,11 @@ class DiffTalk(Method):
         diffusion = replace(model.config.diffusion, **{key: value for key, value in given.items() if value is not None})
         check_steps(diffusion.steps, diffusion.train_steps)
         model.config = replace(model.config, diffusion=diffusion, logits=self._logits(model.config))
-        return model.to(self.runtime.device)
+        model.to(self.runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if can_pack(torch.device(self.runtime.device)):
+            pack(model.autoencoder)
+            pack(model.denoiser)
+        return model
 
     def generate(
         self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None

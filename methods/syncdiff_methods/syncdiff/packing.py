@@ -89,9 +89,9 @@ class SteadyGroupNorm(nn.GroupNorm):
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        batch, channels, height, width = inputs.shape
-        if height * width < SHARED_FROM:
+        if inputs.dim() != 4 or inputs.shape[2] * inputs.shape[3] < SHARED_FROM:  # attention's are (B, C, H W)
             return super().forward(inputs)
+        batch, channels, height, width = inputs.shape
         pixels = inputs.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
         grouped = (batch, self.num_groups, channels // self.num_groups)
         mean = pixels.mean(dim=1).view(grouped).mean(dim=2, keepdim=True)
