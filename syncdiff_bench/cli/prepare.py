@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.prepare_landmarks import landmarks
 from syncdiff_bench.cli.prepare_latents import latents
 
 if TYPE_CHECKING:
     from syncdiff_bench.detection.preparing import Prepared
 
-SHOWN_FAILURES = 10
-
 
 @click.group()
 def prepare() -> None:
-    """Make once what later commands read: face boxes, latents, and the splits of a dataset that can draw itself."""
+    """Make once what later commands read: face boxes, landmarks, latents, splits of a dataset that draws itself."""
 
 
+prepare.add_command(landmarks)
 prepare.add_command(latents)
 
 
@@ -93,6 +91,7 @@ def faces(
       syncdiff-bench prepare faces --dataset lrs3 --data-root /data/lrs3
     """
     from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.cli.prepared import print_failed, summary
     from syncdiff_bench.detection.detectors import choose_detector
     from syncdiff_bench.detection.preparing import prepare_clip
     from syncdiff_bench.options import parse_settings
@@ -113,31 +112,5 @@ def faces(
             done.append(prepare_clip(opened, clip_id, choice.detector))
             progress.clips_done()
     print_failed([clip for clip in done if clip.outcome == "failed"])
-    click.echo(f"{dataset} {split}: {summary(done, choice.detector.identity)}")
-
-
-def print_failed(clips: Sequence[Prepared]) -> None:
-    """Name the clips that failed, with the reason."""
-    for clip in clips[:SHOWN_FAILURES]:
-        click.echo(f"failed: {clip.problem}", err=True)
-    if len(clips) > SHOWN_FAILURES:
-        click.echo(f"failed: {len(clips) - SHOWN_FAILURES} more clips", err=True)
-
-
-def summary(clips: Sequence[Prepared], detector: str) -> str:
-    """One line: "4 clips by s3fd-619a316812 (3 now, 1 before); 1 with gaps: 2 of 25 frames interpolated"."""
-    outcomes = Counter(clip.outcome for clip in clips)
-    seen = [clip for clip in clips if clip.outcome in ("detected", "known")]
-    parts = [f"{len(seen)} clips by {detector} ({outcomes['detected']} now, {outcomes['known']} before)"]
-    gaps = [clip for clip in seen if 0 < clip.faceless < clip.frames]
-    if gaps:
-        missed, frames = sum(clip.faceless for clip in gaps), sum(clip.frames for clip in gaps)
-        parts.append(f"{len(gaps)} with gaps: {missed} of {frames} frames interpolated")
-    without = sum(clip.faceless == clip.frames for clip in seen)
-    if without:
-        parts.append(f"{without} without any face: centred box")
-    if outcomes["given"]:
-        parts.append(f"{outcomes['given']} have boxes of their own")
-    if outcomes["failed"]:
-        parts.append(f"{outcomes['failed']} failed")
-    return "; ".join(parts)
+    told = summary(done, choice.detector.identity, own="boxes", faceless="without any face: centred box")
+    click.echo(f"{dataset} {split}: {told}")

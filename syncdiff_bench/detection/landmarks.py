@@ -222,13 +222,21 @@ def clip_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks:
     The entry belongs to the content of the clip's file (of its frames, for a clip in memory) and to the source.
     Raises ClipError where the clip cannot be decoded.
     """
-    file = home() / "landmarks" / f"{_content(clip)}-{source.identity}.npy"
-    known = _read(file, len(clip.frames))
+    known = known_landmarks(clip, source)
     if known is not None:
         return known
     found = source.detect(clip.frames)
-    _write(file, found)
+    _write(_entry(clip, source), found)
     return found
+
+
+def known_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks | None:
+    """What an earlier call of `clip_landmarks` found; None where there was none. Raises as it does."""
+    return _read(_entry(clip, source), len(clip.frames))
+
+
+def _entry(clip: Clip, source: LandmarkSource) -> Path:
+    return home() / "landmarks" / f"{_content(clip)}-{source.identity}.npy"
 
 
 def _content(clip: Clip) -> str:

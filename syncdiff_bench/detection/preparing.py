@@ -1,13 +1,17 @@
-"""The boxes of one clip after the other; what is in the cache already is not detected again."""
+"""Boxes or landmarks of one clip after the other; what is in the cache already is not detected again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
 
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.detection import cache
 from syncdiff_bench.detection.detectors import FaceDetector
+from syncdiff_bench.detection.landmarks import LandmarkSource, clip_landmarks, known_landmarks
 from syncdiff_bench.detection.single import surest_face
 from syncdiff_bench.errors import BenchError, ClipError
 
@@ -18,7 +22,7 @@ Outcome = Literal["detected", "known", "given", "failed"]
 class Prepared:
     """What became of one clip.
 
-    outcome: `detected` now, `known` from an earlier call, `given` with the data set as `.npy`, or `failed`.
+    outcome: `detected` now, `known` from an earlier call, `given` with the dataset as `.npy`, or `failed`.
     frames: of the clip. faceless: of these, without a face. problem: why it failed, else "".
     """
 
@@ -34,8 +38,17 @@ def prepare_clip(dataset: Dataset, clip_id: str, detector: FaceDetector) -> Prep
 
     A clip that fails is told, so that the others can go on. Raises UsageError where nothing can go on.
     """
+    return _guarded(dataset, clip_id, lambda clip: _boxes(clip, detector))
+
+
+def prepare_landmarks(dataset: Dataset, clip_id: str, source: LandmarkSource) -> Prepared:
+    """The same for the 68 landmarks of a clip."""
+    return _guarded(dataset, clip_id, lambda clip: _landmarks(clip, source))
+
+
+def _guarded(dataset: Dataset, clip_id: str, prepare: Callable[[Clip], Prepared]) -> Prepared:
     try:
-        return _prepared(replace(dataset.clip(clip_id)), detector)
+        return prepare(replace(dataset.clip(clip_id)))
     except BenchError as error:
         if not isinstance(error, ClipError):
             raise
@@ -45,7 +58,7 @@ def prepare_clip(dataset: Dataset, clip_id: str, detector: FaceDetector) -> Prep
         return Prepared(clip_id, "failed", problem=f"{clip_id}: {type(error).__name__}: {error}")
 
 
-def _prepared(clip: Clip, detector: FaceDetector) -> Prepared:
+def _boxes(clip: Clip, detector: FaceDetector) -> Prepared:
     if clip.boxes_path is not None and clip.boxes_path.suffix == ".npy":
         return Prepared(clip.id, "given")
     if clip.path is None:
@@ -58,3 +71,12 @@ def _prepared(clip: Clip, detector: FaceDetector) -> Prepared:
     face = surest_face(detector.detect(clip.frames), height, width)
     cache.write(path, face, detector.identity)
     return Prepared(clip.id, "detected", len(face.found), int((~face.found).sum()))
+
+
+def _landmarks(clip: Clip, source: LandmarkSource) -> Prepared:
+    if clip.landmarks_path is not None:
+        return Prepared(clip.id, "given")
+    known = known_landmarks(clip, source)
+    found = clip_landmarks(clip, source) if known is None else known
+    faceless = int((~np.isfinite(found).all(axis=(1, 2))).sum())
+    return Prepared(clip.id, "detected" if known is None else "known", len(found), faceless)
