@@ -8,10 +8,9 @@ area begins at the base of the nose in training too, as at inference, not at its
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.cache import TensorCache
-from syncdiff_bench.training.task import TrainingData, TrainingTask
 from syncdiff_methods.difftalk.config import LANDMARKS, UNET_CHANNELS, DiffTalkConfig
 from syncdiff_methods.difftalk.inputs import KEPT
 from syncdiff_methods.difftalk.model import Conditions, DiffTalkModel
@@ -27,13 +25,10 @@ from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.config import AudioConfig, ConditionConfig
 from syncdiff_methods.syncdiff.deepspeech import SYMBOLS, WINDOW
 from syncdiff_methods.syncdiff.denoiser import build_unet, zero_output_layers
+from syncdiff_methods.syncdiff.latent_task import LatentTask
 from syncdiff_methods.syncdiff.latents import audio_cache, latents_cache
 from syncdiff_methods.syncdiff.loss import DiffusionLoss
 from syncdiff_methods.syncdiff.masking import scaled
-from syncdiff_methods.syncdiff.model import load_autoencoder, read_autoencoder
-
-if TYPE_CHECKING:
-    from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 
 VALIDATION_BATCHES = 8
 PROBED_FRAMES = 75  # length of the clips that an estimate assumes
@@ -101,32 +96,11 @@ class TrainedDiffTalk(nn.Module):
         return self.diffusion_loss(prediction, clean, noise, timestep, area)
 
 
-class DiffTalkTask(TrainingTask):
+class DiffTalkTask(LatentTask):
     """One random target frame, and another as its reference, of each of B random clips per step."""
 
     Options = DiffTalkTrainingOptions
     options: DiffTalkTrainingOptions
-
-    def __init__(self, options: DiffTalkTrainingOptions, data: TrainingData, device: str = "cpu") -> None:
-        super().__init__(options, data, device)
-        try:
-            config, frame_size = read_autoencoder(options.autoencoder)
-        except UsageError:
-            return  # `prepare` says that it is missing
-        if frame_size != options.model.frame_size:
-            raise UsageError(
-                f"{options.autoencoder}: trained on {frame_size} px frames, but options.model.frame_size is"
-                f" {options.model.frame_size}; make them equal"
-            )
-        self.options = replace(options, model=replace(options.model, autoencoder=config))
-
-    def prepare(self) -> None:
-        self.clips = self._clips(self.data.split)
-        self.held_out = self._clips(self.data.validation_split)
-
-    def caches(self) -> Sequence[TensorCache]:
-        splits = dict.fromkeys((self.data.split, self.data.validation_split))
-        return [cache for split in splits for cache in self._caches(split)]
 
     def build(self) -> nn.Module:
         return TrainedDiffTalk(self.options)
@@ -171,12 +145,7 @@ class DiffTalkTask(TrainingTask):
         whole.autoencoder, whole.denoiser, whole.conditions = self.autoencoder, model.denoiser, model.conditions
         whole.eval().save_pretrained(folder, dtype=torch.float16 if self.options.half else torch.float32)
 
-    @cached_property
-    def autoencoder(self) -> Autoencoder:
-        """Frozen, on the CPU. Raises UsageError or WeightsError where there is none."""
-        return load_autoencoder(self.options.autoencoder)[0].requires_grad_(False)
-
-    def _caches(self, split: str) -> tuple[TensorCache, TensorCache, TensorCache]:
+    def caches_of(self, split: str) -> tuple[TensorCache, TensorCache, TensorCache]:
         data, model = self.data, self.options.model
         # The windows are those of SyncDiff's ds variant: one cache serves both.
         heard = AudioCondition(AudioConfig(features="deepspeech", dim=model.audio_dim, logits=model.logits))
@@ -206,8 +175,8 @@ class DiffTalkTask(TrainingTask):
             bytes_per_frame=4 * 2 * LANDMARKS,
         )
 
-    def _clips(self, split: str) -> list[ClipTensors]:
-        caches = self._caches(split)
+    def read_clips(self, split: str) -> list[ClipTensors]:
+        caches = self.caches_of(split)
         for cache in caches:
             cache.complete()
         self.autoencoder.to("cpu")

@@ -6,7 +6,7 @@ A step runs the UNet and the trained layers of the audio condition; what is cons
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.training.task import TrainingData, TrainingTask
 from syncdiff_methods.syncdiff.audio import AudioCondition
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 from syncdiff_methods.syncdiff.config import SyncDiffConfig
 from syncdiff_methods.syncdiff.denoiser import Denoiser, zero_output_layers
 from syncdiff_methods.syncdiff.encoder_weights import fill_encoder
+from syncdiff_methods.syncdiff.latent_task import LatentTask
 from syncdiff_methods.syncdiff.latents import ClipLatents, activation_shape, audio_cache, latents_cache, read_clips
 from syncdiff_methods.syncdiff.loss import DiffusionLoss
-from syncdiff_methods.syncdiff.model import SyncDiffModel, load_autoencoder, read_autoencoder
+from syncdiff_methods.syncdiff.model import SyncDiffModel
 
 if TYPE_CHECKING:
     from syncdiff_bench.training.cache import TensorCache
@@ -90,32 +89,11 @@ class TrainedSyncDiff(nn.Module):
         return self.diffusion_loss(prediction, clean, noise, timestep, area)
 
 
-class SyncDiffTask(TrainingTask):
+class SyncDiffTask(LatentTask):
     """One random target frame of each of B random clips per step."""
 
     Options = SyncDiffTrainingOptions
     options: SyncDiffTrainingOptions
-
-    def __init__(self, options: SyncDiffTrainingOptions, data: TrainingData, device: str = "cpu") -> None:
-        super().__init__(options, data, device)
-        try:
-            config, frame_size = read_autoencoder(options.autoencoder)
-        except UsageError:
-            return  # `prepare` says that it is missing
-        if frame_size != options.model.frame_size:
-            raise UsageError(
-                f"{options.autoencoder}: trained on {frame_size} px frames, but options.model.frame_size is"
-                f" {options.model.frame_size}; make them equal"
-            )
-        self.options = replace(options, model=replace(options.model, autoencoder=config))
-
-    def prepare(self) -> None:
-        self.clips = self._clips(self.data.split)
-        self.held_out = self._clips(self.data.validation_split)
-
-    def caches(self) -> Sequence[TensorCache]:
-        splits = dict.fromkeys((self.data.split, self.data.validation_split))
-        return [cache for split in splits for cache in self._caches(split)]
 
     def build(self) -> nn.Module:
         module = TrainedSyncDiff(self.options)
@@ -173,11 +151,6 @@ class SyncDiffTask(TrainingTask):
         self._whole(model).save_pretrained(folder, dtype=dtype)
 
     @cached_property
-    def autoencoder(self) -> Autoencoder:
-        """Frozen, on the CPU. Raises UsageError or WeightsError where there is none."""
-        return load_autoencoder(self.options.autoencoder)[0].requires_grad_(False)
-
-    @cached_property
     def _frozen_audio(self) -> AudioCondition:
         """The audio condition that training starts from; of it the caches use what stays so."""
         condition = AudioCondition(self.options.model.audio).eval().requires_grad_(False)
@@ -205,7 +178,7 @@ class SyncDiffTask(TrainingTask):
                 " them; set it to an AV-HuBERT checkpoint or model, or frozen_layers = 0"
             )
 
-    def _caches(self, split: str) -> tuple[TensorCache, TensorCache]:
+    def caches_of(self, split: str) -> tuple[TensorCache, TensorCache]:
         data, model = self.data, self.options.model
         return (
             latents_cache(
@@ -214,8 +187,8 @@ class SyncDiffTask(TrainingTask):
             audio_cache(data.dataset, split, self._frozen_audio, data.cache, self.device),
         )
 
-    def _clips(self, split: str) -> list[ClipLatents]:
-        caches = self._caches(split)
+    def read_clips(self, split: str) -> list[ClipLatents]:
+        caches = self.caches_of(split)
         for cache in caches:
             cache.complete()
         for module in (self.autoencoder, self._frozen_audio):
