@@ -98,7 +98,8 @@ def _package_version() -> str:
 
 
 def published_file(url: str) -> tuple[Path, str]:
-    """The file of that address in torch's hub folder, fetched where it is missing, and its sha256.
+    """The file of that address in the weights store or in torch's hub folder, fetched into the latter where it is in
+    neither, and its sha256.
 
     The name ends in the first digits of its sha256 (`2DFAN4-11f355bf06.pth.tar`).
     Raises NotApplicable where it is missing and cannot be fetched, and where it is another file.
@@ -106,11 +107,13 @@ def published_file(url: str) -> tuple[Path, str]:
     from torch.hub import download_url_to_file, get_dir
 
     from syncdiff_bench.weights.digests import sha256_of
-    from syncdiff_bench.weights.store import OFFLINE, offline
+    from syncdiff_bench.weights.store import OFFLINE, WeightsStore, offline
 
     name = url.rpartition("/")[2]
     prefix = _digest_prefix(name)
     file = Path(get_dir()) / "checkpoints" / name
+    if (stored := WeightsStore().folder / name).is_file():
+        file = stored
     if not file.is_file():
         mend = f"copy {url} into {file.parent}"
         if offline():

@@ -218,6 +218,15 @@ def test_weights_that_are_missing_or_others_are_named_with_the_mend(hub: Path) -
     assert sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def test_the_weights_store_comes_before_torchs_hub(hub: Path, work_folder: Path) -> None:
+    address = published(hub, "net")
+    name = address.rpartition("/")[2]
+    stored = work_folder / "home" / "weights" / name
+    stored.parent.mkdir(parents=True)
+    (hub / name).rename(stored)
+    assert published_file(address)[0] == stored
+
+
 def test_the_package_is_asked_for_rgb_frames_and_its_surest_face(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
