@@ -6,10 +6,13 @@ number of threads: plain layers add up in another order then, and one such bit c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+
+from syncdiff_methods.syncdiff.winograd import WinogradConv2d, pays
 
 if TYPE_CHECKING:
     from torch._ops import OpOverloadPacket
@@ -43,7 +46,8 @@ def pack(network: nn.Module) -> None:
 class PackedConv2d(nn.Module):
     """(B, in, H, W) float32 -> (B, out, H', W'), as the convolution it was made of.
 
-    The first input's H and W choose the layout: without them oneDNN may choose one that is many times slower.
+    The first input's H and W choose the layout: without them oneDNN may choose one that is many times slower. They also
+    decide whether the layer is computed by Winograd's algorithm.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -55,17 +59,26 @@ class PackedConv2d(nn.Module):
             list(conv.dilation),
             conv.groups,
         )
-        self._weight = conv.weight.detach()
-        self._bias = None if conv.bias is None else conv.bias.detach()
-        self._packed = False
+        self._plain = [conv]  # until the first input; in a list it is no submodule
+        self._compute: Callable[[Tensor], Tensor]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        if not self._packed:
-            one = [1, *inputs.shape[1:]]  # whatever the first batch is, the layout is the same
-            self._weight = _ops()._reorder_convolution_weight(self._weight, *self._arguments, one)
-            self._packed = True
-        made = _ops()._convolution_pointwise(inputs, self._weight, self._bias, *self._arguments, "none", [], "")
-        return cast(Tensor, made)
+        if self._plain:
+            conv, (height, width) = self._plain.pop(), inputs.shape[2:]
+            wins = pays(conv, height, width)
+            self._compute = WinogradConv2d(conv) if wins else self._reordered(conv, height, width)
+        return self._compute(inputs)
+
+    def _reordered(self, conv: nn.Conv2d, height: int, width: int) -> Callable[[Tensor], Tensor]:
+        bias = None if conv.bias is None else conv.bias.detach()
+        one = [1, self.in_channels, height, width]  # whatever the first batch is, the layout is the same
+        weight = _ops()._reorder_convolution_weight(conv.weight.detach(), *self._arguments, one)
+
+        def compute(inputs: Tensor) -> Tensor:
+            made = _ops()._convolution_pointwise(inputs, weight, bias, *self._arguments, "none", [], "")
+            return cast(Tensor, made)
+
+        return compute
 
 
 class PackedLinear(nn.Module):
