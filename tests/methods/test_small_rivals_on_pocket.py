@@ -1,27 +1,46 @@
-"""The small Wav2Lip that ships: on pocket's faces it says what it hears."""
+"""The small Wav2Lip and DiffTalk that ship: on pocket's faces they say what they hear."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import Clip, Frames, Media
+from syncdiff_bench.contracts import Clip, Frames, Media, Method
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_methods.wav2lip.checkpoint import PRETRAINED
+from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
 from syncdiff_methods.wav2lip.method import Wav2Lip, Wav2LipOptions
 
 FRAMES = 30
 
-pytestmark = pytest.mark.skipif(not (PRETRAINED / "pocket").is_dir(), reason="no small wav2lip ships with this package")
+MADE: dict[str, Callable[[], Method]] = {
+    "wav2lip": lambda: Wav2Lip(Wav2LipOptions(checkpoint="pocket")),
+    "difftalk": lambda: DiffTalk(DiffTalkOptions(model="pocket", reference="first", blend="off")),
+}
 
 
-def opening(clip: Clip, sound: Clip) -> Clip:
-    """The first frames of a clip with the sound of another."""
-    media = Media(clip.frames[:FRAMES], sound.audio[: 640 * FRAMES])
-    made = Clip(clip.id, clip.dataset, preloaded=media)
-    made.__dict__["face_boxes"] = type(clip.face_boxes)(clip.face_boxes.boxes[:FRAMES], "file")
-    return made
+@pytest.fixture(scope="module")
+def landmarks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("landmarks")
+
+
+@pytest.fixture(scope="module")
+def opening(landmarks: Path) -> Callable[[Clip, Clip], Clip]:
+    """(clip, sound): the first frames of a clip with the sound of another."""
+
+    def begin(clip: Clip, sound: Clip) -> Clip:
+        assert clip.landmarks_path is not None
+        file = landmarks / f"{clip.speaker}.npy"
+        np.save(file, np.load(clip.landmarks_path)[:FRAMES])
+        media = Media(clip.frames[:FRAMES], sound.audio[: 640 * FRAMES])
+        made = Clip(clip.id, clip.dataset, preloaded=media, landmarks_path=file)
+        made.__dict__["face_boxes"] = type(clip.face_boxes)(clip.face_boxes.boxes[:FRAMES], "file")
+        return made
+
+    return begin
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +49,13 @@ def speakers() -> list[Clip]:
     return [dataset.clip(clip_id) for clip_id in dataset.clip_ids("test")[::4]]
 
 
-@pytest.fixture(scope="module")
-def method() -> Wav2Lip:
-    return Wav2Lip(Wav2LipOptions(checkpoint="pocket"))
+@pytest.fixture(scope="module", params=list(MADE))
+def method(request: pytest.FixtureRequest) -> Method:
+    return MADE[request.param]()
 
 
 @pytest.fixture(scope="module")
-def spoken(method: Wav2Lip, speakers: list[Clip]) -> dict[str, Frames]:
+def spoken(method: Method, speakers: list[Clip], opening: Callable[[Clip, Clip], Clip]) -> dict[str, Frames]:
     return dict(method.generate([opening(clip, clip) for clip in speakers], seed=0))  # type: ignore[arg-type]
 
 
@@ -58,7 +77,9 @@ def follows(clip: Clip, frames: Frames) -> float:
     return 0.0 if ours.std() == 0 else float(np.corrcoef(ours, truth)[0, 1])
 
 
-def test_the_mouth_follows_the_audio(method: Wav2Lip, speakers: list[Clip], spoken: dict[str, Frames]) -> None:
+def test_the_mouth_follows_the_audio(
+    method: Method, speakers: list[Clip], spoken: dict[str, Frames], opening: Callable[[Clip, Clip], Clip]
+) -> None:
     dubbed = [opening(clip, other) for clip, other in zip(speakers, [*speakers[1:], speakers[0]], strict=True)]
     strange = dict(method.generate(dubbed, seed=0))
     right = np.mean([follows(clip, spoken[clip.id]) for clip in speakers])
