@@ -69,6 +69,8 @@ def judge(finding: PaperFinding, jobs: Sequence[Job]) -> Judgement:
             return Judgement(finding, "blank", reason=f"nothing was measured of {row.label}")
     mine, theirs = (job for job in pair if job is not None)
     lines, n = _probed(finding, mine, theirs) if kind == "probe" else _scored(finding, mine, theirs)
+    if not lines:
+        return Judgement(finding, "blank", reason=f"not measured of both rows: {', '.join(finding.metrics)}")
     return Judgement(finding, _verdict(finding, [line.sign for line in lines]), lines, n)
 
 
@@ -97,7 +99,10 @@ def _sign(delta: float | None, direction: str, p: float | None) -> Sign:
 
 
 def _scored(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, ...], int]:
-    comparison = compare(*(_pooled(job, finding.metrics) for job in (theirs, mine)))
+    sides = [_pooled(job, finding.metrics) for job in (theirs, mine)]
+    if not sides[0].metrics.keys() & sides[1].metrics.keys():
+        return (), 0
+    comparison = compare(*sides)
     paper = finding.paper_deltas()
     # A protocol that the paper does not use answers the same question, but nothing of the paper stands beside it.
     of_paper = {(column.metric, column.protocol) for column in finding.table.columns}

@@ -140,6 +140,13 @@ def test_a_row_that_was_not_measured_leaves_it_blank(tmp_path: Path) -> None:
     assert (judgement.verdict, judgement.reason) == ("blank", "nothing was measured of AVH")
 
 
+def test_without_its_metrics_it_is_blank(verdict_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = replace(finding("triple-sync"), metrics=("wer",))
+    monkeypatch.setitem(globals(), "finding", lambda _key: one)
+    judgement = verdict_of(0.5, -0.5)
+    assert (judgement.verdict, judgement.reason) == ("blank", "not measured of both rows: wer")
+
+
 def test_variances_are_compared_group_by_group(tmp_path: Path) -> None:
     """Ten speakers whose variance is halved; seeds are averaged."""
     one, jobs = finding("variance"), []
