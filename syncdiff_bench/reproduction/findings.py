@@ -2,8 +2,9 @@
 
 A difference counts where its permutation test over whole speakers says so (Holm's correction over the columns of the
 finding, 5 %). A conclusion `holds` where some column differs as claimed and none the other way; it is `contradicted`
-where it is the other way round, `mixed` where both occur, `undecided` where none differs. "No worse" holds where none
-is worse.
+where it is the other way round, `mixed` where both occur, `undecided` where none differs. "No worse" holds where the
+interval of every column stays within the margin of the finding, and is contradicted where a column differs for the
+worse by more than that.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from syncdiff_bench.tables.findings import PaperFinding
 
 LEVEL = 0.05
 T = TypeVar("T")
+Direction = Literal["up", "down"]
 Verdict = Literal["holds", "contradicted", "mixed", "undecided", "blank"]
 Sign = Literal["better", "worse", ""]
 
@@ -35,7 +37,7 @@ class Line:
     """One column: the values of `row` and `against`, their difference with its 95 % interval, and p after Holm.
 
     paper: the difference that the paper prints, None where no column of its table measures this. sign: of `row`, where
-    the difference is significant.
+    the difference is significant. margin: what `row` may lose by the finding, None where it is claimed to be better.
     """
 
     label: str
@@ -46,6 +48,20 @@ class Line:
     p: float | None
     sign: Sign
     decimals: int
+    direction: Direction
+    margin: float | None = None
+
+    @property
+    def loses(self) -> float | None:
+        """The most that `row` loses to `against` by the interval, in the unit of the column; None without one."""
+        if self.ci is None:
+            return None
+        return -self.ci[0] if self.direction == "up" else self.ci[1]
+
+    @property
+    def loss(self) -> float | None:
+        delta = _minus(self.row, self.against)
+        return delta if delta is None or self.direction == "down" else -delta
 
 
 @dataclass(frozen=True)
@@ -71,18 +87,26 @@ def judge(finding: PaperFinding, jobs: Sequence[Job]) -> Judgement:
     lines, n = _probed(finding, mine, theirs) if kind == "probe" else _scored(finding, mine, theirs)
     if not lines:
         return Judgement(finding, "blank", reason=f"not measured of both rows: {', '.join(finding.metrics)}")
-    return Judgement(finding, _verdict(finding, [line.sign for line in lines]), lines, n)
+    return Judgement(finding, _verdict(lines), lines, n)
 
 
-def _verdict(finding: PaperFinding, signs: Sequence[Sign]) -> Verdict:
+def _verdict(lines: Sequence[Line]) -> Verdict:
+    signs = [line.sign for line in lines]
     better, worse = "better" in signs, "worse" in signs
-    if finding.expect == "no worse":
-        return "contradicted" if worse else "holds"
+    if any(line.margin is not None for line in lines):
+        return _no_worse(lines)
     if better and worse:
         return "mixed"
     if better or worse:
         return "holds" if better else "contradicted"
     return "undecided"
+
+
+def _no_worse(lines: Sequence[Line]) -> Verdict:
+    if any(line.sign == "worse" and line.loss is not None and line.loss > (line.margin or 0) for line in lines):
+        return "contradicted"
+    kept = all(line.loses is not None and line.loses <= (line.margin or 0) for line in lines)
+    return "holds" if kept else "undecided"
 
 
 def _finished(job: Job) -> list[int]:
@@ -118,6 +142,8 @@ def _scored(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, 
             p=column.p_holm,
             sign=_sign(column.delta, column.column.direction, column.p_holm),
             decimals=column.column.decimals,
+            direction=column.column.direction,
+            margin=finding.no_worse_by.get(column.metric),
         )
         for column in comparison.columns
     )
@@ -166,7 +192,7 @@ def _probed(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, 
         (ci,), (p,) = difference_intervals(clusters, _difference), permutation_p_values(clusters, _difference)
         values = [float(np.mean([side[label][0] for label in labels])) for side in (other, one)]
         delta = paper.get((column.metric, column.protocol))
-        lines.append(Line(column.label, delta, values[0], values[1], ci, p, "", column.decimals))
+        lines.append(Line(column.label, delta, values[0], values[1], ci, p, "", column.decimals, "down"))
         count = max(count, len(labels))
     corrected = holm([line.p for line in lines])
     return tuple(
@@ -236,12 +262,15 @@ def rendered(judgements: Sequence[Judgement], dataset: str) -> str:
         rows = [_cells(line) for line in one.lines]
         headers = ["", finding.row.label, finding.against.label, "difference [95 %]", "p", "paper's difference"]
         unit = "groups of frames" if finding.metrics == ("variance",) else "clips times seeds"
-        parts += [f"{head} (n = {one.n} {unit}).", tabulate(rows, headers, tablefmt="github", disable_numparse=True)]
+        allowed = ", ".join(f"{metric} {margin:g}" for metric, margin in finding.no_worse_by.items())
+        rule = f" No worse: the interval loses no more than {allowed}." if allowed else ""
+        numbers = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+        parts += [f"{head} (n = {one.n} {unit}).{rule}", numbers]
     return "\n\n".join(parts) + "\n"
 
 
 def _where(finding: PaperFinding) -> str:
-    words = "no worse than" if finding.expect == "no worse" else "better than"
+    words = "no worse than" if finding.no_worse_by else "better than"
     return f"Table {finding.table.number}: {finding.row.label} {words} {finding.against.label}"
 
 

@@ -6,7 +6,7 @@
     table = 3                        # the two rows are of this table
     row, against                     # keys of rows: what is claimed to be better, and than what
     metrics = ["lse", "wer"]         # in any protocol; all of their columns count
-    expect = "better" | "no worse"   # optional (better)
+    no_worse_by = { lse = 0.1 }      # optional, each metric's margin: the claim is then that the row loses no more
 
 Every error is a UsageError that names the package, the file and the key.
 """
@@ -15,21 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
 
 from syncdiff_bench.tables.paper import PaperRow, PaperTable, leaderboard_packages, table, toml_files
 from syncdiff_bench.tables.paper_format import Node, read_root
 
 FOLDER = "findings"
 SCHEMA = 1
-KEYS = ("key", "claim", "source", "table", "row", "against", "metrics", "expect")
-
-Expect = Literal["better", "no worse"]
+KEYS = ("key", "claim", "source", "table", "row", "against", "metrics", "no_worse_by")
 
 
 @dataclass(frozen=True)
 class PaperFinding:
-    """One conclusion. row is claimed to be better than `against`, or no worse, in every column of the metrics."""
+    """One conclusion: row is better than `against` in the columns of the metrics.
+
+    no_worse_by: metric -> margin, for every metric or none; where given, the claim is that row loses less than that.
+    """
 
     key: str
     claim: str
@@ -38,7 +38,7 @@ class PaperFinding:
     row: PaperRow
     against: PaperRow
     metrics: tuple[str, ...]
-    expect: Expect
+    no_worse_by: Mapping[str, float]
 
     def paper_deltas(self) -> Mapping[tuple[str, str], float]:
         """(metric, column) -> what the paper prints for `row` minus `against`, on the first of its datasets."""
@@ -72,14 +72,12 @@ def _of_package(package: str) -> Iterator[PaperFinding]:
 def _finding(node: Node) -> PaperFinding:
     node.only(KEYS)
     one = table(node.get("table", int))
-    expect = node.get("expect", str, "better")
-    if expect not in ("better", "no worse"):
-        raise node.fail("expect", f"must be better or no worse, is {expect!r}")
     metrics = node.strings("metrics")
     known = {column.metric for column in one.columns}
     for metric in metrics:
         if metric not in known:
             raise node.fail("metrics", f"table {one.number} has no {metric!r}; it has {', '.join(sorted(known))}")
+    margins = _margins(node, metrics)
     return PaperFinding(
         key=node.get("key", str),
         claim=node.get("claim", str),
@@ -88,8 +86,20 @@ def _finding(node: Node) -> PaperFinding:
         row=_row(node, "row", one),
         against=_row(node, "against", one),
         metrics=metrics,
-        expect=cast("Expect", expect),
+        no_worse_by=margins,
     )
+
+
+def _margins(node: Node, metrics: tuple[str, ...]) -> Mapping[str, float]:
+    if "no_worse_by" not in node.data:
+        return {}
+    margins = node.node("no_worse_by")
+    margins.only(metrics)
+    found = {metric: margins.get(metric, float) for metric in metrics}
+    for metric, margin in found.items():
+        if margin < 0:
+            raise margins.fail(metric, f"must not be negative, is {margin:g}")
+    return found
 
 
 def _row(node: Node, key: str, one: PaperTable) -> PaperRow:
