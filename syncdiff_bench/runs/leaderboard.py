@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from syncdiff_bench.runs.directory import Run
-from syncdiff_bench.runs.summary import RESAMPLES, ColumnSummary
+from syncdiff_bench.runs.summary import ColumnSummary
 
 ARROWS = {"up": "↑", "down": "↓"}
 
@@ -212,8 +212,7 @@ def _remarks(
     remarks = [f"syncdiff-bench {', '.join(sorted(release))}; {made}."]
     if any(entry.ci95 for summary in summaries for entry in summary):
         remarks.append(
-            "± is half of the 95 % interval (bootstrap over speakers, or clips where there are none, "
-            f"{RESAMPLES} resamples)."
+            "± is half of the 95 % interval (Student's t on a bootstrap over speakers, or clips where there are none)."
         )
     rivals = sum(not run.identity.topline for run in runs)
     if rivals > 1 and columns:

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from syncdiff_bench.contracts import Column, Metric
+from syncdiff_bench.runs.intervals import Interval, bootstrap_t
 from syncdiff_bench.runs.records import NOT_APPLICABLE, Score
 from syncdiff_bench.runs.scoring import finite_or_none
 
 RESAMPLES = 1000
 BOOTSTRAP_SEED = 0
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class ColumnSummary:
     """One entry of `summary` in run.json.
 
     mean: over all scored clips, None where undefined or not applicable.
-    ci95: 95 % percentile interval, None with fewer than two speakers.
+    ci95: 95 % interval, None with fewer than two speakers.
     n: clips scored. failed: clips that should have been and were not; not-applicable ones are neither.
     weights: the digests behind the number. reason: why the column is n/a for the whole run, else None.
     """
@@ -124,7 +123,7 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = BOOTSTRAP_SEED,
 ) -> dict[str, Interval | None]:
-    """95 % percentile intervals of the aggregate, resampling whole clusters with replacement.
+    """95 % intervals of the aggregate, resampling whole clusters with replacement.
 
     Clips of one speaker resemble each other, so drawing single clips would make the interval too narrow.
     clusters: of each of `stats`. With fewer than two clusters there is no interval.
@@ -143,15 +142,11 @@ def bootstrap(
         for name, value in aggregate(metric, drawn).items():
             if value is not None:
                 draws[name].append(value)
-    return {name: _interval(values, resamples) for name, values in draws.items()}
-
-
-def _interval(values: Sequence[float], resamples: int) -> Interval | None:
-    # Where the value is undefined on many resamples, the rest of them say nothing about it.
-    if len(values) < 0.95 * resamples:
-        return None
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    means = aggregate(metric, stats)
+    return {
+        name: None if (mean := means[name]) is None else bootstrap_t(mean, values, resamples, len(members))
+        for name, values in draws.items()
+    }
 
 
 def _reason(rows: Sequence[Score]) -> str | None:

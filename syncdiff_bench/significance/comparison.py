@@ -11,9 +11,9 @@ import numpy as np
 from syncdiff_bench import registry
 from syncdiff_bench.contracts import Column, Metric
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.runs.intervals import Interval
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.scoring import finite_or_none
-from syncdiff_bench.runs.summary import Interval
 from syncdiff_bench.significance.resampling import (
     RESAMPLES,
     Cluster,
@@ -95,16 +95,18 @@ class Comparison:
 def compare(a: Scored, b: Scored, *, confidence: float = 0.95, resamples: int = RESAMPLES) -> Comparison:
     """Compare all metrics that both sides have, over the clips that both sides have.
 
-    Raises UsageError where the datasets differ, or no metric is common to both.
+    Raises UsageError where the datasets differ, or no metric or no clip is common to both.
     """
     for what in ("dataset", "split", "fingerprint"):
         mine, theirs = getattr(a.identity, what), getattr(b.identity, what)
         if mine != theirs:
             raise UsageError(f"{a.source} and {b.source} are of different data: {what} {mine[:20]}, {theirs[:20]}")
+    if not set(a.identity.clips) & set(b.identity.clips):
+        raise UsageError(f"{a.source} and {b.source} have no clip in common; run both over the same clips")
     common = [key for key in a.metrics if key in b.metrics]
     if not common:
         raise UsageError(f"{a.source} and {b.source} share no metric with the same protocol; score both alike")
-    notes = _notes(a.identity, b.identity)
+    notes = [*_notes(a.identity, b.identity), *_left_out(a, b)]
     columns: list[ColumnComparison] = []
     for key in common:
         if a.metrics[key].weights != b.metrics[key].weights:
@@ -118,7 +120,32 @@ def compare(a: Scored, b: Scored, *, confidence: float = 0.95, resamples: int = 
 
 def _notes(a: Identity, b: Identity) -> list[str]:
     facts = [("seed", a.seed, b.seed), ("encoding", a.encoding, b.encoding)]
-    return [f"{what} {mine} against {theirs}" for what, mine, theirs in facts if mine != theirs]
+    notes = [f"{what} {mine} against {theirs}" for what, mine, theirs in facts if mine != theirs]
+    for name in sorted(a.dataset_options.keys() | b.dataset_options.keys()):
+        mine, theirs = (side.dataset_options.get(name, "the default") for side in (a, b))
+        if mine != theirs:
+            notes.append(f"--dataset-set {name}: {mine} against {theirs}")
+    return notes
+
+
+def _left_out(a: Scored, b: Scored) -> list[str]:
+    """What one side has and the other has not: the numbers compared are over the rest."""
+    notes = []
+    for one, other in ((a, b), (b, a)):
+        only = [f"{name} ({protocol})" for name, protocol in one.metrics if (name, protocol) not in other.metrics]
+        if only:
+            notes.append(f"only {one.source} was scored with {', '.join(only)}")
+    missing: dict[str, list[str]] = {}
+    for key in (key for key in a.metrics if key in b.metrics):
+        for one, other in ((a, b), (b, a)):
+            lacking = one.metrics[key].stats.keys() - other.metrics[key].stats.keys()
+            if lacking:
+                failed = len(lacking & other.metrics[key].failed.keys())
+                note = (
+                    f"{len(lacking)} clips of {one.source} are left out: {other.source} has no value ({failed} failed)"
+                )
+                missing.setdefault(note, []).append(f"{key[0]} ({key[1]})")
+    return notes + [f"{', '.join(sorted(names))}: {note}" for note, names in missing.items()]
 
 
 def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) -> list[ColumnComparison]:

@@ -21,7 +21,7 @@ class Verdict:
 
     status: "regression" where the change for the worse exceeds `tolerance` and its interval excludes zero;
     "worse" and "better" where the interval excludes zero and the tolerance is not exceeded, or the change is welcome;
-    "no value" where one side has none.
+    "no value" where the baseline has one and the run has none.
     """
 
     column: ColumnComparison
@@ -88,8 +88,8 @@ def _verdict(column: ColumnComparison, baseline: Scored) -> Verdict:
     tolerance = baseline.tolerances.get(column.name, 10.0**-column.column.decimals)
     worse_by = column.worse_by
     if worse_by is None:
-        # Undefined on both sides (PSNR of ground truth) is no change.
-        return Verdict(column, tolerance, "ok" if column.a is None and column.b is None else "no value")
+        # Undefined on both sides (PSNR of ground truth) is no change, and a value where there was none no loss.
+        return Verdict(column, tolerance, "ok" if column.a is None else "no value")
     # One speaker gives no interval: there the tolerance alone decides.
     excluded = worse_by != 0 if column.ci is None else not column.ci[0] <= 0 <= column.ci[1]
     if not excluded:

@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from syncdiff_bench.runs.summary import Interval
+from syncdiff_bench.runs.intervals import Interval, bootstrap_t
 
 RESAMPLES = 2000
 EXACT_UP_TO = 2000  # permutations that are enumerated rather than drawn
@@ -24,22 +24,17 @@ Difference = Callable[[Sequence[object], Sequence[object]], np.ndarray]
 def difference_intervals(
     clusters: Sequence[Cluster], difference: Difference, *, confidence: float = 0.95, resamples: int = RESAMPLES
 ) -> list[Interval | None]:
-    """Bootstrap interval of each column's difference; None with fewer than two clusters or where it is undefined.
-
-    The percentile bootstrap is too narrow for few clusters; its percentiles are moved outwards as far as Student's t
-    with k - 1 degrees of freedom and the factor sqrt(k / (k - 1)) ask for (Hesterberg 2015, "expanded percentile").
-    """
-    from scipy import stats
-
+    """Bootstrap interval of each column's difference; None with fewer than two clusters or where it is undefined."""
     k = len(clusters)
-    columns = len(difference(*_joined(clusters)))
+    observed = difference(*_joined(clusters))
     if k < 2:
-        return [None] * columns
+        return [None] * len(observed)
     rng = np.random.default_rng(0)
     drawn = np.array([difference(*_joined([clusters[i] for i in rng.integers(k, size=k)])) for _ in range(resamples)])
-    tail = (1 - confidence) / 2
-    expanded = stats.norm.cdf(np.sqrt(k / (k - 1)) * stats.t.ppf(tail, k - 1))
-    return [_percentiles(values[np.isfinite(values)], resamples, float(expanded)) for values in drawn.T]
+    return [
+        bootstrap_t(float(one), values[np.isfinite(values)], resamples, k, confidence)
+        for one, values in zip(observed, drawn.T, strict=True)
+    ]
 
 
 def permutation_p_values(
@@ -82,10 +77,3 @@ def _joined(clusters: Sequence[Cluster], exchange: Sequence[bool] | None = None)
         a += first
         b += second
     return a, b
-
-
-def _percentiles(values: np.ndarray, resamples: int, tail: float) -> Interval | None:
-    if len(values) < 0.95 * resamples:
-        return None
-    low, high = np.percentile(values, [100 * tail, 100 * (1 - tail)])
-    return float(low), float(high)

@@ -100,13 +100,43 @@ def test_the_exact_permutation_p_is_scipys() -> None:
     assert p == pytest.approx(theirs)
 
 
-def test_the_interval_is_close_to_students_for_a_mean_of_few_clusters() -> None:
-    deltas = np.random.default_rng(5).normal(1, 2, 10)
+@pytest.mark.parametrize("speakers", [2, 3, 10])
+def test_the_interval_of_a_mean_is_students_however_few_the_clusters(speakers: int) -> None:
+    deltas = np.random.default_rng(5).normal(1, 2, speakers)
     clusters = [([0.0], [delta]) for delta in deltas]
-    (interval,) = difference_intervals(clusters, mean_difference, resamples=4000)
-    t = scipy_stats.t.interval(0.95, 9, loc=deltas.mean(), scale=deltas.std(ddof=1) / np.sqrt(10))
-    assert interval is not None
-    assert interval[1] - interval[0] == pytest.approx(t[1] - t[0], rel=0.12)
+    (interval,) = difference_intervals(clusters, mean_difference, confidence=0.99, resamples=4000)
+    t = scipy_stats.t.interval(0.99, speakers - 1, loc=deltas.mean(), scale=scipy_stats.sem(deltas))
+    assert interval == pytest.approx(t, abs=0.03 * (t[1] - t[0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speakers", [2, 4, 12])
+def test_ten_independent_columns_raise_few_false_alarms_however_few_the_speakers(speakers: int) -> None:
+    """400 simulated comparisons in which nothing differs, one side of the gate's level."""
+    rng, alarms = np.random.default_rng(speakers), 0
+    for _ in range(400):
+        sides = rng.normal(0, 1, (2, speakers, 10))
+        clusters = [([sides[0, i]], [sides[1, i]]) for i in range(speakers)]
+
+        def difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:
+            change: np.ndarray = np.mean(np.array(b), axis=0) - np.mean(np.array(a), axis=0)
+            return change
+
+        intervals = difference_intervals(clusters, difference, confidence=1 - 0.05 / 10, resamples=200)
+        alarms += any(one is not None and one[0] > 0 for one in intervals)
+    assert alarms <= 0.05 * 400
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shift", "at_least", "at_most"), [(0.0, 0.0, 0.05), (3.0, 0.95, 1.0)])
+def test_size_and_power_of_compare(shift: float, at_least: float, at_most: float) -> None:
+    """The p of `compare` after Holm, over 400 pairs of runs. shift: in standard deviations of a clip's difference."""
+    rng, found = np.random.default_rng(11), 0
+    moved = shift * np.sqrt(2 * (0.5**2 + 1))
+    for _ in range(400):
+        columns = compare(scored(noisy(rng)), scored(noisy(rng, moved)), resamples=200).columns
+        found += any(column.significant for column in columns)
+    assert at_least * 400 <= found <= at_most * 400
 
 
 def test_no_interval_of_one_cluster() -> None:
@@ -157,6 +187,20 @@ def test_other_data_and_other_weights_are_not_compared() -> None:
     other = replace(a, metrics={KEY: replace(a.metrics[KEY], weights=({"name": "w", "sha256": "1" * 64},))})
     comparison = compare(a, other)
     assert comparison.columns == () and "different weights" in comparison.notes[0]
+
+
+def test_what_is_left_out_of_a_comparison_is_said() -> None:
+    values = noisy(np.random.default_rng(0))
+    a = scored(values, dataset_options={"boxes": "centred"})
+    fewer = scored(dict(list(values.items())[:20]), {CLIPS[20]: "truncated", CLIPS[21]: "truncated"})
+    b = replace(fewer, source="runs/other", metrics={**fewer.metrics, ("wer", "av"): fewer.metrics[KEY]})
+    assert compare(a, b, resamples=100).notes == (
+        "--dataset-set boxes: centred against the default",
+        "only runs/other was scored with wer (av)",
+        "level (default): 4 clips of runs/mine are left out: runs/other has no value (2 failed)",
+    )
+    with pytest.raises(UsageError, match="no clip in common"):
+        compare(a, scored({}, clips=("x",)))
 
 
 # ----------------------------------------------------------------------------------------- the gate
@@ -218,6 +262,28 @@ def test_the_gate_refuses_what_is_not_comparable(change: dict[str, Any], words: 
     values = noisy(np.random.default_rng(1))
     with pytest.raises(UsageError, match=words):
         check(scored(values, **change), baseline_of(values))
+
+
+def test_the_gate_refuses_other_clips_weights_and_options_of_a_metric() -> None:
+    values = noisy(np.random.default_rng(1))
+    run, one = scored(values), scored(values).metrics[KEY]
+    for metrics, words in (
+        ({}, r"level \(default\) was not scored"),
+        ({KEY: replace(one, weights=())}, r"level \(default\) used other weights"),
+        ({KEY: replace(one, options={"region": "mouth"})}, r"level \(default\) has other options"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            check(replace(run, metrics=metrics), baseline_of(values))
+    with pytest.raises(UsageError, match="clips"):
+        check(scored(values, clips=CLIPS[:-1]), baseline_of(values))
+
+
+def test_a_value_where_the_baseline_had_none_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = noisy(np.random.default_rng(1))
+    undefined = dict.fromkeys(CLIPS, float("nan"))
+    assert check(scored(values), baseline_of(undefined)).passed
+    report = check(scored(undefined), baseline_of(values))
+    assert {verdict.status for verdict in report.verdicts} == {"no value"} and not report.passed
 
 
 def test_the_methods_own_options_are_on_trial() -> None:
