@@ -83,11 +83,15 @@ class Media:
 
 @dataclass(frozen=True)
 class Spoken:
-    """A word or a phone, and when it sounds: seconds from the first frame."""
+    """A word or a phone, and when it sounds: seconds from the first frame.
+
+    text: in the dataset's notation. label: how figures write it, "" for as it is.
+    """
 
     text: str
     start: float
     end: float
+    label: str = ""
 
 
 @dataclass(frozen=True, eq=False)

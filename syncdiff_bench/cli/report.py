@@ -51,7 +51,7 @@ Examples:
     "--strip",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Draw a figure instead (.png or .pdf): frames of one clip, one row per method.",
+    help="Draw a figure instead (.png or .pdf): frames of one clip, the reference above the methods.",
 )
 @click.option("--clip", metavar="ID", help="The clip of --strip [the first].")
 @click.option(
@@ -74,7 +74,7 @@ def report(
     columns: int,
     data_root: Path | None,
 ) -> None:
-    """Print or write the leaderboard of run directories, or of folders of them; scores nothing."""
+    """Print or write the leaderboard of run directories, or of folders of them (two levels down); scores nothing."""
     from syncdiff_bench.cli.output import print_boards
     from syncdiff_bench.runs.directory import load_run, run_directories
     from syncdiff_bench.runs.leaderboard import boards
@@ -88,6 +88,8 @@ def report(
         material = Material(runs, data_root)
         made = make_strip(material, clip or material.first_common(), columns=columns, area=area)
         draw_strip(made, strip)
+        if made.lacking:
+            click.echo(f"without the reference: {made.lacking}", err=True)
         click.echo(f"wrote {strip}: clip {made.clip}", err=True)
     if html is not None:
         from syncdiff_bench.cli.output import stderr_progress

@@ -21,24 +21,25 @@ class Material:
     data_root: Path | None = None
 
     @cached_property
-    def dataset(self) -> Dataset | None:
-        """None where it cannot be opened any more; figures then do without references and labels."""
+    def dataset(self) -> Dataset:
+        """Raises BenchError where it cannot be opened any more; figures then do without references and labels."""
         identity = self.runs[0].identity
         root = self.data_root or (None if identity.root is None else Path(identity.root))
-        try:
-            return registry.load_dataset(identity.dataset, root, recorded=identity.dataset_options)
-        except BenchError:
-            return None
+        return registry.load_dataset(identity.dataset, root, recorded=identity.dataset_options)
 
-    def reference(self, clip_id: str) -> Clip | None:
-        """The dataset's clip, decoded on use; None where there is none."""
-        if self.dataset is None:
-            return None
+    @cached_property
+    def problem(self) -> str:
+        """Why the dataset cannot be opened, "" where it can."""
         try:
-            clip = self.dataset.clip(clip_id)
-            clip.media  # noqa: B018 - decodes, or says that it cannot
-        except BenchError:
-            return None
+            self.dataset  # noqa: B018 - opens it, or says that it cannot
+        except BenchError as error:
+            return str(error)
+        return ""
+
+    def reference(self, clip_id: str) -> Clip:
+        """The dataset's clip, decoded. Raises BenchError where there is none, or none that can be read."""
+        clip = self.dataset.clip(clip_id)
+        clip.media  # noqa: B018 - decodes, or says that it cannot
         return clip
 
     def video(self, run: Run, clip_id: str) -> Path | None:
@@ -49,15 +50,14 @@ class Material:
         return path if clip_id in run.identity.clips and path.is_file() else None
 
     def generated(self, run: Run, clip_id: str) -> Clip:
-        """Raises UsageError where the run has no readable video of the clip."""
+        """The run's clip, decoded. Raises ClipError where the run has no readable video of it."""
         path = self.video(run, clip_id)
         if path is None:
-            raise UsageError(f"{run.path} has no video of clip {clip_id!r}; choose one of its clips with --clip")
+            record = run.generated.get(clip_id)
+            why = f" ({record.error.message})" if record is not None and record.error is not None else ""
+            raise ClipError("missing", f"{run.path} has no video of clip {clip_id!r}{why}")
         clip = Clip(clip_id, run.identity.dataset, path)
-        try:
-            clip.media  # noqa: B018 - decodes, or says that it cannot
-        except ClipError as error:
-            raise UsageError(str(error)) from None
+        clip.media  # noqa: B018 - decodes, or says that it cannot
         return clip
 
     def first_common(self) -> str:

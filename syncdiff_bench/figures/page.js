@@ -2,7 +2,11 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f"]; // Okabe and Ito
-const colour = (method) => COLOURS[data.methods.indexOf(method) % COLOURS.length];
+const SHAPES = [ // circle, square, triangle, diamond, cross, about the origin
+  "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z", "M-3.2 -3.2h6.4v6.4h-6.4z", "M0 -4.4L4.2 3.2h-8.4z", "M0 -4.8L4.8 0L0 4.8L-4.8 0z",
+  "M-1.4 -4.2h2.8v2.8h2.8v2.8h-2.8v2.8h-2.8v-2.8h-2.8v-2.8h2.8z"];
+// Seven colours and five shapes, both changing from one method to the next: 35 methods that look different.
+const look = (index) => ({ fill: COLOURS[index % COLOURS.length], d: SHAPES[index % SHAPES.length] });
 const FRAME = 1 / 25;
 
 function element(tag, attributes = {}, ...children) {
@@ -11,6 +15,8 @@ function element(tag, attributes = {}, ...children) {
   node.append(...children);
   return node;
 }
+
+const caption = (text) => element("caption", { class: "unseen" }, text);
 
 // ------------------------------------------------------------------------------------------- tables
 
@@ -65,28 +71,43 @@ function showClip(id) {
     return element("figure", {}, video, element("figcaption", {}, name));
   }));
   byId("sound").replaceChildren(...Object.keys(clip.videos).map((name) => element("option", {}, name)), element("option", {}, "off"));
-  const first = videos()[0];
-  if (first) {
-    first.addEventListener("loadedmetadata", () => { byId("seek").max = first.duration; });
-    first.addEventListener("timeupdate", follow);
-    first.addEventListener("ended", () => { byId("play").textContent = "Play"; });
-  }
+  byId("absent").replaceChildren(...Object.entries(clip.absent).map(([name, why]) => element("li", {}, `${name}: ${why}`)));
   chooseSound();
-  chooseSpeed();
-  showStrip(clip);
+  videos().forEach(lead);
+  showStrip(id, clip);
 }
 
-function showStrip(clip) {
+function showStrip(id, clip) {
   const spoken = element("div", { class: "spoken" }, ...clip.strip.spoken.map((text) => element("span", {}, text || "\u00a0")));
   const rows = Object.entries(clip.strip.rows).map(([name, uri]) => element("tr", {}, element("th", { scope: "row" }, name),
     element("td", {}, element("img", { src: uri, alt: `Mouth of ${name} at ${clip.strip.spoken.join(" ")}` }))));
-  byId("strip").replaceChildren(element("table", {}, element("tbody", {}, element("tr", {}, element("td"), element("td", {}, spoken)), ...rows)));
+  byId("strip").replaceChildren(element("table", {}, caption(`Mouths in clip ${id}`),
+    element("tbody", {}, element("tr", {}, element("td"), element("td", {}, spoken)), ...rows)));
 }
 
-function follow() { // the others keep step with the first, to within a frame
-  const [first, ...others] = videos();
+// The video that is heard leads, so that no sound is bent; the others keep step with it.
+const leader = () => videos().find((video) => !video.muted) ?? videos()[0];
+
+function lead(video) {
+  const leads = (action) => () => { if (video === leader()) action(); };
+  video.addEventListener("loadedmetadata", leads(() => { byId("seek").max = video.duration; }));
+  video.addEventListener("ended", leads(() => { byId("play").textContent = "Play"; }));
+  video.addEventListener("timeupdate", leads(follow)); // a few times a second; all that older browsers have
+  if (!video.requestVideoFrameCallback) return;
+  const onFrame = () => { leads(follow)(); video.requestVideoFrameCallback(onFrame); };
+  video.requestVideoFrameCallback(onFrame);
+}
+
+function follow() {
+  const first = leader();
   byId("seek").value = first.currentTime;
-  for (const other of others) if (Math.abs(other.currentTime - first.currentTime) > FRAME) other.currentTime = first.currentTime;
+  for (const other of videos()) {
+    const behind = first.currentTime - other.currentTime;
+    if (other === first || other.ended || other.seeking || first.paused) continue;
+    // A seek costs several frames itself, so what is a little behind runs faster until it is not.
+    if (Math.abs(behind) > 5 * FRAME) other.currentTime = first.currentTime;
+    else other.playbackRate = first.playbackRate * (1 + Math.max(-0.5, Math.min(0.5, 4 * behind)));
+  }
 }
 
 function seek(time) {
@@ -97,8 +118,8 @@ function seek(time) {
 async function play() {
   const all = videos();
   if (!all.length) return;
-  if (!all[0].paused) { pause(); return; }
-  if (all[0].ended) seek(0);
+  if (!leader().paused) { pause(); return; }
+  if (leader().ended) seek(0);
   byId("play").textContent = "Pause";
   await Promise.all(all.map((video) => video.play()));
 }
@@ -106,17 +127,19 @@ async function play() {
 function pause() {
   byId("play").textContent = "Play";
   for (const video of videos()) video.pause();
+  if (videos().length) seek(leader().currentTime); // the same frame of all
 }
 
 function step(frames) {
   pause();
-  const [first] = videos();
+  const first = leader();
   if (first) seek(Math.min(Math.max(0, first.currentTime + frames * FRAME), first.duration || 0));
 }
 
 function chooseSound() {
   const names = [...byId("sound").options].map((option) => option.value);
   videos().forEach((video, index) => { video.muted = names[index] !== byId("sound").value; });
+  chooseSpeed(); // another one leads, at the full rate
 }
 
 function chooseSpeed() {
@@ -127,7 +150,11 @@ byId("clip").addEventListener("input", (event) => showClip(event.target.value));
 byId("play").addEventListener("click", play);
 byId("back").addEventListener("click", () => step(-1));
 byId("forward").addEventListener("click", () => step(1));
-byId("seek").addEventListener("input", (event) => { pause(); seek(Number(event.target.value)); });
+byId("seek").addEventListener("input", (event) => {
+  const time = Number(event.target.value); // pausing moves the slider
+  pause();
+  seek(time);
+});
 byId("sound").addEventListener("input", chooseSound);
 byId("speed").addEventListener("input", chooseSpeed);
 showClip(byId("clip").value);
@@ -162,11 +189,17 @@ function frame(label, values, vertical = true) {
   return { root, y };
 }
 
-function dot(x, y, method, title) {
-  const mark = svg("circle", { cx: x, cy: y, r: 3.5, fill: colour(method), "fill-opacity": 0.65 });
-  mark.append(svg("title", {}, title));
-  return mark;
+function mark(x, y, method, title) {
+  const drawn = svg("path", { class: "mark", transform: `translate(${x} ${y})`, "fill-opacity": 0.65, ...look(data.methods.indexOf(method)) });
+  drawn.append(svg("title", {}, title));
+  return drawn;
 }
+
+byId("legend").replaceChildren(...data.methods.map((method) => {
+  const root = svg("svg", { viewBox: "-6 -6 12 12", "aria-hidden": "true" });
+  root.append(mark(0, 0, method, method));
+  return element("li", {}, root, method);
+}));
 
 function median(values) {
   const sorted = [...values].sort((a, b) => a - b), middle = Math.floor(sorted.length / 2);
@@ -181,9 +214,9 @@ function drawDistribution(column) {
   const slot = (W - LEFT) / groups.length;
   groups.forEach(([method, found], g) => {
     const middle = LEFT + slot * (g + 0.5);
-    found.forEach(([clip, value], i) => root.append(dot(middle + ((i * 7) % 11 - 5) * slot / 30, y.scale(value), method, `${method} ${clip}: ${value}`)));
+    found.forEach(([clip, value], i) => root.append(mark(middle + ((i * 7) % 11 - 5) * slot / 30, y.scale(value), method, `${method} ${clip}: ${value}`)));
     const m = y.scale(median(found.map(([, value]) => value)));
-    root.append(svg("line", { x1: middle - slot / 4, x2: middle + slot / 4, y1: m, y2: m, stroke: "currentColor", "stroke-width": 2 }));
+    root.append(svg("line", { class: "median", x1: middle - slot / 4, x2: middle + slot / 4, y1: m, y2: m, stroke: "currentColor", "stroke-width": 2 }));
     root.append(svg("text", { x: middle, y: H - 12, "text-anchor": "middle" }, method));
   });
   byId("distribution").replaceChildren(root);
@@ -199,8 +232,7 @@ function drawScatter(columnX, columnY) {
   const x = axis(found.map((one) => one[2]), LEFT, W - 8);
   for (const tick of x.ticks) root.append(svg("text", { x: x.scale(tick), y: H - 18, "text-anchor": "middle" }, tick.toPrecision(3)));
   root.append(svg("text", { x: (LEFT + W) / 2, y: H - 3, "text-anchor": "middle" }, labels[0]));
-  for (const [method, clip, a, b] of found) root.append(dot(x.scale(a), y.scale(b), method, `${method} ${clip}: ${a}, ${b}`));
-  data.methods.forEach((method, i) => root.append(svg("text", { x: LEFT + 8, y: TOP + 12 + 14 * i, fill: colour(method) }, `● ${method}`)));
+  for (const [method, clip, a, b] of found) root.append(mark(x.scale(a), y.scale(b), method, `${method} ${clip}: ${a}, ${b}`));
   byId("scatter").replaceChildren(root);
 }
 
@@ -216,7 +248,7 @@ function listWorst(column) {
     return element("tr", {}, element("td", {}, watch), element("td", {}, method), element("td", {}, value.toFixed(decimals)));
   });
   const head = element("tr", {}, ...["Clip", "Method", label].map((text) => element("th", { scope: "col" }, text)));
-  byId("worst").replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...cells)));
+  byId("worst").replaceChildren(element("table", {}, caption(`The worst ten values of ${label}`), element("thead", {}, head), element("tbody", {}, ...cells)));
 }
 
 function drawPlots() {

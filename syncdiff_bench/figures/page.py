@@ -12,17 +12,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.figures.material import Material
 from syncdiff_bench.figures.notable import notable_clips
 from syncdiff_bench.figures.playback import picture_uri, video_uri
-from syncdiff_bench.figures.strip import make_strip
+from syncdiff_bench.figures.strip import reference_row, strip_of
 from syncdiff_bench.runs.directory import Run
-from syncdiff_bench.runs.leaderboard import Board, BoardColumn, Cell, boards
+from syncdiff_bench.runs.leaderboard import REFERENCE, Board, BoardColumn, Cell, boards
 from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.runs.records import NOT_APPLICABLE
-
-REFERENCE = "reference"
 
 
 def build_page(
@@ -47,33 +45,39 @@ def build_page(
             progress.working_on([clip_id])
             watch[clip_id] = _watchable(material, board, clip_id)
             progress.clips_done()
-    return _document(board, watch, material)
+    return _document(board, watch, material.problem)
 
 
 def _watchable(material: Material, board: Board, clip_id: str) -> dict[str, Any]:
-    """Videos and the mouth strip of one clip; a method without a video is left out."""
-    reference = material.reference(clip_id)
-    videos = {} if reference is None else {REFERENCE: video_uri(reference.media)}
-    able = []
+    """Videos and the mouth strip of one clip. absent: name -> why there is nothing to see of it."""
+    absent: dict[str, str] = {}
+    reference, clips, able = None, {}, []
+    if not material.problem:
+        try:
+            reference = material.reference(clip_id)
+        except BenchError as error:
+            absent[REFERENCE] = str(error)
     for row in board.rows:
-        if material.video(row.run, clip_id) is None:
-            continue
-        videos[row.name] = video_uri(material.generated(row.run, clip_id).media)
-        able.append(row)
+        try:
+            clips[row.name] = material.generated(row.run, clip_id)
+            able.append(row.run)
+        except ClipError as error:
+            absent[row.name] = str(error)
+    players = clips if reference is None else {REFERENCE: reference, **clips}
     strip: dict[str, Any] = {"spoken": [], "rows": {}}
-    if able:
-        made = make_strip(Material([row.run for row in able], material.data_root), clip_id, area="mouth")
-        names = [row.name for row in able]
-        pictures = {name: picture_uri(one.frames) for name, one in zip(names, made.rows, strict=True)}
-        strip = {"spoken": list(made.spoken), "rows": pictures}
+    if shown := {**reference_row(reference, able), **clips}:
+        made = strip_of(clip_id, shown, reference, area="mouth")
+        strip = {"spoken": list(made.spoken), "rows": {row.name: picture_uri(row.frames) for row in made.rows}}
     return {
         "transcript": (reference.transcript if reference else None) or "",
-        "videos": videos,
+        "videos": {name: video_uri(clip.media) for name, clip in players.items()},
+        "absent": absent,
         "strip": strip,
     }
 
 
-def _document(board: Board, watch: dict[str, Any], material: Material) -> str:
+def _document(board: Board, watch: dict[str, Any], problem: str) -> str:
+    """problem: why the dataset cannot be opened, "" where it can."""
     data = {
         "columns": [
             {"label": f"{c.label} ({c.protocol})", "direction": c.direction, "decimals": c.decimals}
@@ -87,6 +91,8 @@ def _document(board: Board, watch: dict[str, Any], material: Material) -> str:
     style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     # "<" never appears in the JSON, so no value of it can end the script element.
     embedded = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    without = "No reference and nothing of what is said, because the dataset cannot be opened"
+    missing = f'<p class="failed" id="problem">{without}: {escape(problem)}</p>' if problem else ""
     options = "".join(f'<option value="{escape(clip)}">{escape(clip)}</option>' for clip in watch)
     return f"""<!doctype html>
 <html lang="en">
@@ -107,7 +113,9 @@ def _document(board: Board, watch: dict[str, Any], material: Material) -> str:
 </section>
 <section aria-labelledby="watch-title">
 <h2 id="watch-title">Side by side</h2>
+{missing}
 <p><label>Clip <select id="clip">{options}</select></label> <span id="transcript"></span></p>
+<ul id="absent" class="failed"></ul>
 <div id="players" class="players"></div>
 <p class="controls">
 <button type="button" id="play">Play</button>
@@ -118,16 +126,17 @@ def _document(board: Board, watch: dict[str, Any], material: Material) -> str:
 <label>Sound <select id="sound"></select></label>
 </p>
 <h3>Mouths</h3>
-<div id="strip" class="scroll"></div>
+{_scrolling('id="strip"', "Mouths")}</div>
 </section>
 <section aria-labelledby="plots-title">
 <h2 id="plots-title">Plots</h2>
 <p><label>Metric <select id="metric-x"></select></label> <label>against <select id="metric-y"></select></label></p>
+<ul id="legend" class="legend" aria-label="Methods"></ul>
 <div class="plots"><figure><div id="distribution"></div>
 <figcaption>Every clip, and the median of each method.</figcaption></figure>
 <figure><div id="scatter"></div><figcaption>One point per clip and method.</figcaption></figure></div>
 <h3>Worst clips</h3>
-<div id="worst" class="scroll"></div>
+{_scrolling('id="worst"', "Worst clips")}</div>
 </section>
 <section aria-labelledby="clips-title" id="clips">
 <h2 id="clips-title">Clips</h2>
@@ -158,7 +167,8 @@ def _leaderboard(board: Board) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in board.notes)
     remarks = "".join(f"<p>{escape(remark)}</p>" for remark in board.remarks)
     return (
-        '<div class="scroll"><table class="sortable" id="leaderboard"><thead><tr>'
+        f'{_scrolling("", "Leaderboard")}<table class="sortable" id="leaderboard">'
+        f'<caption class="unseen">Leaderboard of {escape(board.title)}</caption><thead><tr>'
         f"{_sortable('#')}{_sortable('Method')}{head}{_sortable('n (failed)')}</tr></thead>"
         f'<tbody>{"".join(rows)}</tbody></table></div><ol class="notes">{notes}</ol><div class="notes">{remarks}</div>'
     )
@@ -182,7 +192,8 @@ def _clip_table(board: Board) -> str:
                 f"{cells}</tr>"
             )
     return (
-        '<div class="scroll"><table class="sortable" id="clip-table"><thead><tr>'
+        f'{_scrolling("", "Values of every clip")}<table class="sortable" id="clip-table">'
+        '<caption class="unseen">Every clip and method: a value per metric, or why there is none</caption><thead><tr>'
         f"{_sortable('Clip')}{_sortable('Method')}{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -206,6 +217,11 @@ def _errors(run: Run) -> dict[str, str]:
         if score.error is not None and score.error.kind != NOT_APPLICABLE:
             errors.setdefault(score.clip, f"{score.metric}: {score.error.message}")
     return errors
+
+
+def _scrolling(attributes: str, label: str) -> str:
+    """The start tag of a region that scrolls sideways, by keyboard as well."""
+    return f'<div {attributes} class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
 
 
 def _sortable(heading: str, below: str = "") -> str:

@@ -100,21 +100,29 @@ def load_run(path: Path) -> Run:
 
 
 def run_directories(folders: Iterable[Path]) -> tuple[Path, ...]:
-    """The run directories among the folders and one level below them, in the order given, then by name.
+    """The run directories among the folders and at most two levels below them, in the order given, then by name.
 
+    What `probe` records is no run and left out.
     Raises UsageError for a folder that is missing or holds no run.
     """
     found: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder} is not a folder; give a run directory or the --out of a run")
-        runs = [folder] if (folder / MANIFEST).is_file() else []
-        runs = runs or sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+        files = [file for level in ("", "*/", "*/*/") for file in sorted(folder.glob(level + MANIFEST))]
+        runs = [file.parent for file in files if not _of_a_probe(file)]
         if not runs:
-            raise UsageError(f"{folder} holds no {MANIFEST}; give a run directory or the --out of a run")
+            raise UsageError(f"{folder} holds no {MANIFEST} of a run; give a run directory or the --out of a run")
         for path in runs:
             found.setdefault(path.resolve(), path)
     return tuple(found.values())
+
+
+def _of_a_probe(file: Path) -> bool:
+    try:
+        return "probe" in json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False  # whoever loads it says what is wrong
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

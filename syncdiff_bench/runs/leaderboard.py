@@ -10,6 +10,7 @@ from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
 
 ARROWS = {"up": "↑", "down": "↓"}
+REFERENCE = "reference"  # what figures call the dataset's own clips; no row has this name
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Cell:
 class BoardRow:
     """One run.
 
+    name: of `row_names`.
     rank: position by `mean_rank`, None for a bound (ground truth) and where nothing was scored.
     n, failed: of most columns; a cell that differs has a note.
     """
@@ -107,6 +109,7 @@ def _board(runs: Sequence[Run]) -> Board:
     grid = [[found.get(column.key) for column in columns] for found in entries]
     ranks = _ranks(runs, columns, grid)
     best = [_best(runs, column, [row[i] for row in grid]) for i, column in enumerate(columns)]
+    names = row_names(runs)
     rows = []
     for index, run in enumerate(runs):
         n, failed = _counts(grid[index])
@@ -115,7 +118,7 @@ def _board(runs: Sequence[Run]) -> Board:
             for i, entry in enumerate(grid[index])
         )
         row_notes = () if run.finished else (notes.number("this run has not finished"),)
-        rows.append(BoardRow(run, _row_name(run), cells, ranks[index], n, failed, row_notes))
+        rows.append(BoardRow(run, names[index], cells, ranks[index], n, failed, row_notes))
     identity = runs[0].identity
     title = f"{identity.dataset}, {identity.split}: {len(identity.clips)} clips"
     return Board(title, columns, _ordered(rows), tuple(notes.texts), _remarks(runs, columns, summaries))
@@ -129,10 +132,31 @@ def _columns(summaries: Sequence[Sequence[ColumnSummary]]) -> tuple[BoardColumn,
     return tuple(columns.values())
 
 
-def _row_name(run: Run) -> str:
-    """The method, and its directory where that says more (two runs of one method side by side)."""
-    name = run.identity.method
-    return name if run.path.name == name else f"{name} ({run.path.name})"
+def row_names(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The method, and as many folders of its path as tell the runs apart: "static (b)", "static (b/seed-0)".
+
+    No two are equal, and none is REFERENCE.
+    """
+    methods = [run.identity.method for run in runs]
+    folders = [run.path.resolve().parts[1:] for run in runs]
+    # A folder of the method's own name says nothing; another one is always shown.
+    own = [parts[-1:] == (method,) for parts, method in zip(folders, methods, strict=True)]
+    folders = [parts[:-1] if named else parts for parts, named in zip(folders, own, strict=True)]
+    shown = [0 if named else 1 for named in own]
+    while True:
+        tails = [parts[len(parts) - n :] for parts, n in zip(folders, shown, strict=True)]
+        names = [f"{m} ({'/'.join(tail)})" if tail else m for m, tail in zip(methods, tails, strict=True)]
+        counts = Counter([REFERENCE, *names])
+        alike = [i for i, name in enumerate(names) if counts[name] > 1 and shown[i] < len(folders[i])]
+        if not alike:
+            break
+        for i in alike:
+            shown[i] += 1
+    seen: Counter[str] = Counter()  # one run given twice: only a number tells its rows apart
+    for i, name in enumerate(names):
+        seen[name] += 1
+        names[i] = name if seen[name] == 1 else f"{name} #{seen[name]}"
+    return tuple(names)
 
 
 def _counts(entries: Sequence[ColumnSummary | None]) -> tuple[int, int]:

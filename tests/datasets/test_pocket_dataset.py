@@ -11,8 +11,10 @@ import pytest
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_datasets.lrs2 import LRS2
+from syncdiff_datasets.pocket.articulation import PHONE_VISEMES
 from syncdiff_datasets.pocket.dataset import SHIPPED, Pocket
 from syncdiff_datasets.pocket.grammar import split_of
+from syncdiff_datasets.pocket.speech import arpabet
 from syncdiff_datasets.pocket.world import DrawnClip, Recipe, draw_clip, recipes
 
 
@@ -63,6 +65,17 @@ def test_phones_sound_when_they_say(pocket: Pocket) -> None:
     speech = audio[int(16000 * start) : int(16000 * end)]
     before = audio[: int(16000 * (start - 0.03))]
     assert 20 * np.log10(speech.std() / before.std()) > 20
+
+
+def test_every_phone_has_a_name_in_plain_letters(pocket: Pocket) -> None:
+    """The ARPABET of CMUdict, TIMIT's flap, schwa, syllabic l and glottal stop included."""
+    cmudict = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
+    known = {*cmudict.split(), "DX", "AX", "EL", "Q"}
+    assert {arpabet(phone) for phone in PHONE_VISEMES} == known
+    labels = [[spoken.label for spoken in pocket.clip(clip_id).spoken] for clip_id in pocket.clip_ids("test")]
+    assert all(set(clip) <= known for clip in labels)
+    # "place white at l six soon", as CMUdict has it.
+    assert " ".join(labels[0]) == "P L EY S W AY T AE T EH L S IH K S S UW N"
 
 
 def test_a_split_that_is_not_drawn_says_how(pocket: Pocket) -> None:

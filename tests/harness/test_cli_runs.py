@@ -339,6 +339,21 @@ def test_runs_on_other_clips_never_share_a_board(capsys: pytest.CaptureFixture[s
     assert "### toy, test: 2 clips" in out
 
 
+def test_report_finds_runs_two_levels_down_and_passes_over_probes(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `reproduce` lays them out: OUT/<job>/seed-S, of which some are records of the variance probe."""
+    for job in ("one", "two"):
+        main(["run", *NOISE, "--out", f"all/{job}"])
+    Path("all/two/toy-noise").rename("all/two/seed-0")
+    Path("all/three/seed-0").mkdir(parents=True)
+    Path("all/three/seed-0/run.json").write_text('{"schema": 1, "method": {}, "dataset": {}, "probe": {}}')
+    capsys.readouterr()
+    assert main(["report", "all", "--format", "csv"]) == 0
+    records = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert [record["run"] for record in records] == ["all/one/toy-noise", "all/two/seed-0"]
+    assert main(["report", "all/three"]) == 2
+    assert "all/three holds no run.json of a run" in capsys.readouterr().err
+
+
 def test_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", *NOISE, "--dry-run"]) == 0
     out = capsys.readouterr().out

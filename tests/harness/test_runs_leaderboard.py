@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from syncdiff_bench.runs.directory import Run
-from syncdiff_bench.runs.leaderboard import Board, boards
+from syncdiff_bench.runs.leaderboard import Board, boards, row_names
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.rendering import markdown
 from syncdiff_bench.runs.summary import ColumnSummary
@@ -105,6 +105,19 @@ def test_cells_and_notes_of_the_markdown() -> None:
     assert "over 1 clip (1 failed)" in text
     assert "this run has not finished" in text
     assert "Where clips failed" in text
+
+
+def test_rows_are_named_by_as_much_of_their_path_as_tells_them_apart() -> None:
+    def names(*runs: tuple[str, str]) -> tuple[str, ...]:
+        return row_names([replace(run(method), path=Path("/r") / path) for method, path in runs])
+
+    assert names(("m", "a/m"), ("n", "a/n")) == ("m", "n")
+    assert names(("m", "a/m"), ("m", "b/m")) == ("m (a)", "m (b)")
+    assert names(("m", "x/a/m"), ("m", "y/a/m"), ("m", "x/b/m")) == ("m (x/a)", "m (y/a)", "m (b)")
+    assert names(("m", "rnd/seed-0"), ("m", "temp/seed-0")) == ("m (rnd/seed-0)", "m (temp/seed-0)")
+    assert names(("m", "a/m"), ("m", "b")) == ("m", "m (b)")
+    assert names(("m", "a/m"), ("m", "a/m")) == ("m (r/a)", "m (r/a) #2")
+    assert names(("reference", "a/reference")) == ("reference (a)",)
 
 
 def test_other_clips_get_a_board_of_their_own() -> None:

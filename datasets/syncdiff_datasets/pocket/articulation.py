@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_datasets.pocket.speech import Phone
+from syncdiff_datasets.pocket.speech import STRESS, Phone
 
 PARAMETERS = ("opening", "width", "rounding", "teeth", "tongue", "tuck")
 
@@ -98,7 +98,7 @@ PHONE_VISEMES: dict[str, tuple[str, ...]] = {
 
 def visemes_of(phone: str) -> tuple[Viseme, ...]:
     """The visemes that an eSpeak phone passes through. Raises UsageError for a phone that is not mapped."""
-    symbol = phone.lstrip("',%=")
+    symbol = phone.lstrip(STRESS)
     names = PHONE_VISEMES.get(symbol) or PHONE_VISEMES.get(symbol.rstrip("2#"))
     if names is None:
         raise UsageError(f"eSpeak phone {phone!r} has no viseme; add it to PHONE_VISEMES in pocket/articulation.py")

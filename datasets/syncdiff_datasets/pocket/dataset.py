@@ -12,6 +12,7 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.home import home
 from syncdiff_datasets.layout import contained
 from syncdiff_datasets.lrs2 import LRS2
+from syncdiff_datasets.pocket.speech import arpabet
 from syncdiff_datasets.pocket.world import CLIPS_PER_SPEAKER, SPLIT_SPEAKERS, draw_split, split_of_clip
 from syncdiff_datasets.transcripts import Transcript
 
@@ -27,12 +28,12 @@ class PocketFolder(LRS2):
     )
 
     def spoken(self, clip_id: str, transcript: Transcript | None) -> tuple[Spoken, ...]:
-        """Phones, in eSpeak's notation."""
+        """Phones in eSpeak's notation, labelled in ARPABET."""
         path = contained(self.home / "phones", f"{clip_id}.txt")
         if not path.is_file():
             return ()
         rows = (line.split(maxsplit=2) for line in path.read_text(encoding="utf-8").splitlines())
-        return tuple(Spoken(phone, float(start), float(end)) for start, end, phone in rows)
+        return tuple(Spoken(phone, float(start), float(end), arpabet(phone)) for start, end, phone in rows)
 
 
 class Pocket(Dataset):

@@ -23,6 +23,22 @@ _CHARS_UTF8, _ENDPAUSE_OFF = 1, 0
 _RATE, _PITCH, _RANGE = 1, 3, 4
 
 
+STRESS = "',%="  # marks in front of a phone
+
+# eSpeak NG's ASCII phone names, stress marks removed, in ARPABET (the letters of CMUdict, and DX, AX and Q of TIMIT):
+# every font has them, and everybody can read them.
+ARPABET: dict[str, str] = {
+    **{phone: phone.upper() for phone in "pbmfvtdnlszkgrw"},
+    **{"h": "HH", "x": "K", "?": "Q", "*": "DX", "t#": "DX", "t[": "T", "l^": "L", "r-": "R", "R": "R", "w#": "W"},
+    **{"T": "TH", "D": "DH", "S": "SH", "Z": "ZH", "tS": "CH", "dZ": "JH", "N": "NG", "j": "Y", ";": "Y"},
+    **{"i:": "IY", "i": "IY", "I": "IH", "I2": "IH", "I#": "IH", "i@": "IH", "E": "EH", "e": "EH", "e:": "EH"},
+    **{"e@": "EH", "a": "AE", "aa": "AE", "A:": "AA", "A~": "AA", "a:": "AA", "A@": "AA", "0": "AA", "V": "AH"},
+    **{"O:": "AO", "O": "AO", "O2": "AO", "O@": "AO", "o@": "AO", "o:": "AO", "u:": "UW", "u": "UW", "U": "UH"},
+    **{"U@": "UH", "3:": "ER", "@": "AX", "@2": "AX", "a#": "AX", "I@": "AX", "@L": "EL"},
+    **{"eI": "EY", "aI": "AY", "aI2": "AY", "aU": "AW", "OI": "OY", "oU": "OW", "o": "OW"},
+}
+
+
 @dataclass(frozen=True)
 class Voice:
     """eSpeak voice name ("en-us+f3"), words per minute, pitch and pitch range (0..100, 50 is normal)."""
@@ -49,6 +65,16 @@ class Utterance:
     samples: NDArray[np.int16]
     sample_rate: int
     phones: tuple[Phone, ...]
+
+
+def arpabet(phone: str) -> str:
+    """An eSpeak phone in plain letters; one that is not in the table as it is, without its stress.
+
+    >>> arpabet("'eI"), arpabet("w#")
+    ('EY', 'W')
+    """
+    symbol = phone.lstrip(STRESS)
+    return ARPABET.get(symbol) or ARPABET.get(symbol.rstrip("2#"), symbol)
 
 
 class _EventId(ctypes.Union):
