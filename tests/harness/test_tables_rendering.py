@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -97,6 +98,12 @@ def test_nothing_breaks_out_of_markdown_or_html() -> None:
     assert "&lt;b&gt;&amp;_%$#{}~^\\|*[x]" in page
 
 
+def test_notes_with_html_and_control_characters_are_shown_as_text() -> None:
+    comparison = replace(joined(), notes=("in <lambda>\x1b[31m_x_ \u202e\ud800",))
+    assert "\n- in &lt;lambda&gt;\\[31m\\_x\\_ \n" in render([comparison], "markdown")
+    assert "<li>in &lt;lambda&gt;[31m_x_ </li>" in render([comparison], "html")
+
+
 class Tags(HTMLParser):
     """Checks that tags nest, and keeps the text of the cells of each row."""
 
@@ -171,6 +178,14 @@ def test_latex_escapes_every_special_character() -> None:
         r"a\_b \& 5\% \#1 \{x\} \$y \textasciitilde{} \textasciicircum{} \textbackslash{}"
     )
     assert escape("two\nlines") == "two lines"
+    assert escape("a---b --x") == "a-{}-{}-b -{}-x"
+
+
+def test_latex_maps_what_it_knows_and_shows_the_rest_by_number() -> None:
+    assert escape("数据→/") == r"{[}U+6570]{[}U+636E]$\rightarrow$/"
+    assert escape("é č λ ≤ – ø") == r"\'{e} \v{c} $\lambda$ $\leq$ \textendash{} \o{}"
+    assert escape("Ü") == '\\"{U}'
+    assert escape("½ ά \ud800") == "{[}U+00BD] {[}U+03AC] "
 
 
 def test_csv_reads_back() -> None:
