@@ -57,6 +57,14 @@ def test_all_tables_by_default() -> None:
     assert [f"## Table {number}." in result.output for number in range(1, 7)] == [True] * 6
 
 
+def test_options_that_are_not_the_methods_own_get_a_footnote(run_folder: Path) -> None:
+    """batch=24 and no variant are what SyncDiff takes where nobody sets them."""
+    record = json.loads((run_folder / "run.json").read_text())
+    record["method"]["options"] = {"model": "pocket", "variant": "rnd+prv-", "steps": 4, "batch": 24}
+    (run_folder / "run.json").write_text(json.dumps(record))
+    assert "- SyncDiff on lrs3: options steps=4\n" in invoke("--table", "1", "--runs", run_folder).output
+
+
 @pytest.mark.parametrize("as_argument", [False, True])
 def test_runs_repeated_or_in_a_row(run_folder: Path, as_argument: bool) -> None:
     more = [run_folder.parent] if as_argument else ["--runs", run_folder.parent]

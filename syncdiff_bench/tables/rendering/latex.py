@@ -52,7 +52,7 @@ ESCAPES = {
     **{"[": "{[}", "*": "{*}"},  # after a line break they would be read as its argument
     **{"−": "$-$", "⁻": "$^{-}$", "°": r"$^{\circ}$", "²": "$^{2}$", "³": "$^{3}$"},
 }
-SYMBOLS: dict[Mark, str] = {"beats_truth": r"\dagger", "own_judge": r"\ddagger"}
+SYMBOLS: dict[Mark, str] = {"beats_truth": r"\dagger", "own_judge": r"\ddagger", "departs": r"\S"}
 SECOND_COLOUR = "violet"  # as in the paper
 
 
