@@ -248,6 +248,8 @@ class Method(ABC):
     """Turns clips into videos.
 
     topline: True for a bound (ground truth, its reconstruction) that takes no part in best and second best.
+    trained_against: names of metrics whose judge (a SyncNet, a lip reader) its training rewards pleasing; the paper's
+        tables mark these columns with ‡.
 
     `generate` gets a BATCH of at most `batch_size` clips, because diffusion is sequential inside a clip and
     parallel across clips. For the same clips and seed it must yield the same frames, and a clip must not depend
@@ -257,6 +259,7 @@ class Method(ABC):
     name: ClassVar[str]
     title: ClassVar[str] = ""
     topline: ClassVar[bool] = False
+    trained_against: ClassVar[frozenset[str]] = frozenset()
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:

@@ -168,6 +168,17 @@ def options_to_json(options: Any) -> dict[str, Any]:
     return {name: _to_json(getattr(options, name)) for name in option_names(type(options))}
 
 
+def defaults_to_json(cls: type[Any]) -> dict[str, Any]:
+    """As `options_to_json`, what a run without settings records; without the keys that have no default."""
+    found = {}
+    for one in fields(cls):
+        if one.init and one.default is not MISSING:
+            found[one.name] = _to_json(one.default)
+        elif one.init and one.default_factory is not MISSING:
+            found[one.name] = _to_json(one.default_factory())
+    return found
+
+
 def _to_json(value: Any) -> Any:
     if isinstance(value, Path):
         return os.path.abspath(value)  # noqa: PTH100 - unlike resolve(), keeps the name of a link

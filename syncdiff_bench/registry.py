@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest, option_names, options_from_text, options_from_values, parse_spec
+from syncdiff_bench.options import (
+    defaults_to_json,
+    nearest,
+    option_names,
+    options_from_text,
+    options_from_values,
+    parse_spec,
+)
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
@@ -124,6 +131,14 @@ def load_method(name: str, options: Mapping[str, str] | None = None, runtime: Ru
     cls = load_class("method", name)
     built = options_from_text(cls.Options, options or {}, name)
     return cast("Method", _construct("method", name, cls, built, runtime))
+
+
+def default_options(method: str) -> dict[str, Any]:
+    """Options of a method as run.json records those that nobody set; none where it is not installed or unusable."""
+    try:
+        return defaults_to_json(load_class("method", method).Options)
+    except UsageError:
+        return {}
 
 
 def load_metric(spec: str, runtime: Runtime | None = None, *, recorded: Mapping[str, Any] | None = None) -> Metric[Any]:

@@ -62,7 +62,9 @@ Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was."
     help="Seed of the sampling noise; repeatable.  [default: the recipe's]",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N clips.")
-@click.option("--shard", default="1/1", show_default=True, metavar="I/N", help="Only every N-th row, from the I-th on.")
+@click.option(
+    "--shard", default="1/1", show_default=True, metavar="I/N", help="Make only every N-th row, from the I-th on."
+)
 @click.option("--input", "given", multiple=True, metavar="NAME=VALUE", help="What a row needs of you; repeatable.")
 @click.option("--no-shipped", is_flag=True, help="Do not use models that ship: train all of them.")
 @click.option(
@@ -129,9 +131,10 @@ def reproduce(
         raise UsageError(
             f"the models of {recipe.dataset} are trained on {recipe.trained_on}: give --train with that one"
         )
-    jobs = jobs_of(request, parse_shard(shard))
-    costs = Costs(request, resolve_device(device), jobs)
-    plan = make_plan(request, jobs, costs if dry_run else None, train=train)
+    index, count = parse_shard(shard)
+    jobs = jobs_of(request)
+    costs = Costs(request, resolve_device(device), jobs, trials=dry_run)
+    plan = make_plan(request, jobs[index - 1 :: count], costs if dry_run or costs.recorded else None, train=train)
     print_plan(request, plan)
     if dry_run:
         return
@@ -139,8 +142,10 @@ def reproduce(
 
 
 def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, claims: Claims, *, train: bool) -> int:
+    """Does the work of the plan; tables and findings are those of all jobs, whoever made their runs."""
     from syncdiff_bench.cli.output import stderr_progress
     from syncdiff_bench.reproduction.findings import judge, write_findings
+    from syncdiff_bench.reproduction.planning import blanks
     from syncdiff_bench.reproduction.results import comparisons, write_tables
     from syncdiff_bench.reproduction.units import Workshop
     from syncdiff_bench.reproduction.working import units_of, work
@@ -148,14 +153,17 @@ def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, 
     from syncdiff_bench.tables.rendering import render
 
     blank = {one.job.name: one.blank for one in plan.jobs if one.blank}
-    units = units_of([job for job in jobs if job.name not in blank], train=train)
+    units = units_of([one.job for one in plan.jobs if not one.blank], train=train)
     shop = Workshop(claims, costs, stderr_progress(), costs.device)
     outcome = work(units, shop, lambda text: click.echo(f"> {text}", err=True))
     for unit, who in outcome.elsewhere.items():
         click.echo(f"{unit}: in work elsewhere ({who}); run the same command again for a complete table", err=True)
     for unit, reason in outcome.failed.items():
         click.echo(f"failed: {unit}: {reason}", err=True)
-    reasons = blank | _by_job(jobs, outcome.failed)
+    mine = {one.job.name for one in plan.jobs}
+    others = [job for job in jobs if job.name not in mine]
+    elsewhere = {job.name: "another --shard makes it" for job in others} | blanks(others, train=train)
+    reasons = elsewhere | blank | _by_job(jobs, outcome.failed)
     found = comparisons(request, jobs, reasons)
     click.echo(render(found, "markdown"), nl=False)
     written = write_tables(request, found, jobs)
@@ -206,6 +214,8 @@ def print_plan(request: Request, plan: Plan) -> None:
     for model, estimate in plan.models:
         about = f", about {estimate}" if estimate.source else ""
         lines.append(f"train: {model.name}{about}: {model.command()}")
+    if plan.models and any(estimate.source for _, estimate in plan.models):
+        lines.append("on top of a training come drawing its data and filling its caches, where they are not there yet")
     seconds, unknown = plan.seconds
     if seconds or unknown:
         known = duration(seconds) if seconds else "unknown"

@@ -61,6 +61,7 @@ def tables(
 
     Without --runs, ours is blank. A number of another protocol than the paper's gets a column of its own.
     """
+    from syncdiff_bench.registry import default_options
     from syncdiff_bench.tables import paper
     from syncdiff_bench.tables.comparison import compare
     from syncdiff_bench.tables.rendering import render
@@ -72,7 +73,8 @@ def tables(
     if not chosen:
         raise UsageError("no leaderboard package is installed; reinstall syncdiff-bench")
     results = find_runs((*runs, *more_runs))
-    text = render([compare(table, results, datasets=datasets) for table in chosen], format_name)
+    joined = [compare(table, results, datasets=datasets, defaults=default_options) for table in chosen]
+    text = render(joined, format_name)
     if out is None:
         click.echo(text, nl=False)
         return

@@ -1,6 +1,6 @@
 """How long what is missing will take: from what was measured here before, else from a trial of seconds.
 
-OUT/times/<unit>.<stage>.json      one finished stage: seconds, what was done in them (steps or frames), machine, device
+OUT/times/<unit>.<stage>.json      one finished stage: seconds, what was done in them (steps, frames, probes), where
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from syncdiff_bench.reproduction.jobs import Job, Request
 from syncdiff_bench.reproduction.models import Model
 from syncdiff_bench.runs.journal import read_rows, write_whole
 
-Stage = Literal["train", "generate", "score"]
-Trial = tuple[float, str]  # seconds per step or frame; what was tried
+Stage = Literal["train", "generate", "score", "probe"]
+Trial = tuple[float, str]  # seconds per step, frame or probe; what was tried
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds: None where nothing is known. source: "measured", "trial" (and what that left out), or why not."""
+    """seconds: None where nothing is known.
+
+    source: "measured", "trial" (and what that left out), or why not; "" where nobody tried.
+    """
 
     seconds: float | None
     source: str
@@ -33,19 +36,26 @@ class Estimate:
     def __str__(self) -> str:
         from syncdiff_bench.estimates.workload import duration
 
-        return f"? ({self.source})" if self.seconds is None else f"{duration(self.seconds)} ({self.source})"
+        if self.seconds is None:
+            return f"? ({self.source})" if self.source else ""
+        return f"{duration(self.seconds)} ({self.source})"
 
 
 NOTHING = Estimate(0.0, "done")
+UNTRIED = Estimate(None, "")
 
 
 class Costs:
     """Estimates for the device of a request. A trial of each kind of training, method and metric is made once."""
 
-    def __init__(self, request: Request, device: str, jobs: Sequence[Job] = ()) -> None:
-        """jobs: what trials may be made with; of a kind whose models are missing, another one of its method."""
+    def __init__(self, request: Request, device: str, jobs: Sequence[Job] = (), *, trials: bool = False) -> None:
+        """jobs: what trials may be made with; of a kind whose models are missing, another one of its method.
+
+        trials: False for estimates from what was measured before, and no others.
+        """
         self.jobs = jobs
         self.device = device
+        self.trials = trials
         self._folder = request.out / "times"
         self._trials: dict[tuple[Stage, str], tuple[float | None, str]] = {}
 
@@ -66,6 +76,11 @@ class Costs:
         }
         self._folder.mkdir(parents=True, exist_ok=True)
         write_whole(self._folder / f"{unit}.{stage}.json", json.dumps(entry) + "\n")
+
+    @property
+    def recorded(self) -> bool:
+        """Whether anything was measured before."""
+        return any(self._folder.glob("*.json"))
 
     def training(self, model: Model) -> Estimate:
         if not model.trainable:
@@ -88,6 +103,9 @@ class Costs:
     def scoring(self, job: Job, frames: int) -> Estimate:
         return self._estimate("score", "", frames, lambda: _try_scoring(self._ready(job, "")))
 
+    def probing(self, job: Job, probes: int) -> Estimate:
+        return self._estimate("probe", job.system.method, probes, _try_probing)
+
     def _ready(self, job: Job, method: str) -> Job:
         """One that can be run at once."""
         for one in (job, *self.jobs):
@@ -102,6 +120,8 @@ class Costs:
         rate = self._measured(stage, family)
         if rate is not None:
             return Estimate(rate * amount, "measured")
+        if not self.trials:
+            return UNTRIED
         key = (stage, family)
         if key not in self._trials:
             try:
@@ -112,7 +132,7 @@ class Costs:
         return Estimate(None if each is None else each * amount, source)
 
     def _measured(self, stage: Stage, family: str) -> float | None:
-        """Seconds per step or frame, of what this machine has finished on this device."""
+        """Seconds per step, frame or probe, of what this machine has finished on this device."""
         seconds = amount = 0.0
         here = (stage, family, socket.gethostname(), self.device)
         for path in sorted(self._folder.glob(f"*.{stage}.json")):
@@ -177,6 +197,10 @@ def _try_scoring(job: Job) -> Trial:
             without.append(metric.name)
     left_out = f" without {', '.join(dict.fromkeys(without))}" if without else ""
     return seconds / max(1, len(clip.frames)), f"trial{left_out}"
+
+
+def _try_probing() -> Trial:
+    raise BenchError("unknown before the first of its method")
 
 
 def frames_of(job: Job) -> Sequence[int]:

@@ -197,11 +197,9 @@ class Job:
         return len(self._metrics()) if self.kind == "run" else 0
 
 
-def jobs_of(request: Request, shard: tuple[int, int] = (1, 1)) -> tuple[Job, ...]:
+def jobs_of(request: Request) -> tuple[Job, ...]:
     """The jobs behind the rows of the tables, each system once (and once more with the models of an ablation), in
     printed order; and ground truth, their bound.
-
-    shard: (i, n): of these, every n-th from the i-th on.
     """
     recipe = request.place.recipe
     rows: dict[tuple[System, Kind, bool], list[str]] = {}
@@ -212,12 +210,10 @@ def jobs_of(request: Request, shard: tuple[int, int] = (1, 1)) -> tuple[Job, ...
         for row in table.rows:
             key = row.system, kind, recipe.ablates(row.system.method, table.number)
             rows.setdefault(key, []).append(f"Table {table.number} {row.label}")
-    jobs = [
+    return tuple(
         Job(request, system, kind, tuple(names), _seeds(request, recipe.methods, system), ablation)
         for (system, kind, ablation), names in rows.items()
-    ]
-    index, count = shard
-    return tuple(jobs[index - 1 :: count])
+    )
 
 
 def _seeds(request: Request, methods: Mapping[str, MethodRecipe], system: System) -> tuple[int, ...]:

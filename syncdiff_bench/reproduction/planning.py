@@ -40,10 +40,15 @@ class Plan:
 
 
 def make_plan(request: Request, jobs: Sequence[Job], costs: Costs | None, *, train: bool) -> Plan:
-    """costs: None for a plan without estimates, which are what takes time."""
+    """costs: None for a plan without estimates, for which the clips have to be looked at."""
     reasons = blanks(jobs, train=train)
     workable = [job for job in jobs if job.name not in reasons]
-    frames = _frames(request) if costs is not None else []
+    try:
+        frames = _frames(request) if costs is not None else []
+    except BenchError:
+        if costs is not None and costs.trials:
+            raise
+        costs, frames = None, []  # finished runs make a table without the data
     models = trainings(workable)
     return Plan(
         jobs=tuple(_job_plan(job, reasons.get(job.name, ""), costs, frames) for job in jobs),
@@ -106,7 +111,9 @@ def _job_plan(job: Job, blank: str, costs: Costs | None, frames: Sequence[int]) 
     takes: tuple[Estimate, ...] = ()
     if done == len(states):
         takes = (NOTHING,)
-    elif costs is not None and job.kind == "run" and not blank:
+    elif costs is not None and job.kind == "probe" and not blank:
+        takes = (costs.probing(job, len(states) - done),)
+    elif costs is not None and not blank:
         total, n = sum(frames), max(1, len(frames))
         missing_clips = sum(n - state.clips for state in states)
         missing_lines = sum(n * job.lines - state.scores for state in states)

@@ -100,6 +100,7 @@ def comparisons(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str
         found = [result for job in here if (result := results[job.name]) is not None]
         # Before anything is there, the paper alone.
         datasets = (request.place.recipe.dataset,) if found else ()
+        # No default options: those that the recipe sets are how the row is made.
         comparison = compare(table, found, datasets=datasets)
         mine = [job for job in here if job.system in systems]
         notes = [note for note in comparison.notes if not note.startswith("without a row in this table")]

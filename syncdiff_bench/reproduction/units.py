@@ -42,7 +42,7 @@ class Unit(ABC):
 
     @abstractmethod
     def work(self, claim: Claim, shop: Workshop) -> None:
-        """Do what is missing. Raises BenchError where that cannot be."""
+        """Do what is missing. Raises BenchError where that cannot be; a plugin may raise anything."""
 
 
 class Training(Unit):
@@ -119,7 +119,8 @@ class Seed(Unit):
         try:
             self.check()
             if job.kind == "probe":
-                probe(job, self.seed)
+                with shop.costs.timed(self.key, "probe", job.system.method, 1):
+                    probe(job, self.seed)
                 return
             plan, run, before = job.plan(), job.run_plan(self.seed), job.state(self.seed)
             frames, n = sum(frames_of(job)), len(run.identity.clips)

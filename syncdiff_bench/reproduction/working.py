@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.reproduction.jobs import Job, trainings
+from syncdiff_bench.reproduction.models import MissingInputError
 from syncdiff_bench.reproduction.units import Seed, Training, Unit, Workshop
 
 POLL = 5.0  # seconds between two looks at what others do
@@ -39,7 +40,8 @@ def trainable(job: Job, train: bool) -> bool:
 def work(
     units: Sequence[Unit], shop: Workshop, say: Callable[[str], None] = lambda _text: None, *, poll: float = POLL
 ) -> Outcome:
-    """Do every unit that no other process does. A unit that fails costs those that need it, and no other.
+    """Do every unit that no other process does. A unit that fails costs those that need it, and no other,
+    whatever it raises; Ctrl-C ends the whole.
 
     Waits for other processes only where a unit of its own needs theirs. say: told what begins and what fails.
     """
@@ -69,9 +71,17 @@ def work(
 def _done(unit: Unit, outcome: Outcome) -> bool:
     try:
         return unit.done()
-    except BenchError as error:
-        outcome.failed[unit.key] = str(error)
+    except Exception as error:
+        outcome.failed[unit.key] = _reason(error)
         return True
+
+
+def _reason(error: Exception) -> str:
+    """One line; what nobody raised on purpose is named by its type."""
+    text = " ".join(str(error).split())
+    if isinstance(error, BenchError | MissingInputError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _attempt(unit: Unit, shop: Workshop, outcome: Outcome, say: Callable[[str], None]) -> bool:
@@ -84,8 +94,8 @@ def _attempt(unit: Unit, shop: Workshop, outcome: Outcome, say: Callable[[str], 
         say(unit.key)
         try:
             unit.work(claim, shop)
-        except BenchError as error:
-            outcome.failed[unit.key] = " ".join(str(error).split())
+        except Exception as error:  # whatever a plugin, a library or the device raises is this unit's failure alone
+            outcome.failed[unit.key] = _reason(error)
             say(f"{unit.key} failed: {outcome.failed[unit.key]}")
         else:
             if not _done(unit, outcome):

@@ -26,6 +26,7 @@ class Identity:
     options, dataset_options: canonical records (`options_to_json`).
     root: where the dataset was; recorded, but not part of the identity.
     topline: the method is a bound (ground truth), not a rival.
+    trained_against: metrics whose judge it was trained to please; run.json has the key only where there are some.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Identity:
     encoding: str
     title: str = field(default="", compare=False)
     topline: bool = field(default=False, compare=False)
+    trained_against: frozenset[str] = field(default=frozenset(), compare=False)
     root: str | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -50,6 +52,7 @@ class Identity:
                 "options": dict(self.options),
                 "weights": [asdict(weights) for weights in self.weights],
                 "topline": self.topline,
+                **({"trained_against": sorted(self.trained_against)} if self.trained_against else {}),
             },
             "dataset": {
                 "name": self.dataset,
@@ -80,6 +83,7 @@ class Identity:
             encoding=manifest["encoding"],
             title=method["title"],
             topline=method["topline"],
+            trained_against=frozenset(method.get("trained_against", ())),
             root=dataset["root"],
         )
 

@@ -122,6 +122,7 @@ def _identity(
         encoding=selection.encoding,
         title=method.title,
         topline=bool(getattr(method, "topline", False)),
+        trained_against=frozenset(getattr(method, "trained_against", ())),
         root=None if dataset.root is None else str(dataset.root.absolute()),
     )
 

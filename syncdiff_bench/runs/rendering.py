@@ -25,6 +25,8 @@ def markdown(boards: Sequence[Board]) -> str:
 def _markdown(board: Board) -> str:
     from tabulate import tabulate
 
+    from syncdiff_bench.tables.rendering.markdown import escape
+
     header = ["", "Method"] + [f"{column.heading}<br>{column.protocol}" for column in board.columns] + ["n (failed)"]
     body = []
     for row in board.rows:
@@ -34,7 +36,8 @@ def _markdown(board: Board) -> str:
         body.append([_rank(row), _name(row).replace("|", r"\|"), *marked, _count(row)])
     align = ["right", "left", *["right"] * len(board.columns), "right"]
     table = tabulate(body, header, tablefmt="pipe", colalign=align, disable_numparse=True)
-    notes = [f"{_superscript(i)} {note}" for i, note in enumerate(board.notes, start=1)]
+    # A note may quote an error of anybody's: "<lambda>", escape sequences.
+    notes = [f"{_superscript(i)} {escape(note)}" for i, note in enumerate(board.notes, start=1)]
     below = "  \n".join([*notes, *board.remarks])
     return f"### {board.title}\n\n{table}\n\n{below}\n"
 

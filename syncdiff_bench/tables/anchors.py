@@ -94,6 +94,12 @@ def find_anchors(dataset: str, split: str) -> Anchors:
     return Anchors(dataset, split, found[0].clips, tuple(anchor for one in found for anchor in one.anchors))
 
 
+def split_size(dataset: str, split: str) -> int | None:
+    """How many clips a split has, by the anchors about it; None where there are none. Raises UsageError."""
+    known = (one for package in leaderboard_packages() for one in package_anchors(package))
+    return next((one.clips for one in known if (one.dataset, one.split) == (dataset, split)), None)
+
+
 def package_anchors(package: str) -> tuple[Anchors, ...]:
     """The files in `anchors/` of one package, by name, checked. Raises UsageError."""
     sources = toml_files(package, FOLDER)

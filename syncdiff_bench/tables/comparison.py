@@ -3,17 +3,20 @@
 A run stands in the row of the system that it measured: the paper row of the same method whose options, all
 of them, are among the run's; where several fit, the one with the most options. A number stands in the paper's
 column only where metric, protocol and column agree; one that was measured under another protocol gets a
-column of its own, without a paper value. A delta needs the same dataset as well.
+column of its own, without a paper value. A delta needs the same dataset and split as well (`departures`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.tables.anchors import split_size
+from syncdiff_bench.tables.departures import Departure, departures, preference, same_clips
 from syncdiff_bench.tables.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, tables
 from syncdiff_bench.tables.results import Measured, RunResult
 
@@ -26,7 +29,8 @@ class Cell:
     """paper: the printed value, None for N/A; means something only where `printed`.
 
     run: the directory that `ours` comes from.
-    delta: ours - paper, None unless both are numbers of the same dataset.
+    delta: ours - paper, None unless both are numbers of the same dataset and split.
+    departs: in what the run was otherwise than the paper's. truth: what ground truth scored over the same clips.
     """
 
     paper: PaperValue = None
@@ -34,6 +38,12 @@ class Cell:
     ours: Measured | None = None
     run: Path | None = None
     delta: float | None = None
+    departs: tuple[Departure, ...] = ()
+    truth: float | None = None
+
+    @property
+    def comparable(self) -> bool:
+        return not any(one.excludes for one in self.departs)
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,6 @@ class Panel:
     paper_dataset: whose values the paper prints; another one than `dataset` where the paper did not use ours.
     columns: the paper's, each followed by those of the same metric under other protocols.
     other_protocols: keys of the latter.
-    truth: the cells of ground truth, which may be a run without a row in this table; empty where there is none.
     """
 
     dataset: str
@@ -66,7 +75,6 @@ class Panel:
     columns: tuple[PaperColumn, ...]
     other_protocols: frozenset[str]
     rows: tuple[ComparedRow, ...]
-    truth: tuple[Cell, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ def compare(
     *,
     datasets: Sequence[str] = (),
     systems: Iterable[System] | None = None,
+    defaults: Callable[[str], Mapping[str, Any]] = lambda _method: {},
 ) -> Comparison:
     """Join one table with runs.
 
@@ -91,6 +100,7 @@ def compare(
         the runs.
     systems: everything that has a row in some table, so that a variant never passes for the method's default;
         by default the systems of all installed tables.
+    defaults: the default options of a method, by its name; a footnote names what a run sets otherwise.
     Raises UsageError for a dataset that neither the paper nor a run has.
     """
     known = {row.system for row in table.rows}
@@ -102,14 +112,23 @@ def compare(
     notes = [*table.notes]
     notes += [f"{run.path} has no summary yet and is left out" for run in runs if not run.summary]
     truths = [run for run in scored if run.method == GROUND_TRUTH]
+    truths.sort(key=lambda run: run.finished, reverse=True)
     strangers = [str(run.path) for run, system in owned if run not in truths and not _has_row(table, here, system)]
     if strangers:
         notes.append(f"without a row in this table: {', '.join(strangers)}")
     panels = []
     for dataset in _panel_datasets(table, scored, datasets):
         on_it = [(run, system) for run, system in placed if run.dataset == dataset]
-        panels.append(_panel(table, dataset, on_it, [run for run in truths if run.dataset == dataset]))
-        notes += _repeats(table, dataset, on_it)
+        total = split_size(dataset, table.split) if on_it else None
+
+        def departs(run: RunResult, total: int | None = total) -> tuple[Departure, ...]:
+            # A method outside the paper has a row for every set of options.
+            outside = owner(run, known) is None
+            return departures(run, table.split, total, {} if outside else defaults(run.method), known)
+
+        panel = _panel(table, dataset, on_it, truths, departs)
+        panels.append(panel)
+        notes += [*_repeats(table, dataset, on_it), *_departures(panel)]
     return Comparison(table, tuple(panels), tuple(notes))
 
 
@@ -146,25 +165,34 @@ def _panel_datasets(table: PaperTable, runs: Sequence[RunResult], wanted: Sequen
 
 
 def _panel(
-    table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, System]], truths: Sequence[RunResult]
+    table: PaperTable,
+    dataset: str,
+    runs: Sequence[tuple[RunResult, System]],
+    truths: Sequence[RunResult],
+    departs: Callable[[RunResult], tuple[Departure, ...]],
 ) -> Panel:
     paper_dataset = dataset if dataset in table.datasets else table.datasets[0]
     columns, others = _columns(table, [run for run, _ in runs])
-    rows = []
-    for row in table.rows:
-        own = [run for run, system in runs if system == row.system]
-        cells = tuple(_cell(column, row, dataset, paper_dataset, own) for column in columns)
-        rows.append(ComparedRow(row.label, row.system, row.topline, in_paper=True, cells=cells))
+
+    def cells(row: PaperRow | None, system: System) -> tuple[Cell, ...]:
+        own = [run for run, one in runs if one == system]
+        own.sort(key=lambda run: preference(run, table.split), reverse=True)
+        printed = {} if row is None else row.values[paper_dataset]
+        found = (_cell(column, printed, own, truths, departs) for column in columns)
+        return tuple(found) if dataset == paper_dataset else tuple(replace(cell, delta=None) for cell in found)
+
+    rows = [
+        ComparedRow(row.label, row.system, row.topline, in_paper=True, cells=cells(row, row.system))
+        for row in table.rows
+    ]
     in_paper = {row.system for row in table.rows}
     extra = tuple(dict.fromkeys(system for _, system in runs if system not in in_paper))
     for system in extra:
-        own = [run for run, one in runs if one == system]
-        cells = tuple(_cell(column, None, dataset, paper_dataset, own) for column in columns)
-        label, topline = _label(own[0], system, extra), own[0].topline
-        rows.append(ComparedRow(label, system, topline, in_paper=False, cells=cells))
-    own_row = next((row.cells for row in rows if row.system.method == GROUND_TRUTH), None)
-    truth = own_row or tuple(_cell(column, None, dataset, paper_dataset, truths) for column in columns)
-    return Panel(dataset, paper_dataset, columns, others, tuple(rows), truth)
+        first = next(run for run, one in runs if one == system)
+        judges = frozenset[str]().union(*(run.trained_against for run, one in runs if one == system))
+        judged, label = replace(system, trained_against=judges), _label(first, system, extra)
+        rows.append(ComparedRow(label, judged, first.topline, in_paper=False, cells=cells(None, system)))
+    return Panel(dataset, paper_dataset, columns, others, tuple(rows))
 
 
 def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperColumn, ...], frozenset[str]]:
@@ -186,17 +214,23 @@ def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperC
 
 
 def _cell(
-    column: PaperColumn, row: PaperRow | None, dataset: str, paper_dataset: str, runs: Sequence[RunResult]
+    column: PaperColumn,
+    printed: Mapping[str, PaperValue],
+    runs: Sequence[RunResult],
+    truths: Sequence[RunResult],
+    departs: Callable[[RunResult], tuple[Departure, ...]],
 ) -> Cell:
-    printed = row is not None and column.key in row.values[paper_dataset]
-    paper = row.values[paper_dataset][column.key] if row is not None and printed else None
-    candidates = [(run, m) for run in runs for m in run.summary if _measures(m, column)]
-    if not candidates:
-        return Cell(paper, printed)
-    run, ours = max(candidates, key=lambda candidate: candidate[0].finished)
-    comparable = dataset == paper_dataset and paper is not None and ours.mean is not None
-    delta = round(ours.mean - paper, 10) if comparable and ours.mean is not None and paper is not None else None
-    return Cell(paper, printed, ours, run.path, delta)
+    """printed: column -> the paper's value. runs: of this row's system, the best choice first."""
+    cell = Cell(printed.get(column.key), column.key in printed)
+    found = next(((run, m) for run in runs for m in run.summary if _measures(m, column)), None)
+    if found is None:
+        return cell
+    run, ours = found
+    bounds = (m.mean for one in truths if same_clips(one, run) for m in one.summary if _measures(m, column))
+    cell = replace(cell, ours=ours, run=run.path, departs=departs(run), truth=next(bounds, None))
+    if cell.paper is None or ours.mean is None or not cell.comparable:
+        return cell
+    return replace(cell, delta=round(ours.mean - cell.paper, 10))
 
 
 def _measures(measured: Measured, column: PaperColumn) -> bool:
@@ -223,6 +257,30 @@ def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, Sy
         identities = [{(m.metric, m.protocol, m.column) for m in run.summary} for run in own]
         if len(set().union(*identities)) < sum(len(one) for one in identities):
             label = labels.get(system, system.method)
-            newest = max(own, key=lambda run: run.finished)
-            notes.append(f"{label} on {dataset}: {len(own)} runs measured the same; shown is {newest.path}, the newest")
+            shown = max(own, key=lambda run: preference(run, table.split))
+            seed = f" (seed {shown.seed})" if len({run.seed for run in own}) > 1 else ""
+            notes.append(
+                f"{label} on {dataset}: {len(own)} runs measured the same; shown is {shown.path}{seed}, of the most"
+                " clips, then the newest"
+            )
     return notes
+
+
+def _departures(panel: Panel) -> list[str]:
+    """A note for everything in which the runs of a panel were otherwise than the paper's, with the rows it is about."""
+    found: dict[tuple[Departure, ...], list[str]] = {}
+    for row in panel.rows:
+        columns: dict[tuple[Departure, ...], list[str]] = {}
+        for column, cell in zip(panel.columns, row.cells, strict=True):
+            if cell.ours is not None:
+                columns.setdefault(cell.departs, []).append(column.label)
+        for departs, labels in columns.items():
+            some = f" ({', '.join(labels)})" if len(columns) > 1 else ""
+            found.setdefault(departs, []).append(f"{row.label}{some}")
+    without_delta = "; no delta" if panel.dataset == panel.paper_dataset else ""
+    return [
+        f"{', '.join(rows)} on {panel.dataset}: {'; '.join(one.text for one in departs)}"
+        + (without_delta if any(one.excludes for one in departs) else "")
+        for departs, rows in found.items()
+        if departs
+    ]

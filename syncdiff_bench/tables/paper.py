@@ -1,8 +1,8 @@
 """The published tables: what a paper printed, and which measurement of ours may stand beside it.
 
 The numbers live in `paper/*.toml` of packages that register under the entry-point group
-`syncdiff_bench.tables` (name = package), once each: a row that recurs names its first place with `same_as`.
-`paper_format` documents the file.
+`syncdiff_bench.tables` (name = package), once each: what recurs names its first place with `same_as` or
+`values_from`. `paper_format` documents the file.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class System:
     """What a row measured: a method and the options that set it apart from the method's defaults.
 
     options: sorted (name, value) pairs. Those of a run must contain them for the run to be of this system.
-    trained_against: metrics whose judge the method was trained to please.
+    trained_against: metrics whose judge the method was trained to please; no part of what tells systems apart.
     """
 
     method: str
     options: tuple[tuple[str, OptionValue], ...] = ()
-    trained_against: frozenset[str] = frozenset()
+    trained_against: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class PaperRow:
 class PaperTable:
     """One table of a paper.
 
-    datasets: in printed order; the values of a row are those of one of them.
+    datasets: in printed order; the values of a row are those of one of them. split: what the paper scored of each.
     stub: header of the row labels. caption: the paper's. title: ours, short.
     ranks_marked: 0 none, 1 the best of a column is marked, 2 the second best as well.
     open: methods that are not in the paper get a row of their own.
@@ -91,6 +91,7 @@ class PaperTable:
     ranks_marked: int = 1
     open: bool = False
     notes: tuple[str, ...] = field(default=())
+    split: str = "test"
 
 
 def tables() -> tuple[PaperTable, ...]:

@@ -4,6 +4,7 @@
     number = 3                       # unique among all tables
     title, caption, stub             # texts
     datasets = ["lrs2"]
+    split = "test"                   # optional ("test"): what the values are about
     ranks_marked = 2                 # 0 | 1 | 2, optional (1)
     open = true                      # optional (false)
     notes = ["..."]                  # optional
@@ -17,6 +18,7 @@
     key, label                       # texts
     method = "syncdiff"              # optional beside it: options = {...}, trained_against = [...], topline
     same_as = { table, row }         # instead of method: that row's system, and its values unless given here
+    values_from = { table, row }     # instead of values: those of that row, whose system is another
     [rows.values]
     lrs2 = { psnr = 32.40, ... }     # every column; "N/A" where the paper prints that
 
@@ -44,11 +46,11 @@ MISSING = object()
 T = TypeVar("T")
 
 TABLE_KEYS = (
-    *("schema", "number", "title", "caption", "stub", "datasets", "ranks_marked", "open", "notes"),
+    *("schema", "number", "title", "caption", "stub", "datasets", "split", "ranks_marked", "open", "notes"),
     *("columns_of", "columns", "rows"),
 )
 COLUMN_KEYS = ("key", "label", "metric", "protocol", "column", "direction", "decimals")
-ROW_KEYS = ("key", "label", "method", "options", "trained_against", "topline", "same_as", "values")
+ROW_KEYS = ("key", "label", "method", "options", "trained_against", "topline", "same_as", "values_from", "values")
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def _table(root: Node, roots: Mapping[int, Node]) -> PaperTable:
         ranks_marked=ranks_marked,
         open=root.get("open", bool, False),
         notes=root.strings("notes", []),
+        split=root.get("split", str, "test"),
     )
 
 
@@ -187,7 +190,7 @@ def _row(
 ) -> PaperRow:
     node.only(ROW_KEYS)
     first = _first_place(node, roots)
-    values = (node if "values" in node.data else first).node("values")
+    values = _values_node(node, first, roots)
     keys = tuple(column.key for column in columns)
     if "values" in node.data:
         values.only(datasets)
@@ -207,16 +210,32 @@ def _first_place(node: Node, roots: Mapping[int, Node]) -> Node:
     for key in ("method", "options", "trained_against", "topline"):
         if key in node.data:
             raise node.fail(key, "stands in the row that same_as names; remove it here")
-    reference = node.node("same_as")
+    return _named_row(node, "same_as", roots, "same_as")
+
+
+def _values_node(node: Node, first: Node, roots: Mapping[int, Node]) -> Node:
+    """The values of a row: its own, those of the row that its `values_from` names, or those of its first place."""
+    if "values" in node.data and "values_from" in node.data:
+        raise node.fail("values_from", "stands beside values; keep one of them")
+    place = node if {"values", "values_from"} & node.data.keys() else first
+    if "values_from" in place.data:
+        place = _named_row(place, "values_from", roots, "values_from", "same_as")
+    return place.node("values")
+
+
+def _named_row(node: Node, key: str, roots: Mapping[int, Node], *pointers: str) -> Node:
+    """The row that `key` of a row names by table and row; one that itself has a key of `pointers` is refused."""
+    reference = node.node(key)
     reference.only(("table", "row"))
     table = _other(reference, "table", reference.get("table", int), roots)
-    key = reference.get("row", str)
+    name = reference.get("row", str)
     for row in table.nodes("rows"):
-        if row.data.get("key") == key:
-            if "same_as" in row.data:
-                raise reference.fail("row", f"{key!r} is itself a same_as; name the first place")
+        if row.data.get("key") == name:
+            for pointer in pointers:
+                if pointer in row.data:
+                    raise reference.fail("row", f"{name!r} is itself a {pointer}; name the first place")
             return row
-    raise reference.fail("row", f"{table.where} has no row {key!r}")
+    raise reference.fail("row", f"{table.where} has no row {name!r}")
 
 
 def _system(node: Node) -> System:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class RunResult:
     title: the method's name for people. topline: the method is a bound (ground truth), not a rival.
     options: of the method, as run.json records them (all of them, defaults included).
     finished: ISO time, "" for a run that has not ended.
+    split, clips, dataset_options, encoding, seed: of what and how it was made; empty where run.json does not say.
+    trained_against: metrics whose judge the method says it was trained to please.
     """
 
     path: Path
@@ -50,6 +52,12 @@ class RunResult:
     summary: tuple[Measured, ...]
     title: str = ""
     topline: bool = False
+    split: str = ""
+    clips: tuple[str, ...] = ()
+    dataset_options: Mapping[str, Any] = field(default_factory=dict)
+    encoding: str = ""
+    seed: int | None = None
+    trained_against: frozenset[str] = frozenset()
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[RunResult, ...]:
@@ -78,16 +86,22 @@ def read_run(path: Path) -> RunResult:
     try:
         if data["schema"] != SCHEMA:
             raise UsageError(f"{path}: schema {data['schema']!r} is not {SCHEMA}; another release wrote this run")
-        method = data["method"]
+        method, dataset = data["method"], data["dataset"]
         return RunResult(
             path=path.parent,
             method=str(method["name"]),
             options=dict(method.get("options") or {}),
-            dataset=str(data["dataset"]["name"]),
+            dataset=str(dataset["name"]),
             finished=str(data.get("finished") or ""),
             summary=tuple(_measured(entry) for entry in data.get("summary") or ()),
             title=str(method.get("title") or ""),
             topline=bool(method.get("topline")),
+            split=str(dataset.get("split") or ""),
+            clips=tuple(str(clip) for clip in dataset.get("clips") or ()),
+            dataset_options=dict(dataset.get("options") or {}),
+            encoding=str(data.get("encoding") or ""),
+            seed=data["seed"] if isinstance(data.get("seed"), int) else None,
+            trained_against=frozenset(str(metric) for metric in method.get("trained_against") or ()),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} is not a run's record: {_problem(error)}; score the run again") from None

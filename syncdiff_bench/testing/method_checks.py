@@ -91,6 +91,14 @@ def check_weights_used(method: Method) -> None:
         assert used.name and len(used.sha256) == 64, f"{used} has no name or no sha256"
 
 
+def check_trained_against(method: Method) -> None:
+    """`trained_against` is a frozenset of names of metrics, empty for a method that no judge has trained."""
+    names = method.trained_against
+    assert isinstance(names, frozenset) and all(isinstance(name, str) and name for name in names), (
+        f'trained_against is {names!r}, not a frozenset of names of metrics; write frozenset({{"lse"}})'
+    )
+
+
 def _batch(method: Method) -> list[Clip]:
     """Clips of several lengths, as many as the method takes together (two at least, where it takes two)."""
     n = min(3, max(1, method.batch_size))

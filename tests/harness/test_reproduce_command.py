@@ -9,19 +9,29 @@ import importlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 
 from syncdiff_bench import registry
 from syncdiff_bench.cli import main
-from syncdiff_bench.reproduction.claims import Claims
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.reproduction.claims import Claim, Claims
+from syncdiff_bench.reproduction.costs import Costs, Estimate
+from syncdiff_bench.reproduction.jobs import Job, Request
+from syncdiff_bench.reproduction.models import Place
+from syncdiff_bench.reproduction.recipe import recipe_of
+from syncdiff_bench.reproduction.units import Unit, Workshop
+from syncdiff_bench.reproduction.working import work
 from syncdiff_bench.tables import paper
+from syncdiff_bench.tables.paper import System
 
 BOARDS = Path(__file__).parents[1] / "data" / "toy_boards"
 COMMAND = [sys.executable, "-c", "import sys; from syncdiff_bench.cli import main; sys.exit(main())"]
@@ -101,6 +111,7 @@ def test_a_dry_run_with_training_counts_it(capsys: pytest.CaptureFixture[str]) -
     assert "train: base, about ? (not known before it runs): syncdiff-bench train toy-shift/base" in out
     assert out.index("train: base") < out.index("train: small")
     assert "in all: about" in out
+    assert "on top of a training come drawing its data and filling its caches" in out
     assert not Path("training").exists()
 
 
@@ -270,6 +281,90 @@ def test_shards_deal_the_rows() -> None:
         assert main([*REPRODUCE, "--shard", shard, "--input", "shift=5", "--out", shard.replace("/", "-")]) == 0
         made.append({path.parent.parent.name for path in Path(shard.replace("/", "-")).glob("*/seed-0/run.json")})
     assert made == [{"gt", "toy-noise"}, {"toy-trained"}]  # the jobs: gt, small, wide, lost, given
+
+
+def test_shards_on_one_folder_write_whole_tables() -> None:
+    train_small()
+    arguments = [*REPRODUCE, "--seed", "0", "--input", "shift=5"]
+    assert main([*arguments, "--shard", "1/2"]) == 0  # gt, wide, given
+    assert "small is blank: another --shard makes it." in (OUT / "tables" / "table9.md").read_text()
+    assert main([*arguments, "--shard", "2/2"]) == 0
+    assert [cells()[row]["ours"] for row in ("small", "given")] == [7, 5]
+    assert "another --shard" not in (OUT / "tables" / "table9.md").read_text()
+
+
+# ---------------------------------------------------------------------------------- what nobody foresaw
+
+
+class Fake(Unit):
+    """Raises what it is told to, once."""
+
+    def __init__(self, key: str, error: BaseException | None = None, needs: Sequence[str] = ()) -> None:
+        self.key, self.needs, self.error, self.worked = key, needs, error, False
+
+    def done(self) -> bool:
+        return self.worked
+
+    def work(self, claim: Claim, shop: Workshop) -> None:
+        if self.error is not None:
+            raise self.error
+        self.worked = True
+
+
+def shop() -> Workshop:
+    return Workshop(Claims(Path("claims")), cast("Costs", None), cast("Any", None), "cpu")
+
+
+def test_whatever_a_unit_raises_costs_it_and_those_that_need_it() -> None:
+    units = [
+        Fake("a", RuntimeError("shapes\ndiffer")),
+        Fake("b", UsageError("no file; bring one")),
+        Fake("c", needs=["a"]),
+        Fake("d"),
+    ]
+    assert work(units, shop()).failed == {
+        "a": "RuntimeError: shapes differ",
+        "b": "no file; bring one",
+        "c": "needs a, which failed",
+    }
+    assert units[3].worked
+    assert shop().claims.holder("a") is None
+
+
+def test_ctrl_c_ends_the_whole() -> None:
+    last = Fake("b")
+    with pytest.raises(KeyboardInterrupt):
+        work([Fake("a", KeyboardInterrupt()), last], shop())
+    assert not last.worked
+
+
+# ------------------------------------------------------------------------------------------------ times
+
+
+def record_time(stage: str, family: str, *, amount: int, seconds: float) -> None:
+    entry = {"stage": stage, "family": family, "amount": amount, "seconds": seconds}
+    (OUT / "times").mkdir(parents=True, exist_ok=True)
+    file = OUT / "times" / f"{family or 'all'}-{seconds}.{stage}.json"
+    file.write_text(json.dumps({**entry, "host": socket.gethostname(), "device": "cpu"}))
+
+
+def test_probes_are_estimated_by_earlier_ones() -> None:
+    request = Request(Place(recipe_of("toy")), (), OUT, (0,))
+    job = Job(request, System("toy-trained"), "probe", (), (0, 1, 2))
+    assert "unknown" in str(Costs(request, "cpu", trials=True).probing(job, 3))
+    record_time("probe", "toy-trained", amount=1, seconds=30)
+    record_time("probe", "toy-trained", amount=1, seconds=50)
+    record_time("probe", "toy-noise", amount=1, seconds=7)
+    assert Costs(request, "cpu").probing(job, 3) == Estimate(120.0, "measured")
+
+
+def test_recorded_times_are_printed_without_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ground truth is shown how long it will take; scoring, of which nothing is known, is not tried."""
+    record_time("generate", "gt", amount=1, seconds=3600)
+    assert main([*REPRODUCE, "--seed", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "(measured)" in out and "in all: about" in out
+    assert "trial" not in out
 
 
 # --------------------------------------------------------------------------------------- wrong usage

@@ -89,7 +89,7 @@ def test_cells_and_notes_of_the_markdown() -> None:
             replace(UP, mean=30.0, ci95=(29.0, 31.5), failed=1, n=1),
             replace(DOWN, mean=0.1234, failed=1, n=1),
         ),
-        run("y", replace(UP, mean=None), replace(DOWN, mean=None, n=0, reason="weights alex missing")),
+        run("y", replace(UP, mean=None), replace(DOWN, mean=None, n=0, reason="weights alex missing, <lambda>\x1b[1m")),
         run("z|[b]", UP, replace(DOWN, n=1, failed=1), replace(UP, metric="ssim"), finished=False),
     )
     text = markdown([one])
@@ -100,7 +100,7 @@ def test_cells_and_notes_of_the_markdown() -> None:
     }
     assert lines["x"][2:] == ["**30.00 ±1.25**", "**0.123**", "–", "1 (1)"]
     assert lines["y"][2:] == ["N/A", "N/Aᵃ", "–", "2 (0)"]
-    assert "ᵃ lpips (face96): n/a, weights alex missing" in text
+    assert r"ᵃ lpips (face96): n/a, weights alex missing, &lt;lambda&gt;\[1m" in text
     assert r"z\|[b]" in text
     assert "over 1 clip (1 failed)" in text
     assert "this run has not finished" in text

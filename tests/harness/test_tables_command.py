@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from syncdiff_bench import registry
 from syncdiff_bench.cli.tables import tables
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.runs.plan import Selection, make_plan
+from syncdiff_bench.tables import paper
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -55,6 +60,34 @@ def test_table_1_without_a_run() -> None:
 def test_all_tables_by_default() -> None:
     result = invoke()
     assert [f"## Table {number}." in result.output for number in range(1, 7)] == [True] * 6
+
+
+def test_options_that_are_not_the_methods_own_get_a_footnote(run_folder: Path) -> None:
+    """batch=24 and no variant are what SyncDiff takes where nobody sets them."""
+    record = json.loads((run_folder / "run.json").read_text())
+    record["method"]["options"] = {"model": "pocket", "variant": "rnd+prv-", "steps": 4, "batch": 24}
+    (run_folder / "run.json").write_text(json.dumps(record))
+    assert "- SyncDiff on lrs3: options steps=4\n" in invoke("--table", "1", "--runs", run_folder).output
+
+
+def test_the_judge_that_trained_a_method_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def recorded() -> dict[str, Any]:
+        plan = make_plan(Selection(("static",), "pocket", limit=1), with_metrics=False)
+        return plan.runs[0].identity.to_json()
+
+    before = recorded()
+    monkeypatch.setattr(registry.load_class("method", "static"), "trained_against", frozenset({"wer", "lse"}))
+    after = recorded()
+    assert after["method"] == {**before["method"], "trained_against": ["lse", "wer"]}
+    assert "trained_against" not in before["method"]
+    assert Identity.from_json(after).trained_against == {"lse", "wer"}
+    assert Identity.from_json(after) == Identity.from_json(before)
+
+
+def test_built_in_rivals_say_what_the_papers_table_says() -> None:
+    declared = {row.system.method: row.system.trained_against for row in paper.table(1).rows}
+    assert {name: registry.load_class("method", name).trained_against for name in declared} == declared
+    assert declared["wav2lip"] and declared["talklip"]
 
 
 @pytest.mark.parametrize("as_argument", [False, True])

@@ -15,6 +15,7 @@ from syncdiff_bench.tables.results import find_runs, read_run
 
 TABLES: dict[int, PaperTable] = {table.number: table for table in package_tables("syncdiff_leaderboards")}
 SYSTEMS = [row.system for table in TABLES.values() for row in table.rows]
+DEFAULTS: dict[str, dict[str, Any]] = {"gt": {}, "syncdiff": {"variant": None, "steps": None, "batch": 24}}
 
 
 def entry(metric: str, protocol: str, column: str, mean: float | None, **changes: Any) -> dict[str, Any]:
@@ -30,6 +31,11 @@ def write_run(
     options: dict[str, Any] | None = None,
     *,
     finished: str = "2026-01-01T00:00:00+00:00",
+    clips: int = 0,
+    split: str = "test",
+    pairs: str | None = None,
+    encoding: str = "lossless",
+    trained_against: tuple[str, ...] = (),
 ) -> Path:
     folder.mkdir(parents=True)
     record = {
@@ -39,8 +45,16 @@ def write_run(
             "title": method.title(),
             "options": options or {},
             "topline": method == "bound",
+            "trained_against": list(trained_against),
         },
-        "dataset": {"name": dataset, "split": "test"},
+        "dataset": {
+            "name": dataset,
+            "split": split,
+            "options": {"boxes": "", "pairs": pairs},
+            "clips": [f"{split}/{index}" for index in range(clips)],
+        },
+        "seed": 0,
+        "encoding": encoding,
         "finished": finished,
         "summary": summary,
     }
@@ -49,7 +63,7 @@ def write_run(
 
 
 def join(table: int, *folders: Path, datasets: tuple[str, ...] = ()) -> Comparison:
-    return compare(TABLES[table], find_runs(folders), datasets=datasets, systems=SYSTEMS)
+    return compare(TABLES[table], find_runs(folders), datasets=datasets, systems=SYSTEMS, defaults=DEFAULTS.__getitem__)
 
 
 def panel_of(comparison: Comparison, dataset: str) -> Panel:
@@ -166,6 +180,75 @@ def test_of_several_runs_the_newest_counts_and_the_table_says_so(tmp_path: Path)
     assert cell_of(merged.panels[0], "SyncDiff", "ssim").run == new
     assert cell_of(merged.panels[0], "SyncDiff", "wer").run == other
     assert not any("measured the same" in note for note in merged.notes)
+
+
+# -------------------------------------------------------------------- runs that are not the paper's protocol
+
+SSIM = [entry("ssim", "face96", "ssim", 0.9)]
+
+
+def test_another_split_has_no_delta_and_a_footnote(tmp_path: Path) -> None:
+    options = {"variant": "rnd+prv-", "steps": 4, "batch": 24}
+    made = {"clips": 3, "split": "val", "encoding": "crf23", "finished": "2027"}
+    val = write_run(tmp_path / "val", "syncdiff", "lrs2", SSIM, options, **made)
+    comparison = join(3, val)
+    cell = cell_of(comparison.panels[0], "RND+PRV⁻", "ssim")
+    assert (cell.run, cell.delta, cell.comparable) == (val, None, False)
+    note = "RND+PRV⁻ on lrs2: split val (3 clips), not test; encoding crf23; options steps=4; no delta"
+    assert note in comparison.notes
+    whole = write_run(tmp_path / "test", "syncdiff", "lrs2", SSIM, clips=1243)  # older
+    cell = cell_of(join(3, val, whole).panels[0], "RND+PRV⁻", "ssim")
+    assert (cell.run, cell.delta, cell.departs) == (whole, 0.026, ())  # 0.9 - 0.874
+
+
+def test_mismatched_sound_has_no_delta(tmp_path: Path) -> None:
+    paired = write_run(tmp_path / "a", "syncdiff", "lrs2", SSIM, clips=1243, pairs="/lists/lrs2.txt")
+    comparison = join(1, paired)
+    assert cell_of(comparison.panels[0], "SyncDiff", "ssim").delta is None
+    assert "SyncDiff on lrs2: mismatched sound, pairs=/lists/lrs2.txt; no delta" in comparison.notes
+
+
+def test_a_part_of_the_clips_or_other_options_keep_the_delta_with_a_footnote(tmp_path: Path) -> None:
+    part = write_run(tmp_path / "a", "syncdiff", "lrs2", SSIM, {"steps": 4}, clips=20)
+    coded = write_run(tmp_path / "b", "gt", "lrs2", SSIM, clips=1243, encoding="talklip")
+    comparison = join(1, part, coded)
+    assert cell_of(comparison.panels[0], "SyncDiff", "ssim").delta == 0.026
+    assert cell_of(comparison.panels[0], "GT", "ssim").delta == -0.1
+    assert comparison.notes[-2:] == (
+        "GT on lrs2: encoding talklip",
+        "SyncDiff on lrs2: 20 of 1243 clips; options steps=4",
+    )
+
+
+def test_of_several_runs_that_of_most_clips_counts_then_the_newest(tmp_path: Path) -> None:
+    whole = write_run(tmp_path / "whole", "syncdiff", "lrs2", SSIM, clips=1243, finished="2026-01-01")
+    again = write_run(tmp_path / "again", "syncdiff", "lrs2", SSIM, clips=1243, finished="2026-01-02")
+    part = write_run(tmp_path / "part", "syncdiff", "lrs2", SSIM, clips=20, finished="2026-01-03")
+    wer = write_run(
+        tmp_path / "wer", "syncdiff", "lrs2", [entry("wer", "centre88-160", "wer", 70.0)], clips=20, finished="2025"
+    )
+    comparison = join(1, part, whole, again, wer)
+    assert cell_of(comparison.panels[0], "SyncDiff", "ssim").run == again
+    assert "SyncDiff (WER) on lrs2: 20 of 1243 clips" in comparison.notes
+
+
+def test_ground_truth_is_a_bound_of_runs_over_the_same_clips(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", "syncdiff", "lrs2", [entry("lse", "lrs", "lse_c", 7.0)], clips=20)
+    truth = [entry("lse", "lrs", "lse_c", 6.0)]
+    whole = write_run(tmp_path / "whole", "gt", "lrs2", [entry("lse", "lrs", "lse_c", 8.0)], clips=1243)
+    other = write_run(tmp_path / "val", "gt", "lrs2", truth, clips=20, split="val")
+    assert cell_of(join(1, run, whole, other).panels[0], "SyncDiff", "lse_c").truth is None
+    same = write_run(tmp_path / "same", "gt", "lrs2", truth, clips=20)
+    joined = join(1, run, whole, other, same)
+    assert cell_of(joined.panels[0], "SyncDiff", "lse_c").truth == 6.0
+    assert cell_of(joined.panels[0], "GT", "lse_c").run == whole
+
+
+def test_a_method_outside_the_paper_says_what_judge_trained_it(tmp_path: Path) -> None:
+    old = write_run(tmp_path / "old", "mine", "lrs2", SSIM)
+    new = write_run(tmp_path / "new", "mine", "lrs2", SSIM, trained_against=("lse",), finished="2027")
+    rows = [row for row in join(1, old, new).panels[0].rows if not row.in_paper]
+    assert [(row.label, row.system.trained_against) for row in rows] == [("Mine", {"lse"})]
 
 
 def test_an_unfinished_run_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.tables import paper
 from syncdiff_bench.tables.paper import PaperRow, PaperTable, package_tables
 from syncdiff_bench.tables.paper_format import parse_tables
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 PACKAGE = "syncdiff_leaderboards"
 SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
@@ -95,9 +101,17 @@ def test_recurring_rows_are_one_system_with_one_set_of_values() -> None:
         assert same.values == {"lrs2": syncdiff.values["lrs2"]}
     assert row(4, "rnd+prv-").system == syncdiff.system
     assert row(2, "ds").system != row(1, "difftalk").system  # one code, two methods here
-    assert row(2, "ds").values == {"lrs2": row(1, "difftalk").values["lrs2"]}
+    assert printed(tables[2], row(2, "ds")) == ["32.36", "0.873", "0.056", "6.11", "7.93", "114.34"]
     assert row(3, "rnd").system == row(2, "avh").system == row(4, "rnd").system
     assert row(3, "rnd").values == row(2, "avh").values
+
+
+def test_every_row_of_values_is_stored_once() -> None:
+    sources = paper.toml_files(PACKAGE, "paper").values()
+    rows = [row for source in sources for row in tomllib.loads(source.decode())["rows"]]
+    stored = [tuple(values.items()) for row in rows for values in row.get("values", {}).values()]
+    assert len(stored) == 2 * 7 + 1 + 2 + 2 + 2 + 3  # Tables 1 to 6; the other rows point there
+    assert len(set(stored)) == len(stored)
 
 
 def test_ten_trained_systems_and_no_two_rows_of_a_table_share_one() -> None:
@@ -170,6 +184,18 @@ def parse(text: str) -> PaperTable:
     return table
 
 
+def test_values_of_another_row_come_without_its_system() -> None:
+    more = '[[rows]]\nkey = "{}"\nlabel = "Q"\n{}\n'
+    borrowing = more.format("q", 'method = "b"\nvalues_from = { table = 1, row = "r" }')
+    same = more.format("s", 'same_as = { table = 1, row = "q" }')
+    rows = parse(GOOD + borrowing + same).rows
+    assert [(row.system.method, row.values) for row in rows[1:]] == [("b", {"d": {"x": 1.0}})] * 2
+    for row, pointer in (("q", "values_from"), ("s", "same_as")):
+        pointing = more.format("p", f'method = "c"\nvalues_from = {{ table = 1, row = "{row}" }}')
+        with pytest.raises(UsageError, match=f"'{row}' is itself a {pointer}; name the first place"):
+            parse(GOOD + borrowing + same + pointing)
+
+
 def test_the_smallest_table() -> None:
     table = parse(GOOD)
     assert table.rows[0].values == {"d": {"x": 1.0}}
@@ -200,6 +226,7 @@ def test_the_smallest_table() -> None:
         ('method = "a"', 'same_as = { table = 1, row = "q" }', "has no row 'q'"),
         ('method = "a"', 'same_as = { table = 1, row = "r" }', "itself a same_as"),
         ('method = "a"', 'method = "a"\nsame_as = { table = 1, row = "r" }', "remove it here"),
+        ('method = "a"', 'method = "a"\nvalues_from = { table = 1, row = "q" }', "values_from: stands beside values"),
         ('method = "a"', 'method = "a"\noptions = { v = [1] }', "v must be a text, number or bool"),
         ('stub = "s"', 'stub = "s"\ncolumns_of = 1', "give either"),
         ('stub = "s"', 'stub = "s"\nranks_marked = 3', "ranks_marked: must be 0, 1 or 2"),

@@ -15,7 +15,7 @@ from syncdiff_bench.tables.results import Measured, RunResult
 
 TABLES = package_tables("syncdiff_leaderboards")
 SYSTEMS = [row.system for table in TABLES for row in table.rows]
-NASTY = "<b>&_%$#{}~^\\|*[x] --shift `a'"
+NASTY = "<b>&_%$#{}~^\\|*[x] --shift `a' 数据→/éůţ ¿λ≤½ \x1b[1m"
 DOCUMENT = r"""\documentclass[twocolumn]{article}
 \usepackage[T1]{fontenc}
 \usepackage{booktabs,graphicx,xcolor}

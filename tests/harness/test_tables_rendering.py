@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -97,6 +98,37 @@ def test_nothing_breaks_out_of_markdown_or_html() -> None:
     assert "&lt;b&gt;&amp;_%$#{}~^\\|*[x]" in page
 
 
+def test_notes_with_html_and_control_characters_are_shown_as_text() -> None:
+    comparison = replace(joined(), notes=("in <lambda>\x1b[31m_x_ \u202e\ud800",))
+    assert "\n- in &lt;lambda&gt;\\[31m\\_x\\_ \n" in render([comparison], "markdown")
+    assert "<li>in &lt;lambda&gt;[31m_x_ </li>" in render([comparison], "html")
+
+
+def test_a_departure_is_marked_and_takes_no_part_in_the_ranks() -> None:
+    made = run("difftalk", "lrs3", measured("psnr", "talklip", "psnr", 39.0))
+    runs = (*RUNS, replace(made, split="val", clips=("a",)))
+    comparison = compare(TABLES[1], runs, datasets=("lrs3",), systems=SYSTEMS)
+    text = render([comparison], "markdown")
+    rows = markdown_rows(text)
+    at = next(index for index, row in enumerate(rows) if row[0] == "DiffTalk")
+    assert [row[1] for row in rows[at : at + 3]] == ["paper", "ours", "n (failed)"]
+    assert rows[at + 1][2] == "39.00 ± 0.25§"
+    assert "\n- § not made as the paper's number was; a note below says in what.\n" in text
+    assert r"39.00 $\pm$ 0.25$^{\S}$" in render([comparison], "latex")
+    frame = pd.read_csv(io.StringIO(render([comparison], "csv")))
+    assert set(frame.departs.dropna()) == {"split val (1 clips), not test"}
+
+
+def test_only_ground_truth_of_the_same_clips_is_beaten() -> None:
+    """22.5 % against 40 %, of which the latter is over other clips."""
+    talklip = replace(RUNS[1], clips=("a", "b"))
+    for clips, mark in ((("a", "b"), "†‡§"), (("a", "c"), "‡§")):
+        comparison = compare(TABLES[1], (replace(RUNS[0], clips=clips), talklip), datasets=("lrs3",), systems=SYSTEMS)
+        rows = markdown_rows(render([comparison], "markdown"))
+        at = next(index for index, row in enumerate(rows) if row[0] == "TalkLip")
+        assert rows[at + 1][7] == f"22.50 ± 0.25{mark}"
+
+
 class Tags(HTMLParser):
     """Checks that tags nest, and keeps the text of the cells of each row."""
 
@@ -171,6 +203,14 @@ def test_latex_escapes_every_special_character() -> None:
         r"a\_b \& 5\% \#1 \{x\} \$y \textasciitilde{} \textasciicircum{} \textbackslash{}"
     )
     assert escape("two\nlines") == "two lines"
+    assert escape("a---b --x") == "a-{}-{}-b -{}-x"
+
+
+def test_latex_maps_what_it_knows_and_shows_the_rest_by_number() -> None:
+    assert escape("数据→/") == r"{[}U+6570]{[}U+636E]$\rightarrow$/"
+    assert escape("é č λ ≤ – ø") == r"\'{e} \v{c} $\lambda$ $\leq$ \textendash{} \o{}"
+    assert escape("Ü") == '\\"{U}'
+    assert escape("½ ά \ud800") == "{[}U+00BD] {[}U+03AC] "
 
 
 def test_csv_reads_back() -> None:

@@ -50,6 +50,7 @@ class TalkLip(Method):
 
     name = "talklip"
     title = "TalkLip"
+    trained_against = frozenset({"wer"})  # its loss is an AV-HuBERT lip reader's
     Options = TalkLipOptions
 
     options: TalkLipOptions

@@ -5,6 +5,8 @@ Needs the packages booktabs, graphicx and xcolor; the first line of the output s
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 
 from syncdiff_bench.tables.comparison import Comparison
@@ -17,37 +19,40 @@ from syncdiff_bench.tables.rendering.layout import (
     lay_out,
     marks,
     notes,
+    one_line,
     rank_note,
 )
 
 PREAMBLE = r"% preamble: \usepackage{booktabs,graphicx,xcolor}"
 
-# One pass over the characters, so that what a replacement brings in is not escaped again.
-ESCAPES = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "{": r"\{",
-        "}": r"\}",
-        "$": r"\$",
-        "&": r"\&",
-        "#": r"\#",
-        "_": r"\_",
-        "%": r"\%",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"$<$",
-        ">": r"$>$",
-        "|": r"$|$",
-        "[": "{[}",  # after a line break it would be read as its optional argument, as would a star
-        "*": "{*}",
-        "±": r"$\pm$",
-        "⁻": r"$^{-}$",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "−": r"$-$",
-    }
-)
-SYMBOLS: dict[Mark, str] = {"beats_truth": r"\dagger", "own_judge": r"\ddagger"}
+# Characters by the command that prints them, in mathematics and in text, whatever the font encoding.
+MATHS = {
+    **{"±": "pm", "×": "times", "·": "cdot", "≤": "leq", "≥": "geq", "≈": "approx", "≠": "neq"},
+    **{"↑": "uparrow", "↓": "downarrow", "→": "rightarrow", "←": "leftarrow", "∞": "infty", "∈": "in"},
+    **{"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta", "θ": "theta"},
+    **{"λ": "lambda", "μ": "mu", "µ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "varphi"},
+    **{"χ": "chi", "ψ": "psi", "ω": "omega", "Δ": "Delta", "Λ": "Lambda", "Σ": "Sigma", "Φ": "Phi", "Ω": "Omega"},
+}
+TEXTS = {
+    **{"\\": "textbackslash", "~": "textasciitilde", "^": "textasciicircum", "–": "textendash", "—": "textemdash"},
+    **{"…": "dots", "‘": "textquoteleft", "’": "textquoteright", "“": "textquotedblleft", "”": "textquotedblright"},
+    **{"†": "dag", "‡": "ddag", "§": "S", "©": "copyright", "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"},
+    **{"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ı": "i"},
+}
+# Combining accents and the commands that put them on a letter.
+ACCENTS = {
+    **{"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u", "\u0307": "."},
+    **{"\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0323": "d", "\u0327": "c"},
+}
+ESCAPES = {
+    **{character: f"\\{character}" for character in "{}$&#_%"},
+    **{character: f"${character}$" for character in "<>|"},
+    **{character: rf"$\{name}$" for character, name in MATHS.items()},
+    **{character: rf"\{name}{{}}" for character, name in TEXTS.items()},
+    **{"[": "{[}", "*": "{*}"},  # after a line break they would be read as its argument
+    **{"−": "$-$", "⁻": "$^{-}$", "°": r"$^{\circ}$", "²": "$^{2}$", "³": "$^{3}$"},
+}
+SYMBOLS: dict[Mark, str] = {"beats_truth": r"\dagger", "own_judge": r"\ddagger", "departs": r"\S"}
 SECOND_COLOUR = "violet"  # as in the paper
 
 
@@ -114,6 +119,18 @@ def _entry(entry: Entry) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    one_line = " ".join(text.split()).translate(ESCAPES)
-    return one_line.replace("--", "-{}-")  # else one long dash
+    """Text that LaTeX prints as it is; a character that not every LaTeX knows as "[U+6570]"."""
+    # Character by character, so that what a replacement brings in is not escaped again.
+    escaped = "".join(_character(character) for character in one_line(text))
+    return re.sub("-(?=-)", "-{}", escaped)  # else one long dash
+
+
+def _character(character: str) -> str:
+    if character in ESCAPES:
+        return ESCAPES[character]
+    if character.isascii():
+        return character
+    base, *accents = list(unicodedata.normalize("NFD", character))
+    if len(accents) == 1 and accents[0] in ACCENTS and base.isascii():
+        return rf"\{ACCENTS[accents[0]]}{{{base}}}"
+    return rf"{{[}}U+{ord(character):04X}]"

@@ -6,23 +6,25 @@ The last two appear only for rows that were run.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from syncdiff_bench.tables.comparison import Cell, ComparedRow, Comparison, Panel
+from syncdiff_bench.tables.comparison import GROUND_TRUTH, Cell, ComparedRow, Comparison, Panel
 from syncdiff_bench.tables.paper import PaperColumn
 from syncdiff_bench.tables.results import Measured
 
 Kind = Literal["paper", "ours", "delta", "n"]
-Mark = Literal["beats_truth", "own_judge"]
+Mark = Literal["beats_truth", "own_judge", "departs"]
 
 NOT_AVAILABLE = "N/A"
 ARROWS = {"up": "↑", "down": "↓"}
-SYMBOLS: dict[Mark, str] = {"beats_truth": "†", "own_judge": "‡"}
+SYMBOLS: dict[Mark, str] = {"beats_truth": "†", "own_judge": "‡", "departs": "§"}
 MARK_NOTES: dict[Mark, str] = {
     "beats_truth": "scores better than the ground truth itself.",
     "own_judge": "the method was trained against this metric's judge.",
+    "departs": "not made as the paper's number was; a note below says in what.",
 }
 
 
@@ -64,7 +66,9 @@ class Grid:
 def lay_out(comparison: Comparison, panel: Panel) -> Grid:
     """The grid of one panel."""
     ranked = comparison.table.ranks_marked
-    ranks = {"paper": _ranks(panel, _paper_value, ranked), "ours": _ranks(panel, _our_value, ranked)}
+    ranks = {"paper": _ranks(panel, _paper_value, ranked), "ours": _ranks(panel, _ranked_value, ranked)}
+    truth = next((row.cells for row in panel.rows if row.system.method == GROUND_TRUTH), None)
+    printed_bound = [cell.paper for cell in truth] if truth else [None] * len(panel.columns)
     groups: list[tuple[Line, ...]] = []
     for index, row in enumerate(panel.rows):
         lines: list[Line] = []
@@ -73,7 +77,7 @@ def lay_out(comparison: Comparison, panel: Panel) -> Grid:
                 Entry(
                     _text(kind, column, cell),
                     ranks[kind][place].get(index, 0) if kind in ranks else 0,
-                    _marks(kind, row, column, cell, panel.truth[place] if panel.truth else None),
+                    _marks(kind, row, column, cell, printed_bound[place] if kind == "paper" else cell.truth),
                 )
                 for place, (column, cell) in enumerate(zip(panel.columns, row.cells, strict=True))
             )
@@ -114,6 +118,14 @@ def rank_note(comparison: Comparison, best: str, second: str) -> str:
 def marks(grids: Sequence[Grid]) -> tuple[Mark, ...]:
     """The marks that occur in any of the grids, in the order of `SYMBOLS`."""
     return tuple(mark for mark in SYMBOLS if any(mark in grid.marks for grid in grids))
+
+
+def one_line(text: str) -> str:
+    """Runs of white space as one space, and without the characters that nobody sees: control (ESC), format (a change
+    of direction), and the lone surrogates that stand for bytes of a path that is not UTF-8.
+    """
+    spaced = " ".join(text.split())
+    return "".join(character for character in spaced if unicodedata.category(character) not in ("Cc", "Cf", "Cs"))
 
 
 def dataset_title(name: str) -> str:
@@ -175,6 +187,11 @@ def _our_value(cell: Cell) -> float | None:
     return None if cell.ours is None else cell.ours.mean
 
 
+def _ranked_value(cell: Cell) -> float | None:
+    """A number over other clips has no rival here."""
+    return _our_value(cell) if cell.comparable else None
+
+
 def _ranks(panel: Panel, value: Callable[[Cell], float | None], ranks_marked: int) -> list[dict[int, int]]:
     """For each column: row index -> rank, as far as ranks are marked.
 
@@ -193,12 +210,11 @@ def _ranks(panel: Panel, value: Callable[[Cell], float | None], ranks_marked: in
     return ranks
 
 
-def _marks(kind: Kind, row: ComparedRow, column: PaperColumn, cell: Cell, truth: Cell | None) -> tuple[Mark, ...]:
-    """Warnings that belong to one number, published or ours."""
+def _marks(kind: Kind, row: ComparedRow, column: PaperColumn, cell: Cell, bound: float | None) -> tuple[Mark, ...]:
+    """Warnings that belong to one number, published or ours. bound: what ground truth scored."""
     if kind not in ("paper", "ours"):
         return ()
-    value_of = _paper_value if kind == "paper" else _our_value
-    value, bound = value_of(cell), None if truth is None else value_of(truth)
+    value = _paper_value(cell) if kind == "paper" else _our_value(cell)
     found: list[Mark] = []
     if value is not None and bound is not None and not row.topline:
         gain = value - bound if column.direction == "up" else bound - value
@@ -206,4 +222,6 @@ def _marks(kind: Kind, row: ComparedRow, column: PaperColumn, cell: Cell, truth:
             found.append("beats_truth")
     if value is not None and column.metric in row.system.trained_against:
         found.append("own_judge")
+    if kind == "ours" and cell.departs:
+        found.append("departs")
     return tuple(found)

@@ -17,6 +17,7 @@ from syncdiff_bench.tables.rendering.layout import (
     lay_out,
     marks,
     notes,
+    one_line,
     rank_note,
 )
 
@@ -58,5 +59,4 @@ def _entry(entry: Entry) -> str:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is and that cannot leave its cell: one line, no markup, no HTML."""
-    one_line = " ".join(text.split())
-    return re.sub(r"([\\`*_{}\[\]|])", r"\\\1", html.escape(one_line, quote=False))
+    return re.sub(r"([\\`*_{}\[\]|])", r"\\\1", html.escape(one_line(text), quote=False))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
-from html import escape
 
 from syncdiff_bench.tables.comparison import Comparison
 from syncdiff_bench.tables.rendering.layout import (
@@ -15,6 +15,7 @@ from syncdiff_bench.tables.rendering.layout import (
     lay_out,
     marks,
     notes,
+    one_line,
     rank_note,
 )
 
@@ -83,3 +84,8 @@ def _entry(entry: Entry) -> str:
     elif entry.rank == 2:
         text = f'<span class="second" title="second best">{text}</span>'
     return text + "".join(f"<sup>{SYMBOLS[mark]}</sup>" for mark in entry.marks)
+
+
+def escape(text: str) -> str:
+    """Text that a browser shows as it is."""
+    return html.escape(one_line(text))

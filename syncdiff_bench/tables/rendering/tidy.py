@@ -10,7 +10,7 @@ from syncdiff_bench.tables.paper import PaperColumn
 
 FIELDS = (
     *("table", "dataset", "row", "method", "metric", "protocol", "column", "direction"),
-    *("paper_dataset", "paper", "ours", "ci95_low", "ci95_high", "delta", "n", "failed", "run"),
+    *("paper_dataset", "paper", "ours", "ci95_low", "ci95_high", "delta", "n", "failed", "run", "departs"),
 )
 
 
@@ -50,4 +50,5 @@ def _record(number: int, panel: Panel, row: ComparedRow, column: PaperColumn, ce
         "n": None if ours is None else ours.n,
         "failed": None if ours is None else ours.failed,
         "run": None if cell.run is None else str(cell.run),
+        "departs": "; ".join(one.text for one in cell.departs) or None,
     }
