@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from syncdiff_bench.tables.comparison import Comparison
+from syncdiff_bench.tables.rendering.characters import printable
 from syncdiff_bench.tables.rendering.layout import (
     MARK_NOTES,
     SYMBOLS,
@@ -57,6 +58,6 @@ def _entry(entry: Entry) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is and that cannot leave its cell: one line, no markup, no HTML."""
-    one_line = " ".join(text.split())
+    """Text that Markdown shows as it is and that cannot leave its cell: one line, no markup, no HTML, no controls."""
+    one_line = " ".join(printable(text).split())
     return re.sub(r"([\\`*_{}\[\]|])", r"\\\1", html.escape(one_line, quote=False))
