@@ -13,7 +13,7 @@ from syncdiff_bench.errors import UsageError
 EPILOG = """\b
 Examples:
   pytest benchmarks --benchmark-json speed.json --benchmark-timer=time.process_time
-      the benchmarks, one of them the calibration (syncdiff_bench.testing.calibrate)
+      the benchmarks, each in `with calibrated(benchmark):` of syncdiff_bench.testing
   syncdiff-bench check-speed speed.json --baseline benchmarks/baseline.json --update
       write the baseline, once; commit it
   syncdiff-bench check-speed speed.json --baseline benchmarks/baseline.json
@@ -37,7 +37,6 @@ Exit codes: 0 no regression; 1 a regression; 2 not comparable."""
     metavar="FACTOR",
     help="How much slower is let pass.",
 )
-@click.option("--calibration", metavar="NAME", help="With --update: the benchmark that is the unit [test_calibration].")
 @report_options
 def check_speed(
     *,
@@ -45,14 +44,13 @@ def check_speed(
     baseline: Path,
     update: bool,
     tolerance: float,
-    calibration: str | None,
     junit: Path | None,
     summary: Path | None,
 ) -> int:
     """Fail where a benchmark of RESULT.json (pytest --benchmark-json) is slower than a baseline by a factor.
 
-    The least time of each benchmark is divided by that of a calibration benchmark of the same file, and the ratio by
-    the baseline's: another machine and other work on it cancel, as far as they slow both alike. A result with other
+    The least time of each benchmark is divided by that of the calibration measured beside it, and the ratio by the
+    baseline's: another machine and other work on it cancel, as far as they slow both alike. A result with other
     threads, another clock or fewer benchmarks is refused.
     """
     from syncdiff_bench.significance import speed
@@ -60,17 +58,13 @@ def check_speed(
     if not 1 < tolerance < math.inf:
         raise UsageError(f"--tolerance {tolerance:g}: give a factor above 1, for example 1.5")
     if update:
-        speeds = speed.read_result(result, calibration or speed.CALIBRATION)
+        speeds = speed.read_result(result)
         speed.write_baseline(speeds, baseline)
-        count = f"{len(speeds.timings)} benchmark{'s' if len(speeds.timings) != 1 else ''}"
-        click.echo(f"wrote {baseline}: {count} in units of {speeds.calibration}", err=True)
+        click.echo(f"wrote {baseline}: {len(speeds.timings)} benchmark{'s'[: len(speeds.timings) > 1]}", err=True)
         return 0
-    if calibration is not None:
-        raise UsageError("--calibration goes with --update; a baseline keeps its calibration")
     places = Places("syncdiff-bench check-speed", result, junit, summary)
     with places.refusals():
-        held_to = speed.read_baseline(baseline)
-        report = speed.check_speeds(speed.read_result(result, held_to.calibration), held_to, tolerance)
+        report = speed.check_speeds(speed.read_result(result), speed.read_baseline(baseline), tolerance)
     places.publish(
         Outcome(
             speed.speed_header(),

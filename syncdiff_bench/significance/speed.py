@@ -1,4 +1,4 @@
-"""The speed gate: pytest-benchmark's results in units of a calibration benchmark, held to a baseline of such ratios.
+"""The speed gate: pytest-benchmark's results in units of a calibration, held to a baseline of such ratios.
 
 A ratio of two times of one process means something on another machine and on a busy one; seconds do not. The least of
 a benchmark's rounds stands for it: other work only ever adds time.
@@ -19,34 +19,30 @@ from syncdiff_bench.significance.junit import Case, row_case
 from syncdiff_bench.significance.rendering import STATUS_MARKS
 
 SCHEMA = 1
-CALIBRATION = "test_calibration"
+CALIBRATE = "put its measurement inside `with syncdiff_bench.testing.calibrated(benchmark):`"
 
 Status = Literal["ok", "faster", "regression"]
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One benchmark. ratio: its least time over the calibration's; timer: the clock that it was measured with."""
+    """One benchmark. ratio: its least time over the calibration's next to it.
+
+    conditions: its clock, and all that its calibration tells beside the seconds (threads, workload); equal for two
+    ratios to be comparable.
+    """
 
     ratio: float
-    timer: str
+    conditions: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """What was timed together.
-
-    source: the file. calibration: full name of the calibration benchmark; timer: its clock; seconds: its least time,
-    None in a baseline. conditions: its `extra_info` (threads, ...); all of it has to be equal for two results to be
-    comparable. timings: by full name, without the calibration.
-    """
+    """source: the file. timings: by the benchmark's full name. uncalibrated: benchmarks without a calibration."""
 
     source: str
-    calibration: str
-    timer: str
-    seconds: float | None
-    conditions: Mapping[str, Any]
     timings: Mapping[str, Timing]
+    uncalibrated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class SpeedReport:
-    """seconds: of the calibration now. added: benchmarks that the baseline does not have."""
+    """added: benchmarks that the baseline does not have."""
 
     verdicts: tuple[Verdict, ...]
     tolerance: float
-    seconds: float
     added: tuple[str, ...]
 
     @property
@@ -73,33 +68,31 @@ class SpeedReport:
         return all(verdict.status != "regression" for verdict in self.verdicts)
 
 
-def read_result(path: Path, calibration: str = CALIBRATION) -> Speeds:
-    """What `pytest --benchmark-json` wrote. calibration: a full name, or what follows its last "::".
+def read_result(path: Path) -> Speeds:
+    """What `pytest --benchmark-json` wrote of benchmarks inside `syncdiff_bench.testing.calibrated`.
 
-    Raises UsageError naming the file where it cannot be read, is no such result, or has not one calibration.
+    Raises UsageError naming the file where it cannot be read, is no such result, or has no calibrated benchmark.
     """
     document = _read(path, "make one with pytest --benchmark-json")
+    timings, uncalibrated = {}, []
     try:
-        entries = [
-            (entry["fullname"], float(entry["stats"]["min"]), entry["options"]["timer"], dict(entry["extra_info"]))
-            for entry in document["benchmarks"]
-        ]
+        for entry in document["benchmarks"]:
+            name, seconds = entry["fullname"], float(entry["stats"]["min"])
+            if "calibration" not in entry["extra_info"]:
+                uncalibrated.append(name)
+                continue
+            conditions = {"clock": entry["options"]["timer"], **entry["extra_info"]["calibration"]}
+            unit = float(conditions.pop("seconds"))
+            if not (0 < seconds < math.inf and 0 < unit < math.inf):
+                raise UsageError(f"{path}: {name} took {seconds:g} s by its clock; time more work per round")
+            timings[name] = Timing(seconds / unit, conditions)
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"{path} is not a result of pytest-benchmark ({error!r}); make one with pytest --benchmark-json"
         ) from None
-    for name, seconds, _, _ in entries:
-        if not 0 < seconds < math.inf:
-            raise UsageError(f"{path}: {name} took {seconds:g} s by its clock; time more work per round")
-    found = [entry for entry in entries if calibration in (entry[0], entry[0].rpartition("::")[2])]
-    if len(found) != 1:
-        raise UsageError(
-            f"{path} has {len(found) or 'no'} benchmarks named {calibration}, the calibration; run one with the others "
-            "(syncdiff_bench.testing.calibrate), or name it with --update --calibration"
-        )
-    name, unit, timer, conditions = found[0]
-    timings = {other: Timing(seconds / unit, clock) for other, seconds, clock, _ in entries if other != name}
-    return Speeds(str(path), name, timer, unit, conditions, timings)
+    if not timings:
+        raise UsageError(f"{path} has no calibrated benchmark; {CALIBRATE}")
+    return Speeds(str(path), timings, tuple(uncalibrated))
 
 
 def read_baseline(path: Path) -> Speeds:
@@ -108,27 +101,23 @@ def read_baseline(path: Path) -> Speeds:
     try:
         if document["schema"] != SCHEMA:
             raise UsageError(f"baseline {path} has schema {document['schema']!r}, this version reads {SCHEMA}")
-        calibration = document["calibration"]
-        timings = {name: Timing(float(one["ratio"]), one["timer"]) for name, one in document["benchmarks"].items()}
+        timings = {
+            name: Timing(float(one["ratio"]), dict(one["conditions"])) for name, one in document["speeds"].items()
+        }
         if not all(0 < timing.ratio < math.inf for timing in timings.values()):
             raise ValueError("a ratio that is not positive")
-        return Speeds(
-            str(path), calibration["name"], calibration["timer"], None, dict(calibration["conditions"]), timings
-        )
+        return Speeds(str(path), timings)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(f"{path} is not a baseline of speeds ({error!r}); write a new one with --update") from None
 
 
 def write_baseline(speeds: Speeds, path: Path) -> None:
     """One JSON file that diffs line by line; three digits, as the fourth is chance."""
-    document = {
-        "schema": SCHEMA,
-        "calibration": {"name": speeds.calibration, "timer": speeds.timer, "conditions": dict(speeds.conditions)},
-        "benchmarks": {
-            name: {"ratio": float(f"{timing.ratio:.3g}"), "timer": timing.timer}
-            for name, timing in sorted(speeds.timings.items())
-        },
+    entries = {
+        name: {"ratio": float(f"{timing.ratio:.3g}"), "conditions": dict(timing.conditions)}
+        for name, timing in sorted(speeds.timings.items())
     }
+    document = {"schema": SCHEMA, "speeds": entries}
     write_chosen(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "--baseline")
 
 
@@ -144,13 +133,12 @@ def check_speeds(now: Speeds, baseline: Speeds, tolerance: float) -> SpeedReport
             f"{now.source} cannot be checked against {baseline.source}: {'; '.join(refused)}; run the benchmarks as "
             "the baseline's were run, or write a new baseline with --update"
         )
-    assert now.seconds is not None
     verdicts = tuple(
         Verdict(name, timing.ratio, now.timings[name].ratio, _status(now.timings[name].ratio / timing.ratio, tolerance))
         for name, timing in baseline.timings.items()
     )
     added = tuple(name for name in now.timings if name not in baseline.timings)
-    return SpeedReport(verdicts, tolerance, now.seconds, added)
+    return SpeedReport(verdicts, tolerance, added)
 
 
 def speed_header() -> list[str]:
@@ -173,7 +161,7 @@ def speed_rows(report: SpeedReport) -> list[list[str]]:
 
 def speed_footnotes(report: SpeedReport) -> list[str]:
     return [
-        f"In units of the calibration, which took {report.seconds:.3g} s; the least of all rounds.",
+        "In units of the calibration beside each benchmark; the least of all rounds of both.",
         *(f"{name} is not in the baseline; --update adds it." for name in report.added),
         "passed" if report.passed else "FAILED",
     ]
@@ -197,19 +185,18 @@ def _read(path: Path, mend: str) -> Any:
 
 
 def _refusals(now: Speeds, baseline: Speeds) -> list[str]:
-    refused = [
-        f"{name} {baseline.conditions.get(name)} -> {now.conditions.get(name)}"
-        for name in sorted({*baseline.conditions, *now.conditions})
-        if baseline.conditions.get(name) != now.conditions.get(name)
-    ]
-    if now.timer != baseline.timer:
-        refused.append(f"{now.calibration}: clock {baseline.timer} -> {now.timer}")
-    for name, timing in baseline.timings.items():
-        if name not in now.timings:
-            refused.append(f"{name} was not run")
-        elif now.timings[name].timer != timing.timer:
-            refused.append(f"{name}: clock {timing.timer} -> {now.timings[name].timer}")
-    return refused
+    refused: dict[str, list[str]] = {}  # what -> the benchmarks
+    for name, held_to in baseline.timings.items():
+        if name in now.uncalibrated:
+            refused.setdefault(f"no calibration, {CALIBRATE}", []).append(name)
+        elif name not in now.timings:
+            refused.setdefault("not run", []).append(name)
+        else:
+            before, after = held_to.conditions, now.timings[name].conditions
+            for key in sorted({*before, *after}):
+                if before.get(key) != after.get(key):
+                    refused.setdefault(f"{key} {before.get(key)} -> {after.get(key)}", []).append(name)
+    return [f"{what} ({', '.join(names)})" for what, names in refused.items()]
 
 
 def _status(slower: float, tolerance: float) -> Status:
