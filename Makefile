@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint types test test-all docs docs-update check tables clean
+.PHONY: help setup format lint types test test-all docs docs-update speed check tables clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,7 +37,13 @@ docs:  ## the documentation as a site/, warnings are errors
 docs-update:  ## write what commands print today into README and docs
 	UPDATE_DOCUMENTATION=1 $(BIN)/pytest -m "slow or not slow" tests/harness/test_documentation.py tests/harness/test_documentation_leaderboard.py
 
-check: lint types docs test-all  ## what CI runs
+speed:  ## the hot paths against tests/benchmarks/speed.json
+	mkdir -p .benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/benchmarks -q -m "gate and not slow" --benchmark-only \
+	  --benchmark-timer=time.process_time --benchmark-json=.benchmarks/speed.json
+	$(BIN)/syncdiff-bench check-speed .benchmarks/speed.json --baseline tests/benchmarks/speed.json --tolerance 2
+
+check: lint types docs test-all speed  ## what CI runs
 
 tables:  ## the paper's tables as Markdown
 	$(BIN)/syncdiff-bench tables

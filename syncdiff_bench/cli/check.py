@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.gates import Outcome, Places, report_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from syncdiff_bench.significance.gate import Report
     from syncdiff_bench.significance.scored import Scored
 
 EPILOG = """\b
@@ -38,13 +37,7 @@ Exit codes: 0 no regression; 1 a regression or a lost clip; 2 not comparable."""
     metavar="COLUMN=VALUE",
     help="With --update: what a column may lose (psnr=0.1, or lse/jpeg/lse_c=0.2); one printed digit otherwise.",
 )
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="XML", help="Write a JUnit report.")
-@click.option(
-    "--summary",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="MD",
-    help="Append the table as Markdown [$GITHUB_STEP_SUMMARY, where that is set].",
-)
+@report_options
 def check(
     *, run: Path, baseline: Path, update: bool, tolerances: tuple[str, ...], junit: Path | None, summary: Path | None
 ) -> int:
@@ -54,17 +47,28 @@ def check(
     excludes zero. Runs with another dataset, seed, encoding, protocol or metric weights are refused.
     """
     from syncdiff_bench.runs.directory import load_run
+    from syncdiff_bench.significance import rendering
     from syncdiff_bench.significance.gate import check as check_scored
+    from syncdiff_bench.significance.junit import report_cases
     from syncdiff_bench.significance.scored import from_run, read_baseline
 
-    scored = from_run(load_run(run))
     if update:
-        _update(scored, baseline, tolerances)
+        _update(from_run(load_run(run)), baseline, tolerances)
         return 0
     if tolerances:
         raise UsageError("--tolerance goes with --update; a baseline keeps its tolerances")
-    report = check_scored(scored, read_baseline(baseline))
-    _publish(report, junit, summary)
+    places = Places("syncdiff-bench check", run, junit, summary)
+    with places.refusals():
+        report = check_scored(from_run(load_run(run)), read_baseline(baseline))
+    places.publish(
+        Outcome(
+            rendering.report_header(),
+            rendering.report_rows(report),
+            rendering.report_footnotes(report),
+            report_cases(report),
+            report.passed,
+        )
+    )
     return 0 if report.passed else 1
 
 
@@ -87,25 +91,3 @@ def _update(scored: Scored, baseline: Path, texts: tuple[str, ...]) -> None:
         tolerances.update(dict.fromkeys(matching, number))
     write_baseline(scored, baseline, tolerances)
     click.echo(f"wrote {baseline}: {len(scored.identity.clips)} clips, {len(tolerances)} columns", err=True)
-
-
-def _publish(report: Report, junit: Path | None, summary: Path | None) -> None:
-    from syncdiff_bench.cli.output import print_table
-    from syncdiff_bench.runs.journal import unwritable, write_whole
-    from syncdiff_bench.significance import rendering
-    from syncdiff_bench.significance.junit import junit_xml
-
-    header, rows = rendering.report_header(), rendering.report_rows(report)
-    footnotes = rendering.report_footnotes(report)
-    print_table(rendering.terminal_table(header, rows), footnotes)
-    if junit is not None:
-        write_whole(junit, junit_xml(report))
-    step_summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    target = summary or (Path(step_summary) if step_summary else None)
-    if target is not None:
-        title = f"### syncdiff-bench check: {'passed' if report.passed else 'FAILED'}\n\n"
-        try:
-            with target.open("a", encoding="utf-8") as file:
-                file.write(title + rendering.markdown_table(header, rows, footnotes))
-        except OSError as error:
-            raise unwritable(target, error) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,16 @@ def encode_row(row: Row) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_chosen(path: Path, text: str, option: str) -> None:
+    """`write_whole` where the user said, by `option`: the folder is made, and an error names the option."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error, option) from None
+    write_whole(path, text, option)
+
+
+def write_whole(path: Path, text: str, option: str = "--out") -> None:
     """Write a file so that a reader, or a kill, sees the old or the new text and nothing between."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -75,14 +85,15 @@ def write_whole(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise unwritable(path, error) from None
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise unwritable(path, error, option) from None
 
 
-def unwritable(path: Path, error: OSError) -> UsageError:
-    """The one-line error for a file that cannot be written."""
+def unwritable(path: Path, error: OSError, option: str = "--out") -> UsageError:
+    """The one-line error for a file that cannot be written; `option` is what chose its place."""
     reason = error.strerror or str(error)
-    return UsageError(f"{path} cannot be written ({reason}); free space or choose another --out")
+    return UsageError(f"{path} cannot be written ({reason}); free space or choose another {option}")
 
 
 def _complete_bytes(path: Path) -> bytes:

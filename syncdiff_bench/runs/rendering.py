@@ -27,19 +27,18 @@ def _markdown(board: Board) -> str:
 
     from syncdiff_bench.tables.rendering.markdown import escape
 
-    header = ["", "Method"] + [f"{column.heading}<br>{column.protocol}" for column in board.columns] + ["n (failed)"]
+    headings = [f"{escape(column.heading)}<br>{escape(column.protocol)}" for column in board.columns]
+    header = ["", "Method", *headings, "n (failed)"]
     body = []
     for row in board.rows:
         cells = [_cell(cell, column.decimals) for cell, column in zip(row.cells, board.columns, strict=True)]
         bold = [f"**{text}**" if cell.best else text for text, cell in zip(cells, row.cells, strict=True)]
         marked = [text + _marks(cell.notes) for text, cell in zip(bold, row.cells, strict=True)]
-        body.append([_rank(row), _name(row).replace("|", r"\|"), *marked, _count(row)])
+        body.append([_rank(row), escape(_name(row)), *marked, _count(row)])
     align = ["right", "left", *["right"] * len(board.columns), "right"]
     table = tabulate(body, header, tablefmt="pipe", colalign=align, disable_numparse=True)
-    # A note may quote an error of anybody's: "<lambda>", escape sequences.
-    notes = [f"{_superscript(i)} {escape(note)}" for i, note in enumerate(board.notes, start=1)]
-    below = "  \n".join([*notes, *board.remarks])
-    return f"### {board.title}\n\n{table}\n\n{below}\n"
+    lines = "  \n".join(escape(line) for line in below(board))
+    return f"### {escape(board.title)}\n\n{table}\n\n{lines}\n"
 
 
 def terminal_table(board: Board) -> Table:

@@ -1,28 +1,56 @@
-"""A gate report as JUnit XML, which every CI system shows."""
+"""What a gate found as JUnit XML, which every CI system shows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 from xml.etree import ElementTree
 
 from syncdiff_bench.significance.gate import Report
 from syncdiff_bench.significance.rendering import report_header, report_rows
+from syncdiff_bench.tables.rendering.characters import printable
+
+FAILING = ("regression", "no value")
 
 
-def junit_xml(report: Report) -> str:
-    """One test case per column and per lost clip; a regression is a failure with its row as the message."""
-    suite = ElementTree.Element("testsuite", name=f"syncdiff-bench check {report.comparison.b.source}")
-    failures = 0
-    for verdict, row in zip(report.verdicts, report_rows(report), strict=True):
-        case = ElementTree.SubElement(suite, "testcase", classname="syncdiff-bench.check", name=verdict.column.name)
-        if verdict.status in ("regression", "no value"):
-            failures += 1
-            message = ", ".join(f"{title} {cell}" for title, cell in zip(report_header(), row, strict=True))
-            ElementTree.SubElement(case, "failure", type=verdict.status, message=message)
-    for name, clip, reason in report.lost:
-        failures += 1
-        case = ElementTree.SubElement(suite, "testcase", classname="syncdiff-bench.check", name=f"{name} {clip}")
-        ElementTree.SubElement(case, "failure", type="lost clip", message=reason)
-    suite.set("tests", str(len(suite)))
-    suite.set("failures", str(failures))
+@dataclass(frozen=True)
+class Case:
+    """One test case. outcome: "failure" where the answer is no, "error" where there is none; then kind and message."""
+
+    name: str
+    outcome: Literal["passed", "failure", "error"] = "passed"
+    kind: str = ""
+    message: str = ""
+
+
+def junit_xml(command: str, subject: str, cases: Sequence[Case]) -> str:
+    """A suite named after the command ("syncdiff-bench check") and what it looked at."""
+    suite = ElementTree.Element("testsuite", name=printable(f"{command} {subject}"), tests=str(len(cases)))
+    for outcome in ("failure", "error"):
+        suite.set(f"{outcome}s", str(sum(case.outcome == outcome for case in cases)))
+    for case in cases:
+        element = ElementTree.SubElement(
+            suite, "testcase", classname=command.replace(" ", "."), name=printable(case.name)
+        )
+        if case.outcome != "passed":
+            ElementTree.SubElement(element, case.outcome, type=case.kind, message=printable(case.message))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def report_cases(report: Report) -> list[Case]:
+    """One case per column and per lost clip; a regression is a failure with its row as the message."""
+    header = report_header()
+    cases = [
+        row_case(verdict.column.name, header, row, verdict.status if verdict.status in FAILING else None)
+        for verdict, row in zip(report.verdicts, report_rows(report), strict=True)
+    ]
+    return cases + [Case(f"{name} {clip}", "failure", "lost clip", reason) for name, clip, reason in report.lost]
+
+
+def row_case(name: str, header: Sequence[str], row: Sequence[str], failure: str | None) -> Case:
+    """A case out of a row of the gate's table; failure: its kind, None where the row passed."""
+    if failure is None:
+        return Case(name)
+    return Case(name, "failure", failure, ", ".join(f"{title} {cell}" for title, cell in zip(header, row, strict=True)))

@@ -106,8 +106,11 @@ def report_footnotes(report: Report) -> list[str]:
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], footnotes: Sequence[str]) -> str:
     from tabulate import tabulate
 
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    return tabulate(escaped, header, tablefmt="pipe", disable_numparse=True) + "\n\n" + "  \n".join(footnotes) + "\n"
+    from syncdiff_bench.tables.rendering.markdown import escape
+
+    cells = [[escape(cell) for cell in row] for row in (header, *rows)]
+    table = tabulate(cells[1:], cells[0], tablefmt="pipe", disable_numparse=True)
+    return f"{table}\n\n" + "  \n".join(map(escape, footnotes)) + "\n"
 
 
 def terminal_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

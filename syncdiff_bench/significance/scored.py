@@ -10,7 +10,7 @@ from typing import Any
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.directory import Run
-from syncdiff_bench.runs.journal import write_whole
+from syncdiff_bench.runs.journal import write_chosen
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import SCHEMA
 
@@ -84,8 +84,7 @@ def write_baseline(scored: Scored, path: Path, tolerances: Mapping[str, float]) 
         ],
     }
     document["dataset"] = {**document["dataset"], "root": None}  # a path of one machine says nothing on another
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_chosen(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "--baseline")
 
 
 def read_baseline(path: Path) -> Scored:

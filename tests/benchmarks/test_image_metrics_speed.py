@@ -21,11 +21,13 @@ def fresh_pair() -> Pair:
     return Pair(*(Clip("a", "test", preloaded=Media(video, np.zeros(0, np.int16))) for video in videos))
 
 
+@pytest.mark.gate
 def test_faces(benchmark):
     ours, _ = benchmark.pedantic(cut_pair, setup=lambda: ((fresh_pair(), "face96"), {}), rounds=5)
     assert ours.shape == (FRAMES, 96, 96, 3)
 
 
+@pytest.mark.gate
 @pytest.mark.parametrize("metric", [PSNR(), PSNR(PSNROptions(protocol="talklip")), SSIM()], ids=lambda m: m.name)
 def test_psnr_and_ssim(benchmark, metric):
     assert benchmark(metric.measure, fresh_pair()).frames == FRAMES

@@ -35,6 +35,7 @@ def metric(tmp_path_factory: pytest.TempPathFactory) -> LSE:
     return lse
 
 
+@pytest.mark.gate
 def test_whole_metric(benchmark: Any, metric: LSE, clip: Clip):
     stats = benchmark(metric.measure, Pair(clip))
     assert stats.windows == FRAMES - 5

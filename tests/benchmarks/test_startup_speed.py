@@ -1,4 +1,7 @@
-"""How long the command line takes to answer: half a second is the goal, in a process of its own."""
+"""How long the command line takes to answer: half a second is the goal, in a process of its own.
+
+What is counted is that process's processor time, so that other work on the machine is not.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,26 @@ from typing import Any
 
 import pytest
 
+resource = pytest.importorskip("resource", reason="counts the processor time of child processes")
+
 LAUNCH = "import sys; from syncdiff_bench.cli import main; sys.exit(main())"
 
 
-@pytest.mark.benchmark(group="answer of the command line")
+def processor_time_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime  # type: ignore[no-any-return]
+
+
+@pytest.mark.benchmark(group="answer of the command line", timer=processor_time_of_children)
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["list", "methods"], ["list", "metrics"]], ids=" ".join
+    "arguments",
+    [
+        ["--help"],
+        pytest.param(["run", "--help"], marks=pytest.mark.gate),
+        ["list", "methods"],
+        pytest.param(["list", "metrics"], marks=pytest.mark.gate),
+    ],
+    ids=" ".join,
 )
 def test_answer(benchmark: Any, arguments: list[str]) -> None:
     command = [sys.executable, "-c", LAUNCH, *arguments]

@@ -30,6 +30,7 @@ from syncdiff_methods.syncdiff.sampling import ClipConditions, generate_in_lock_
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CLIPS = {"pocket": 24, "paper": int(os.environ.get("SYNCDIFF_BENCH_CLIPS", "24" if DEVICE == "cuda" else "1"))}
+GATE = pytest.mark.gate
 SIZES = ["pocket", pytest.param("paper", marks=pytest.mark.slow)]
 
 
@@ -123,7 +124,7 @@ def note_speed(benchmark: Any, config: SyncDiffConfig, batch: int) -> None:
 
 
 @pytest.mark.benchmark(group="UNet step")
-@pytest.mark.parametrize("how", ["official attention", "diffusers", "compiled", "ours"])
+@pytest.mark.parametrize("how", ["official attention", "diffusers", "compiled", pytest.param("ours", marks=GATE)])
 def test_unet_step(benchmark: Any, timed: Timed, how: str) -> None:
     if how == "compiled" and timed.size == "pocket":
         pytest.skip("compiling takes a minute; pocket is not compiled")
@@ -158,7 +159,7 @@ def test_unet_step_in_bf16(benchmark: Any, timed: Timed, compile_: Any) -> None:
 
 
 @pytest.mark.benchmark(group="autoencoder")
-@pytest.mark.parametrize("layout", ["contiguous", "channels last"])
+@pytest.mark.parametrize("layout", ["contiguous", pytest.param("channels last", marks=GATE)])
 @pytest.mark.parametrize("direction", ["encode", "decode"])
 def test_autoencoder(benchmark: Any, timed: Timed, direction: str, layout: str) -> None:
     config, autoencoder = timed.model.config, timed.model.autoencoder

@@ -58,6 +58,7 @@ def optimizer_of(module: TrainedSyncDiff) -> torch.optim.Optimizer:
     return torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=0.0)
 
 
+@pytest.mark.gate
 def test_step_with_caches(benchmark: Any, module: TrainedSyncDiff, batch: Mapping[str, Tensor]) -> None:
     optimizer = optimizer_of(module)
     benchmark.pedantic(lambda: update(module, optimizer, batch), rounds=5, warmup_rounds=1)

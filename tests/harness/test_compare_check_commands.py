@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from syncdiff_bench.cli import main
+from syncdiff_bench.significance.rendering import markdown_table
 
 pytestmark = pytest.mark.usefixtures("toy_plugins")
 
@@ -44,9 +46,9 @@ def test_the_gate_passes_an_equal_run_and_fails_a_worse_one(
     assert main(["check", good, "--baseline", "base.json"]) == 0
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
     capsys.readouterr()
-    assert main(["check", bad, "--baseline", "base.json", "--junit", "check.xml"]) == 1
+    assert main(["check", bad, "--baseline", "base.json", "--junit", "deep/check.xml"]) == 1
     assert "REGRESSION" in capsys.readouterr().out
-    assert ElementTree.parse("check.xml").getroot().get("failures") == "1"
+    assert ElementTree.parse("deep/check.xml").getroot().get("failures") == "1"
     summary = Path("summary.md").read_text(encoding="utf-8")
     assert summary.startswith("### syncdiff-bench check: FAILED") and "REGRESSION" in summary
     # A larger tolerance lets the same change pass.
@@ -76,3 +78,42 @@ def test_another_seed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     other = toy_run("b", 3, "--seed", "1")
     assert main(["check", other, "--baseline", "base.json"]) == 2
     assert "seed 0 -> 1" in capsys.readouterr().err
+
+
+def test_a_refusal_is_an_error_in_the_reports(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["check", toy_run("a", 3), "--baseline", "base<1>.json", "--update"])
+    other = toy_run("b", 3, "--seed", "1")
+    reports = ["--junit", "check.xml", "--summary", "summary.md"]
+    assert main(["check", other, "--baseline", "base<1>.json", *reports]) == 2
+    suite = ElementTree.parse("check.xml").getroot()
+    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["1", "0", "1"]
+    assert [("seed 0 -> 1" in str(error.get("message")), error.get("type")) for error in suite.iter("error")] == [
+        (True, "not comparable")
+    ]
+    summary = Path("summary.md").read_text(encoding="utf-8")
+    assert summary.startswith("### syncdiff-bench check: NOT COMPARABLE\n\n") and "seed 0 -&gt; 1" in summary
+    assert "base&lt;1&gt;.json" in summary
+    # A run that is not there is refused in the reports too, and a place that cannot be written does not hide why.
+    capsys.readouterr()
+    assert main(["check", "nowhere", "--baseline", "base<1>.json", "--junit", "check.xml/x.xml"]) == 2
+    error = capsys.readouterr().err
+    assert "nowhere" in error and "choose another --junit" in error and error.count("\n") == 1
+
+
+def test_a_junit_place_that_cannot_be_written_costs_no_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    run = toy_run("a", 3)
+    main(["check", run, "--baseline", "base.json", "--update"])
+    capsys.readouterr()
+    assert main(["check", run, "--baseline", "base.json", "--junit", "base.json/x.xml", "--summary", "s.md"]) == 2
+    assert "choose another --junit" in capsys.readouterr().err
+    assert Path("s.md").read_text(encoding="utf-8").startswith("### syncdiff-bench check: passed")
+
+
+def test_markup_and_controls_do_not_leave_their_cell() -> None:
+    table = markdown_table(
+        ["a", "b<i>"], [["x|y", "<img src=z>"], ["\x1b[31mred\x1b[0m", "two\nlines\x07"]], ["> n < m"]
+    )
+    header, _, first, second, _, footnote = table.splitlines()
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in (header, first, second)]
+    assert cells == [["a", "b&lt;i&gt;"], [r"x\|y", "&lt;img src=z&gt;"], ["red", "two lines"]]
+    assert footnote == "&gt; n &lt; m"

@@ -89,8 +89,8 @@ def test_cells_and_notes_of_the_markdown() -> None:
             replace(UP, mean=30.0, ci95=(29.0, 31.5), failed=1, n=1),
             replace(DOWN, mean=0.1234, failed=1, n=1),
         ),
-        run("y", replace(UP, mean=None), replace(DOWN, mean=None, n=0, reason="weights alex missing, <lambda>\x1b[1m")),
-        run("z|[b]", UP, replace(DOWN, n=1, failed=1), replace(UP, metric="ssim"), finished=False),
+        run("y", replace(UP, mean=None), replace(DOWN, mean=None, n=0, reason="weights\n<alex> missing")),
+        run("z|[<b>]\x1b[31m", UP, replace(DOWN, n=1, failed=1), replace(UP, metric="ssim"), finished=False),
     )
     text = markdown([one])
     lines = {
@@ -100,8 +100,8 @@ def test_cells_and_notes_of_the_markdown() -> None:
     }
     assert lines["x"][2:] == ["**30.00 ±1.25**", "**0.123**", "–", "1 (1)"]
     assert lines["y"][2:] == ["N/A", "N/Aᵃ", "–", "2 (0)"]
-    assert r"ᵃ lpips (face96): n/a, weights alex missing, &lt;lambda&gt;\[1m" in text
-    assert r"z\|[b]" in text
+    assert "ᵃ lpips (face96): n/a, weights &lt;alex&gt; missing" in text
+    assert r"| z\|\[&lt;b&gt;\]" in text and "\x1b" not in text
     assert "over 1 clip (1 failed)" in text
     assert "this run has not finished" in text
     assert "Where clips failed" in text

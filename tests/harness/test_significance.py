@@ -19,7 +19,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.significance.comparison import compare
 from syncdiff_bench.significance.gate import check, default_tolerances
-from syncdiff_bench.significance.junit import junit_xml
+from syncdiff_bench.significance.junit import Case, junit_xml, report_cases
 from syncdiff_bench.significance.resampling import difference_intervals, holm, permutation_p_values
 from syncdiff_bench.significance.scored import MetricScores, Scored, read_baseline, write_baseline
 
@@ -312,7 +312,18 @@ def test_junit_has_a_failure_per_regression() -> None:
     rng = np.random.default_rng(1)
     base = noisy(rng)
     drop = {clip: value - 3 + rng.normal(0, 0.02) for clip, value in base.items()}
-    suite = ElementTree.fromstring(junit_xml(check(scored(drop), baseline_of(base))))
-    assert (suite.get("tests"), suite.get("failures")) == ("6", "3")
+    suite = ElementTree.fromstring(
+        junit_xml("check", "runs/mine", report_cases(check(scored(drop), baseline_of(base))))
+    )
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "3", "0")
     messages = [failure.get("message", "") for failure in suite.iter("failure")]
     assert len(messages) == 3 and all("REGRESSION" in message for message in messages)
+
+
+def test_no_character_of_a_reason_breaks_the_xml() -> None:
+    """Every code point below U+0100, a lone surrogate and two non-characters; a terminal's colours go whole."""
+    reason = "".join(map(chr, range(0x100))) + "\ud800\ufffe\uffff" + "\x1b[1;31mbad\x1b[0m < & > 語"
+    suite = ElementTree.fromstring(junit_xml("check", reason, [Case(reason, "failure", "lost clip", reason)]))
+    (failure,) = suite.iter("failure")
+    for text in (suite.get("name"), suite[0].get("name"), failure.get("message")):
+        assert text is not None and text.endswith("ÿbad < & > 語") and "[1;31m" not in text

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from syncdiff_bench.tables.comparison import Comparison
+from syncdiff_bench.tables.rendering.characters import one_line
 from syncdiff_bench.tables.rendering.layout import (
     MARK_NOTES,
     Entry,
@@ -19,7 +20,6 @@ from syncdiff_bench.tables.rendering.layout import (
     lay_out,
     marks,
     notes,
-    one_line,
     rank_note,
 )
 

@@ -6,7 +6,6 @@ The last two appear only for rows that were run.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -118,14 +117,6 @@ def rank_note(comparison: Comparison, best: str, second: str) -> str:
 def marks(grids: Sequence[Grid]) -> tuple[Mark, ...]:
     """The marks that occur in any of the grids, in the order of `SYMBOLS`."""
     return tuple(mark for mark in SYMBOLS if any(mark in grid.marks for grid in grids))
-
-
-def one_line(text: str) -> str:
-    """Runs of white space as one space, and without the characters that nobody sees: control (ESC), format (a change
-    of direction), and the lone surrogates that stand for bytes of a path that is not UTF-8.
-    """
-    spaced = " ".join(text.split())
-    return "".join(character for character in spaced if unicodedata.category(character) not in ("Cc", "Cf", "Cs"))
 
 
 def dataset_title(name: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from syncdiff_bench.tables.comparison import Comparison
+from syncdiff_bench.tables.rendering.characters import one_line
 from syncdiff_bench.tables.rendering.layout import (
     MARK_NOTES,
     SYMBOLS,
@@ -17,7 +18,6 @@ from syncdiff_bench.tables.rendering.layout import (
     lay_out,
     marks,
     notes,
-    one_line,
     rank_note,
 )
 
@@ -58,5 +58,5 @@ def _entry(entry: Entry) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is and that cannot leave its cell: one line, no markup, no HTML."""
+    """Text that Markdown shows as it is and that cannot leave its cell: one line, no markup, no HTML, no controls."""
     return re.sub(r"([\\`*_{}\[\]|])", r"\\\1", html.escape(one_line(text), quote=False))

@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 
 from syncdiff_bench.tables.comparison import Comparison
+from syncdiff_bench.tables.rendering.characters import one_line
 from syncdiff_bench.tables.rendering.layout import (
     MARK_NOTES,
     SYMBOLS,
@@ -15,7 +16,6 @@ from syncdiff_bench.tables.rendering.layout import (
     lay_out,
     marks,
     notes,
-    one_line,
     rank_note,
 )
 

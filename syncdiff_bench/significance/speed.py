@@ -1,0 +1,205 @@
+"""The speed gate: pytest-benchmark's results in units of a calibration, held to a baseline of such ratios.
+
+A ratio of two times of one process means something on another machine and on a busy one; seconds do not. The least of
+a benchmark's rounds stands for it: other work only ever adds time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.runs.journal import write_chosen
+from syncdiff_bench.significance.junit import Case, row_case
+from syncdiff_bench.significance.rendering import STATUS_MARKS
+
+SCHEMA = 1
+CALIBRATE = "put its measurement inside `with syncdiff_bench.testing.calibrated(benchmark):`"
+
+Status = Literal["ok", "faster", "regression"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One benchmark. ratio: its least time over the calibration's next to it.
+
+    conditions: its clock, and all that its calibration tells beside the seconds (threads, workload); equal for two
+    ratios to be comparable.
+    """
+
+    ratio: float
+    conditions: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """source: the file. timings: by the benchmark's full name. uncalibrated: benchmarks without a calibration."""
+
+    source: str
+    timings: Mapping[str, Timing]
+    uncalibrated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One benchmark of the gate; now over baseline above the tolerance is a regression, below its inverse "faster"."""
+
+    name: str
+    baseline: float
+    now: float
+    status: Status
+
+
+@dataclass(frozen=True)
+class SpeedReport:
+    """added: benchmarks that the baseline does not have."""
+
+    verdicts: tuple[Verdict, ...]
+    tolerance: float
+    added: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(verdict.status != "regression" for verdict in self.verdicts)
+
+
+def read_result(path: Path) -> Speeds:
+    """What `pytest --benchmark-json` wrote of benchmarks inside `syncdiff_bench.testing.calibrated`.
+
+    Raises UsageError naming the file where it cannot be read, is no such result, or has no calibrated benchmark.
+    """
+    document = _read(path, "make one with pytest --benchmark-json")
+    timings, uncalibrated = {}, []
+    try:
+        for entry in document["benchmarks"]:
+            name, seconds = entry["fullname"], float(entry["stats"]["min"])
+            if "calibration" not in entry["extra_info"]:
+                uncalibrated.append(name)
+                continue
+            conditions = {"clock": entry["options"]["timer"], **entry["extra_info"]["calibration"]}
+            unit = float(conditions.pop("seconds"))
+            if not (0 < seconds < math.inf and 0 < unit < math.inf):
+                raise UsageError(f"{path}: {name} took {seconds:g} s by its clock; time more work per round")
+            timings[name] = Timing(seconds / unit, conditions)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{path} is not a result of pytest-benchmark ({error!r}); make one with pytest --benchmark-json"
+        ) from None
+    if not timings:
+        raise UsageError(f"{path} has no calibrated benchmark; {CALIBRATE}")
+    return Speeds(str(path), timings, tuple(uncalibrated))
+
+
+def read_baseline(path: Path) -> Speeds:
+    """Raises UsageError naming the file where it is missing, is not JSON, or is not a baseline of speeds."""
+    document = _read(path, "write one with --update")
+    try:
+        if document["schema"] != SCHEMA:
+            raise UsageError(f"baseline {path} has schema {document['schema']!r}, this version reads {SCHEMA}")
+        timings = {
+            name: Timing(float(one["ratio"]), dict(one["conditions"])) for name, one in document["speeds"].items()
+        }
+        if not all(0 < timing.ratio < math.inf for timing in timings.values()):
+            raise ValueError("a ratio that is not positive")
+        return Speeds(str(path), timings)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UsageError(f"{path} is not a baseline of speeds ({error!r}); write a new one with --update") from None
+
+
+def write_baseline(speeds: Speeds, path: Path) -> None:
+    """One JSON file that diffs line by line; three digits, as the fourth is chance."""
+    entries = {
+        name: {"ratio": float(f"{timing.ratio:.3g}"), "conditions": dict(timing.conditions)}
+        for name, timing in sorted(speeds.timings.items())
+    }
+    document = {"schema": SCHEMA, "speeds": entries}
+    write_chosen(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "--baseline")
+
+
+def check_speeds(now: Speeds, baseline: Speeds, tolerance: float) -> SpeedReport:
+    """Judge a result. tolerance: the factor, above 1, by which a ratio may exceed the baseline's.
+
+    Raises UsageError, naming what differs, where a benchmark of the baseline is absent, or where the clock or the
+    conditions (threads, ...) are not the baseline's.
+    """
+    refused = _refusals(now, baseline)
+    if refused:
+        raise UsageError(
+            f"{now.source} cannot be checked against {baseline.source}: {'; '.join(refused)}; run the benchmarks as "
+            "the baseline's were run, or write a new baseline with --update"
+        )
+    verdicts = tuple(
+        Verdict(name, timing.ratio, now.timings[name].ratio, _status(now.timings[name].ratio / timing.ratio, tolerance))
+        for name, timing in baseline.timings.items()
+    )
+    added = tuple(name for name in now.timings if name not in baseline.timings)
+    return SpeedReport(verdicts, tolerance, added)
+
+
+def speed_header() -> list[str]:
+    return ["benchmark", "baseline", "now", "now / baseline", "tolerance", "verdict"]
+
+
+def speed_rows(report: SpeedReport) -> list[list[str]]:
+    return [
+        [
+            one.name,
+            f"{one.baseline:.3g}",
+            f"{one.now:.3g}",
+            f"{one.now / one.baseline:.2f}",
+            f"{report.tolerance:g}",
+            STATUS_MARKS.get(one.status, one.status),
+        ]
+        for one in report.verdicts
+    ]
+
+
+def speed_footnotes(report: SpeedReport) -> list[str]:
+    return [
+        "In units of the calibration beside each benchmark; the least of all rounds of both.",
+        *(f"{name} is not in the baseline; --update adds it." for name in report.added),
+        "passed" if report.passed else "FAILED",
+    ]
+
+
+def speed_cases(report: SpeedReport) -> list[Case]:
+    """One JUnit case per benchmark; a regression is a failure with its row as the message."""
+    return [
+        row_case(one.name, speed_header(), row, one.status if one.status == "regression" else None)
+        for one, row in zip(report.verdicts, speed_rows(report), strict=True)
+    ]
+
+
+def _read(path: Path, mend: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); {mend}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON ({error}); {mend}") from None
+
+
+def _refusals(now: Speeds, baseline: Speeds) -> list[str]:
+    refused: dict[str, list[str]] = {}  # what -> the benchmarks
+    for name, held_to in baseline.timings.items():
+        if name in now.uncalibrated:
+            refused.setdefault(f"no calibration, {CALIBRATE}", []).append(name)
+        elif name not in now.timings:
+            refused.setdefault("not run", []).append(name)
+        else:
+            before, after = held_to.conditions, now.timings[name].conditions
+            for key in sorted({*before, *after}):
+                if before.get(key) != after.get(key):
+                    refused.setdefault(f"{key} {before.get(key)} -> {after.get(key)}", []).append(name)
+    return [f"{what} ({', '.join(names)})" for what, names in refused.items()]
+
+
+def _status(slower: float, tolerance: float) -> Status:
+    if slower > tolerance:
+        return "regression"
+    return "faster" if slower < 1 / tolerance else "ok"
