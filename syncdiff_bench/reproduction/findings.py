@@ -19,7 +19,7 @@ import numpy as np
 
 from syncdiff_bench.reproduction.jobs import Job, Request
 from syncdiff_bench.runs.directory import load_run
-from syncdiff_bench.runs.summary import Interval
+from syncdiff_bench.runs.intervals import Interval
 from syncdiff_bench.significance.comparison import compare
 from syncdiff_bench.significance.resampling import Cluster, difference_intervals, holm, permutation_p_values
 from syncdiff_bench.significance.scored import MetricScores, Scored, from_run

@@ -100,8 +100,8 @@ def test_nothing_breaks_out_of_markdown_or_html() -> None:
 
 def test_notes_with_html_and_control_characters_are_shown_as_text() -> None:
     comparison = replace(joined(), notes=("in <lambda>\x1b[31m_x_ \u202e\ud800",))
-    assert "\n- in &lt;lambda&gt;\\[31m\\_x\\_ \n" in render([comparison], "markdown")
-    assert "<li>in &lt;lambda&gt;[31m_x_ </li>" in render([comparison], "html")
+    assert "\n- in &lt;lambda&gt;\\_x\\_ \n" in render([comparison], "markdown")
+    assert "<li>in &lt;lambda&gt;_x_ </li>" in render([comparison], "html")
 
 
 def test_a_departure_is_marked_and_takes_no_part_in_the_ranks() -> None:
@@ -210,7 +210,7 @@ def test_latex_maps_what_it_knows_and_shows_the_rest_by_number() -> None:
     assert escape("数据→/") == r"{[}U+6570]{[}U+636E]$\rightarrow$/"
     assert escape("é č λ ≤ – ø") == r"\'{e} \v{c} $\lambda$ $\leq$ \textendash{} \o{}"
     assert escape("Ü") == '\\"{U}'
-    assert escape("½ ά \ud800") == "{[}U+00BD] {[}U+03AC] "
+    assert escape("½ ά \ud800") == "{[}U+00BD] {[}U+03AC]"
 
 
 def test_csv_reads_back() -> None:
