@@ -250,6 +250,8 @@ class Method(ABC):
     topline: True for a bound (ground truth, its reconstruction) that takes no part in best and second best.
     trained_against: names of metrics whose judge (a SyncNet, a lip reader) its training rewards pleasing; the paper's
         tables mark these columns with ‡.
+    incidental: options that say where files lie or how fast to go; the paper's tables mark with § a number made with
+        other options than the defaults, unless they are these.
 
     `generate` gets a BATCH of at most `batch_size` clips, because diffusion is sequential inside a clip and
     parallel across clips. For the same clips and seed it must yield the same frames, and a clip must not depend
@@ -260,6 +262,7 @@ class Method(ABC):
     title: ClassVar[str] = ""
     topline: ClassVar[bool] = False
     trained_against: ClassVar[frozenset[str]] = frozenset()
+    incidental: ClassVar[frozenset[str]] = frozenset()
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:

@@ -134,11 +134,15 @@ def load_method(name: str, options: Mapping[str, str] | None = None, runtime: Ru
 
 
 def default_options(method: str) -> dict[str, Any]:
-    """Options of a method as run.json records those that nobody set; none where it is not installed or unusable."""
+    """Options of a method as run.json records those that nobody set, without the incidental ones.
+
+    None where it is not installed or unusable.
+    """
     try:
-        return defaults_to_json(load_class("method", method).Options)
+        cls = load_class("method", method)
     except UsageError:
         return {}
+    return {name: value for name, value in defaults_to_json(cls.Options).items() if name not in cls.incidental}
 
 
 def load_metric(spec: str, runtime: Runtime | None = None, *, recorded: Mapping[str, Any] | None = None) -> Metric[Any]:

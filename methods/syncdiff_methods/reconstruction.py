@@ -32,6 +32,7 @@ class Reconstruction(Method):
     name = "gt-rec"
     title = "GT-REC"
     topline = True
+    incidental = frozenset({"model"})
     Options = ReconstructionOptions
 
     options: ReconstructionOptions

@@ -95,7 +95,7 @@ def report(
         from syncdiff_bench.cli.output import stderr_progress
         from syncdiff_bench.figures.page import build_page
 
-        _write(html, build_page(runs, clips=clips, data_root=data_root, progress=stderr_progress()))
+        _write("--html", html, build_page(runs, clips=clips, data_root=data_root, progress=stderr_progress()))
     if strip is not None or html is not None:
         return
     found = boards(runs)
@@ -107,15 +107,11 @@ def report(
     if out is None:
         click.echo(text, nl=False)
         return
-    _write(out, text)
+    _write("--out", out, text)
 
 
-def _write(path: Path, text: str) -> None:
-    from syncdiff_bench.runs.journal import unwritable, write_whole
+def _write(option: str, path: Path, text: str) -> None:
+    from syncdiff_bench.runs.journal import write_chosen
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(path, error) from None
-    write_whole(path, text)
+    write_chosen(path, text, option)
     click.echo(f"wrote {path}", err=True)

@@ -144,12 +144,11 @@ def reproduce(
 def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, claims: Claims, *, train: bool) -> int:
     """Does the work of the plan; tables and findings are those of all jobs, whoever made their runs."""
     from syncdiff_bench.cli.output import stderr_progress
-    from syncdiff_bench.reproduction.findings import judge, write_findings
+    from syncdiff_bench.reproduction.findings import judge_all, write_findings
     from syncdiff_bench.reproduction.planning import blanks
     from syncdiff_bench.reproduction.results import comparisons, write_tables
     from syncdiff_bench.reproduction.units import Workshop
     from syncdiff_bench.reproduction.working import units_of, work
-    from syncdiff_bench.tables.findings import findings
     from syncdiff_bench.tables.rendering import render
 
     blank = {one.job.name: one.blank for one in plan.jobs if one.blank}
@@ -167,7 +166,7 @@ def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, 
     found = comparisons(request, jobs, reasons)
     click.echo(render(found, "markdown"), nl=False)
     written = write_tables(request, found, jobs)
-    judgements = [judge(one, jobs) for one in findings() if one.table in request.tables]
+    judgements = judge_all(request)
     if judgements:
         written.append(write_findings(request, judgements))
     for path in written:

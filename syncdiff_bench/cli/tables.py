@@ -62,6 +62,7 @@ def tables(
     Without --runs, ours is blank. A number of another protocol than the paper's gets a column of its own.
     """
     from syncdiff_bench.registry import default_options
+    from syncdiff_bench.runs.journal import write_chosen
     from syncdiff_bench.tables import paper
     from syncdiff_bench.tables.comparison import compare
     from syncdiff_bench.tables.rendering import render
@@ -78,9 +79,5 @@ def tables(
     if out is None:
         click.echo(text, nl=False)
         return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror}; choose another --out") from None
+    write_chosen(out, text, "--out")
     click.echo(f"wrote {out}", err=True)

@@ -17,13 +17,15 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from syncdiff_bench.reproduction.jobs import Job, Request
+from syncdiff_bench.errors import BenchError
+from syncdiff_bench.reproduction.jobs import Job, Request, jobs_of
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.runs.intervals import Interval
 from syncdiff_bench.significance.comparison import compare
 from syncdiff_bench.significance.resampling import Cluster, difference_intervals, holm, permutation_p_values
 from syncdiff_bench.significance.scored import MetricScores, Scored, from_run
-from syncdiff_bench.tables.findings import PaperFinding
+from syncdiff_bench.tables.findings import PaperFinding, findings
+from syncdiff_bench.tables.paper import tables
 
 LEVEL = 0.05
 T = TypeVar("T")
@@ -73,6 +75,23 @@ class Judgement:
     lines: tuple[Line, ...] = ()
     n: int = 0
     reason: str = ""
+
+
+def judge_all(request: Request) -> list[Judgement]:
+    """What the tables of the request conclude, and the others as far as they were measured before."""
+    jobs = jobs_of(replace(request, tables=tables()))
+    found = []
+    for finding in findings():
+        asked = finding.table in request.tables
+        try:
+            judgement = judge(finding, jobs)
+        except BenchError:
+            if asked:
+                raise
+            continue  # nobody asked for what is damaged there
+        if asked or judgement.verdict != "blank":
+            found.append(judgement)
+    return found
 
 
 def judge(finding: PaperFinding, jobs: Sequence[Job]) -> Judgement:

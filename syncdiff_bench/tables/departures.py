@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from syncdiff_bench.registry import names
 from syncdiff_bench.tables.paper import System
 from syncdiff_bench.tables.results import RunResult
 
@@ -32,8 +33,8 @@ def departures(
     """What run.json says to have been otherwise; what it does not say is taken to be the paper's.
 
     split, total: the paper's, and its number of clips, None where that is not known.
-    defaults: the method's options that are no departure. systems: an option by which one of them finds its row
-        (a variant) is none either.
+    defaults: the method's options that are no departure; of an option that is not among them, any value is none.
+    systems: an option by which one of them finds its row (a variant) is none either.
     """
     found = []
     other = _excluding(run, split)
@@ -51,6 +52,10 @@ def departures(
     ]
     if changed:
         found.append(Departure(f"options {', '.join(changed)}"))
+    others = [name for name in names("dataset") if name != run.dataset]
+    strange = [f"{name}={value}" for name, value in run.options.items() if value in others]
+    if strange:  # a shipped model has the name of the dataset that it was trained on
+        found.append(Departure(f"{', '.join(strange)}, trained on another dataset"))
     return tuple(found)
 
 

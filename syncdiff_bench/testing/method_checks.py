@@ -8,6 +8,7 @@ import numpy as np
 
 from syncdiff_bench.contracts import Clip, Frames, Method
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.options import option_names
 from syncdiff_bench.testing.samples import read_only, sample_clip
 
 # A batch mate may move a pixel by float rounding, now and then past the edge of a grey level.
@@ -96,6 +97,14 @@ def check_trained_against(method: Method) -> None:
     names = method.trained_against
     assert isinstance(names, frozenset) and all(isinstance(name, str) and name for name in names), (
         f'trained_against is {names!r}, not a frozenset of names of metrics; write frozenset({{"lse"}})'
+    )
+
+
+def check_incidental(method: Method) -> None:
+    """`incidental` is a frozenset of names of the method's options."""
+    names, known = method.incidental, option_names(method.Options)
+    assert isinstance(names, frozenset) and names <= set(known), (
+        f"incidental is {names!r}, not a frozenset of options; there are {', '.join(known) or 'none'}"
     )
 
 

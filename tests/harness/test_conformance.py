@@ -164,6 +164,10 @@ class Judged(Grey):
     trained_against = "lse"  # type: ignore[assignment]
 
 
+class Careless(Grey):
+    incidental = frozenset({"speed"})
+
+
 FITTING = {"frames-fit-the-clip", "a-clip-of-one-frame", "a-silent-clip", "a-clip-without-sound"}
 
 
@@ -186,6 +190,7 @@ def test_the_right_method_passes() -> None:
         (Shouting(), {"name"}),
         (Loose(), {"options"}),
         (Judged(), {"trained-against"}),
+        (Careless(), {"incidental"}),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Method) else "",
 )
@@ -318,7 +323,7 @@ def test_something_else_is_refused() -> None:
 @pytest.mark.usefixtures("toy_plugins")
 def test_check_plugin_by_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-plugin", "toy-truth"]) == 0
-    assert "16 of 16 checks passed" in capsys.readouterr().out
+    assert "17 of 17 checks passed" in capsys.readouterr().out
     assert main(["check-plugin", "nobody"]) == 2
     assert "no plugin 'nobody' is installed" in capsys.readouterr().err
 

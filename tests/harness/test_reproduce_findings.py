@@ -15,8 +15,10 @@ from syncdiff_bench import registry
 from syncdiff_bench.contracts import Column, Metric, Pair
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.reproduction import findings as judging
-from syncdiff_bench.reproduction.findings import Judgement, judge, rendered
-from syncdiff_bench.reproduction.jobs import SeedState
+from syncdiff_bench.reproduction.findings import Judgement, judge, judge_all, rendered
+from syncdiff_bench.reproduction.jobs import Request, SeedState
+from syncdiff_bench.reproduction.models import Place
+from syncdiff_bench.reproduction.recipe import recipe_of
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.significance.scored import MetricScores, Scored
 from syncdiff_bench.tables import findings as files
@@ -134,6 +136,29 @@ def test_no_worse_holds_only_where_the_interval_stays_within_the_margin(verdict_
     assert verdict_of(-0.15, 0.0, margin=0.5).verdict == "holds"  # worse, and by less than matters
     assert verdict_of(-0.5, 0.0, margin=0.2).verdict == "contradicted"
     assert verdict_of(0.0, 0.5, margin=0.2).verdict == "contradicted"
+
+
+def test_the_page_of_one_table_keeps_what_others_showed_before(
+    verdict_of: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    held, hurt = verdict_of(0.5, -0.5), "shortcut"
+
+    def judged(one: PaperFinding, _jobs: object) -> Judgement:
+        if one.key == hurt:
+            raise UsageError("scores.jsonl is damaged")
+        return replace(held, finding=one) if one.key in ("avhubert", "triple-sync") else Judgement(one, "blank")
+
+    monkeypatch.setattr(judging, "judge", judged)
+
+    def verdicts(table: int) -> dict[str, str]:
+        request = Request(Place(recipe_of("pocket")), (paper.table(table),), tmp_path, seeds=(0,))
+        return {one.finding.key: one.verdict for one in judge_all(request)}
+
+    held_before = {"avhubert": "holds", "triple-sync": "holds"}
+    assert verdicts(2) == held_before
+    assert verdicts(6) == {**held_before, "u-shape-left": "blank", "u-shape-right": "blank"}
+    with pytest.raises(UsageError, match="damaged"):
+        verdicts(3)
 
 
 def test_the_page_says_the_margin(verdict_of: Any) -> None:

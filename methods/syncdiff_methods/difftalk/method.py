@@ -49,6 +49,7 @@ class DiffTalk(Method):
 
     name = "difftalk"
     title = "DiffTalk"
+    incidental = frozenset({"model", "landmarks", "logits", "batch"})
     Options = DiffTalkOptions
 
     options: DiffTalkOptions

@@ -71,6 +71,7 @@ class SadTalker(ProgramMethod):
 
     name = "sadtalker"
     title = "SadTalker"
+    incidental = frozenset({"checkpoints", "timeout"})
     Options = SadTalkerOptions
     options: SadTalkerOptions
 

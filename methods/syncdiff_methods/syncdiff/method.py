@@ -53,6 +53,7 @@ class SyncDiff(Method):
 
     name = "syncdiff"
     title = "SyncDiff"
+    incidental = frozenset({"model", "logits", "batch", "compile", "channels_last"})
     Options = SyncDiffOptions
 
     options: SyncDiffOptions

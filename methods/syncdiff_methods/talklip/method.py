@@ -51,6 +51,7 @@ class TalkLip(Method):
     name = "talklip"
     title = "TalkLip"
     trained_against = frozenset({"wer"})  # its loss is an AV-HuBERT lip reader's
+    incidental = frozenset({"batch", "clips"})
     Options = TalkLipOptions
 
     options: TalkLipOptions

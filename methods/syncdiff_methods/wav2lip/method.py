@@ -61,6 +61,7 @@ class Wav2Lip(Method):
     name = "wav2lip"
     title = "Wav2Lip"
     trained_against = frozenset({"lse"})  # its loss is a SyncNet's verdict
+    incidental = frozenset({"batch", "clips"})
     Options = Wav2LipOptions
 
     options: Wav2LipOptions
