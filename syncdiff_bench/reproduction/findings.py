@@ -264,13 +264,13 @@ def rendered(judgements: Sequence[Judgement], dataset: str) -> str:
     """A Markdown page: the verdicts in one table, then each with its numbers."""
     from tabulate import tabulate
 
-    short = [[one.finding.claim, _where(one.finding), one.verdict] for one in judgements]
+    short = [[one.finding.claim, _where(one.finding), one.verdict, _tally(one.lines)] for one in judgements]
     parts = [
         f"# What of the paper holds on {dataset}",
-        tabulate(short, headers=["the paper says", "from", "here"], tablefmt="github"),
+        tabulate(short, headers=["the paper says", "from", "here", "columns"], tablefmt="github"),
         "Two rows are compared clip by clip, all seeds together; a difference counts where a permutation test over"
-        " whole speakers, corrected for the columns of the finding, gives p < 0.05. There is one training per row: what"
-        " holds here holds of these two trainings.",
+        " whole speakers, corrected for the columns of the finding, gives p < 0.05; a column without one is open. There"
+        " is one training per row: what holds here holds of these two trainings.",
     ]
     for one in judgements:
         finding = one.finding
@@ -291,6 +291,13 @@ def rendered(judgements: Sequence[Judgement], dataset: str) -> str:
 def _where(finding: PaperFinding) -> str:
     words = "no worse than" if finding.no_worse_by else "better than"
     return f"Table {finding.table.number}: {finding.row.label} {words} {finding.against.label}"
+
+
+def _tally(lines: Sequence[Line]) -> str:
+    """ "1 better, 2 open": how many columns a verdict rests on."""
+    signs = [line.sign for line in lines]
+    counts = {"better": signs.count("better"), "worse": signs.count("worse"), "open": signs.count("")}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
 def _cells(line: Line) -> list[str]:

@@ -215,6 +215,9 @@ def test_the_page_says_what_holds_and_by_how_much(verdict_of: Any, tmp_path: Pat
         "| Both together (SyncDiff) synchronise better than the random frame alone. | Table 3: RND+PRV⁻ better" in page
     )
     assert "Here: **holds** (n = 72 clips times seeds)." in page
+    columns = [row.split("|")[-2].strip() for row in page.splitlines() if "Table" in row and row.startswith("|")]
+    assert columns == ["2 better", ""]
+    assert "| 1 better, 1 open |" in rendered([verdict_of(0.5, 0.0)], "pocket")
     assert "Here: **blank**, nothing was measured of AVH." in page
     assert "| +0.75" in page  # the paper's 7.80 - 7.05
 
