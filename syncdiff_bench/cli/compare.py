@@ -9,7 +9,8 @@ import click
 EPILOG = """\b
 Examples:
   syncdiff-bench compare runs/pocket-test/static runs/pocket-test/syncdiff
-  syncdiff-bench compare old/syncdiff new/syncdiff --format markdown > diff.md"""
+  syncdiff-bench compare old/syncdiff new/syncdiff --format markdown > diff.md
+  syncdiff-bench compare old/syncdiff new/syncdiff --html diff.html"""
 
 
 @click.command(epilog=EPILOG)
@@ -24,22 +25,53 @@ Examples:
     help="Markup.",
 )
 @click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
-def compare(*, run_a: Path, run_b: Path, format_name: str, resamples: int) -> None:
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write one self-contained page: the differences, clips side by side, per-clip values, plots.",
+)
+@click.option(
+    "--clips",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    help="Clips with video in --html, those that changed most first.",
+)
+@click.option(
+    "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset is now [where it was]."
+)
+def compare(
+    *,
+    run_a: Path,
+    run_b: Path,
+    format_name: str,
+    resamples: int,
+    html: Path | None,
+    clips: int,
+    data_root: Path | None,
+) -> None:
     """Paired comparison of two run directories over the clips that both have.
 
     Every metric scored in both with the same protocol and weights: difference with its 95 % interval (bootstrap over
     speakers), permutation p with Holm's correction, effect size, and the clips that changed most.
     """
-    from syncdiff_bench.cli.output import print_table
+    from syncdiff_bench.cli.output import print_table, stderr_progress, write_told
     from syncdiff_bench.runs.directory import load_run
     from syncdiff_bench.significance import rendering
     from syncdiff_bench.significance.comparison import compare as compare_scored
     from syncdiff_bench.significance.scored import from_run
 
-    comparison = compare_scored(from_run(load_run(run_a)), from_run(load_run(run_b)), resamples=resamples)
+    runs = [load_run(run_a), load_run(run_b)]
+    comparison = compare_scored(from_run(runs[0]), from_run(runs[1]), resamples=resamples)
     header, rows = rendering.comparison_header(comparison), rendering.comparison_rows(comparison)
     footnotes = rendering.comparison_footnotes(comparison)
     if format_name == "markdown":
         click.echo(rendering.markdown_table(header, rows, footnotes), nl=False)
     else:
         print_table(rendering.terminal_table(header, rows), footnotes)
+    if html is not None:
+        from syncdiff_bench.figures.page import build_page
+
+        page = build_page(runs, comparison=comparison, clips=clips, data_root=data_root, progress=stderr_progress())
+        write_told("--html", html, page)

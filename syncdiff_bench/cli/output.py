@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from syncdiff_bench.runs.directory import Run, load_run, run_directories
-from syncdiff_bench.runs.journal import write_whole
+from syncdiff_bench.runs.journal import write_chosen, write_whole
 from syncdiff_bench.runs.leaderboard import Board, boards
 from syncdiff_bench.runs.progress import Bar, Notes, Progress
 from syncdiff_bench.runs.rendering import below, markdown, terminal_table
@@ -74,6 +74,12 @@ def print_table(table: Table, footnotes: Sequence[str]) -> None:
     console.print(table)
     for line in footnotes:
         console.print(line, style="dim", markup=False, highlight=False)
+
+
+def write_told(option: str, path: Path, text: str) -> None:
+    """Write to where `option` says, and say so. Raises UsageError that names the option."""
+    write_chosen(path, text, option)
+    click.echo(f"wrote {path}", err=True)
 
 
 def publish(out: Path) -> None:

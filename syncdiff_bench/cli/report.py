@@ -75,7 +75,7 @@ def report(
     data_root: Path | None,
 ) -> None:
     """Print or write the leaderboard of run directories, or of folders of them (two levels down); scores nothing."""
-    from syncdiff_bench.cli.output import print_boards
+    from syncdiff_bench.cli.output import print_boards, stderr_progress, write_told
     from syncdiff_bench.runs.directory import load_run, run_directories
     from syncdiff_bench.runs.leaderboard import boards
     from syncdiff_bench.runs.rendering import csv_text, json_text, markdown
@@ -92,10 +92,9 @@ def report(
             click.echo(f"without the reference: {made.lacking}", err=True)
         click.echo(f"wrote {strip}: clip {made.clip}", err=True)
     if html is not None:
-        from syncdiff_bench.cli.output import stderr_progress
         from syncdiff_bench.figures.page import build_page
 
-        _write("--html", html, build_page(runs, clips=clips, data_root=data_root, progress=stderr_progress()))
+        write_told("--html", html, build_page(runs, clips=clips, data_root=data_root, progress=stderr_progress()))
     if strip is not None or html is not None:
         return
     found = boards(runs)
@@ -107,11 +106,4 @@ def report(
     if out is None:
         click.echo(text, nl=False)
         return
-    _write("--out", out, text)
-
-
-def _write(option: str, path: Path, text: str) -> None:
-    from syncdiff_bench.runs.journal import write_chosen
-
-    write_chosen(path, text, option)
-    click.echo(f"wrote {path}", err=True)
+    write_told("--out", out, text)

@@ -61,8 +61,8 @@ def tables(
 
     Without --runs, ours is blank. A number of another protocol than the paper's gets a column of its own.
     """
+    from syncdiff_bench.cli.output import write_told
     from syncdiff_bench.registry import default_options
-    from syncdiff_bench.runs.journal import write_chosen
     from syncdiff_bench.tables import paper
     from syncdiff_bench.tables.comparison import compare
     from syncdiff_bench.tables.rendering import render
@@ -79,5 +79,4 @@ def tables(
     if out is None:
         click.echo(text, nl=False)
         return
-    write_chosen(out, text, "--out")
-    click.echo(f"wrote {out}", err=True)
+    write_told("--out", out, text)

@@ -6,12 +6,24 @@ from collections.abc import Iterator, Sequence
 
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.leaderboard import BoardColumn
+from syncdiff_bench.significance.comparison import Comparison
+from syncdiff_bench.significance.rendering import largest_changes
 
 
 def notable_clips(runs: Sequence[Run], columns: Sequence[BoardColumn], n: int) -> tuple[str, ...]:
     """At most `n` clips: the worst of each run in each column, then the second worst, and so on; then in order."""
-    order = runs[0].identity.clips
-    rankings = [worst for run in runs for column in columns if (worst := worst_first(run, column))]
+    rankings = [worst_first(run, column) for run in runs for column in columns]
+    return _in_rounds(rankings, runs[0].identity.clips, n)
+
+
+def changed_clips(comparison: Comparison, n: int) -> tuple[str, ...]:
+    """At most `n` clips: that which changed most in each column, then the second, and so on; then in order."""
+    clips = comparison.a.identity.clips
+    rankings = [[change.clip for change in largest_changes(column, len(clips))] for column in comparison.columns]
+    return _in_rounds(rankings, clips, n)
+
+
+def _in_rounds(rankings: Sequence[Sequence[str]], order: Sequence[str], n: int) -> tuple[str, ...]:
     rounds: Iterator[str] = (ranking[i] for i in range(len(order)) for ranking in rankings if i < len(ranking))
     found = dict.fromkeys(rounds)
     found.update(dict.fromkeys(order))

@@ -206,6 +206,9 @@ function median(values) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+// What of a text about fits into so many units; the legend has the whole.
+const shortened = (text, width) => (text.length * 7 <= width ? text : `${text.slice(0, Math.max(1, width / 7 - 1))}…`);
+
 function drawDistribution(column) {
   const groups = data.methods.map((method) => [method, points(column, method)]).filter(([, found]) => found.length);
   const values = groups.flatMap(([, found]) => found.map(([, value]) => value));
@@ -217,7 +220,7 @@ function drawDistribution(column) {
     found.forEach(([clip, value], i) => root.append(mark(middle + ((i * 7) % 11 - 5) * slot / 30, y.scale(value), method, `${method} ${clip}: ${value}`)));
     const m = y.scale(median(found.map(([, value]) => value)));
     root.append(svg("line", { class: "median", x1: middle - slot / 4, x2: middle + slot / 4, y1: m, y2: m, stroke: "currentColor", "stroke-width": 2 }));
-    root.append(svg("text", { x: middle, y: H - 12, "text-anchor": "middle" }, method));
+    root.append(svg("text", { x: middle, y: H - 12, "text-anchor": "middle" }, shortened(method, slot)));
   });
   byId("distribution").replaceChildren(root);
 }
@@ -236,6 +239,38 @@ function drawScatter(columnX, columnY) {
   byId("scatter").replaceChildren(root);
 }
 
+// Bars of B - A, the clip that got worse by most first.
+function drawChanges(column) {
+  const { a, b, columns } = data.pair;
+  const { label, direction, decimals } = data.columns[column];
+  const sign = direction === "up" ? 1 : -1;
+  const found = Object.entries(data.values[b])
+    .map(([clip, row]) => [clip, row[column], data.values[a][clip][column]])
+    .filter(([, after, before]) => after !== null && before !== null)
+    .map(([clip, after, before]) => [clip, after - before])
+    .sort((one, other) => sign * (one[1] - other[1]));
+  if (!columns.includes(column) || !found.length) return byId("changes").replaceChildren("Not compared.");
+  const { root, y } = frame(`${label}, ${b} minus ${a}, clip by clip`, [0, ...found.map(([, change]) => change)]);
+  const slot = (W - LEFT) / found.length, zero = y.scale(0);
+  found.forEach(([clip, change], i) => {
+    const end = y.scale(change);
+    const bar = svg("rect", { class: "change", x: LEFT + slot * (i + 0.1), width: slot * 0.8, y: Math.min(zero, end),
+      height: Math.abs(end - zero), fill: sign * change < 0 ? COLOURS[1] : COLOURS[0] });
+    bar.append(svg("title", {}, `${clip}: ${change > 0 ? "+" : ""}${change.toFixed(decimals)}`));
+    root.append(bar);
+  });
+  root.append(svg("line", { x1: LEFT, x2: W, y1: zero, y2: zero, stroke: "currentColor" }));
+  root.append(svg("text", { x: (LEFT + W) / 2, y: H - 12, "text-anchor": "middle" }, label));
+  byId("changes").replaceChildren(root);
+}
+
+function watchButton(button, clip) {
+  button.disabled = !(clip in data.watch);
+  button.addEventListener("click", () => { byId("clip").value = clip; showClip(clip); byId("watch-title").scrollIntoView(); });
+}
+
+for (const button of document.querySelectorAll("button.watch")) watchButton(button, button.dataset.clip);
+
 function listWorst(column) {
   const { direction, decimals, label } = data.columns[column];
   const sign = direction === "up" ? 1 : -1;
@@ -243,8 +278,7 @@ function listWorst(column) {
     .sort((a, b) => sign * (a[2] - b[2])).slice(0, 10);
   const cells = rows.map(([method, clip, value]) => {
     const watch = element("button", { type: "button" }, clip);
-    watch.disabled = !(clip in data.watch);
-    watch.addEventListener("click", () => { byId("clip").value = clip; showClip(clip); byId("watch-title").scrollIntoView(); });
+    watchButton(watch, clip);
     return element("tr", {}, element("td", {}, watch), element("td", {}, method), element("td", {}, value.toFixed(decimals)));
   });
   const head = element("tr", {}, ...["Clip", "Method", label].map((text) => element("th", { scope: "col" }, text)));
@@ -256,6 +290,7 @@ function drawPlots() {
   drawDistribution(x);
   drawScatter(x, y);
   listWorst(x);
+  if (data.pair) drawChanges(x);
 }
 
 for (const id of ["metric-x", "metric-y"]) {

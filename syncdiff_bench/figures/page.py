@@ -6,7 +6,7 @@ Tables and pictures are plain HTML; `page.js` only sorts, filters, plays and plo
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -14,30 +14,40 @@ from typing import Any
 
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.figures.material import Material
-from syncdiff_bench.figures.notable import notable_clips
+from syncdiff_bench.figures.notable import changed_clips, notable_clips
+from syncdiff_bench.figures.page_tables import clip_table, difference_table, leaderboard, scrolling, values_of
 from syncdiff_bench.figures.playback import picture_uri, video_uri
 from syncdiff_bench.figures.strip import reference_row, strip_of
 from syncdiff_bench.runs.directory import Run
-from syncdiff_bench.runs.leaderboard import REFERENCE, Board, BoardColumn, Cell, boards
+from syncdiff_bench.runs.leaderboard import REFERENCE, Board, boards
 from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.runs.records import NOT_APPLICABLE
+from syncdiff_bench.significance.comparison import Comparison
+
+CHANGES_FIGURE = """<figure><div id="changes"></div>
+<figcaption>Every clip: B minus A, what got worse on the left.</figcaption></figure>"""
 
 
 def build_page(
-    runs: Sequence[Run], *, clips: int = 12, data_root: Path | None = None, progress: Progress | None = None
+    runs: Sequence[Run],
+    *,
+    comparison: Comparison | None = None,
+    clips: int = 12,
+    data_root: Path | None = None,
+    progress: Progress | None = None,
 ) -> str:
     """The document. clips: how many to embed with video, chosen by `notable_clips`.
 
-    Raises UsageError where the runs are over several sets of clips: their values cannot share a page.
+    comparison: of the second run against the first; the page then says where they differ, and shows the clips that
+    changed most. Raises UsageError where the runs are over several sets of clips: their values cannot share a page.
     """
     found = boards(runs)
     if len(found) != 1:
         titles = "; ".join(board.title for board in found)
-        raise UsageError(f"these runs are over different clips ({titles}); write one page for each")
+        raise UsageError(f"a page is of runs over the same clips, not of {titles}; write one page for each")
     board = found[0]
     ordered = [row.run for row in board.rows]
     material = Material(ordered, data_root)
-    chosen = notable_clips(ordered, board.columns, clips)
+    chosen = notable_clips(ordered, board.columns, clips) if comparison is None else changed_clips(comparison, clips)
     watch: dict[str, Any] = {}
     progress = progress or Progress()
     with progress.stage("report", len(chosen), 0):
@@ -45,7 +55,17 @@ def build_page(
             progress.working_on([clip_id])
             watch[clip_id] = _watchable(material, board, clip_id)
             progress.clips_done()
-    return _document(board, watch, material.problem)
+    if comparison is None:
+        return _document(board, watch, material.problem)
+    names = {id(row.run): row.name for row in board.rows}
+    pair = {"a": names[id(runs[0])], "b": names[id(runs[1])], "columns": _compared(board, comparison)}
+    return _document(board, watch, material.problem, pair, _difference(pair, comparison))
+
+
+def _compared(board: Board, comparison: Comparison) -> list[int]:
+    """Which columns of the board were compared."""
+    keys = {(column.metric, column.protocol, column.column.name) for column in comparison.columns}
+    return [index for index, column in enumerate(board.columns) if column.key in keys]
 
 
 def _watchable(material: Material, board: Board, clip_id: str) -> dict[str, Any]:
@@ -76,16 +96,30 @@ def _watchable(material: Material, board: Board, clip_id: str) -> dict[str, Any]
     }
 
 
-def _document(board: Board, watch: dict[str, Any], problem: str) -> str:
-    """problem: why the dataset cannot be opened, "" where it can."""
+def _difference(pair: Mapping[str, Any], comparison: Comparison) -> str:
+    return f"""<section aria-labelledby="difference-title">
+<h2 id="difference-title">Difference</h2>
+<p>A: {escape(pair["a"])}, B: {escape(pair["b"])}</p>
+{difference_table(comparison)}
+</section>
+"""
+
+
+def _document(
+    board: Board, watch: dict[str, Any], problem: str, pair: Mapping[str, Any] | None = None, difference: str = ""
+) -> str:
+    """problem: why the dataset cannot be opened, "" where it can. pair: the names of A and B, and the columns compared.
+    difference: the section on them.
+    """
     data = {
         "columns": [
             {"label": f"{c.label} ({c.protocol})", "direction": c.direction, "decimals": c.decimals}
             for c in board.columns
         ],
         "methods": [row.name for row in board.rows],
-        "values": {row.name: _values(row.run, board.columns) for row in board.rows},
+        "values": {row.name: values_of(row.run, board.columns) for row in board.rows},
         "watch": watch,
+        "pair": pair,
     }
     folder = files("syncdiff_bench.figures")
     style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
@@ -93,25 +127,27 @@ def _document(board: Board, watch: dict[str, Any], problem: str) -> str:
     embedded = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     without = "No reference and nothing of what is said, because the dataset cannot be opened"
     missing = f'<p class="failed" id="problem">{without}: {escape(problem)}</p>' if problem else ""
+    title = escape(board.title if pair is None else f"{pair['b']} against {pair['a']}: {board.title}")
+    changes = CHANGES_FIGURE if pair is not None else ""
     options = "".join(f'<option value="{escape(clip)}">{escape(clip)}</option>' for clip in watch)
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(board.title)}</title>
+<title>{title}</title>
 <style>
 {style}</style>
 </head>
 <body>
 <a class="skip" href="#clips">Skip to the clips</a>
-<header><h1>{escape(board.title)}</h1></header>
+<header><h1>{title}</h1></header>
 <main>
 <section aria-labelledby="board-title">
 <h2 id="board-title">Leaderboard</h2>
-{_leaderboard(board)}
+{leaderboard(board)}
 </section>
-<section aria-labelledby="watch-title">
+{difference}<section aria-labelledby="watch-title">
 <h2 id="watch-title">Side by side</h2>
 {missing}
 <p><label>Clip <select id="clip">{options}</select></label> <span id="transcript"></span></p>
@@ -126,7 +162,7 @@ def _document(board: Board, watch: dict[str, Any], problem: str) -> str:
 <label>Sound <select id="sound"></select></label>
 </p>
 <h3>Mouths</h3>
-{_scrolling('id="strip"', "Mouths")}</div>
+{scrolling('id="strip"', "Mouths")}</div>
 </section>
 <section aria-labelledby="plots-title">
 <h2 id="plots-title">Plots</h2>
@@ -134,15 +170,15 @@ def _document(board: Board, watch: dict[str, Any], problem: str) -> str:
 <ul id="legend" class="legend" aria-label="Methods"></ul>
 <div class="plots"><figure><div id="distribution"></div>
 <figcaption>Every clip, and the median of each method.</figcaption></figure>
-<figure><div id="scatter"></div><figcaption>One point per clip and method.</figcaption></figure></div>
+<figure><div id="scatter"></div><figcaption>One point per clip and method.</figcaption></figure>{changes}</div>
 <h3>Worst clips</h3>
-{_scrolling('id="worst"', "Worst clips")}</div>
+{scrolling('id="worst"', "Worst clips")}</div>
 </section>
 <section aria-labelledby="clips-title" id="clips">
 <h2 id="clips-title">Clips</h2>
 <p><label>Filter <input type="search" id="filter" placeholder="clip or speaker"></label>
 <label>Method <select id="method"><option value="">all</option></select></label> <output id="shown"></output></p>
-{_clip_table(board)}
+{clip_table(board)}
 </section>
 </main>
 <script type="application/json" id="data">{embedded}</script>
@@ -151,101 +187,3 @@ def _document(board: Board, watch: dict[str, Any], problem: str) -> str:
 </body>
 </html>
 """
-
-
-def _leaderboard(board: Board) -> str:
-    head = "".join(_sortable(column.heading, column.protocol) for column in board.columns)
-    rows = []
-    for row in board.rows:
-        cells = "".join(_cell(cell, column) for cell, column in zip(row.cells, board.columns, strict=True))
-        rank = "" if row.rank is None else str(row.rank)
-        kind = ' class="bound"' if row.run.identity.topline else ""
-        rows.append(
-            f'<tr{kind}><td data-value="{rank}">{rank}</td><th scope="row">{escape(row.name)}{_marks(row.notes)}</th>'
-            f'{cells}<td data-value="{row.n}">{row.n} ({row.failed})</td></tr>'
-        )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in board.notes)
-    remarks = "".join(f"<p>{escape(remark)}</p>" for remark in board.remarks)
-    return (
-        f'{_scrolling("", "Leaderboard")}<table class="sortable" id="leaderboard">'
-        f'<caption class="unseen">Leaderboard of {escape(board.title)}</caption><thead><tr>'
-        f"{_sortable('#')}{_sortable('Method')}{head}{_sortable('n (failed)')}</tr></thead>"
-        f'<tbody>{"".join(rows)}</tbody></table></div><ol class="notes">{notes}</ol><div class="notes">{remarks}</div>'
-    )
-
-
-def _clip_table(board: Board) -> str:
-    head = "".join(_sortable(column.heading, column.protocol) for column in board.columns)
-    rows = []
-    for row in board.rows:
-        speakers, values, name = row.run.speakers, _values(row.run, board.columns), escape(row.name)
-        errors = _errors(row.run)
-        for clip in row.run.identity.clips:
-            cells = "".join(
-                f'<td data-value="{"" if value is None else value}">{_number(value, column)}</td>'
-                for value, column in zip(values[clip], board.columns, strict=True)
-            )
-            reason = f' <span class="failed">{escape(errors[clip])}</span>' if clip in errors else ""
-            rows.append(
-                f'<tr data-method="{name}" data-text="{escape(f"{clip} {speakers[clip]}".lower())}">'
-                f'<th scope="row">{escape(clip)}{reason}</th><td data-value="{name}">{name}</td>'
-                f"{cells}</tr>"
-            )
-    return (
-        f'{_scrolling("", "Values of every clip")}<table class="sortable" id="clip-table">'
-        '<caption class="unseen">Every clip and method: a value per metric, or why there is none</caption><thead><tr>'
-        f"{_sortable('Clip')}{_sortable('Method')}{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _values(run: Run, columns: Sequence[BoardColumn]) -> dict[str, list[float | None]]:
-    """Clip -> one value per column, None where there is none."""
-    values: dict[str, list[float | None]] = {clip: [None] * len(columns) for clip in run.identity.clips}
-    places = {column.key: index for index, column in enumerate(columns)}
-    for score in run.scores:
-        for name, value in (score.values or {}).items():
-            index = places.get((score.metric, score.protocol, name))
-            if index is not None:
-                values[score.clip][index] = value
-    return values
-
-
-def _errors(run: Run) -> dict[str, str]:
-    """Clip -> why something about it failed."""
-    errors = {clip: record.error.message for clip, record in run.generated.items() if record.error is not None}
-    for score in run.scores:
-        if score.error is not None and score.error.kind != NOT_APPLICABLE:
-            errors.setdefault(score.clip, f"{score.metric}: {score.error.message}")
-    return errors
-
-
-def _scrolling(attributes: str, label: str) -> str:
-    """The start tag of a region that scrolls sideways, by keyboard as well."""
-    return f'<div {attributes} class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
-
-
-def _sortable(heading: str, below: str = "") -> str:
-    small = f"<small>{escape(below)}</small>" if below else ""
-    return f'<th scope="col"><button type="button">{escape(heading)}{small}</button></th>'
-
-
-def _cell(cell: Cell, column: BoardColumn) -> str:
-    if cell.mean is None:
-        text = "–" if cell.entry is None else "N/A"
-        return f'<td data-value="">{text}{_marks(cell.notes)}</td>'
-    assert cell.entry is not None
-    text = _number(cell.mean, column)
-    if cell.best:
-        text = f"<strong>{text}</strong>"
-    if cell.entry.ci95 is not None:
-        low, high = (_number(value, column) for value in cell.entry.ci95)
-        text += f' <span class="interval">{low} to {high}</span>'
-    return f'<td data-value="{cell.mean}">{text}{_marks(cell.notes)}</td>'
-
-
-def _number(value: float | None, column: BoardColumn) -> str:
-    return "" if value is None else f"{value:.{column.decimals}f}"
-
-
-def _marks(notes: Sequence[int]) -> str:
-    return "".join(f"<sup>{note}</sup>" for note in notes)

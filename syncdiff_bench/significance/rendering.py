@@ -45,7 +45,7 @@ def comparison_rows(comparison: Comparison) -> list[list[str]]:
             _p(column.p_holm) + (" *" if column.significant else ""),
             "–" if column.effect is None else f"{column.effect:+.2f}",
             f"{column.n}",
-            ", ".join(_change(change, column) for change in largest_changes(column, SHOWN_CHANGES)) or "–",
+            ", ".join(change_text(change, column) for change in largest_changes(column, SHOWN_CHANGES)) or "–",
         ]
         for column in comparison.columns
     ]
@@ -152,5 +152,6 @@ def _p(p: float | None) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _change(change: ClipChange, column: ColumnComparison) -> str:
+def change_text(change: ClipChange, column: ColumnComparison) -> str:
+    """ "speaker/clip +0.40": by how much B is more."""
     return f"{change.clip} {change.delta:+.{column.column.decimals}f}"

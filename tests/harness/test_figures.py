@@ -19,13 +19,16 @@ from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Media, Spoken
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.figures.material import Material
-from syncdiff_bench.figures.notable import notable_clips, worst_first
+from syncdiff_bench.figures.notable import changed_clips, notable_clips, worst_first
 from syncdiff_bench.figures.page import build_page
 from syncdiff_bench.figures.playback import picture_uri, video_uri
 from syncdiff_bench.figures.strip import Row, Strip, draw_strip, make_strip, sampled_frames
 from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.runs.leaderboard import boards
+from syncdiff_bench.runs.records import Score
+from syncdiff_bench.significance.comparison import Comparison, compare
+from syncdiff_bench.significance.scored import from_run
 
 
 @pytest.fixture
@@ -247,6 +250,88 @@ def test_tables_have_captions_and_what_scrolls_is_reached_by_keyboard(runs: list
     scrolling = [attributes for _, attributes in tags if attributes.get("class") == "scroll"]
     assert [(one["tabindex"], one["role"]) for one in scrolling] == [("0", "region")] * 4
     assert len({one["aria-label"] for one in scrolling}) == 4
+
+
+class Rows(HTMLParser):
+    """The cells of one table, row by row, as text."""
+
+    def __init__(self, text: str, table: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._table, self._inside = table, False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self._inside = dict(attrs).get("id") == self._table
+        elif self._inside and tag == "tr":
+            self.rows.append([])
+        elif self._inside and tag in ("th", "td"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self._inside and self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+def compared(a: Run, b: Run) -> Comparison:
+    return compare(from_run(a), from_run(b))
+
+
+def with_errors(run: Run, errors: dict[str, float]) -> Run:
+    """The run with other errors of some clips."""
+
+    def changed(score: Score) -> Score:
+        if score.clip not in errors or score.stats is None:
+            return score
+        error, pixels = errors[score.clip], score.stats["pixels"]
+        return replace(score, values={"err": error}, stats={"total": error * pixels, "pixels": pixels})
+
+    return replace(run, scores=tuple(map(changed, run.scores)))
+
+
+def test_a_comparison_says_where_the_runs_differ(runs: list[Run]) -> None:
+    clips = runs[0].identity.clips
+    before = shifted("a", 4)
+    after = with_errors(shifted("b", 9), {clips[0]: 1.0, clips[1]: 4.0})
+    comparison = compared(before, after)
+    text = build_page([before, after], comparison=comparison, clips=2)
+    header, row = Rows(text, "difference").rows
+    found = dict(zip(header, row, strict=True))
+    (column,) = comparison.columns
+    assert (found["A"], found["B"], found["B - A"]) == ("4.0", f"{column.b:.1f}", f"{column.delta:+.1f}")
+    pixels = {score.clip: score.stats["pixels"] for score in before.scores if score.stats}
+    deltas = dict.fromkeys(clips, 5.0) | {clips[0]: -3.0, clips[1]: 0.0}
+    total = sum(deltas[clip] * pixels[clip] for clip in clips)
+    assert column.delta == pytest.approx(total / sum(pixels.values()))
+    page = Page(text)
+    assert page.data["pair"] == {"a": "toy-noise (a)", "b": "toy-noise (b)", "columns": [0]}
+    buttons = [attributes["data-clip"] for _, attributes in page.tags if attributes.get("class") == "watch"]
+    assert buttons == list(clips[2:5])  # + 5 grey levels each
+    assert list(page.data["watch"]) == list(clips[2:4])
+    plain = build_page([before, after], clips=0)
+    assert Page(plain).data["pair"] is None and 'id="difference"' not in plain and 'id="changes"' not in plain
+
+
+def test_the_clips_that_changed_most_come_first(runs: list[Run]) -> None:
+    clips = runs[0].identity.clips
+    before = shifted("a", 4)
+    comparison = compared(before, with_errors(before, {clips[3]: 9.0, clips[1]: 1.0}))
+    assert changed_clips(comparison, 3) == (clips[3], clips[1], clips[0])
+    assert set(changed_clips(comparison, 99)) == set(clips)
+
+
+def test_compare_writes_the_page(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
+    shifted("a", 4)
+    shifted("b", 9)
+    assert main(["compare", "a/toy-noise", "b/toy-noise", "--html", "deep/page.html", "--clips", "1"]) == 0
+    assert "wrote deep/page.html" in capsys.readouterr().err
+    text = Path("deep/page.html").read_text(encoding="utf-8")
+    assert "<title>toy-noise (b) against toy-noise (a): toy, test: 5 clips</title>" in text
+    Path("file").write_text("")
+    assert main(["compare", "a/toy-noise", "b/toy-noise", "--html", "file/page.html"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "cannot be written" in error and "another --html" in error
 
 
 def test_runs_over_different_clips_need_a_page_each(runs: list[Run], tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.figures.page import build_page
 from syncdiff_bench.runs.directory import load_run
+from syncdiff_bench.significance.comparison import compare
+from syncdiff_bench.significance.scored import from_run
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -107,6 +109,26 @@ LAYOUT = """
   uncaptioned: [...document.querySelectorAll("table")].filter((table) => !table.caption).length,
   tables: document.querySelectorAll("table").length,
 }))()
+"""
+
+
+COMPARED = """
+(async () => {
+  const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+  const buttons = [...document.querySelectorAll("button.watch")];
+  const bars = () => [...document.querySelectorAll("#changes .change title")].map((title) => title.textContent);
+  const found = { bars: bars(), disabled: buttons.filter((button) => button.disabled).length, buttons: buttons.length };
+  const chosen = document.getElementById("clip").value;
+  const other = buttons.find((button) => !button.disabled && button.dataset.clip !== chosen);
+  other.click();
+  await sleep(100);
+  found.wanted = other.dataset.clip;
+  found.shown = [...document.querySelectorAll("video")].map((video) => video.getAttribute("aria-label"));
+  document.getElementById("metric-x").value = 1;
+  document.getElementById("metric-x").dispatchEvent(new Event("input"));
+  found.other = bars();
+  return found;
+})()
 """
 
 
@@ -253,3 +275,23 @@ def test_the_page_fits_a_telephone_and_sorts_by_keyboard(page: Path, tmp_path: P
         tab.press("Enter", 13, "\r")
         assert tab.evaluate(heard) == "descending"
         assert tab.evaluate(first) == ["static"] * 4 + ["gt"] * 4
+
+
+def test_the_page_of_a_comparison_shows_what_changed(page: Path, tmp_path: Path) -> None:
+    """Of PSNR, undefined for ground truth, nothing compares; SSIM falls from 1."""
+    runs = [load_run(page.parent / "runs" / name) for name in ("gt", "static")]
+    comparison = compare(from_run(runs[0]), from_run(runs[1]))
+    (tmp_path / "pair.html").write_text(build_page(runs, comparison=comparison, clips=3), encoding="utf-8")
+    with chromium(tmp_path / "profile") as tab:
+        tab.open(tmp_path / "pair.html", 1300)
+        found = tab.evaluate(COMPARED)
+        tab.open(tmp_path / "pair.html", 360)
+        layout = tab.evaluate(LAYOUT)
+    assert [event["params"] for event in tab.events if event["method"] == "Runtime.exceptionThrown"] == []
+    assert layout == {"width": 360, "overflow": 0, "small": 0, "uncaptioned": 0, "tables": 5}
+    assert found["shown"] == [f"{name}, clip {found['wanted']}" for name in ("reference", "gt", "static")]
+    assert (found["buttons"], found["disabled"]) == (3, 0)  # of SSIM
+    ssim = {score.clip: score.values["ssim"] for score in runs[1].scores if "ssim" in score.values}
+    assert found["bars"] == []
+    worst_first = sorted(ssim, key=lambda clip: ssim[clip])
+    assert found["other"] == [f"{clip}: {ssim[clip] - 1:.3f}" for clip in worst_first]
