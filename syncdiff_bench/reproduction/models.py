@@ -83,10 +83,8 @@ class Model:
             return None
         if not self.variant and self.recipe.shipped:
             return self.recipe.shipped
-        checkpoints = self.place.recipe.checkpoints
-        if checkpoints is None or not (checkpoints / self.name).is_dir():
-            return None
-        return shown(checkpoints / self.name)
+        places = (folder / self.name for folder in self.place.recipe.checkpoints)
+        return next((shown(place) for place in places if place.is_dir()), None)
 
     @property
     def needs(self) -> dict[str, Model]:

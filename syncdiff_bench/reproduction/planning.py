@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.reproduction.costs import NOTHING, Costs, Estimate
@@ -73,7 +74,10 @@ def _lacks(job: Job, *, train: bool) -> str:
     if not missing or trainable(job, train):
         return ""
     commands = " && ".join(model.command() for model in missing)
-    return f"there is no {missing[-1].name} yet; what makes it: {commands}"
+    place = job.request.place
+    elsewhere = place.shipped and place.recipe.checkpoints and not any(map(Path.is_dir, place.recipe.checkpoints))
+    hint = ", and this is not the root of the repository, where models ship" if elsewhere else ""
+    return f"there is no {missing[-1].name} yet{hint}; what makes it: {commands}"
 
 
 def _other_run(job: Job) -> str:

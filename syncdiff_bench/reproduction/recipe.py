@@ -7,7 +7,8 @@
     seeds = [0, 1, 2]                # of the sampling noise
     metrics = ["ssim", ...]          # specs; one run is scored by all of them
     encoding = "lossless"            # optional: how videos are stored
-    checkpoints = "../x"             # optional: folder of shipped variants, seen from the package; may be absent
+    checkpoints = "../x"             # optional: folder of shipped variants, which need not be there; seen from the
+                                     # package, else from its source in the working folder: leaderboards/PACKAGE/
     [inputs]                         # what only the user can give (--input NAME=VALUE): name -> what it is
     [models.NAME]                    # what is trained, or made by hand
     config = "syncdiff/pocket"       # training config; a row with an option `variant` is trained as that variant
@@ -34,7 +35,7 @@ Every error is a UsageError that names the file and the key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -116,7 +117,7 @@ class AblationRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One file. checkpoints: the folder of shipped variants, None where the file names none or it is not installed."""
+    """One file. checkpoints: where the folder of shipped variants may be; the first place that has a model counts."""
 
     dataset: str
     split: str
@@ -124,7 +125,7 @@ class Recipe:
     seeds: tuple[int, ...]
     metrics: tuple[str, ...]
     encoding: str
-    checkpoints: Path | None
+    checkpoints: tuple[Path, ...]
     inputs: Mapping[str, str]
     models: Mapping[str, ModelRecipe]
     methods: Mapping[str, MethodRecipe]
@@ -146,7 +147,9 @@ def recipe_of(dataset: str) -> Recipe:
     for package in leaderboard_packages():
         home = Path(str(files(package)))
         for path in sorted((home / FOLDER).glob("*.toml")):
-            one = parse_recipe(f"{package}/{FOLDER}/{path.name}", path, home)
+            # What is installed stands apart from the repository, in whose root the command may be given.
+            homes = (home, Path("leaderboards", package))
+            one = parse_recipe(f"{package}/{FOLDER}/{path.name}", path, homes)
             known.setdefault(one.dataset, one)
     if dataset not in known:
         raise UsageError(
@@ -158,11 +161,11 @@ def recipe_of(dataset: str) -> Recipe:
 
 def read_recipe(path: Path) -> Recipe:
     """A recipe of the user's own; its `checkpoints` are seen from the file."""
-    return parse_recipe(str(path), path, path.parent)
+    return parse_recipe(str(path), path, (path.parent,))
 
 
-def parse_recipe(where: str, path: Path, home: Path) -> Recipe:
-    """where: the file, for messages. home: what `checkpoints` is seen from. Raises UsageError."""
+def parse_recipe(where: str, path: Path, homes: Sequence[Path]) -> Recipe:
+    """where: the file, for messages. homes: what `checkpoints` is seen from. Raises UsageError."""
     root = _root(where, path)
     seeds = root.get("seeds", list)
     if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
@@ -170,7 +173,6 @@ def parse_recipe(where: str, path: Path, home: Path) -> Recipe:
     if not root.strings("metrics"):
         raise root.fail("metrics", "must name at least one")
     checkpoints = root.get("checkpoints", str, "")
-    folder = (home / checkpoints).resolve() if checkpoints else None
     inputs = _texts(root, "inputs")
     models = {name: _model(name, node) for name, node in _children(root, "models").items()}
     methods = {name: _method(name, node) for name, node in _children(root, "methods").items()}
@@ -182,7 +184,7 @@ def parse_recipe(where: str, path: Path, home: Path) -> Recipe:
         seeds=tuple(dict.fromkeys(seeds)),
         metrics=root.strings("metrics"),
         encoding=root.get("encoding", str, "lossless"),
-        checkpoints=folder if folder is not None and folder.is_dir() else None,
+        checkpoints=tuple((home / checkpoints).resolve() for home in homes) if checkpoints else (),
         inputs=inputs,
         models=models,
         methods=methods,

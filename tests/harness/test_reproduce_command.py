@@ -37,6 +37,7 @@ BOARDS = Path(__file__).parents[1] / "data" / "toy_boards"
 COMMAND = [sys.executable, "-c", "import sys; from syncdiff_bench.cli import main; sys.exit(main())"]
 REPRODUCE = ["reproduce", "--table", "9", "--dataset", "toy", "--device", "cpu"]
 OUT = Path("runs/reproduce-toy")
+ELSEWHERE = ", and this is not the root of the repository, where models ship"
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +88,7 @@ def test_a_dry_run_names_what_is_missing_and_starts_nothing(capsys: pytest.Captu
     out = " ".join(capsys.readouterr().out.split())
     make_base = "syncdiff-bench train toy-shift/base"
     make_small = "syncdiff-bench train toy-shift/small --set options.start=training/base/model"
-    assert f"blank: toy-trained: there is no small yet; what makes it: {make_base} && {make_small}" in out
+    assert f"blank: toy-trained: there is no small yet{ELSEWHERE}; what makes it: {make_base} && {make_small}" in out
     make_wide = "syncdiff-bench train toy-shift/small --variant wide --set options.start=training/base/model"
     assert f"there is no small-wide yet; what makes it: {make_base} && {make_wide}" in out
     assert "blank: toy-noise: give --input shift=...: how far to shift, in grey levels" in out
@@ -119,7 +120,10 @@ def test_without_train_rows_without_a_model_stay_blank(capsys: pytest.CaptureFix
     train_small()
     assert main(REPRODUCE) == 0
     table = capsys.readouterr().out
-    assert "wide is blank: there is no small-wide yet; what makes it: syncdiff-bench train toy-shift/small" in table
+    assert (
+        f"wide is blank: there is no small-wide yet{ELSEWHERE}; what makes it: syncdiff-bench train toy-shift/small"
+        in table
+    )
     found = cells()
     assert found["small"]["ours"] == 7 + (0 + 1 + 2) / 3
     assert (found["small"]["n"], found["small"]["failed"]) == (5 * 3, 0)
@@ -185,8 +189,11 @@ def test_a_model_that_was_trained_anew_needs_another_folder(capsys: pytest.Captu
     assert cells()["small"]["ours"] == 7
 
 
-def test_a_shipped_variant_is_used_before_ones_own_unless_told_otherwise(boards: Path) -> None:
-    shipped = boards / "toy_boards" / "checkpoints" / "small-wide"
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_shipped_variant_is_used_before_ones_own_unless_told_otherwise(boards: Path, installed: bool) -> None:
+    """Beside the package, or in the repository, in whose root the command is given."""
+    source = boards if installed else Path("leaderboards")
+    shipped = source / "toy_boards" / "checkpoints" / "small-wide"
     shipped.mkdir(parents=True)
     (shipped / "shift.json").write_text("40")
     assert main([*REPRODUCE, "--seed", "0"]) == 0

@@ -102,7 +102,7 @@ def parsed(folder: Path, text: str) -> Recipe:
 
 def test_the_smallest_recipe(tmp_path: Path) -> None:
     recipe = parsed(tmp_path, GOOD)
-    assert (recipe.encoding, recipe.trains, recipe.checkpoints) == ("lossless", True, None)
+    assert (recipe.encoding, recipe.trains, recipe.checkpoints) == ("lossless", True, ())
     assert recipe.models["b"].needs == {"options.start": "a"}
 
 
