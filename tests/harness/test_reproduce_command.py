@@ -90,7 +90,7 @@ def test_a_dry_run_names_what_is_missing_and_starts_nothing(capsys: pytest.Captu
     make_small = "syncdiff-bench train toy-shift/small --set options.start=training/base/model"
     assert f"blank: toy-trained: there is no small yet{ELSEWHERE}; what makes it: {make_base} && {make_small}" in out
     make_wide = "syncdiff-bench train toy-shift/small --variant wide --set options.start=training/base/model"
-    assert f"there is no small-wide yet; what makes it: {make_base} && {make_wide}" in out
+    assert f"there is no small-wide yet{ELSEWHERE}; what makes it: {make_base} && {make_wide}" in out
     assert "blank: toy-noise: give --input shift=...: how far to shift, in grey levels" in out
     assert not OUT.exists()
     assert not Path("training").exists()
