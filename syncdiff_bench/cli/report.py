@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.errors import UsageError
+
 if TYPE_CHECKING:
     from syncdiff_bench.figures.strip import Area
+    from syncdiff_bench.runs.directory import Run
 
 EPILOG = """\b
 Examples:
   syncdiff-bench report runs/pocket-test
   syncdiff-bench report runs/seed0 runs/seed1 --format csv --out all.csv
   syncdiff-bench report runs/pocket-test --html report.html
-  syncdiff-bench report runs/pocket-test --strip faces.pdf --area mouth"""
+  syncdiff-bench report runs/pocket-test --strip faces.pdf --area mouth
+  syncdiff-bench report runs/a runs/b --label runs/a/syncdiff=Ours --label runs/b/syncdiff=Base"""
 
 
 @click.command(epilog=EPILOG)
@@ -33,6 +39,13 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Write to a file (markdown unless --format says otherwise).",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="DIR=NAME",
+    help="What to call a run in tables and figures, in place of its method. Repeatable.",
 )
 @click.option(
     "--html",
@@ -66,6 +79,7 @@ def report(
     folders: tuple[Path, ...],
     format_name: str,
     out: Path | None,
+    labels: tuple[str, ...],
     html: Path | None,
     clips: int,
     strip: Path | None,
@@ -80,7 +94,7 @@ def report(
     from syncdiff_bench.runs.leaderboard import boards
     from syncdiff_bench.runs.rendering import csv_text, json_text, markdown
 
-    runs = [load_run(path) for path in run_directories(folders)]
+    runs = _labelled([load_run(path) for path in run_directories(folders)], labels)
     if strip is not None:
         from syncdiff_bench.figures.material import Material
         from syncdiff_bench.figures.strip import draw_strip, make_strip
@@ -107,3 +121,18 @@ def report(
         click.echo(text, nl=False)
         return
     write_told("--out", out, text)
+
+
+def _labelled(runs: Sequence[Run], labels: Sequence[str]) -> list[Run]:
+    """labels: `DIR=NAME`, each for one of the runs. Raises UsageError for another."""
+    names = {}
+    for text in labels:
+        folder, _, name = text.rpartition("=")
+        if not folder or not name.strip():
+            raise UsageError(f"--label {text}: expected DIR=NAME")
+        names[Path(folder).resolve()] = name.strip()
+    strange = names.keys() - {run.path.resolve() for run in runs}
+    if strange:
+        known = ", ".join(str(run.path) for run in runs)
+        raise UsageError(f"--label {min(strange)}: is none of the runs {known}")
+    return [replace(run, label=names.get(run.path.resolve(), "")) for run in runs]

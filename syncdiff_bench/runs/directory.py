@@ -37,6 +37,7 @@ class Run:
 
     manifest: run.json. scores: in the order of clips, then metrics.
     generated: clip id -> its last line of generation.jsonl.
+    label: what tables and figures call it, in place of its method; no part of the directory.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Run:
     identity: Identity
     scores: tuple[Score, ...]
     generated: Mapping[str, Generated]
+    label: str = ""
 
     @property
     def finished(self) -> bool:

@@ -133,16 +133,16 @@ def _columns(summaries: Sequence[Sequence[ColumnSummary]]) -> tuple[BoardColumn,
 
 
 def row_names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The method, and as many folders of its path as tell the runs apart: "static (b)", "static (b/seed-0)".
+    """The label, else the method, and as many folders of its path as tell the runs apart: "static (b/seed-0)".
 
     No two are equal, and none is REFERENCE.
     """
-    methods = [run.identity.method for run in runs]
+    methods = [run.label or run.identity.method for run in runs]
     folders = [run.path.resolve().parts[1:] for run in runs]
     # A folder of the method's own name says nothing; another one is always shown.
     own = [parts[-1:] == (method,) for parts, method in zip(folders, methods, strict=True)]
     folders = [parts[:-1] if named else parts for parts, named in zip(folders, own, strict=True)]
-    shown = [0 if named else 1 for named in own]
+    shown = [0 if run.label or named else 1 for run, named in zip(runs, own, strict=True)]
     while True:
         tails = [parts[len(parts) - n :] for parts, n in zip(folders, shown, strict=True)]
         names = [f"{m} ({'/'.join(tail)})" if tail else m for m, tail in zip(methods, tails, strict=True)]

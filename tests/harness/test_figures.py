@@ -130,6 +130,18 @@ def test_a_mouth_is_the_lower_half_of_the_box(tmp_path: Path) -> None:
     assert strip.rows[0].frames.shape[1] == pytest.approx(height / 2, abs=2)
 
 
+def test_runs_are_called_what_the_user_says(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("runs/toy-test/toy-noise")
+    capsys.readouterr()
+    assert main(["report", "runs/toy-test", "--label", f"{folder}=Ours = new", "--format", "csv"]) == 2
+    assert f"--label {folder}=Ours = new: expected" not in (error := capsys.readouterr().err)
+    assert "is none of the runs" in error
+    assert main(["report", "runs/toy-test", "--label", f"{folder}= Ours ", "--format", "markdown"]) == 0
+    assert "| Ours" in capsys.readouterr().out
+    assert main(["report", "runs/toy-test", "--label", "Ours"]) == 2
+    assert "--label Ours: expected DIR=NAME" in capsys.readouterr().err
+
+
 def test_a_missing_clip_is_named(runs: list[Run]) -> None:
     with pytest.raises(UsageError, match="has no video of clip 'nobody'"):
         make_strip(Material(runs), "nobody")

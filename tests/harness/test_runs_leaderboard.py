@@ -120,6 +120,15 @@ def test_rows_are_named_by_as_much_of_their_path_as_tells_them_apart() -> None:
     assert names(("reference", "a/reference")) == ("reference (a)",)
 
 
+def test_a_label_takes_the_place_of_the_method() -> None:
+    def names(*runs: tuple[str, str, str]) -> tuple[str, ...]:
+        return row_names([replace(run(method), label=label, path=Path("/r") / path) for method, label, path in runs])
+
+    assert names(("m", "Ours", "rnd/seed-0"), ("m", "", "b/m")) == ("Ours", "m")
+    assert names(("m", "Ours", "a/seed-0"), ("m", "Ours", "b/seed-0")) == ("Ours (a/seed-0)", "Ours (b/seed-0)")
+    assert names(("m", "reference", "a/seed-0")) == ("reference (seed-0)",)
+
+
 def test_other_clips_get_a_board_of_their_own() -> None:
     other = run("y", UP)
     other = replace(other, identity=replace(other.identity, clips=("a",)))
