@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 ENOUGH_SECONDS = 0.3
+TOO_LONG_SECONDS = 5.0  # for a second time
 
 
 def available_bytes(device: str) -> int:
@@ -33,12 +34,13 @@ def seconds_of(call: Callable[[], Any], device: str) -> float:
 def flops_per_second(trials: Iterable[tuple[Callable[[], Any], int]], device: str) -> float:
     """The speed at the last of some trials, given smallest first as (call, its FLOPs).
 
-    Each runs twice, since the first time allocates and chooses algorithms; none is begun once one took long enough.
+    Each runs twice, since the first time allocates and chooses algorithms, which may take longer than the work; none is
+    begun once one took long enough.
     """
     speed = 0.0
     for call, flops in trials:
         seconds = seconds_of(call, device)
-        if seconds < ENOUGH_SECONDS:
+        if seconds < TOO_LONG_SECONDS:
             seconds = seconds_of(call, device)
         speed = flops / seconds
         if seconds >= ENOUGH_SECONDS:
