@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from syncdiff_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncdiff_bench.runs.directory import Run
 
 EPILOG = """\b
 Examples:
@@ -51,19 +58,19 @@ def compare(
     clips: int,
     data_root: Path | None,
 ) -> None:
-    """Paired comparison of two run directories over the clips that both have.
+    """Paired comparison of two run directories over the clips that both have; or of two folders of seeds (seed-0, ...).
 
     Every metric scored in both with the same protocol and weights: difference with its 95 % interval (bootstrap over
     speakers), permutation p with Holm's correction, effect size, and the clips that changed most.
     """
     from syncdiff_bench.cli.output import print_table, stderr_progress, write_told
-    from syncdiff_bench.runs.directory import load_run
     from syncdiff_bench.significance import rendering
     from syncdiff_bench.significance.comparison import compare as compare_scored
-    from syncdiff_bench.significance.scored import from_run
+    from syncdiff_bench.significance.scored import from_seeds
 
-    runs = [load_run(run_a), load_run(run_b)]
-    comparison = compare_scored(from_run(runs[0]), from_run(runs[1]), resamples=resamples)
+    sides = _seeds(run_a), _seeds(run_b)
+    _require_pairs(*sides, page=html is not None)
+    comparison = compare_scored(*map(from_seeds, sides), resamples=resamples)
     header, rows = rendering.comparison_header(comparison), rendering.comparison_rows(comparison)
     footnotes = rendering.comparison_footnotes(comparison)
     if format_name == "markdown":
@@ -73,5 +80,26 @@ def compare(
     if html is not None:
         from syncdiff_bench.figures.page import build_page
 
-        page = build_page(runs, comparison=comparison, clips=clips, data_root=data_root, progress=stderr_progress())
+        page = build_page(
+            [*sides[0], *sides[1]], comparison=comparison, clips=clips, data_root=data_root, progress=stderr_progress()
+        )
         write_told("--html", html, page)
+
+
+def _seeds(folder: Path) -> list[Run]:
+    """The run of a directory, or all below it that `reproduce` made with several seeds. Raises UsageError."""
+    from syncdiff_bench.runs.directory import MANIFEST, load_run
+
+    seeds = [] if (folder / MANIFEST).is_file() else sorted(folder.glob(f"seed-*/{MANIFEST}"))
+    return [load_run(path.parent) for path in seeds] or [load_run(folder)]
+
+
+def _require_pairs(a: Sequence[Run], b: Sequence[Run], *, page: bool) -> None:
+    """Several seeds are compared seed by seed. Raises UsageError where that cannot be."""
+    several = max(len(a), len(b)) > 1
+    one_of_each = f"give {a[0].path} and {b[0].path}"
+    if several and page:
+        raise UsageError(f"--html is of one seed: {one_of_each}")
+    mine, theirs = ({run.identity.seed for run in side} for side in (a, b))
+    if several and (len(a) == 1 or len(b) == 1 or not mine & theirs):
+        raise UsageError(f"seeds {sorted(mine)} and {sorted(theirs)} do not pair: {one_of_each}")

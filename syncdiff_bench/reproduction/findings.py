@@ -10,10 +10,10 @@ worse by more than that.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
@@ -23,12 +23,11 @@ from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.runs.intervals import Interval
 from syncdiff_bench.significance.comparison import compare
 from syncdiff_bench.significance.resampling import Cluster, difference_intervals, holm, permutation_p_values
-from syncdiff_bench.significance.scored import MetricScores, Scored, from_run
+from syncdiff_bench.significance.scored import Scored, from_run, pooled
 from syncdiff_bench.tables.findings import PaperFinding, findings
 from syncdiff_bench.tables.paper import tables
 
 LEVEL = 0.05
-T = TypeVar("T")
 Direction = Literal["up", "down"]
 Verdict = Literal["holds", "contradicted", "mixed", "undecided", "blank"]
 Sign = Literal["better", "worse", ""]
@@ -170,25 +169,10 @@ def _scored(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, 
 
 
 def _pooled(job: Job, metrics: Sequence[str]) -> Scored:
-    """All finished seeds as one side: a clip counts once per seed, with its speaker."""
-    sides = {seed: from_run(load_run(job.run_path(seed))) for seed in _finished(job)}
-    first = next(iter(sides.values()))
-    pooled = {
-        key: MetricScores(
-            options=scores.options,
-            weights=scores.weights,
-            stats=_by_seed({seed: side.metrics[key].stats for seed, side in sides.items() if key in side.metrics}),
-            failed={},
-        )
-        for key, scores in first.metrics.items()
-        if key[0] in metrics
-    }
-    speakers = _by_seed({seed: side.speakers for seed, side in sides.items()})
-    return replace(first, source=str(job.path), metrics=pooled, speakers=speakers)
-
-
-def _by_seed(found: Mapping[int, Mapping[str, T]]) -> dict[str, T]:
-    return {f"{clip} seed {seed}": value for seed, values in found.items() for clip, value in values.items()}
+    """All finished seeds as one side, of these metrics."""
+    side = pooled({seed: from_run(load_run(job.run_path(seed))) for seed in _finished(job)})
+    chosen = {key: scores for key, scores in side.metrics.items() if key[0] in metrics}
+    return replace(side, source=str(job.path), metrics=chosen)
 
 
 # ----------------------------------------------------------------------------------------------- probes

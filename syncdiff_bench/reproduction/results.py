@@ -39,18 +39,10 @@ def _pooled_scores(paths: Sequence[Path]) -> tuple[Measured, ...]:
     """A clip counts once per seed; the interval resamples speakers, with all seeds of all their clips."""
     from syncdiff_bench.runs.directory import load_run
     from syncdiff_bench.runs.summary import summarise
+    from syncdiff_bench.significance.scored import require_alike
 
     runs = [load_run(path) for path in paths]
-    for run in runs[1:]:
-        if run.manifest["protocols"] != runs[0].manifest["protocols"]:
-            raise UsageError(f"{run.path} was scored otherwise than {runs[0].path}; delete its scores.jsonl and go on")
-        differences = [
-            difference
-            for difference in runs[0].identity.differences(run.identity)
-            if not difference.startswith("seed ")
-        ]
-        if differences:
-            raise UsageError(f"{run.path} is another run than {runs[0].path} ({'; '.join(differences)}); remove one")
+    require_alike(runs)
     metrics = [
         registry.load_metric(entry["metric"], recorded=entry["options"]) for entry in runs[0].manifest["protocols"]
     ]

@@ -1,12 +1,12 @@
-"""One side of a comparison: the statistics of every clip, from a run directory or a baseline file."""
+"""One side of a comparison: the statistics of every clip, from a run directory, its seeds, or a baseline file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.directory import Run
@@ -16,6 +16,7 @@ from syncdiff_bench.runs.records import SCHEMA
 
 Key = tuple[str, str]  # metric, protocol
 Stats = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,47 @@ def from_run(run: Run) -> Scored:
             failed={row.clip: row.error.message for row in rows if row.failed and row.error is not None},
         )
     return Scored(str(run.path), run.identity, metrics, run.speakers)
+
+
+def from_seeds(runs: Sequence[Run]) -> Scored:
+    """Runs that differ in their seed alone, as one side (`pooled`); one run as `from_run` has it.
+
+    Raises UsageError for others, and as `from_run`.
+    """
+    if len(runs) == 1:
+        return from_run(runs[0])
+    require_alike(runs)
+    side = pooled({run.identity.seed: from_run(run) for run in runs})
+    return replace(side, source=str(runs[0].path.parent))
+
+
+def require_alike(runs: Sequence[Run]) -> None:
+    """Raises UsageError where runs differ in more than their seed, or were scored differently."""
+    first = runs[0]
+    for run in runs[1:]:
+        if run.manifest["protocols"] != first.manifest["protocols"]:
+            raise UsageError(f"{run.path} was scored otherwise than {first.path}; delete its scores.jsonl and go on")
+        found = [one for one in first.identity.differences(run.identity) if not one.startswith("seed ")]
+        if found:
+            raise UsageError(f"{run.path} is another run than {first.path} ({'; '.join(found)}); remove one")
+
+
+def pooled(sides: Mapping[int, Scored]) -> Scored:
+    """Seed -> what it scored, as one side: a clip counts once per seed, as "CLIP seed 0", with its speaker."""
+    first = next(iter(sides.values()))
+
+    def every(metric: Callable[[MetricScores], Mapping[str, T]], key: Key) -> dict[str, T]:
+        return _by_seed({seed: metric(side.metrics[key]) for seed, side in sides.items() if key in side.metrics})
+
+    metrics = {
+        key: replace(scores, stats=every(lambda one: one.stats, key), failed=every(lambda one: one.failed, key))
+        for key, scores in first.metrics.items()
+    }
+    return replace(first, metrics=metrics, speakers=_by_seed({seed: side.speakers for seed, side in sides.items()}))
+
+
+def _by_seed(found: Mapping[int, Mapping[str, T]]) -> dict[str, T]:
+    return {f"{clip} seed {seed}": value for seed, values in found.items() for clip, value in values.items()}
 
 
 def write_baseline(scored: Scored, path: Path, tolerances: Mapping[str, float]) -> None:

@@ -121,7 +121,8 @@ def fitting_batch(task: TrainingTask, settings: TrainingSettings, device: str) -
 def probe_seconds(task: TrainingTask, settings: TrainingSettings, device: str) -> float | None:
     """Seconds of one step of one process, measured on `device` with at most PROBE_SECONDS' worth of examples.
 
-    The first example warms up; where it alone takes five times as long it is the measure. None where there is no `probe_batch`.
+    The first example warms up; where it alone takes five times as long it is the measure. None where there is no
+    `probe_batch`.
     """
     if task.probe_batch(1) is None:
         return None

@@ -38,6 +38,42 @@ def test_compare_prints_the_difference(capsys: pytest.CaptureFixture[str]) -> No
     assert cells[8] == "5"
 
 
+def seeds(folder: str, shift: int, *numbers: int) -> None:
+    """What `reproduce` leaves: folder/seed-N, a run each."""
+    for seed in numbers:
+        Path(toy_run(f"{folder}-{seed}", shift, "--seed", str(seed))).rename(Path(folder, f"seed-{seed}"))
+
+
+def test_compare_takes_folders_of_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a").mkdir()
+    Path("b").mkdir()
+    seeds("a", 3, 0, 1)
+    seeds("b", 5, 0, 1, 2)
+    capsys.readouterr()
+    assert main(["compare", "a", "b", "--format", "markdown"]) == 0
+    out = capsys.readouterr().out
+    (row,) = [line for line in out.splitlines() if line.startswith("|") and "(absolute)" in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:5] == ["3.5", "5.5", "+2.0", "+2.0 .. +2.0"]  # seed 1 is one grey level further off
+    assert cells[8] == "10"  # five clips, two seeds
+    assert cells[9].startswith("s0/0 seed 0 +2.0")
+    assert "5 clips of b are left out: a has no value" in out
+    assert main(["compare", "a/seed-0", "b/seed-2", "--format", "markdown"]) == 0  # one of each pairs by clip
+    assert "seed 0 against 2" in capsys.readouterr().out
+    for sides, words in (
+        (["a", "b/seed-0"], "seeds [0, 1] and [0] do not pair: give a/seed-0 and b/seed-0"),
+        (["a", "b", "--html", "x.html"], "--html is of one seed: give a/seed-0 and b/seed-0"),
+    ):
+        assert main(["compare", *sides]) == 2
+        assert words in capsys.readouterr().err
+    Path("c").mkdir()
+    seeds("c", 5, 0)
+    Path("c/seed-0").rename("c/seed-1")
+    Path("a/seed-0").rename("c/seed-0")
+    assert main(["compare", "c", "b"]) == 2
+    assert "c/seed-1 is another run than c/seed-0 (option shift 3 -> 5)" in capsys.readouterr().err
+
+
 def test_the_gate_passes_an_equal_run_and_fails_a_worse_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
