@@ -17,7 +17,9 @@ EPILOG = """\b
 Examples:
   syncdiff-bench compare runs/pocket-test/static runs/pocket-test/syncdiff
   syncdiff-bench compare old/syncdiff new/syncdiff --format markdown > diff.md
-  syncdiff-bench compare old/syncdiff new/syncdiff --html diff.html"""
+  syncdiff-bench compare old/syncdiff new/syncdiff --html diff.html
+  syncdiff-bench compare runs/reproduce-pocket/syncdiff-rnd-ablation runs/reproduce-pocket/syncdiff-ablation
+      two rows of a table, all seeds"""
 
 
 @click.command(epilog=EPILOG)
