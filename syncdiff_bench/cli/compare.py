@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.page_options import page_options
+from syncdiff_bench.cli.selection import with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,22 +36,7 @@ Examples:
     help="Markup.",
 )
 @click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Also write one self-contained page: the differences, clips side by side, per-clip values, plots.",
-)
-@click.option(
-    "--clips",
-    type=click.IntRange(min=0),
-    default=12,
-    show_default=True,
-    help="Clips with video in --html, those that changed most first.",
-)
-@click.option(
-    "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset is now [where it was]."
-)
+@with_options(page_options(shows="the differences", order="those that changed most"))
 def compare(
     *,
     run_a: Path,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.page_options import page_options
+from syncdiff_bench.cli.selection import with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,19 +49,7 @@ Examples:
     metavar="DIR=NAME",
     help="What to call a run in tables and figures, in place of its method. Repeatable.",
 )
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write one self-contained page: leaderboard, clips side by side, per-clip values, plots.",
-)
-@click.option(
-    "--clips",
-    type=click.IntRange(min=0),
-    default=12,
-    show_default=True,
-    help="Clips with video in --html, worst first.",
-)
+@with_options(page_options(shows="leaderboard", order="worst"))
 @click.option(
     "--strip",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -71,9 +61,6 @@ Examples:
     "--area", type=click.Choice(["frame", "mouth"]), default="frame", show_default=True, help="What --strip shows."
 )
 @click.option("--columns", type=click.IntRange(min=1), default=10, show_default=True, help="Frames of --strip.")
-@click.option(
-    "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Where the dataset is now [where it was]."
-)
 def report(
     *,
     folders: tuple[Path, ...],

@@ -78,9 +78,12 @@ def from_seeds(runs: Sequence[Run]) -> Scored:
 
 
 def require_alike(runs: Sequence[Run]) -> None:
-    """Raises UsageError where runs differ in more than their seed, or were scored differently."""
-    first = runs[0]
+    """Raises UsageError where runs do not differ in their seed, or in more, or were scored differently."""
+    first, seeds = runs[0], {runs[0].identity.seed}
     for run in runs[1:]:
+        if run.identity.seed in seeds:
+            raise UsageError(f"{run.path} has a seed twice ({run.identity.seed}); remove one of the two")
+        seeds.add(run.identity.seed)
         if run.manifest["protocols"] != first.manifest["protocols"]:
             raise UsageError(f"{run.path} was scored otherwise than {first.path}; delete its scores.jsonl and go on")
         found = [one for one in first.identity.differences(run.identity) if not one.startswith("seed ")]

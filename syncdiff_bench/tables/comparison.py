@@ -9,7 +9,7 @@ column of its own, without a paper value. A delta needs the same dataset and spl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ def compare(
     datasets: Sequence[str] = (),
     systems: Iterable[System] | None = None,
     defaults: Callable[[str], Mapping[str, Any]] = lambda _method: {},
+    shipped: Collection[str] = (),
 ) -> Comparison:
     """Join one table with runs.
 
@@ -101,6 +102,7 @@ def compare(
     systems: everything that has a row in some table, so that a variant never passes for the method's default;
         by default the systems of all installed tables.
     defaults: the default options of a method, by its name; a footnote names what a run sets otherwise.
+    shipped: names of shipped models, which are those of datasets; a footnote names one that was used on another.
     Raises UsageError for a dataset that neither the paper nor a run has.
     """
     known = {row.system for row in table.rows}
@@ -124,7 +126,7 @@ def compare(
         def departs(run: RunResult, total: int | None = total) -> tuple[Departure, ...]:
             # A method outside the paper has a row for every set of options.
             outside = owner(run, known) is None
-            return departures(run, table.split, total, {} if outside else defaults(run.method), known)
+            return departures(run, table.split, total, {} if outside else defaults(run.method), known, shipped)
 
         panel = _panel(table, dataset, on_it, truths, departs)
         panels.append(panel)

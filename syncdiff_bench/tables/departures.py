@@ -7,11 +7,10 @@ does compare, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from syncdiff_bench.registry import names
 from syncdiff_bench.tables.paper import System
 from syncdiff_bench.tables.results import RunResult
 
@@ -28,13 +27,19 @@ class Departure:
 
 
 def departures(
-    run: RunResult, split: str, total: int | None, defaults: Mapping[str, Any], systems: Iterable[System]
+    run: RunResult,
+    split: str,
+    total: int | None,
+    defaults: Mapping[str, Any],
+    systems: Iterable[System],
+    shipped: Collection[str] = (),
 ) -> tuple[Departure, ...]:
     """What run.json says to have been otherwise; what it does not say is taken to be the paper's.
 
     split, total: the paper's, and its number of clips, None where that is not known.
     defaults: the method's options that are no departure; of an option that is not among them, any value is none.
     systems: an option by which one of them finds its row (a variant) is none either.
+    shipped: names of shipped models, which are those of the datasets that they were trained on.
     """
     found = []
     other = _excluding(run, split)
@@ -52,9 +57,9 @@ def departures(
     ]
     if changed:
         found.append(Departure(f"options {', '.join(changed)}"))
-    others = [name for name in names("dataset") if name != run.dataset]
+    others = [name for name in shipped if name != run.dataset]
     strange = [f"{name}={value}" for name, value in run.options.items() if value in others]
-    if strange:  # a shipped model has the name of the dataset that it was trained on
+    if strange:
         found.append(Departure(f"{', '.join(strange)}, trained on another dataset"))
     return tuple(found)
 

@@ -66,9 +66,14 @@ def test_compare_takes_folders_of_seeds(capsys: pytest.CaptureFixture[str]) -> N
     ):
         assert main(["compare", *sides]) == 2
         assert words in capsys.readouterr().err
+    Path("d").mkdir()
+    seeds("d", 3, 0)
+    Path("d/seed-0").rename("d/seed-1")
+    seeds("d", 3, 0)
+    assert main(["compare", "d", "b"]) == 2
+    assert "d/seed-1 has a seed twice (0)" in capsys.readouterr().err
     Path("c").mkdir()
-    seeds("c", 5, 0)
-    Path("c/seed-0").rename("c/seed-1")
+    seeds("c", 5, 1)
     Path("a/seed-0").rename("c/seed-0")
     assert main(["compare", "c", "b"]) == 2
     assert "c/seed-1 is another run than c/seed-0 (option shift 3 -> 5)" in capsys.readouterr().err
