@@ -9,18 +9,19 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
 from syncdiff_bench.cli import main
-from syncdiff_bench.contracts import Clip, Media, Spoken
+from syncdiff_bench.contracts import Clip, Column, Media, Spoken
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.figures.material import Material
 from syncdiff_bench.figures.notable import changed_clips, notable_clips, worst_first
 from syncdiff_bench.figures.page import build_page
+from syncdiff_bench.figures.page_tables import difference_table
 from syncdiff_bench.figures.playback import picture_uri, video_uri
 from syncdiff_bench.figures.strip import Row, Strip, draw_strip, make_strip, sampled_frames
 from syncdiff_bench.media.reading import read_media
@@ -323,6 +324,28 @@ def test_a_comparison_says_where_the_runs_differ(runs: list[Run]) -> None:
     assert list(page.data["watch"]) == list(clips[2:4])
     plain = build_page([before, after], clips=0)
     assert Page(plain).data["pair"] is None and 'id="difference"' not in plain and 'id="changes"' not in plain
+
+
+@pytest.mark.parametrize(
+    ("direction", "p", "kind", "verdict", "low", "middle"),
+    [
+        ("up", 0.01, "better", "B is better", "15.0", "30.0"),
+        ("down", 0.01, "worse", "B is worse", "-15.0", "-30.0"),
+        ("up", 0.2, "", "", "15.0", "30.0"),
+    ],
+)
+def test_better_is_said_where_it_is_shown_and_drawn_to_the_right(
+    runs: list[Run], direction: Literal["up", "down"], p: float, kind: str, verdict: str, low: str, middle: str
+) -> None:
+    """B is more by 1, between .5 and 2: on a scale of 60 pixels for the far end, 30, 15 and 60."""
+    found = compared(*runs)
+    column = replace(
+        found.columns[0], column=Column("err", "ERR", direction), a=1.0, b=2.0, ci=(0.5, 2.0), p=p, p_holm=p
+    )
+    table = difference_table(replace(found, columns=(column,)))
+    assert f'<tr class="{kind}">' in table and f"<td>{verdict}</td>" in table
+    far = "-60.0" if low.startswith("-") else "60.0"
+    assert f'd="M{low} 0H{far}"' in table and f'<circle cx="{middle}"' in table
 
 
 def test_the_clips_that_changed_most_come_first(runs: list[Run]) -> None:

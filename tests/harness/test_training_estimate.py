@@ -155,14 +155,16 @@ def test_nothing_is_known_without_a_batch() -> None:
     assert dict(forecast(task, SETTINGS, device="cpu", processes=1))["model"].startswith("not estimated")
 
 
-def test_probe_scales_to_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock on which an example takes 0.5 s: 4 of the 6 are probed, and a step is two batches."""
+@pytest.mark.parametrize("cold", [0.0, 6.0])
+def test_probe_scales_to_the_step(cold: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which an example takes 0.5 s: 4 of the 6 are probed, and a step is two batches. Warming up is free."""
     monkeypatch.setattr("syncdiff_bench.training.estimate.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    clock = [0.0]
+    clock, started = [0.0], []
 
     class Slow(Two):
         def forward(self, x: Tensor) -> dict[str, Tensor]:
-            clock[0] += 0.5 * len(x)
+            clock[0] += 0.5 * len(x) + (0.0 if started else cold)
+            started.append(len(x))
             return super().forward(x)
 
     task = task_of()
