@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces import FaceBoxes, centred_boxes, read_boxes
 
@@ -71,14 +72,16 @@ class Media:
     frames: (T, H, W, 3) uint8 RGB at 25 fps, T >= 1.
     audio: (N,) int16 mono 16 kHz; N <= 640 T (container padding is trimmed, a short track is never padded);
         N == 0 where the file has no audio track.
-    notes: the conversions that were made, in words ("retimed 30 -> 25 fps: 90 -> 75 frames"); they end up in run.json.
+    notes: conversions that leave no doubt about a number, in words ("44.1 kHz stereo -> 16 kHz mono"); for run.json.
     planes: the same T pictures as the file codes them; None for RGB files, more than 8 bits, and clips made in memory.
+    caveats: what happened to the clip that a reader of its numbers should know; below every table.
     """
 
     frames: Frames
     audio: Audio
     notes: tuple[str, ...] = ()
     planes: Planes | None = None
+    caveats: tuple[Caveat, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -290,8 +293,12 @@ class Method(ABC):
         Where `generate` raises instead, the harness tries the clips of the batch one by one, each alone.
         """
 
-    def notes(self, clip_id: str) -> tuple[str, ...]:
-        """What had to be mended to yield this clip, in words ("output resized 256x256 -> 160x160"); for run.json."""
+    def general_caveats(self) -> tuple[Caveat, ...]:
+        """What a reader should know about everything that this method makes (a model trained on other data)."""
+        return ()
+
+    def caveats(self, clip_id: str) -> tuple[Caveat, ...]:
+        """What a reader should know about how this clip was yielded ("output resized 256x256 -> 160x160")."""
         return ()
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
@@ -397,6 +404,10 @@ class Metric(ABC, Generic[StatsT]):
         measures the pairs one by one.
         """
         return [attempt(self.measure, pair) for pair in pairs]
+
+    def caveats(self, pair: Pair, stats: StatsT) -> tuple[Caveat, ...]:
+        """What a reader of this metric should know about the measured pair (a silent sound track, frames left out)."""
+        return ()
 
     @abstractmethod
     def aggregate(self, stats: Sequence[StatsT]) -> Mapping[str, float | None]:

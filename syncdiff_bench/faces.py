@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import ClipError
 
 # TalkLip's fallback is a centred 96 x 96 box in a 160 x 160 frame (reference: TalkLip, face detection); LRS frames
@@ -31,6 +32,17 @@ class FaceBoxes:
     boxes: NDArray[np.int32]
     source: str
     faceless: int = 0
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        """Where no detector looked, or it saw no face."""
+        if self.source == "centred":
+            missed = f"no face in {self.faceless} of {len(self.boxes)} frames" if self.faceless else ""
+            return (Caveat("guessed-boxes", "the face box is the centred guess", missed),)
+        if self.faceless:
+            missed = f"no face in {self.faceless} of {len(self.boxes)} frames: boxes interpolated"
+            return (Caveat("faceless-frames", "frames without a face, boxes interpolated", missed),)
+        return ()
 
 
 def centred_boxes(n_frames: int, height: int, width: int) -> FaceBoxes:

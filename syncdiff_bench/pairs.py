@@ -137,7 +137,8 @@ def dubbed(clip: Clip) -> Media:
     elif len(audio) > n_frames * SAMPLES_PER_FRAME:
         notes.append(f"sound cut to the video: {len(audio)} -> {n_frames * SAMPLES_PER_FRAME} samples")
     planes = pictures.planes and _first_planes(pictures.planes, n_frames)
-    return Media(pictures.frames[:n_frames], audio[: n_frames * SAMPLES_PER_FRAME], tuple(notes), planes)
+    sound = audio[: n_frames * SAMPLES_PER_FRAME]
+    return Media(pictures.frames[:n_frames], sound, tuple(notes), planes, pictures.caveats)
 
 
 def _first_planes(planes: Planes, n: int) -> Planes:

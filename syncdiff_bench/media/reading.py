@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Frames, Media, Planes
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.coded import CodedPicture, coded_picture, gathered_planes
@@ -39,9 +40,9 @@ def read_media(path: Path, *, fps: float | None = FPS, sample_rate: int = SAMPLE
     `too-long`.
     """
     target = None if fps is None else Fraction(fps).limit_denominator(100_000)
-    frames, planes, video_notes = _read_pictures(path, target)
+    frames, planes, notes, caveats = _read_pictures(path, target)
     audio, audio_notes = read_audio(path, sample_rate)
-    return Media(frames, audio[: len(frames) * sample_rate // FPS], video_notes + audio_notes, planes)
+    return Media(frames, audio[: len(frames) * sample_rate // FPS], notes + audio_notes, planes, caveats)
 
 
 class _Decoded(NamedTuple):
@@ -57,7 +58,9 @@ class _Decoded(NamedTuple):
     rotation: int
 
 
-def _read_pictures(path: Path, target: Fraction | None) -> tuple[Frames, Planes | None, tuple[str, ...]]:
+def _read_pictures(
+    path: Path, target: Fraction | None
+) -> tuple[Frames, Planes | None, tuple[str, ...], tuple[Caveat, ...]]:
     with open_media(path) as container:
         stream = video_stream(container, path)
         rate = constant_rate(stream)
@@ -65,21 +68,25 @@ def _read_pictures(path: Path, target: Fraction | None) -> tuple[Frames, Planes 
         pixel_aspect = stream.sample_aspect_ratio or None
     if not pictures:
         raise ClipError("undecodable", f"{path}: the video track holds no picture; copy or download it again")
-    notes = [f"rotated by {rotated} degrees"] if rotated else []
+    notes = (f"rotated by {rotated} degrees",) if rotated else ()
+    caveats: list[Caveat] = []
 
     shown = _shown(timed, path)
     late = shown.count(shown[0]) - 1 if timed[0][0] > 0.5 else 0
     if late:
-        notes.append(f"video starts late: {late} of {len(shown)} frames filled with the first")
+        filled = f"video starts late: {late} of {len(shown)} frames filled with the first"
+        caveats.append(Caveat("starts-late", "the video starts late, filled with its first frame", filled))
     if len(shown) != len(pictures) + late:
-        notes.append(f"made constant {rate_label(rate)} fps: {len(pictures)} -> {len(shown)} frames")
+        change = f"made constant {rate_label(rate)} fps: {len(pictures)} -> {len(shown)} frames"
+        caveats.append(Caveat("made-constant", "variable frame rate, frames repeated or dropped", change))
     indices = np.asarray(shown)
     if target is not None and target != rate:
         picked = nearest_indices(len(shown), rate, target)
-        change = f"{rate_label(rate)} -> {rate_label(target)} fps: {len(shown)} -> {len(picked)} frames"
-        notes.append(f"retimed {change}")
+        change = f"retimed {rate_label(rate)} -> {rate_label(target)} fps: {len(shown)} -> {len(picked)} frames"
+        caveats.append(Caveat("retimed", f"retimed to {rate_label(target)} fps, nearest frames", change))
         indices = indices[picked]
-    return _gathered(pictures, indices, path), gathered_planes(coded, indices, pixel_aspect), tuple(notes)
+    planes = gathered_planes(coded, indices, pixel_aspect)
+    return _gathered(pictures, indices, path), planes, notes, tuple(caveats)
 
 
 def _decode(container: Any, stream: Any, rate: Fraction, path: Path) -> _Decoded:

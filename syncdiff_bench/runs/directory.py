@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
+from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.journal import Journal, read_rows, unwritable, write_whole
 from syncdiff_bench.runs.manifest import Identity, new_manifest
@@ -65,6 +66,11 @@ class Run:
             return tuple(ColumnSummary.from_json(entry) for entry in self.manifest["summary"])
         except (KeyError, TypeError) as error:
             raise UsageError(f"{self.path / MANIFEST} has no readable summary ({error}); score it again") from None
+
+    @property
+    def caveats(self) -> tuple[Counted, ...]:
+        """What a reader should know before believing a number of this run."""
+        return recorded(self.manifest)
 
     def to_pandas(self) -> DataFrame:
         """One row per clip: speaker, a column "<column>[<protocol>]" per value (NaN: undefined or failed), and the

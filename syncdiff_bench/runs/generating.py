@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Dataset, Media, Method
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.options import option_names
@@ -58,26 +59,36 @@ def boxes_source(clip: Clip) -> str:
         return "unreadable"
 
 
-def boxes_notes(clip: Clip) -> tuple[str, ...]:
-    """Where a detector missed the face, in words: "no face in 3 of 75 frames: boxes interpolated"."""
+def boxes_caveats(clip: Clip) -> tuple[Caveat, ...]:
+    """What is doubtful about the face boxes of a clip; nothing where they cannot be read, which fails whoever asks."""
     try:
-        found = clip.face_boxes
+        return clip.face_boxes.caveats
     except ClipError:
         return ()
-    if not found.faceless:
-        return ()
-    instead = "centred box" if found.source == "centred" else "boxes interpolated"
-    return (f"no face in {found.faceless} of {len(found.boxes)} frames: {instead}",)
+
+
+def record(
+    clip: Clip,
+    frames: int | None,
+    *,
+    notes: Sequence[str] = (),
+    caveats: Sequence[Caveat] = (),
+    **rest: Any,
+) -> Generated:
+    """The line of a clip: what decoding it told, then `notes` and `caveats` of how its video was made."""
+    every = (*clip.media.caveats, *boxes_caveats(clip), *caveats)
+    words = (*clip.media.notes, *(caveat.text for caveat in every if caveat.detail), *notes)
+    return Generated(clip.id, frames, words, boxes_source(clip), speaker=clip.speaker, caveats=every, **rest)
 
 
 def unfinished_clips(run: RunDirectory, records: dict[str, Generated], *, retry_failed: bool = False) -> list[str]:
     """The clips still to generate, in plan order. A recorded failure is final unless `retry_failed`."""
 
     def finished(clip_id: str) -> bool:
-        record = records.get(clip_id)
-        if record is None:
+        line = records.get(clip_id)
+        if line is None:
             return False
-        if record.error is not None:
+        if line.error is not None:
             return not retry_failed
         return run.video_path(clip_id).is_file()
 
@@ -274,17 +285,14 @@ class _Generation:
         except Exception as error:
             self._fail(clip, Failure.of(error, "encode"))
             return
-        notes, boxes = clip.media.notes + boxes_notes(clip) + self.method.notes(clip.id), boxes_source(clip)
-        notes += self.memory_notes
-        self._record(Generated(clip.id, len(frames), notes, boxes, speaker=clip.speaker))
+        self._record(record(clip, len(frames), notes=self.memory_notes, caveats=self.method.caveats(clip.id)))
 
     def _fail(self, clip: Clip, failure: Failure) -> None:
-        notes, boxes = clip.media.notes + boxes_notes(clip), boxes_source(clip)
-        self._record(Generated(clip.id, None, notes, boxes, speaker=clip.speaker, error=failure))
+        self._record(record(clip, None, error=failure))
 
-    def _record(self, record: Generated) -> None:
-        self.journal.append([record.to_row()])
-        self.records[record.clip] = record
+    def _record(self, line: Generated) -> None:
+        self.journal.append([line.to_row()])
+        self.records[line.clip] = line
         self.progress.clips_done()
 
     def _nothing_yielded(self, clip: Clip) -> Failure:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from syncdiff_bench.caveats import Counted
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
 
@@ -110,18 +111,22 @@ def _board(runs: Sequence[Run]) -> Board:
     ranks = _ranks(runs, columns, grid)
     best = [_best(runs, column, [row[i] for row in grid]) for i, column in enumerate(columns)]
     names = row_names(runs)
+    # What holds of every row needs no mark.
+    shared = [text for text in _of_row(runs[0].caveats) if all(text in _of_row(run.caveats) for run in runs)]
     rows = []
     for index, run in enumerate(runs):
         n, failed = _counts(grid[index])
+        caveats = run.caveats
+        row_notes: tuple[int, ...] = () if run.finished else (notes.number("this run has not finished"),)
+        row_notes += tuple(notes.number(text) for text in _of_row(caveats) if text not in shared)
         cells = tuple(
-            Cell(entry, index in best[i], _cell_notes(entry, n, failed, columns[i], notes))
+            Cell(entry, index in best[i], _cell_notes(entry, caveats, columns[i], notes))
             for i, entry in enumerate(grid[index])
         )
-        row_notes = () if run.finished else (notes.number("this run has not finished"),)
         rows.append(BoardRow(run, names[index], cells, ranks[index], n, failed, row_notes))
     identity = runs[0].identity
     title = f"{identity.dataset}, {identity.split}: {len(identity.clips)} clips"
-    return Board(title, columns, _ordered(rows), tuple(notes.texts), _remarks(runs, columns, summaries))
+    return Board(title, columns, _ordered(rows), tuple(notes.texts), (*shared, *_remarks(runs, columns, summaries)))
 
 
 def _columns(summaries: Sequence[Sequence[ColumnSummary]]) -> tuple[BoardColumn, ...]:
@@ -165,17 +170,19 @@ def _counts(entries: Sequence[ColumnSummary | None]) -> tuple[int, int]:
     return counts.most_common(1)[0][0] if counts else (0, failed)
 
 
+def _of_row(caveats: Sequence[Counted]) -> list[str]:
+    return [one.text for one in caveats if not one.metric]
+
+
 def _cell_notes(
-    entry: ColumnSummary | None, n: int, failed: int, column: BoardColumn, notes: _Notes
+    entry: ColumnSummary | None, caveats: Sequence[Counted], column: BoardColumn, notes: _Notes
 ) -> tuple[int, ...]:
     if entry is None:
         return ()
     if entry.reason is not None:
         return (notes.number(f"{column.metric} ({column.protocol}): n/a, {entry.reason}"),)
-    if (entry.n, entry.failed) != (n, failed):
-        clips = "1 clip" if entry.n == 1 else f"{entry.n} clips"
-        return (notes.number(f"over {clips} ({entry.failed} failed)"),)
-    return ()
+    own = (one for one in caveats if (one.metric, one.protocol) == (column.metric, column.protocol))
+    return tuple(notes.number(one.text) for one in own)
 
 
 def _rivals(runs: Sequence[Run], values: Sequence[ColumnSummary | None]) -> dict[int, float]:

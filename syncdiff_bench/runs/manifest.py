@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import WeightsUsed
 from syncdiff_bench.runs.records import SCHEMA
 
@@ -26,7 +27,8 @@ class Identity:
     options, dataset_options: canonical records (`options_to_json`).
     root: where the dataset was; recorded, but not part of the identity.
     topline: the method is a bound (ground truth), not a rival.
-    trained_against: metrics whose judge it was trained to please; run.json has the key only where there are some.
+    trained_against: metrics whose judge it was trained to please; caveats: what the method says of all that it makes;
+        run.json has either key only where there are some.
     """
 
     method: str
@@ -42,6 +44,7 @@ class Identity:
     title: str = field(default="", compare=False)
     topline: bool = field(default=False, compare=False)
     trained_against: frozenset[str] = field(default=frozenset(), compare=False)
+    caveats: tuple[Caveat, ...] = field(default=(), compare=False)
     root: str | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -53,6 +56,7 @@ class Identity:
                 "weights": [asdict(weights) for weights in self.weights],
                 "topline": self.topline,
                 **({"trained_against": sorted(self.trained_against)} if self.trained_against else {}),
+                **({"caveats": [asdict(one) for one in self.caveats]} if self.caveats else {}),
             },
             "dataset": {
                 "name": self.dataset,
@@ -84,6 +88,7 @@ class Identity:
             title=method["title"],
             topline=method["topline"],
             trained_against=frozenset(method.get("trained_against", ())),
+            caveats=tuple(Caveat(**one) for one in method.get("caveats", ())),
             root=dataset["root"],
         )
 
@@ -130,6 +135,7 @@ def new_manifest(identity: Identity, device: str) -> dict[str, Any]:
         "finished": None,
         "notes": {},
         "boxes": {},
+        "caveats": [],
         "summary": [],
     }
 

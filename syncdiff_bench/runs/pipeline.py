@@ -13,6 +13,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.directory import Run, RunDirectory, load_run
 from syncdiff_bench.runs.generating import generate, unfinished_clips
 from syncdiff_bench.runs.manifest import hardware, now, versions
+from syncdiff_bench.runs.noticing import run_caveats
 from syncdiff_bench.runs.plan import (
     AS_GIVEN,
     GivenPlan,
@@ -26,7 +27,7 @@ from syncdiff_bench.runs.plan import (
 )
 from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.runs.ranks import Ranks
-from syncdiff_bench.runs.records import Generated
+from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
 from syncdiff_bench.runs.summary import summarise
@@ -51,7 +52,8 @@ def generate_run(
             run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress, ranks=ranks
         )
         if ranks.first:
-            _enter_media(run, records)
+            _enter_clips(run, records)
+            run.save()
 
 
 def score_run(plan: Plan, run_plan: RunPlan, *, retry_failed: bool = False, progress: Progress | None = None) -> None:
@@ -98,16 +100,16 @@ def score_given(plan: GivenPlan, *, retry_failed: bool = False, progress: Progre
     with RunDirectory.opened(plan.path, plan.identity, plan.runtime.device) as run:
         source = GivenVideos(run, plan.videos, plan.reference)
         _score(run, source, plan.metrics, plan.runtime, retry_failed=retry_failed, progress=progress)
-        _enter_media(run, source.records)
 
 
-def _enter_media(run: RunDirectory, records: Mapping[str, Generated]) -> None:
-    """What decoding told about the clips: conversions that were made, and where face boxes came from."""
+def _enter_clips(run: RunDirectory, records: Mapping[str, Generated], scores: Sequence[Score] = ()) -> None:
+    """What decoding and measuring told about the clips: conversions, where face boxes came from, caveats."""
     known = [records[clip] for clip in run.identity.clips if clip in records]
     run.manifest["notes"] = {record.clip: list(record.notes) for record in known if record.notes}
     sources = Counter(record.boxes for record in known if record.boxes is not None)
     run.manifest["boxes"] = dict(sorted(sources.items()))
-    run.save()
+    speakers = load_run(run.path).speakers
+    run.manifest["caveats"] = [one.to_json() for one in run_caveats(run.identity, records, scores, speakers)]
 
 
 def _score(
@@ -125,6 +127,7 @@ def _score(
     weights = {(entry["metric"], entry["protocol"]): entry["weights"] for entry in run.manifest["protocols"]}
     speakers = load_run(run.path).speakers
     run.manifest["summary"] = [entry.to_json() for entry in summarise(scores, joined, speakers, weights)]
+    _enter_clips(run, source.records, scores)
     run.manifest["finished"] = run.manifest["finished"] or now()
     run.save()
 

@@ -123,6 +123,7 @@ def _identity(
         title=method.title,
         topline=bool(getattr(method, "topline", False)),
         trained_against=frozenset(getattr(method, "trained_against", ())),
+        caveats=method.general_caveats(),
         root=None if dataset.root is None else str(dataset.root.absolute()),
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import BenchError, ClipError, WeightsError
 
 SCHEMA = 1
@@ -48,9 +49,10 @@ class Generated:
     """One line of generation.jsonl.
 
     frames: how many the video has; None after a failure.
-    notes: conversions made while decoding the clip. boxes: where its face boxes came from.
+    notes: all that was done to the clip, in words. boxes: where its face boxes came from.
     speaker: what its confidence interval clusters on, None for the clip itself.
     video: where a video lies that this project did not generate, else None.
+    caveats: None on a line of a version that did not record them.
     """
 
     clip: str
@@ -60,6 +62,7 @@ class Generated:
     speaker: str | None = None
     video: str | None = None
     error: Failure | None = None
+    caveats: tuple[Caveat, ...] | None = ()
 
     def to_row(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
@@ -74,6 +77,7 @@ class Generated:
             speaker=row["speaker"],
             video=row["video"],
             error=None if row["error"] is None else Failure(**row["error"]),
+            caveats=_caveats(row.get("caveats")),
         )
 
 
@@ -82,7 +86,8 @@ class Score:
     """One line of scores.jsonl: one metric of one clip.
 
     values: column -> value, None where undefined; stats: the metric's sufficient statistics.
-    Both are None after a failure, whose reason is `error`.
+    Both are None after a failure, whose reason is `error`. caveats: what the metric noticed; a line has the key only
+    where there are some.
     """
 
     method: str
@@ -93,6 +98,7 @@ class Score:
     values: Mapping[str, float | None] | None = None
     stats: Mapping[str, Any] | None = None
     error: Failure | None = None
+    caveats: tuple[Caveat, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -103,12 +109,18 @@ class Score:
         return self.error is not None and self.error.kind != NOT_APPLICABLE
 
     def to_row(self) -> dict[str, Any]:
-        error = None if self.error is None else asdict(self.error)
-        return {"schema": SCHEMA, **self.__dict__, "error": error}
+        row = {"schema": SCHEMA, **self.__dict__, "error": None if self.error is None else asdict(self.error)}
+        del row["caveats"]
+        return {**row, "caveats": [asdict(caveat) for caveat in self.caveats]} if self.caveats else row
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:
         fields = {key: value for key, value in row.items() if key != "schema"}
         if fields["error"] is not None:
             fields["error"] = Failure(**fields["error"])
+        fields["caveats"] = _caveats(fields.get("caveats")) or ()
         return cls(**fields)
+
+
+def _caveats(rows: Sequence[Mapping[str, Any]] | None) -> tuple[Caveat, ...] | None:
+    return None if rows is None else tuple(Caveat(**row) for row in rows)

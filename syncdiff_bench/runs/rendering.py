@@ -78,18 +78,19 @@ def csv_text(boards: Sequence[Board]) -> str:
     records = [record for board in boards for record in _records(board)]
     fields = [
         *("dataset", "split", "clips", "run", "method", "rank", "metric", "protocol", "column", "direction"),
-        *("mean", "ci95_low", "ci95_high", "n", "failed", "reason"),
+        *("mean", "ci95_low", "ci95_high", "n", "failed", "reason", "caveats"),
     ]
     writer = csv.DictWriter(text, fields, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for record in records:
         low, high = record["ci95"] or (None, None)
-        writer.writerow({**record, "ci95_low": low, "ci95_high": high})
+        texts = "; ".join(caveat["text"] for caveat in record["caveats"])
+        writer.writerow({**record, "ci95_low": low, "ci95_high": high, "caveats": texts})
     return text.getvalue()
 
 
 def json_text(boards: Sequence[Board]) -> str:
-    """A list of the same records, with `ci95` as a pair and the digests of the weights."""
+    """A list of the same records, with `ci95` as a pair, the digests of the weights, and the clips of caveats."""
     records = [record for board in boards for record in _records(board)]
     return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -108,6 +109,11 @@ def _records(board: Board) -> list[dict[str, Any]]:
                     "method": identity.method,
                     "rank": row.rank,
                     **entry.to_json(),
+                    "caveats": [
+                        {**one.to_json(), "text": one.text}
+                        for one in row.run.caveats
+                        if not one.metric or (one.metric, one.protocol) == (entry.metric, entry.protocol)
+                    ],
                 }
             )
     return records

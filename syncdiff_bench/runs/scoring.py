@@ -146,7 +146,7 @@ class _Scoring:
             else:
                 ready[clip_id] = pair
         for clip_id, outcome in zip(ready, self._outcomes(metric, list(ready.values())), strict=True):
-            rows[clip_id] = self._scored(clip_id, metric, outcome)
+            rows[clip_id] = self._scored(clip_id, metric, ready[clip_id], outcome)
         return rows
 
     def _ready(self, metric: Metric[Any], clip_id: str) -> Pair | Failure:
@@ -172,13 +172,13 @@ class _Scoring:
         self.progress.note(f"{metric.name}: {len(pairs)} clips together failed ({problem}); measured one by one")
         return Metric.measure_many(metric, pairs)
 
-    def _scored(self, clip_id: str, metric: Metric[Any], outcome: Any) -> Score:
+    def _scored(self, clip_id: str, metric: Metric[Any], pair: Pair, outcome: Any) -> Score:
         if isinstance(outcome, Exception):
             return self._row(clip_id, metric, error=_failure(outcome))
         try:
             recorded = _plain(metric.stats_to_json(outcome))
-            values = metric.values(metric.stats_from_json(recorded))
-            return self._row(clip_id, metric, values=_finite_values(metric, values), stats=recorded)
+            values = _finite_values(metric, metric.values(metric.stats_from_json(recorded)))
+            return self._row(clip_id, metric, values=values, stats=recorded, caveats=metric.caveats(pair, outcome))
         except Exception as error:
             return self._row(clip_id, metric, error=_failure(error))
 

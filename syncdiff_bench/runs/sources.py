@@ -9,7 +9,7 @@ from typing import Protocol
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.generating import boxes_notes, boxes_source, open_clip, unfinished_clips
+from syncdiff_bench.runs.generating import open_clip, record, unfinished_clips
 from syncdiff_bench.runs.records import NOT_GENERATED, Failure, Generated
 
 
@@ -96,16 +96,16 @@ class GivenVideos:
         if generated.id in self.records:
             return
         truth = generated if reference is None else reference
-        record = Generated(
-            generated.id,
+        made = generated.media if reference is not None else None
+        line = record(
+            truth,
             len(generated.frames),
-            generated.media.notes + boxes_notes(truth),
-            boxes_source(truth),
-            speaker=truth.speaker,
+            notes=() if made is None else made.notes,
+            caveats=() if made is None else made.caveats,
             video=str(generated.path),
         )
-        self.journal.append([record.to_row()])
-        self.records[generated.id] = record
+        self.journal.append([line.to_row()])
+        self.records[generated.id] = line
 
 
 def matching_ids(wanted: tuple[str, ...], have: tuple[str, ...]) -> Mapping[str, str | None]:

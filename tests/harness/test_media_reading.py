@@ -95,7 +95,7 @@ def test_30_fps_is_retimed_to_the_nearest_frames_and_noted(tmp_path: Path) -> No
     media = read_media(path)
     expected = [min(range(90), key=lambda source: abs(source / 30 - k / 25)) for k in range(75)]
     assert numbers(media.frames) == expected
-    assert media.notes == ("retimed 30 -> 25 fps: 90 -> 75 frames",)
+    assert [(one.kind, one.detail) for one in media.caveats] == [("retimed", "retimed 30 -> 25 fps: 90 -> 75 frames")]
     assert len(media.audio) == 48_000
 
 
@@ -110,7 +110,7 @@ def test_a_gap_in_the_timestamps_is_filled(tmp_path: Path) -> None:
     media = read_media(encode(tmp_path / "clip.mp4", numbered(10), times=times))
     assert len(media.frames) == 12
     assert set(numbers(media.frames)) == set(range(10))
-    assert "made constant 25 fps: 10 -> 12 frames" in media.notes
+    assert [one.detail for one in media.caveats] == ["made constant 25 fps: 10 -> 12 frames"]
 
 
 def test_a_late_video_repeats_its_first_frame_so_that_sound_stays_in_step(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_late_video_repeats_its_first_frame_so_that_sound_stays_in_step(tmp_pa
     path = encode(tmp_path / "clip.mkv", numbered(10), times=times, audio=tone(0.64, 16_000))
     media = read_media(path)
     assert numbers(media.frames) == [0] * 6 + list(range(10))
-    assert media.notes == ("video starts late: 6 of 16 frames filled with the first",)
+    assert [one.detail for one in media.caveats] == ["video starts late: 6 of 16 frames filled with the first"]
 
 
 def test_a_late_audio_track_is_filled_with_silence(tmp_path: Path) -> None:

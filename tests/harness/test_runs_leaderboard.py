@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from syncdiff_bench.caveats import Counted
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.leaderboard import Board, boards, row_names
 from syncdiff_bench.runs.manifest import Identity
-from syncdiff_bench.runs.rendering import markdown
+from syncdiff_bench.runs.rendering import csv_text, json_text, markdown
 from syncdiff_bench.runs.summary import ColumnSummary
 
 IDENTITY = Identity("m", {}, (), "d", "test", "f", ("a", "b"), {}, 0, "lossless")
@@ -16,11 +19,14 @@ UP = ColumnSummary("psnr", "face96", "psnr", "PSNR", 1.0, None, 2, 0, "up", "dB"
 DOWN = replace(UP, metric="lpips", column="lpips", label="LPIPS", direction="down", decimals=3)
 
 
-def run(name: str, *summary: ColumnSummary, topline: bool = False, finished: bool = True) -> Run:
+def run(
+    name: str, *summary: ColumnSummary, topline: bool = False, finished: bool = True, caveats: Sequence[Counted] = ()
+) -> Run:
     manifest = {
         "summary": [entry.to_json() for entry in summary],
         "versions": {"syncdiff-bench": "0.1.0"},
         "finished": "2026-01-01" if finished else None,
+        "caveats": [one.to_json() for one in caveats],
     }
     return Run(Path(name), manifest, replace(IDENTITY, method=name, topline=topline), (), {})
 
@@ -102,7 +108,6 @@ def test_cells_and_notes_of_the_markdown() -> None:
     assert lines["y"][2:] == ["N/A", "N/Aᵃ", "–", "2 (0)"]
     assert "ᵃ lpips (face96): n/a, weights &lt;alex&gt; missing" in text
     assert r"| z\|\[&lt;b&gt;\]" in text and "\x1b" not in text
-    assert "over 1 clip (1 failed)" in text
     assert "this run has not finished" in text
     assert "Where clips failed" in text
 
@@ -133,3 +138,37 @@ def test_other_clips_get_a_board_of_their_own() -> None:
     other = run("y", UP)
     other = replace(other, identity=replace(other.identity, clips=("a",)))
     assert len(boards([run("x", UP), other])) == 2
+
+
+def test_caveats_mark_what_they_are_about_and_what_all_share_stands_once_without_a_mark() -> None:
+    few = Counted("few-speakers", "3 speakers")
+    guess = Counted("guessed-boxes", "the face box is the centred guess", ("a",), 2)
+    dull = Counted("silent-sound", "the sound track is silent", ("b",), 2, "psnr", "face96", "all zeros")
+    one = board(
+        run("x", UP, DOWN, caveats=[few, guess, dull]), run("y", UP, DOWN, caveats=[few]), run("z", UP, caveats=[few])
+    )
+    rows = {row.name: row for row in one.rows}
+    assert one.notes == (guess.text, dull.text)
+    assert (rows["x"].notes, [cell.notes for cell in rows["x"].cells]) == ((1,), [(2,), ()])
+    assert all(not row.notes and not any(cell.notes for cell in row.cells) for row in (rows["y"], rows["z"]))
+    assert one.remarks[0] == "3 speakers"
+    text = markdown([one])
+    assert "ᵃ 1 of 2 clips: the face box is the centred guess" in text
+    assert "ᵇ psnr (face96), 1 of 2 clips: the sound track is silent (b: all zeros)" in text
+    records = json.loads(json_text([one]))
+    assert [[caveat["kind"] for caveat in record["caveats"]] for record in records] == [
+        *([few.kind, guess.kind, dull.kind], [few.kind, guess.kind]),
+        *([few.kind], [few.kind], [few.kind]),
+    ]
+    assert records[0]["caveats"][1]["clips"] == ["a"]
+    assert guess.text in csv_text([one]).splitlines()[1]
+
+
+def test_a_run_of_a_version_without_caveats_says_that_they_are_unknown() -> None:
+    old = run("x", replace(UP, n=1), DOWN)
+    manifest = {key: value for key, value in old.manifest.items() if key != "caveats"}
+    found = replace(old, manifest={**manifest, "dataset": {"clips": ["a", "b"]}}).caveats
+    assert [one.text for one in found] == [
+        "made by a version that did not record guesses, conversions and damage: unknown",
+        "psnr (face96): over 1 of 2 clips",
+    ]

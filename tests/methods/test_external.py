@@ -125,7 +125,7 @@ def test_the_program_gets_sound_picture_video_and_seed(tool: Callable[..., Exter
     assert clip_id == "s/1"
     assert levels(frames) == [25, 26, 27, 28]  # frame + sample 20 + seed 5
     assert told == [4]
-    assert method.notes("s/1") == ()
+    assert method.caveats("s/1") == ()
 
 
 def test_an_instance_is_named_after_its_file(tool: Callable[..., External]) -> None:
@@ -148,7 +148,7 @@ def test_what_does_not_fit_is_mended_and_noted(
 ) -> None:
     method = tool(mode)
     assert levels(made(method)) == expected
-    assert method.notes("s/1") == (note,)
+    assert tuple(one.text for one in method.caveats("s/1")) == (note,)
 
 
 def test_resizing_keeps_the_picture() -> None:

@@ -157,7 +157,7 @@ def arguments(checkout: Path) -> dict[str, Any]:
 def test_the_program_gets_its_own_arguments(sadtalker: Callable[..., SadTalker], checkout: Path) -> None:
     method = sadtalker()
     assert made(method).shape == (4, 48, 32, 3)
-    assert method.notes("s/1") == ()
+    assert method.caveats("s/1") == ()
     given = arguments(checkout)
     assert given["checkpoint_dir"] == str(checkout / "checkpoints")
     assert (given["preprocess"], given["still"], given["size"], given["cpu"]) == ("full", True, 256, True)
@@ -180,7 +180,7 @@ def test_options_reach_the_program(sadtalker: Callable[..., SadTalker], checkout
     assert given["expression_scale"] == 1.5
     assert given["ref_pose"].endswith("video.mp4")
     assert frames.shape == (4, 48, 32, 3)
-    assert method.notes("s/1") == ("output resized 512x512 -> 32x48",)
+    assert tuple(one.text for one in method.caveats("s/1")) == ("output resized 512x512 -> 32x48",)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_another_length_is_mended_and_noted(
     monkeypatch.setenv("MODE", mode)
     method = sadtalker()
     assert len(made(method, clip(samples=samples))) == 4
-    assert method.notes("s/1") == (note,)
+    assert tuple(one.text for one in method.caveats("s/1")) == (note,)
 
 
 # --------------------------------------------------------------------------------------------- one that does not

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_methods.external.clip_files import ClipFiles
@@ -28,7 +29,7 @@ class ProgramMethod(Method):
 
     def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:
         super().__init__(options, runtime)
-        self._notes: dict[str, tuple[str, ...]] = {}
+        self._caveats: dict[str, tuple[Caveat, ...]] = {}
         self._checked = False
 
     @abstractmethod
@@ -49,8 +50,8 @@ class ProgramMethod(Method):
         del clip, stdout, stderr
         return None
 
-    def notes(self, clip_id: str) -> tuple[str, ...]:
-        return self._notes.get(clip_id, ())
+    def caveats(self, clip_id: str) -> tuple[Caveat, ...]:
+        return self._caveats.get(clip_id, ())
 
     def generate(
         self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
@@ -61,14 +62,14 @@ class ProgramMethod(Method):
             self._checked = True
         for clip in clips:
             try:
-                frames, self._notes[clip.id] = self._made(clip, seed)
+                frames, self._caveats[clip.id] = self._made(clip, seed)
             except ClipError as error:
                 yield clip.id, error
                 continue
             progress(len(frames))
             yield clip.id, frames
 
-    def _made(self, clip: Clip, seed: int) -> tuple[Frames, tuple[str, ...]]:
+    def _made(self, clip: Clip, seed: int) -> tuple[Frames, tuple[Caveat, ...]]:
         with TemporaryDirectory(prefix="syncdiff_bench_", ignore_cleanup_errors=True) as name:
             files = ClipFiles(clip, Path(name), self.video_encoding)
             command = self.command(files, seed)

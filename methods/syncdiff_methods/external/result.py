@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames
 from syncdiff_bench.errors import ClipError
 
@@ -19,26 +21,23 @@ def only_video(folder: Path, pattern: str, clip_id: str) -> Path | None:
     return found[0] if found else None
 
 
-def read_result(path: Path, clip: Clip) -> tuple[Frames, tuple[str, ...]]:
+def read_result(path: Path, clip: Clip) -> tuple[Frames, tuple[Caveat, ...]]:
     """Frames of the clip's shape, and what was done to them in words.
 
     Another frame rate is retimed to 25, a missing end filled with the last frame, a surplus cut, another size resized.
     Raises ClipError of the kinds of `read_media`.
     """
     from syncdiff_bench.media.reading import read_media
-    from syncdiff_bench.media.sound import read_audio
 
     try:
         media = read_media(path)
-        about_sound = read_audio(path)[1]
     except ClipError as error:
         # The file is gone once this is read.
         told = str(error).replace(str(path), path.name)
         raise ClipError(error.kind, f"{clip.id}: what came out cannot be read ({told})") from None
-    # Only the pictures are used: the sound of a result is the clip's own.
-    notes = [f"output: {note}" for note in media.notes if note not in about_sound]
+    noticed = [replace(caveat, detail=f"output: {caveat.detail}") for caveat in media.caveats]
     frames, mended = fitted(media.frames, len(clip.frames), clip.frames.shape[1], clip.frames.shape[2])
-    return frames, (*notes, *mended)
+    return frames, (*noticed, *(Caveat("mended-output", "the program's output was made to fit", one) for one in mended))
 
 
 def fitted(frames: Frames, n: int, height: int, width: int) -> tuple[Frames, tuple[str, ...]]:
