@@ -112,7 +112,7 @@ def recorded(manifest: Mapping[str, Any]) -> tuple[Counted, ...]:
     """
     if "caveats" in manifest:
         return tuple(Counted.from_json(entry) for entry in manifest["caveats"])
-    total = len(manifest["dataset"]["clips"])
+    total = len(manifest["dataset"].get("clips") or ())
     subsets = {(e["metric"], e["protocol"]): e["n"] for e in manifest["summary"] if 0 < e["n"] < total}
     return (
         Counted(UNRECORDED.kind, UNRECORDED.sentence),

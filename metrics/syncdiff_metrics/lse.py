@@ -119,7 +119,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
         options = self.options
         if options.weights == POCKET.name and options.protocol == "lrs":
             return POCKET.name if options.frames == "jpeg" else f"{POCKET.name}-{options.frames}"
-        parts = [] if options.weights == PUBLISHED_WEIGHTS else [slug(options.weights)]
+        parts = [] if options.weights == PUBLISHED_WEIGHTS else [slug(options.weights, "syncnet")]
         parts += ["lrs"] if options.protocol == "lrs" else [protocol_name(options.detector, options.min_track)]
         parts += [] if options.frames == "jpeg" else [options.frames]
         return "-".join(parts)

@@ -119,7 +119,7 @@ class WER(Metric[WERStats]):
         that was trained on pocket; it is no estimate of the published number.
         """
         options = self.options
-        parts = [] if options.reader == PUBLISHED_READER else [slug(options.reader)]
+        parts = [] if options.reader == PUBLISHED_READER else [slug(options.reader, "lipreader")]
         if options.crop == "mouth":
             parts += ["mouth96", "2dfan4" if options.landmarks is None else "given"]
         elif self._expert is None:

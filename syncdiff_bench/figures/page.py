@@ -65,7 +65,7 @@ def build_page(
 def _compared(board: Board, comparison: Comparison) -> list[int]:
     """Which columns of the board were compared."""
     keys = {(column.metric, column.protocol, column.column.name) for column in comparison.columns}
-    return [index for index, column in enumerate(board.columns) if column.key in keys]
+    return [index for index, column in enumerate(board.columns) if column.key[:3] in keys]
 
 
 def _watchable(material: Material, board: Board, clip_id: str) -> dict[str, Any]:
@@ -113,8 +113,7 @@ def _document(
     """
     data = {
         "columns": [
-            {"label": f"{c.label} ({c.protocol})", "direction": c.direction, "decimals": c.decimals}
-            for c in board.columns
+            {"label": f"{c.label} ({c.named})", "direction": c.direction, "decimals": c.decimals} for c in board.columns
         ],
         "methods": [row.name for row in board.rows],
         "values": {row.name: values_of(row.run, board.columns) for row in board.rows},

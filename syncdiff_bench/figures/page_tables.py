@@ -23,7 +23,7 @@ SPAN = 60  # pixels to either side of zero in the picture of an interval
 
 def leaderboard(board: Board) -> str:
     """One row per run: rank, name, a cell per column, n (failed); then the notes."""
-    head = "".join(_sortable(column.heading, column.protocol) for column in board.columns)
+    head = "".join(_sortable(column.heading, column.named) for column in board.columns)
     rows = []
     for row in board.rows:
         cells = "".join(_cell(cell, column) for cell, column in zip(row.cells, board.columns, strict=True))
@@ -45,7 +45,7 @@ def leaderboard(board: Board) -> str:
 
 def clip_table(board: Board) -> str:
     """One row per clip and run, with why something about it failed."""
-    head = "".join(_sortable(column.heading, column.protocol) for column in board.columns)
+    head = "".join(_sortable(column.heading, column.named) for column in board.columns)
     rows = []
     for row in board.rows:
         speakers, values, name = row.run.speakers, values_of(row.run, board.columns), escape(row.name)
@@ -129,7 +129,8 @@ def values_of(run: Run, columns: Sequence[BoardColumn]) -> dict[str, list[float 
     places = {column.key: index for index, column in enumerate(columns)}
     for score in run.scores:
         for name, value in (score.values or {}).items():
-            index = places.get((score.metric, score.protocol, name))
+            judge = run.judges.get((score.metric, score.protocol), ())
+            index = places.get((score.metric, score.protocol, name, judge))
             if index is not None:
                 values[score.clip][index] = value
     return values

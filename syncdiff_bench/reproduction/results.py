@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syncdiff_bench import registry
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.reproduction.jobs import Job, Request
 from syncdiff_bench.tables.comparison import Comparison, compare
@@ -32,26 +31,29 @@ def result_of(job: Job) -> RunResult | None:
     if len(paths) == 1:
         return replace(newest, path=job.path)
     summary = _pooled_probes(paths) if job.kind == "probe" else _pooled_scores(paths)
-    return replace(newest, path=job.path, summary=summary)
+    caveats = {one.text: one for result in results for one in result.caveats}
+    return replace(newest, path=job.path, summary=summary, caveats=tuple(caveats.values()))
 
 
 def _pooled_scores(paths: Sequence[Path]) -> tuple[Measured, ...]:
     """A clip counts once per seed; the interval resamples speakers, with all seeds of all their clips."""
     from syncdiff_bench.runs.directory import load_run
+    from syncdiff_bench.runs.plan import recorded_metric
     from syncdiff_bench.runs.summary import summarise
     from syncdiff_bench.significance.scored import require_alike
 
     runs = [load_run(path) for path in paths]
     require_alike(runs)
-    metrics = [
-        registry.load_metric(entry["metric"], recorded=entry["options"]) for entry in runs[0].manifest["protocols"]
-    ]
+    metrics = [recorded_metric(entry) for entry in runs[0].manifest["protocols"]]
     speakers: dict[str, str] = {}
     for run in runs:
         speakers.update(run.speakers)
     scores = [score for run in runs for score in run.scores]
     return tuple(
-        Measured(e.metric, e.protocol, e.column, e.direction, e.mean, e.ci95, e.n, e.failed)
+        Measured(
+            *(e.metric, e.protocol, e.column, e.direction, e.mean, e.ci95, e.n, e.failed),
+            runs[0].judges.get((e.metric, e.protocol), ()),
+        )
         for e in summarise(scores, metrics, speakers, {})
     )
 

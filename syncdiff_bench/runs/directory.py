@@ -13,11 +13,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.judges import Judge, judges
 from syncdiff_bench.runs.journal import Journal, read_rows, unwritable, write_whole
 from syncdiff_bench.runs.manifest import Identity, new_manifest
 from syncdiff_bench.runs.ranks import Ranks
@@ -66,6 +68,11 @@ class Run:
             return tuple(ColumnSummary.from_json(entry) for entry in self.manifest["summary"])
         except (KeyError, TypeError) as error:
             raise UsageError(f"{self.path / MANIFEST} has no readable summary ({error}); score it again") from None
+
+    @cached_property
+    def judges(self) -> Mapping[tuple[str, str], Judge]:
+        """(metric, protocol) -> the weights and versions behind its numbers."""
+        return judges(self.manifest)
 
     @property
     def caveats(self) -> tuple[Counted, ...]:

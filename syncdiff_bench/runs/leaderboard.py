@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from syncdiff_bench.caveats import Counted
+from syncdiff_bench.judges import Judge, told_apart
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
 
+ColumnKey = tuple[str, str, str, Judge]
 ARROWS = {"up": "↑", "down": "↓"}
 REFERENCE = "reference"  # what figures call the dataset's own clips; no row has this name
 
 
 @dataclass(frozen=True)
 class BoardColumn:
-    """One column: (metric, protocol, column) is its identity, so two protocols never share one."""
+    """One column: metric, protocol, column and judge are its identity, so two protocols or weights never share one.
+
+    twins: the judges of the other columns of the same metric and protocol.
+    """
 
     metric: str
     protocol: str
@@ -25,10 +30,17 @@ class BoardColumn:
     direction: str
     unit: str
     decimals: int
+    judge: Judge = ()
+    twins: tuple[Judge, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.metric, self.protocol, self.column
+    def key(self) -> ColumnKey:
+        return self.metric, self.protocol, self.column, self.judge
+
+    @property
+    def named(self) -> str:
+        """The protocol, and what tells it from its twins."""
+        return f"{self.protocol} {told_apart(self.judge, self.twins)}".rstrip()
 
     @property
     def heading(self) -> str:
@@ -105,9 +117,8 @@ def boards(runs: Iterable[Run]) -> tuple[Board, ...]:
 def _board(runs: Sequence[Run]) -> Board:
     notes = _Notes()
     summaries = [run.summary for run in runs]
-    columns = _columns(summaries)
-    entries = [{(e.metric, e.protocol, e.column): e for e in summary} for summary in summaries]
-    grid = [[found.get(column.key) for column in columns] for found in entries]
+    columns = _columns(runs)
+    grid = [[entries.get(column.key) for column in columns] for entries in (_keyed(run, columns) for run in runs)]
     ranks = _ranks(runs, columns, grid)
     best = [_best(runs, column, [row[i] for row in grid]) for i, column in enumerate(columns)]
     names = row_names(runs)
@@ -129,12 +140,31 @@ def _board(runs: Sequence[Run]) -> Board:
     return Board(title, columns, _ordered(rows), tuple(notes.texts), (*shared, *_remarks(runs, columns, summaries)))
 
 
-def _columns(summaries: Sequence[Sequence[ColumnSummary]]) -> tuple[BoardColumn, ...]:
-    columns: dict[tuple[str, str, str], BoardColumn] = {}
-    for e in (entry for summary in summaries for entry in summary):
-        column = BoardColumn(e.metric, e.protocol, e.column, e.label, e.direction, e.unit, e.decimals)
-        columns.setdefault(column.key, column)
-    return tuple(columns.values())
+def _columns(runs: Sequence[Run]) -> tuple[BoardColumn, ...]:
+    columns: dict[ColumnKey, BoardColumn] = {}
+    found = [(run, entry) for run in runs for entry in run.summary]
+    # What was judged by nobody (n/a) has a column of its own only where no run was judged.
+    for run, e in sorted(found, key=lambda one: one[1].reason is not None):
+        judge = run.judges.get((e.metric, e.protocol), ())
+        column = BoardColumn(e.metric, e.protocol, e.column, e.label, e.direction, e.unit, e.decimals, judge)
+        if e.reason is None or not any(key[:3] == column.key[:3] for key in columns):
+            columns.setdefault(column.key, column)
+    order = list(dict.fromkeys((e.metric, e.protocol, e.column) for _, e in found))
+    same = {key: [column.judge for column in columns.values() if column.key[:3] == key] for key in order}
+    return tuple(
+        replace(column, twins=tuple(judge for judge in same[column.key[:3]] if judge != column.judge))
+        for column in sorted(columns.values(), key=lambda column: order.index(column.key[:3]))
+    )
+
+
+def _keyed(run: Run, columns: Sequence[BoardColumn]) -> dict[ColumnKey, ColumnSummary]:
+    entries = {}
+    for e in run.summary:
+        judge = run.judges.get((e.metric, e.protocol), ())
+        if e.reason is not None:
+            judge = next((one.judge for one in columns if one.key[:3] == (e.metric, e.protocol, e.column)), judge)
+        entries[e.metric, e.protocol, e.column, judge] = e
+    return entries
 
 
 def row_names(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -180,7 +210,7 @@ def _cell_notes(
     if entry is None:
         return ()
     if entry.reason is not None:
-        return (notes.number(f"{column.metric} ({column.protocol}): n/a, {entry.reason}"),)
+        return (notes.number(f"{column.metric} ({column.named}): n/a, {entry.reason}"),)
     own = (one for one in caveats if (one.metric, one.protocol) == (column.metric, column.protocol))
     return tuple(notes.number(one.text) for one in own)
 

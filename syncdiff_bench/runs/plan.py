@@ -238,8 +238,21 @@ def joined_metrics(
         if key in new:
             joined[key] = new.pop(key)
         elif key in kept:
-            joined[key] = registry.load_metric(entry["metric"], runtime, recorded=entry["options"])
+            joined[key] = recorded_metric(entry, runtime)
     return (*joined.values(), *new.values())
+
+
+def recorded_metric(entry: Mapping[str, Any], runtime: Runtime | None = None) -> Metric[Any]:
+    """The metric of an entry of `protocols` in run.json, under the protocol that its scores were made by.
+
+    A protocol that names weights by their digest would have another name where they were replaced or removed.
+    """
+    metric = registry.load_metric(entry["metric"], runtime, recorded=entry["options"])
+    if metric.protocol == entry["protocol"]:
+        return metric
+    cls = type(metric)
+    kept: Metric[Any] = type(cls.__name__, (cls,), {"protocol": entry["protocol"]})(metric.options, metric.runtime)
+    return kept
 
 
 def make_runtime(device: str) -> Runtime:

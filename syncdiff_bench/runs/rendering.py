@@ -27,7 +27,7 @@ def _markdown(board: Board) -> str:
 
     from syncdiff_bench.tables.rendering.markdown import escape
 
-    headings = [f"{escape(column.heading)}<br>{escape(column.protocol)}" for column in board.columns]
+    headings = [f"{escape(column.heading)}<br>{escape(column.named)}" for column in board.columns]
     header = ["", "Method", *headings, "n (failed)"]
     body = []
     for row in board.rows:
@@ -49,7 +49,7 @@ def terminal_table(board: Board) -> Table:
     table.add_column("#", justify="right", style="dim")
     table.add_column("method", no_wrap=True)
     for column in board.columns:
-        table.add_column(f"{column.heading}\n[dim not bold]{column.protocol}[/]", justify="right")
+        table.add_column(f"{column.heading}\n[dim not bold]{column.named}[/]", justify="right")
     table.add_column("n (failed)", justify="right")
     bounds = [row.run.identity.topline for row in board.rows]
     for index, row in enumerate(board.rows):
@@ -78,19 +78,21 @@ def csv_text(boards: Sequence[Board]) -> str:
     records = [record for board in boards for record in _records(board)]
     fields = [
         *("dataset", "split", "clips", "run", "method", "rank", "metric", "protocol", "column", "direction"),
-        *("mean", "ci95_low", "ci95_high", "n", "failed", "reason", "caveats"),
+        *("mean", "ci95_low", "ci95_high", "n", "failed", "reason", "judge", "caveats"),
     ]
     writer = csv.DictWriter(text, fields, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for record in records:
         low, high = record["ci95"] or (None, None)
         texts = "; ".join(caveat["text"] for caveat in record["caveats"])
-        writer.writerow({**record, "ci95_low": low, "ci95_high": high, "caveats": texts})
+        writer.writerow(
+            {**record, "ci95_low": low, "ci95_high": high, "caveats": texts, "judge": " ".join(record["judge"])}
+        )
     return text.getvalue()
 
 
 def json_text(boards: Sequence[Board]) -> str:
-    """A list of the same records, with `ci95` as a pair, the digests of the weights, and the clips of caveats."""
+    """A list of the same records, with `ci95` as a pair, the judge (digests, versions), and the clips of caveats."""
     records = [record for board in boards for record in _records(board)]
     return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -109,6 +111,7 @@ def _records(board: Board) -> list[dict[str, Any]]:
                     "method": identity.method,
                     "rank": row.rank,
                     **entry.to_json(),
+                    "judge": list(row.run.judges.get((entry.metric, entry.protocol), ())),
                     "caveats": [
                         {**one.to_json(), "text": one.text}
                         for one in row.run.caveats

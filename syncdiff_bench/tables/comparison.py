@@ -9,12 +9,14 @@ column of its own, without a paper value. A delta needs the same dataset and spl
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.judges import told_apart
 from syncdiff_bench.tables.anchors import split_size
 from syncdiff_bench.tables.departures import Departure, departures, preference, same_clips
 from syncdiff_bench.tables.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, tables
@@ -31,6 +33,7 @@ class Cell:
     run: the directory that `ours` comes from.
     delta: ours - paper, None unless both are numbers of the same dataset and split.
     departs: in what the run was otherwise than the paper's. truth: what ground truth scored over the same clips.
+    caveats: what a reader should know before believing `ours`.
     """
 
     paper: PaperValue = None
@@ -40,6 +43,7 @@ class Cell:
     delta: float | None = None
     departs: tuple[Departure, ...] = ()
     truth: float | None = None
+    caveats: tuple[str, ...] = ()
 
     @property
     def comparable(self) -> bool:
@@ -130,7 +134,8 @@ def compare(
 
         panel = _panel(table, dataset, on_it, truths, departs)
         panels.append(panel)
-        notes += [*_repeats(table, dataset, on_it), *_departures(panel)]
+        notes += [*_judges(panel.columns), *_repeats(table, dataset, on_it), *_departures(panel)]
+        notes += _caveats(panel)
     return Comparison(table, tuple(panels), tuple(notes))
 
 
@@ -198,21 +203,44 @@ def _panel(
 
 
 def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperColumn, ...], frozenset[str]]:
-    """The paper's columns, each followed by the same metric under the other protocols that the runs used."""
+    """The paper's columns, each followed by the same metric under the other protocols, and of the other judges, that
+    the runs used. Where several judged by the paper's protocol, its column holds the numbers of the one with most runs.
+    """
     columns: list[PaperColumn] = []
     others = []
     ours = {(column.metric, column.protocol, column.column) for column in table.columns}
     for column in table.columns:
-        columns.append(column)
         measured = [m for run in runs for m in run.summary if (m.metric, m.column) == (column.metric, column.column)]
-        for protocol in dict.fromkeys(m.protocol for m in measured):
-            if (column.metric, protocol, column.column) in ours:
+        for protocol in dict.fromkeys([column.protocol, *(m.protocol for m in measured)]):
+            if protocol != column.protocol and (column.metric, protocol, column.column) in ours:
                 continue
-            key, label = f"{column.key}[{protocol}]", f"{column.label} [{protocol}]"
-            columns.append(replace(column, key=key, label=label, protocol=protocol))
-            others.append(key)
             ours.add((column.metric, protocol, column.column))
+            by = Counter(m.judge for m in measured if m.protocol == protocol and m.mean is not None)
+            several = [judge for judge, _ in by.most_common()] if len(by) > 1 else [None]
+            for index, judge in enumerate(several):
+                mark = "" if judge is None else told_apart(judge, [one for one in by if one != judge])
+                if protocol == column.protocol and not index:
+                    columns.append(replace(column, judge=judge))
+                    continue
+                name = f"{protocol} {mark}".rstrip()
+                key, label = f"{column.key}[{name}]", f"{column.label} [{name}]"
+                columns.append(replace(column, key=key, label=label, protocol=protocol, judge=judge))
+                others.append(key)
     return tuple(columns), frozenset(others)
+
+
+def _judges(columns: Sequence[PaperColumn]) -> list[str]:
+    """A note for every column of the paper that several judges share."""
+    notes = []
+    for column in columns:
+        rivals = [one.judge for one in columns if one.judge and one.key.startswith(f"{column.key}[")]
+        if column.judge is not None and rivals:
+            mine = told_apart(column.judge, rivals)
+            notes.append(
+                f"{column.label}: runs were judged by different weights or versions; in its column stand those of "
+                f"{mine or 'the others'}, with the most runs"
+            )
+    return notes
 
 
 def _cell(
@@ -229,7 +257,9 @@ def _cell(
         return cell
     run, ours = found
     bounds = (m.mean for one in truths if same_clips(one, run) for m in one.summary if _measures(m, column))
-    cell = replace(cell, ours=ours, run=run.path, departs=departs(run), truth=next(bounds, None))
+    own = (one for one in run.caveats if one.metric in ("", ours.metric) and one.protocol in ("", ours.protocol))
+    caveats = tuple(one.text for one in own)
+    cell = replace(cell, ours=ours, run=run.path, departs=departs(run), truth=next(bounds, None), caveats=caveats)
     if cell.paper is None or ours.mean is None or not cell.comparable:
         return cell
     return replace(cell, delta=round(ours.mean - cell.paper, 10))
@@ -237,7 +267,8 @@ def _cell(
 
 def _measures(measured: Measured, column: PaperColumn) -> bool:
     identity = (measured.metric, measured.protocol, measured.column)
-    return identity == (column.metric, column.protocol, column.column)
+    judged = column.judge is None or measured.mean is None or measured.judge == column.judge
+    return judged and identity == (column.metric, column.protocol, column.column)
 
 
 def _label(run: RunResult, system: System, extra: Sequence[System]) -> str:
@@ -256,7 +287,7 @@ def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, Sy
     notes = []
     for system in dict.fromkeys(system for _, system in runs):
         own = [run for run, one in runs if one == system]
-        identities = [{(m.metric, m.protocol, m.column) for m in run.summary} for run in own]
+        identities = [{(m.metric, m.protocol, m.column, m.judge) for m in run.summary} for run in own]
         if len(set().union(*identities)) < sum(len(one) for one in identities):
             label = labels.get(system, system.method)
             shown = max(own, key=lambda run: preference(run, table.split))
@@ -266,6 +297,15 @@ def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, Sy
                 " clips, then the newest"
             )
     return notes
+
+
+def _caveats(panel: Panel) -> list[str]:
+    """What a reader should know of the numbers that a panel shows, with the rows that it is about."""
+    found: dict[str, dict[str, None]] = {}
+    for row in panel.rows:
+        for text in (text for cell in row.cells for text in cell.caveats):
+            found.setdefault(text, {})[row.label] = None
+    return [f"{', '.join(rows)} on {panel.dataset}: {text}" for text, rows in found.items()]
 
 
 def _departures(panel: Panel) -> list[str]:

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Literal
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.judges import Judge
 
 ENTRY_POINT_GROUP = "syncdiff_bench.tables"
 
@@ -31,6 +32,7 @@ class PaperColumn:
     metric, protocol, column: the entry of a run's summary that measures the same thing.
     direction: which way is better.
     decimals: digits after the point, as the paper prints them.
+    judge: whose numbers alone stand here, where those of several weights or versions are shown; None for anybody's.
     """
 
     key: str
@@ -40,6 +42,7 @@ class PaperColumn:
     column: str
     direction: Literal["up", "down"]
     decimals: int
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True)

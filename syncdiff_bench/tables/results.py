@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.judges import Judge, judges
 
 RUN_FILE = "run.json"
 SCHEMA = 1
@@ -19,7 +21,7 @@ SCHEMA = 1
 class Measured:
     """One number of a run: the mean over `n` clips, its 95 % interval, and how many clips failed.
 
-    mean: None where the metric is not defined (PSNR of identical videos).
+    mean: None where the metric is not defined (PSNR of identical videos). judge: weights and versions behind it.
     """
 
     metric: str
@@ -30,6 +32,7 @@ class Measured:
     ci95: tuple[float, float] | None
     n: int
     failed: int
+    judge: Judge = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class RunResult:
     finished: ISO time, "" for a run that has not ended.
     split, clips, dataset_options, encoding, seed: of what and how it was made; empty where run.json does not say.
     trained_against: metrics whose judge the method says it was trained to please.
+    caveats: what a reader should know before believing its numbers.
     """
 
     path: Path
@@ -58,6 +62,7 @@ class RunResult:
     encoding: str = ""
     seed: int | None = None
     trained_against: frozenset[str] = frozenset()
+    caveats: tuple[Counted, ...] = ()
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[RunResult, ...]:
@@ -86,14 +91,14 @@ def read_run(path: Path) -> RunResult:
     try:
         if data["schema"] != SCHEMA:
             raise UsageError(f"{path}: schema {data['schema']!r} is not {SCHEMA}; another release wrote this run")
-        method, dataset = data["method"], data["dataset"]
+        method, dataset, known = data["method"], data["dataset"], judges(data)
         return RunResult(
             path=path.parent,
             method=str(method["name"]),
             options=dict(method.get("options") or {}),
             dataset=str(dataset["name"]),
             finished=str(data.get("finished") or ""),
-            summary=tuple(_measured(entry) for entry in data.get("summary") or ()),
+            summary=tuple(_measured(entry, known) for entry in data.get("summary") or ()),
             title=str(method.get("title") or ""),
             topline=bool(method.get("topline")),
             split=str(dataset.get("split") or ""),
@@ -102,12 +107,13 @@ def read_run(path: Path) -> RunResult:
             encoding=str(data.get("encoding") or ""),
             seed=data["seed"] if isinstance(data.get("seed"), int) else None,
             trained_against=frozenset(str(metric) for metric in method.get("trained_against") or ()),
+            caveats=recorded(data) if data.get("summary") else (),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} is not a run's record: {_problem(error)}; score the run again") from None
 
 
-def _measured(entry: Mapping[str, Any]) -> Measured:
+def _measured(entry: Mapping[str, Any], judges: Mapping[tuple[str, str], Judge]) -> Measured:
     interval = entry.get("ci95")
     return Measured(
         metric=str(entry["metric"]),
@@ -118,6 +124,7 @@ def _measured(entry: Mapping[str, Any]) -> Measured:
         ci95=None if interval is None else _interval(interval),
         n=int(entry["n"]),
         failed=int(entry["failed"]),
+        judge=judges.get((entry["metric"], entry["protocol"]), ()),
     )
 
 

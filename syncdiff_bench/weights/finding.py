@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 from syncdiff_bench.contracts import Runtime, WeightsUsed
@@ -38,11 +39,37 @@ def is_file(given: str) -> bool:
     return Path(given).name != given or bool(Path(given).suffix)
 
 
-def slug(given: str) -> str:
-    """The name of weights inside a protocol; a file is never called as a catalogue entry is.
+def slug(given: str, part: str = "") -> str:
+    """The name of weights inside a protocol; trained ones are called by training (or file) and short digest.
 
-    >>> slug("experts/AV HuBERT.pt")
-    'av-hubert-file'
+    given: a catalogue name, a file, or the folder of a training, whose file is `<part>.safetensors`.
+
+    >>> slug("syncnet-v2"), slug("experts/AV HuBERT.pt")
+    ('syncnet-v2', 'av-hubert-missing')
     """
-    name = f"{Path(given).stem}-file" if is_file(given) else given
+    if not is_file(given):
+        return _lower(given)
+    path = Path(given)
+    file = path / f"{part}.safetensors" if path.is_dir() else path
+    name = training_name(path) if path.is_dir() else path.stem
+    return _lower(f"{name}-{_digest(file)[:8] if file.is_file() else 'missing'}")
+
+
+def training_name(folder: Path) -> str:
+    """What to call the training that wrote a folder of weights: every one of them is called `model`."""
+    folder = folder.absolute()
+    return folder.parent.name if folder.name == "model" else folder.name
+
+
+def _digest(file: Path) -> str:
+    facts = file.stat()
+    return _digest_as_it_was(file, facts.st_size, facts.st_mtime_ns)
+
+
+@cache
+def _digest_as_it_was(file: Path, _size: int, _mtime_ns: int) -> str:
+    return sha256_of(file)
+
+
+def _lower(name: str) -> str:
     return re.sub(r"[^a-z0-9._]+", "-", name.lower())

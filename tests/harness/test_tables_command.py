@@ -42,6 +42,7 @@ def run_folder(tmp_path: Path) -> Path:
         "method": {"name": "syncdiff", "options": {}},
         "dataset": {"name": "lrs3"},
         "summary": summary,
+        "caveats": [],
     }
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     return folder

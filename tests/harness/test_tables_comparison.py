@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from syncdiff_bench.caveats import Counted
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.tables.comparison import Cell, ComparedRow, Comparison, Panel, compare
 from syncdiff_bench.tables.paper import PaperTable, package_tables
+from syncdiff_bench.tables.rendering import render
 from syncdiff_bench.tables.results import find_runs, read_run
 
 TABLES: dict[int, PaperTable] = {table.number: table for table in package_tables("syncdiff_leaderboards")}
@@ -36,6 +39,8 @@ def write_run(
     pairs: str | None = None,
     encoding: str = "lossless",
     trained_against: tuple[str, ...] = (),
+    caveats: Sequence[Counted] | None = (),
+    judge: str = "",
 ) -> Path:
     folder.mkdir(parents=True)
     record = {
@@ -57,13 +62,24 @@ def write_run(
         "encoding": encoding,
         "finished": finished,
         "summary": summary,
+        "protocols": [
+            {"metric": e["metric"], "protocol": e["protocol"], "weights": [{"name": "w", "sha256": judge}]}
+            for e in (summary if judge else [])
+        ],
+        **({} if caveats is None else {"caveats": [one.to_json() for one in caveats]}),
     }
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     return folder
 
 
 def join(table: int, *folders: Path, datasets: tuple[str, ...] = ()) -> Comparison:
-    return compare(TABLES[table], find_runs(folders), datasets=datasets, systems=SYSTEMS, defaults=DEFAULTS.__getitem__)
+    return compare(
+        TABLES[table],
+        find_runs(folders),
+        datasets=datasets,
+        systems=SYSTEMS,
+        defaults=lambda method: DEFAULTS.get(method, {}),
+    )
 
 
 def panel_of(comparison: Comparison, dataset: str) -> Panel:
@@ -323,3 +339,42 @@ def test_nan_is_an_undefined_mean(tmp_path: Path) -> None:
     )
     [measured] = read_run(run / "run.json").summary
     assert (measured.mean, measured.ci95) == (None, None)
+
+
+def test_numbers_of_different_weights_never_share_a_column_of_the_paper(tmp_path: Path) -> None:
+    lse = [entry("lse", "lrs", "lse_c", 7.0)]
+    odd = write_run(tmp_path / "odd", "gt", "lrs2", [entry("lse", "lrs", "lse_c", 5.0)], judge="0ddba11")
+    same = [write_run(tmp_path / name, name, "lrs2", lse, judge="5a5e1e55") for name in ("wav2lip", "talklip")]
+    comparison = join(1, odd, *same)
+    panel = panel_of(comparison, "lrs2")
+    assert cell_of(panel, "GT", "lse_c").ours is None
+    (other,) = [column for column in panel.columns if column.key in panel.other_protocols]
+    assert (other.label, other.judge) == ("LSE-C [lrs 0ddba11]", ("0ddba11",))
+    theirs = cell_of(panel, "GT", other.key)
+    assert theirs.ours is not None and theirs.ours.mean == 5.0 and theirs.delta is None
+    assert [cell_of(panel, label, "lse_c").delta is not None for label in ("Wav2Lip", "TalkLip")] == [True, True]
+    (note,) = [note for note in comparison.notes if "judged by different weights" in note]
+    assert note.startswith("LSE-C: ") and "those of 5a5e1e55" in note
+
+
+def test_one_judge_needs_no_mark(tmp_path: Path) -> None:
+    lse = [entry("lse", "lrs", "lse_c", 7.0)]
+    unscored = [entry("lse", "lrs", "lse_c", None)]
+    runs = [write_run(tmp_path / name, name, "lrs2", lse, judge="5a5e1e55") for name in ("wav2lip", "talklip")]
+    comparison = join(1, *runs, write_run(tmp_path / "gt", "gt", "lrs2", unscored))
+    assert not panel_of(comparison, "lrs2").other_protocols
+    assert not any("judged" in note for note in comparison.notes)
+
+
+def test_caveats_of_the_numbers_shown_stand_below_the_table_with_their_rows(tmp_path: Path) -> None:
+    guess = Counted("guessed-boxes", "the face box is the centred guess", ("a",), 4)
+    silent = Counted("silent-sound", "the sound track is silent", ("a",), 4, "lse", "lrs")
+    left_out = Counted("subset", "over 3 of 4 clips", (), 4, "wer", "centre88-160")  # of no number in the table
+    gt = write_run(tmp_path / "gt", "gt", "lrs2", SSIM, caveats=[guess, silent, left_out])
+    syncdiff = write_run(tmp_path / "sd", "syncdiff", "lrs2", SSIM, caveats=[guess])
+    notes = join(1, gt, syncdiff).notes
+    assert [note for note in notes if "clips" in note] == [f"GT, SyncDiff on lrs2: {guess.text}"]
+    for markup in ("markdown", "latex", "html", "csv"):
+        assert "the face box is the centred guess" in render([join(1, gt, syncdiff)], markup)
+    old = write_run(tmp_path / "old", "wav2lip", "lrs2", SSIM, caveats=None)
+    assert any("Wav2Lip on lrs2: made by a version that did not record" in note for note in join(1, old).notes)

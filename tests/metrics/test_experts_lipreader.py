@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,8 +142,9 @@ def test_training_lowers_the_loss_and_its_reader_scores_clips(task: LipReaderTas
     stats = metric.measure(Pair(FewClips().clip(FewClips().clip_ids("test")[0])))
     assert stats.words == 6
     assert set(stats.hypothesis.split()) <= {symbol[1:] for symbol in task.pieces.symbols[4:]} | {"<unk>"}
-    assert metric.protocol == "model-file-beam2"
-    assert metric.weights_used()[0].name == "model/lipreader"
+    (used,) = metric.weights_used()
+    assert used.name == f"{folder.parent.name}/lipreader"
+    assert metric.protocol == f"{re.sub('[^a-z0-9._]+', '-', folder.parent.name.lower())}-{used.sha256[:8]}-beam2"
 
 
 def test_a_description_of_another_network_is_refused(task: LipReaderTask, tmp_path: Path):

@@ -98,10 +98,26 @@ def test_the_slug_pocket_means_the_shipped_experts_alone(tmp_path: Path):
     assert WER(WEROptions(reader="pocket")).protocol == "pocket"
     assert WER(WEROptions(reader="pocket", beam=5)).protocol == "pocket-beam5"
     shutil.copytree(POCKET, tmp_path / "pocket")
-    for elsewhere in (str(tmp_path / "pocket"), "pocket.pth"):
-        assert LSE(LSEOptions(weights=elsewhere)).protocol == "pocket-file-lrs"
-    assert WER(WEROptions(reader=str(tmp_path / "pocket"))).protocol == "pocket-file"
-    assert WER(WEROptions(reader="pocket.pt")).protocol == "pocket-file-centre88-160"
+    parts = ("syncnet", "lipreader")
+    digests = {part: sha256((POCKET / f"{part}.safetensors").read_bytes()).hexdigest() for part in parts}
+    elsewhere = str(tmp_path / "pocket")
+    assert LSE(LSEOptions(weights=elsewhere)).protocol == f"pocket-{digests['syncnet'][:8]}-lrs"
+    assert WER(WEROptions(reader=elsewhere)).protocol == f"pocket-{digests['lipreader'][:8]}"
+    assert LSE(LSEOptions(weights="pocket.pth")).protocol == "pocket-missing-lrs"
+    assert WER(WEROptions(reader="pocket.pt")).protocol == "pocket-missing-centre88-160"
+
+
+def test_two_trainings_are_two_columns_named_by_training_and_digest(tmp_path: Path):
+    protocols = {}
+    for training, change in (("first", b""), ("second", b""), ("third", b"another")):
+        folder = tmp_path / training / "model"  # what every training calls the folder that it exports to
+        shutil.copytree(POCKET, folder)
+        with (folder / "syncnet.safetensors").open("ab") as file:
+            file.write(change)
+        protocols[training] = LSE(LSEOptions(weights=str(folder))).protocol
+    digest = sha256((POCKET / "syncnet.safetensors").read_bytes()).hexdigest()[:8]
+    assert protocols["first"] == f"first-{digest}-lrs" and protocols["second"] == f"second-{digest}-lrs"
+    assert protocols["third"].startswith("third-") and digest not in protocols["third"]
 
 
 def test_the_shipped_weights_are_told_by_their_digest(lse: LSE, wer: WER):

@@ -118,7 +118,7 @@ def test_direct_frames_enter_the_network_as_bgr(weights: Path):
         ({"frames": "ffmpeg"}, "lrs-ffmpeg"),
         ({"frames": "direct"}, "lrs-direct"),
         ({"weights": "pocket-syncnet"}, "pocket-syncnet-lrs"),
-        ({"weights": "/a/Narrow net.pth", "frames": "direct"}, "narrow-net-file-lrs-direct"),
+        ({"weights": "/a/Narrow net.pth", "frames": "direct"}, "narrow-net-missing-lrs-direct"),
     ],
 )
 def test_protocols_never_share_a_column(options: dict[str, str], slug: str):

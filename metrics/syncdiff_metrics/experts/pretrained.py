@@ -116,11 +116,12 @@ def expert_folder(name: str, part: str) -> Path | None:
 def expert_used(folder: Path, part: str) -> WeightsUsed:
     """Name and digest of `syncnet` or `lipreader` of a folder, for the record."""
     from syncdiff_bench.weights.digests import sha256_of
+    from syncdiff_bench.weights.finding import training_name
 
     file = folder / f"{part}.safetensors"
     if not file.is_file():
         raise WeightsError(f"{file}: no such file; reinstall syncdiff-bench or train the expert")
-    return WeightsUsed(f"{folder.name}/{part}", sha256_of(file))
+    return WeightsUsed(f"{training_name(folder)}/{part}", sha256_of(file))
 
 
 def _save(network: nn.Module, file: Path, described: Mapping[str, Any], *, half: bool) -> None:

@@ -10,7 +10,7 @@ from syncdiff_bench.tables.paper import PaperColumn
 
 FIELDS = (
     *("table", "dataset", "row", "method", "metric", "protocol", "column", "direction"),
-    *("paper_dataset", "paper", "ours", "ci95_low", "ci95_high", "delta", "n", "failed", "run", "departs"),
+    *("paper_dataset", "paper", "ours", "ci95_low", "ci95_high", "delta", "n", "failed", "run", "departs", "caveats"),
 )
 
 
@@ -51,4 +51,5 @@ def _record(number: int, panel: Panel, row: ComparedRow, column: PaperColumn, ce
         "failed": None if ours is None else ours.failed,
         "run": None if cell.run is None else str(cell.run),
         "departs": "; ".join(one.text for one in cell.departs) or None,
+        "caveats": "; ".join(cell.caveats) or None,
     }
