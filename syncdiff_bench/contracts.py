@@ -75,6 +75,9 @@ class Media:
     notes: conversions that leave no doubt about a number, in words ("44.1 kHz stereo -> 16 kHz mono"); for run.json.
     planes: the same T pictures as the file codes them; None for RGB files, more than 8 bits, and clips made in memory.
     caveats: what happened to the clip that a reader of its numbers should know; below every table.
+    source_frames: (T,) int64, which picture of the file each frame is, counted from 0 in the order of showing;
+        source_count: how many pictures the file holds; source_rate: the frames per second it is labelled with.
+        None, 0 and None for clips made in memory.
     """
 
     frames: Frames
@@ -82,6 +85,9 @@ class Media:
     notes: tuple[str, ...] = ()
     planes: Planes | None = None
     caveats: tuple[Caveat, ...] = ()
+    source_frames: NDArray[np.int64] | None = None
+    source_count: int = 0
+    source_rate: Fraction | None = None
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,15 @@ def dubbed(clip: Clip) -> Media:
     elif len(audio) > n_frames * SAMPLES_PER_FRAME:
         notes.append(f"sound cut to the video: {len(audio)} -> {n_frames * SAMPLES_PER_FRAME} samples")
     planes = pictures.planes and _first_planes(pictures.planes, n_frames)
-    sound = audio[: n_frames * SAMPLES_PER_FRAME]
-    return Media(pictures.frames[:n_frames], sound, tuple(notes), planes, pictures.caveats)
+    sources = pictures.source_frames
+    return replace(
+        pictures,
+        frames=pictures.frames[:n_frames],
+        audio=audio[: n_frames * SAMPLES_PER_FRAME],
+        notes=tuple(notes),
+        planes=planes,
+        source_frames=None if sources is None else sources[:n_frames],
+    )
 
 
 def _first_planes(planes: Planes, n: int) -> Planes:

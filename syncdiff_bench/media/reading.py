@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Frames, Media, Planes
+from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Frames, Media
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.coded import CodedPicture, coded_picture, gathered_planes
 from syncdiff_bench.media.containers import MediaFacts, constant_rate, open_media, probe, video_stream
@@ -40,9 +41,9 @@ def read_media(path: Path, *, fps: float | None = FPS, sample_rate: int = SAMPLE
     `too-long`.
     """
     target = None if fps is None else Fraction(fps).limit_denominator(100_000)
-    frames, planes, notes, caveats = _read_pictures(path, target)
+    seen = _read_pictures(path, target)
     audio, audio_notes = read_audio(path, sample_rate)
-    return Media(frames, audio[: len(frames) * sample_rate // FPS], notes + audio_notes, planes, caveats)
+    return replace(seen, audio=audio[: len(seen.frames) * sample_rate // FPS], notes=seen.notes + audio_notes)
 
 
 class _Decoded(NamedTuple):
@@ -58,9 +59,7 @@ class _Decoded(NamedTuple):
     rotation: int
 
 
-def _read_pictures(
-    path: Path, target: Fraction | None
-) -> tuple[Frames, Planes | None, tuple[str, ...], tuple[Caveat, ...]]:
+def _read_pictures(path: Path, target: Fraction | None) -> Media:
     with open_media(path) as container:
         stream = video_stream(container, path)
         rate = constant_rate(stream)
@@ -79,14 +78,16 @@ def _read_pictures(
     if len(shown) != len(pictures) + late:
         change = f"made constant {rate_label(rate)} fps: {len(pictures)} -> {len(shown)} frames"
         caveats.append(Caveat("made-constant", "variable frame rate, frames repeated or dropped", change))
-    indices = np.asarray(shown)
+    indices = np.asarray(shown, dtype=np.int64)
     if target is not None and target != rate:
         picked = nearest_indices(len(shown), rate, target)
         change = f"retimed {rate_label(rate)} -> {rate_label(target)} fps: {len(shown)} -> {len(picked)} frames"
         caveats.append(Caveat("retimed", f"retimed to {rate_label(target)} fps, nearest frames", change))
         indices = indices[picked]
     planes = gathered_planes(coded, indices, pixel_aspect)
-    return _gathered(pictures, indices, path), planes, notes, tuple(caveats)
+    frames = _gathered(pictures, indices, path)
+    silence = np.zeros(0, np.int16)
+    return Media(frames, silence, notes, planes, tuple(caveats), indices, len(pictures), rate)
 
 
 def _decode(container: Any, stream: Any, rate: Fraction, path: Path) -> _Decoded:

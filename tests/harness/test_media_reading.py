@@ -95,6 +95,9 @@ def test_30_fps_is_retimed_to_the_nearest_frames_and_noted(tmp_path: Path) -> No
     media = read_media(path)
     expected = [min(range(90), key=lambda source: abs(source / 30 - k / 25)) for k in range(75)]
     assert numbers(media.frames) == expected
+    assert media.source_frames is not None
+    assert media.source_frames.tolist() == expected
+    assert (media.source_count, media.source_rate) == (90, 30)
     assert [(one.kind, one.detail) for one in media.caveats] == [("retimed", "retimed 30 -> 25 fps: 90 -> 75 frames")]
     assert len(media.audio) == 48_000
 
