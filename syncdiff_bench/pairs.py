@@ -1,7 +1,7 @@
 """Mismatched pairs: the sound of one clip on the pictures of another, from the field's file lists.
 
-Wav2Lip's `evaluation/test_filelists` hold one pair per line, `AUDIO VIDEO`, the sound first (reference: metrics.md
-D.3). `pairs=FILE` makes such a data set out of any other; the loaders know nothing of it.
+Wav2Lip's `evaluation/test_filelists` hold one pair per line, `AUDIO VIDEO`, the sound first
+(docs/spec/layouts.md#pairs). `pairs=FILE` makes such a data set out of any other; the loaders know nothing of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much a method's latent varies with what should not matter: the paper's Table 4 (section 5.4; methods.md C.6).
+"""How much a latent varies with what should not matter: the paper's Table 4 (section 5.4; docs/spec/syncdiff.md#probe).
 
 IDENT: one target and pose frame, identity frames from all over the clip: the spread is what identity frames leak.
 POSE: one identity frame, the same phone of one speaker in several clips: the spread is what differs between them.

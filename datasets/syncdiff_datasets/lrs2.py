@@ -1,4 +1,4 @@
-"""LRS2 (BBC): `mvlrs_v1/{main,pretrain}/<id>/<clip>.mp4` and its split lists (reference: metrics.md D.1)."""
+"""LRS2 (BBC): `mvlrs_v1/{main,pretrain}/<id>/<clip>.mp4` and its split lists (docs/spec/layouts.md#lrs2)."""
 
 from __future__ import annotations
 

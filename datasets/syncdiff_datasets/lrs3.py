@@ -1,4 +1,4 @@
-"""LRS3-TED: `{pretrain,trainval,test}/<YouTube id>/<clip>.mp4` (reference: metrics.md D.2)."""
+"""LRS3-TED: `{pretrain,trainval,test}/<YouTube id>/<clip>.mp4` (docs/spec/layouts.md#lrs3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transcripts beside a clip: LRS2 and LRS3 `.txt` files, or plain text (reference: metrics.md D)."""
+"""Transcripts beside a clip: LRS2 and LRS3 `.txt` files, or plain text (docs/spec/layouts.md)."""
 
 from __future__ import annotations
 

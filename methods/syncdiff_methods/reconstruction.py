@@ -27,7 +27,7 @@ class ReconstructionOptions:
 
 
 class Reconstruction(Method):
-    """decode(quantise(encode(frame))) of every frame (methods.md B.3)."""
+    """decode(quantise(encode(frame))) of every frame (docs/spec/ldm.md#quantiser)."""
 
     name = "gt-rec"
     title = "GT-REC"

@@ -1,4 +1,4 @@
-"""Face tracks and their crops, as syncnet_python's run_pipeline.py makes them (reference: metrics.md A.3)."""
+"""Face tracks and their crops, as syncnet_python's run_pipeline.py makes them (docs/spec/lse.md#real-videos)."""
 
 from __future__ import annotations
 

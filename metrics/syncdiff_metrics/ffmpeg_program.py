@@ -1,4 +1,4 @@
-"""The official way from a video file to JPEG frames and a wav: an ffmpeg program (reference: metrics.md A.2).
+"""The official way from a video file to JPEG frames and a wav: an ffmpeg program (docs/spec/lse.md#pictures).
 
 The result moves with the version of that program, hence the version belongs to every result.
 """

@@ -2,7 +2,7 @@
 
 The official script dumps frames with `ffmpeg -i V -threads 1 -f image2 %06d.jpg` and gives no quality, hence
 the encoder holds 200 kb/s: frame 1 is fine, and quality falls until quantiser 25. That loss is part of the
-metric (reference: metrics.md A.2). Here PyAV's libavcodec does it, whose version the wheel pins, on the planes that
+metric (docs/spec/lse.md#pictures). Here PyAV's libavcodec does it, whose version the wheel pins, on the planes that
 ffmpeg 5.1 would hand it (`full_range`): the pictures that come back are those of ffmpeg 5.1, pixel for pixel.
 """
 

@@ -1,4 +1,4 @@
-"""Frames as TalkLip's lip reader sees them: grey, middle, no mouth alignment (reference: metrics.md B.1)."""
+"""Frames as TalkLip's lip reader sees them: grey, middle, no mouth alignment (docs/spec/lip-reading.md#input)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def lip_patches(frames: Frames, frame_size: FrameSize | int, side: int) -> Tenso
 
     frames: (T, H, W, 3) uint8 RGB.
     frame_size: `160` stretches the whole frame to LRS2's size first (as `cv2.resize` does), so that the
-        reader meets mouths of the size it knows; `native` does not (reference: metrics.md B.8); a number of
+        reader meets mouths of the size it knows; `native` does not (docs/spec/lip-reading.md#frame-size); a number of
         pixels stretches it to that size, for a reader of this project.
     Raises ClipError (`frame-size`) where the frame is smaller than the patch.
     """

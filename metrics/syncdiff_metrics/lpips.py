@@ -1,4 +1,4 @@
-"""Learned perceptual image patch similarity (reference: metrics.md C.4)."""
+"""Learned perceptual image patch similarity (docs/spec/image-quality.md#lpips)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arithmetic of LSE-C and LSE-D, quirks included, as pure functions (reference: metrics.md A.2).
+"""The arithmetic of LSE-C and LSE-D, quirks included, as pure functions (docs/spec/lse.md#windows).
 
 It is the protocol of Wav2Lip's `calculate_scores_LRS.py`, which TalkLip copies.
 """

@@ -1,4 +1,4 @@
-"""`lse[protocol=real-video]`: SyncNet on face tracks cut out of any video (reference: metrics.md A.3).
+"""`lse[protocol=real-video]`: SyncNet on face tracks cut out of any video (docs/spec/lse.md#real-videos).
 
 Wav2Lip's calculate_scores_real_videos.sh on syncnet_python's run_pipeline.py: detector, scenes, tracks and crops. What
 comes after, from the JPEG stage on, is the `lrs` way with each crop for a video of its own.

@@ -1,7 +1,7 @@
 """Mouth crops as AV-HuBERT's own preparation makes them: aligned by landmarks, 96x96, through H.264.
 
-Meta's checkpoints were trained on these; TalkLip's lip reader was not (see `lipreading_input`). Reference: metrics.md
-B.2; av_hubert, preparation/align_mouth.py. The official landmarks are dlib's, rounded to pixels; here any 68 points do.
+Meta's checkpoints were trained on these; TalkLip's lip reader was not (see `lipreading_input`). Source:
+docs/spec/lip-reading.md#mouth-crops. The official landmarks are dlib's, rounded to pixels; here any 68 points do.
 """
 
 from __future__ import annotations

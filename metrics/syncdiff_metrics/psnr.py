@@ -1,4 +1,4 @@
-"""PSNR, correct and as the paper's numbers were computed (reference: metrics.md C.1, C.2)."""
+"""PSNR, correct and as the paper's numbers were computed (docs/spec/image-quality.md#psnr)."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def psnr_of_wrapped_bytes(a: Frames, b: Frames) -> NDArray[np.float64]:
 
     The script subtracts and squares uint8 arrays, so both wrap modulo 256: an error of 16 grey levels counts
     as 0, one of 20 as 144, and strong errors converge to 27.9 dB. The paper's PSNR column has no other
-    explanation (reference: metrics.md C.2), so comparing with it needs the same arithmetic.
+    explanation (docs/spec/image-quality.md#psnr), so comparing with it needs the same arithmetic.
     """
     errors = np.array([np.mean((x - y) ** 2) for x, y in zip(a, b, strict=True)])
     values = np.full(len(errors), TALKLIP_IDENTICAL)

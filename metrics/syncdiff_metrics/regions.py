@@ -30,7 +30,7 @@ def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
     """The region of the generated and of the reference frames, each (n, h, w, 3) uint8 RGB.
 
     n is the length of the shorter video. `face96`: the reference's face box, both videos cut with the SAME
-    box and resized to 96 x 96 (reference: metrics.md C.1); `mouth`: rows 48..95 of that; `full`: the frame as
+    box and resized to 96 x 96 (docs/spec/image-quality.md#crops); `mouth`: rows 48..95 of that; `full`: the frame as
     it is.
     Raises ClipError `size` where the videos differ in resolution, `boxes` where a box holds no pixel.
     """

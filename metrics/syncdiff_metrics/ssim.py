@@ -1,4 +1,4 @@
-"""Structural similarity with the parameters of the field's scripts (reference: metrics.md C.1)."""
+"""Structural similarity with the parameters of the field's scripts (docs/spec/image-quality.md#ssim)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Word error rate of an AV-HuBERT that reads the generated lips (reference: metrics.md B)."""
+"""Word error rate of an AV-HuBERT that reads the generated lips (docs/spec/lip-reading.md)."""
 
 from __future__ import annotations
 

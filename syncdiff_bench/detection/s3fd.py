@@ -38,9 +38,9 @@ class Thresholds:
 
 
 # Quirk: Wav2Lip and TalkLip turn BGR frames into RGB and take off the means in their order for BGR
-# (reference: metrics.md C.3).
+# (docs/spec/face-boxes.md#s3fd).
 WAV2LIP = Thresholds(score=0.5, overlap=CANDIDATE_OVERLAP, means=MEANS)
-# syncnet_python's run_pipeline.py (reference: metrics.md A.3); RGB with the mean of each channel.
+# syncnet_python's run_pipeline.py (docs/spec/lse.md#real-videos); RGB with the mean of each channel.
 SYNCNET = Thresholds(score=0.9, overlap=0.1, means=(MEANS[2], MEANS[1], MEANS[0]))
 
 

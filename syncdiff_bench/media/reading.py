@@ -28,7 +28,7 @@ def read_media(path: Path, *, fps: float | None = FPS, sample_rate: int = SAMPLE
 
     path: any file that FFmpeg reads.
     fps: frames per second to retime to (nearest frame by time); None keeps the file's own constant rate,
-        which is what the official LSE code pairs with 25-fps audio (reference: golden e2e, edge 5).
+        which is what the official LSE code pairs with 25-fps audio (docs/spec/lse.md#pictures).
     sample_rate: Hz.
 
     Returns Media: frames (T, H, W, 3) uint8 RGB with rotation metadata applied, as `ffmpeg -f image2` dumps

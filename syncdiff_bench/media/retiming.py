@@ -22,7 +22,7 @@ def constant_rate_indices(timed: Iterable[tuple[float, float]]) -> list[int]:
     timed: per decoded frame its start (counted from the start of the file) and its duration, both in output
         frames: an undisturbed clip is (0, 1), (1, 1), (2, 1), ...
     Source: ffmpeg 5.1 `do_video_out` with `-vsync cfr`, which is what `ffmpeg -i V -f image2` does and hence
-    what the official LSE code sees (reference: metrics.md A.2): a gap repeats frames, a late start repeats
+    what the official LSE code sees (docs/spec/lse.md#pictures): a gap repeats frames, a late start repeats
     the first frame, crowded frames are dropped, and jitter below 1.1 frames passes.
 
     >>> constant_rate_indices([(0, 1), (1, 2), (3, 1)])

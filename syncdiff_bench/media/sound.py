@@ -11,7 +11,7 @@ import numpy as np
 from syncdiff_bench.contracts import SAMPLE_RATE, Audio
 from syncdiff_bench.media.containers import open_media
 
-# What `ffmpeg -async 1` stands for in ffmpeg 5.1 (reference: metrics.md A.2): the track starts at time 0,
+# What `ffmpeg -async 1` stands for in ffmpeg 5.1 (docs/spec/lse.md#sound): the track starts at time 0,
 # gaps of more than 0.1 s are filled with zeros, overlaps cut.
 ALIGNED = "async=1:min_hard_comp=0.100000:first_pts=0"
 

@@ -43,7 +43,7 @@ _CRF23 = Encoding(
 ENCODINGS: Mapping[str, Encoding] = MappingProxyType(
     {
         "lossless": Encoding("libx264rgb", "rgb24", "rgb24", {"qp": "0", "preset": "veryfast"}, "flac"),
-        # What Wav2Lip's and TalkLip's `ffmpeg -q:v 1 out.mp4` comes to (reference: metrics.md A.5): libx264
+        # What Wav2Lip's and TalkLip's `ffmpeg -q:v 1 out.mp4` comes to (docs/spec/wav2lip.md#encoding): libx264
         # ignores the flag and uses CRF 23; AAC at ffmpeg's 128 kb/s, which it clamps to 96 kb/s for 16 kHz
         # mono.
         "crf23": _CRF23,

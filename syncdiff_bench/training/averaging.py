@@ -12,7 +12,7 @@ from syncdiff_bench.errors import UsageError
 
 
 class Averages:
-    """EMA with CompVis' warm-up: decay min(ceiling, (1 + n) / (10 + n)), n updates so far (methods.md B.7)."""
+    """EMA with CompVis' warm-up: decay min(ceiling, (1 + n) / (10 + n)), n updates so far (docs/spec/ldm.md#ema)."""
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:
         from diffusers.training_utils import EMAModel

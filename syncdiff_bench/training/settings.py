@@ -15,7 +15,7 @@ class TrainingSettings:
     process; `gradient_clip` bounds the norm of its gradient.
 
     learning_rate decays to zero along a cosine after `warmup_steps` where schedule is "cosine", else it stays.
-    ema_decay is the ceiling of (1 + n) / (10 + n), CompVis' warm-up (methods.md B.7). 0 switches the EMA off.
+    ema_decay is the ceiling of (1 + n) / (10 + n), CompVis' warm-up (docs/spec/ldm.md#ema). 0 switches the EMA off.
     sample_every: pictures of what the model generates, at this interval (DiffTalk's; 0: never) and at the end, for
     tasks that have them. trackers: where the log goes besides log.jsonl. keep_last: checkpoints that stay.
 

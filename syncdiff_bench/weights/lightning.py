@@ -1,4 +1,4 @@
-"""Checkpoints of PyTorch Lightning, read without Lightning (reference: methods.md A.6).
+"""Checkpoints of PyTorch Lightning, read without Lightning (docs/spec/difftalk.md#checkpoints).
 
 Such a file pickles classes besides its tensors (the keys of `callbacks` are classes). Those of Lightning, and of the
 training script that wrote the file, are replaced by a class that does nothing; everything else is refused by name.

@@ -1,7 +1,7 @@
 """S3FD: input, thresholds and failures on stand-ins; and the real package on weights in the published layout.
 
 The published weights are not here, so the real network gets filled ones; what comes out is compared with the decoding
-of metrics.md C.3, written again below. These tests run where the extra `faces` is installed.
+of docs/spec/face-boxes.md#s3fd, written again below. These tests run where the extra `faces` is installed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Net(nn.Module):
 
 
 def overlap_to_all(one: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
-    """Intersection over union with the +1 of pixel counting (metrics.md C.3)."""
+    """Intersection over union with the +1 of pixel counting (docs/spec/face-boxes.md#s3fd)."""
     low, high = np.maximum(one[:2], others[:, :2]), np.minimum(one[2:4], others[:, 2:4])
     common = np.maximum(high - low + 1, 0).prod(axis=1)
     areas = [np.prod(np.atleast_2d(box)[:, 2:4] - np.atleast_2d(box)[:, :2] + 1, axis=1) for box in (one, others)]
@@ -98,7 +98,7 @@ def inputs() -> list[NDArray[np.float32]]:
 
 
 def test_wav2lip_takes_the_means_off_in_the_wrong_order(package: list[Any], tmp_path: Path) -> None:
-    """metrics.md C.3: RGB minus (104, 117, 123), though these are the means of blue, green and red."""
+    """docs/spec/face-boxes.md#s3fd: RGB minus (104, 117, 123), though these are the means of blue, green and red."""
     frames = np.zeros((1, 2, 2, 3), np.uint8)
     frames[..., :] = (200, 150, 130)
     S3FD(stored(tmp_path, Net().state_dict())).detect(frames)
@@ -177,7 +177,7 @@ def test_other_files_are_refused_by_name(package: list[Any], tmp_path: Path, con
 
 
 def filled(layout: nn.Module) -> dict[str, Tensor]:
-    """The rule of metrics.md F for every tensor of the layout; weaker heads, so that scores are not all 0 or 1."""
+    """Every tensor by docs/spec/parity.md#by-number; weaker heads, so that scores are not all 0 or 1."""
     tensors = {}
     for i, (name, tensor) in enumerate(sorted(layout.state_dict().items())):
         z = np.random.RandomState(1000 + i).standard_normal(tensor.numel()).reshape(tensor.shape)
@@ -190,7 +190,7 @@ def filled(layout: nn.Module) -> dict[str, Tensor]:
 
 
 def decoded(maps: list[Tensor]) -> NDArray[np.float64]:
-    """All candidates of one picture, (n, 5): metrics.md C.3 written with nothing but numpy."""
+    """All candidates of one picture, (n, 5): docs/spec/face-boxes.md#s3fd written with nothing but numpy."""
     rows = []
     for level in range(6):
         logits, offsets = (maps[2 * level + k][0].double().numpy() for k in (0, 1))
@@ -216,7 +216,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 
 
 def test_the_published_layout(real: tuple[Path, Any]) -> None:
-    """VGG-style names and four channels in the first head (metrics.md C.3): 65 tensors, 22,459,110 numbers."""
+    """VGG's names, four channels in the first head (docs/spec/face-boxes.md#s3fd): 65 tensors, 22,459,110 numbers."""
     tensors = torch.load(real[0] / FILE, weights_only=True)
     assert len(tensors) == 65
     assert sum(tensor.numel() for tensor in tensors.values()) == 22_459_110

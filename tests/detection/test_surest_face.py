@@ -24,7 +24,7 @@ def test_the_first_face_counts_and_its_sides_are_cut_off_to_whole_pixels() -> No
 
 
 def test_only_negative_sides_are_clipped() -> None:
-    """metrics.md C.3: right and bottom may lie beyond the frame."""
+    """docs/spec/face-boxes.md#s3fd: right and bottom may lie beyond the frame."""
     assert surest_face([faces((-4.5, -0.5, 60.5, 70.5, 0.9))], 48, 48).boxes.tolist() == [[0, 0, 60, 70]]
 
 

@@ -24,7 +24,7 @@ from syncdiff_bench.training.loader import read_plan
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "docs/workflows/*.yml", ".github/**/*.md", ".github/**/*.yml")
+    for pattern in ("*.md", "docs/**/*.md", "docs/workflows/*.yml", ".github/**/*.md", ".github/**/*.yml")
     for path in ROOT.glob(pattern)
 )
 FENCED = re.compile(r"^(?:```|~~~)(\S*).*\n((?:.*\n)*?)^(?:```|~~~)$", re.MULTILINE)
@@ -178,7 +178,7 @@ def test_its_links_lead_somewhere(path: Path) -> None:
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.name)
 def test_the_site_can_show_its_blocks(path: Path) -> None:
     """mkdocs takes ```language and ```language title="FILE", and shows any other fence as text."""
     fences = re.findall(r"^```(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)

@@ -61,7 +61,7 @@ def test_peak_memory_by_hand(device: str) -> None:
 
 
 def test_the_papers_networks_cost_what_the_official_ones_do() -> None:
-    """methods.md C.1, G: 342.8 GFLOP per UNet step, 345 to encode, 671 to decode a frame."""
+    """docs/spec/parity.md#costs: 342.8 GFLOP per UNet step, 345 to encode, 671 to decode a frame."""
     with torch.device("meta"), torch.inference_mode():
         denoiser, vq = Denoiser(SyncDiffConfig()), Autoencoder(AutoencoderConfig())
         noisy, visual, token = torch.zeros(1, 3, 64, 64), torch.zeros(1, 7, 64, 64), torch.zeros(1, 768)

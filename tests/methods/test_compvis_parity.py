@@ -1,4 +1,4 @@
-"""VQ-f4 and DiffTalk against numbers of the official code (methods.md G): weights filled by name, outputs compared.
+"""VQ-f4 and DiffTalk against numbers of the official code (docs/spec/parity.md#by-name).
 
 tests/data/compvis_golden.npz holds inputs and outputs of the official classes at toy widths.
 """

@@ -1,4 +1,4 @@
-"""The DeepSpeech windows of methods.md A.4, from files and from an acoustic model, and the network over them."""
+"""DeepSpeech windows (docs/spec/difftalk.md#data) from files and an acoustic model, and the network over them."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_what_no_acoustic_model_can_do() -> None:
 
 
 def test_one_frame_is_encoded_like_a_batch_of_frames() -> None:
-    """The official network loses its batch axis with one frame (methods.md A.2)."""
+    """The official network loses its batch axis with one frame (docs/spec/difftalk.md#encoders)."""
     net = AudioNet(64).eval()
     windows = torch.randn(2, 5, 16, 29)
     encoded = net(windows)

@@ -1,4 +1,4 @@
-"""Wav2Lip and TalkLip against numbers of the official classes (reference: methods.md G), weights made from names."""
+"""Wav2Lip and TalkLip against numbers of the official classes (docs/spec/parity.md#by-name)."""
 
 from __future__ import annotations
 

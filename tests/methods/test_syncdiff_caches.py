@@ -253,7 +253,7 @@ def test_dry_run_without_the_autoencoder_still_estimates(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_step_at_the_papers_size() -> None:
-    """Counted without storage: reference diffusers.md and methods.md C.1, C.2 (546 M, 342.8 GFLOP a pass, 21.3 M)."""
+    """Counted without storage: 546 M, 342.8 GFLOP a pass, 21.3 M (docs/spec/syncdiff.md, docs/spec/parity.md#costs)."""
     from syncdiff_bench.training.estimate import step_cost
     from syncdiff_methods.syncdiff.training import SyncDiffTrainingOptions
 

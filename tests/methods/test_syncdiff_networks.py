@@ -77,7 +77,7 @@ def test_input_channels_of_every_variant(condition: ConditionConfig, channels: i
 
 
 def test_trainable_audio_parameters_at_nf_9() -> None:
-    """methods.md C.2: layers 9, 10, 11 and the final norm train, 21.3 M parameters."""
+    """docs/spec/syncdiff.md#audio: layers 9, 10, 11 and the final norm train, 21.3 M parameters."""
     with torch.device("meta"):
         audio = AudioCondition(AudioConfig())
     trained = sum(p.numel() for name, p in audio.encoder.named_parameters() if p.requires_grad)

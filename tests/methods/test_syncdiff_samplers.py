@@ -34,7 +34,7 @@ CUMULATIVE = np.cumprod(1 - np.linspace(0.0015**0.5, 0.0195**0.5, 1000) ** 2)
 
 
 def official_tensor(name: str, shape: Sequence[int]) -> Tensor:
-    """The weights of the golden arrays are a function of name and shape (reference: methods.md G)."""
+    """The weights of the golden arrays are a function of name and shape (docs/spec/parity.md#by-name)."""
     rng = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
     x = rng.standard_normal(int(np.prod(shape))).astype(np.float32).reshape(shape)
     if len(shape) >= 2:
@@ -96,7 +96,7 @@ def test_ddim_closed_form_for_a_constant_sample() -> None:
 
 
 def test_ddim_visits_the_official_timesteps() -> None:
-    """methods.md B.6: S = 200 visits 1, 6, ..., 996, from the last down."""
+    """docs/spec/ldm.md#ddim: S = 200 visits 1, 6, ..., 996, from the last down."""
     visited: list[int] = []
 
     def predict(noisy: Tensor, timestep: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from syncdiff_methods.syncdiff.method import SyncDiff, SyncDiffOptions
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 from syncdiff_methods.syncdiff.variants import ITSELF, VARIANTS, shipped_model
 
-# Parameters of the paper's UNet with so many input channels (methods.md C.1).
+# Parameters of the paper's UNet with so many input channels (docs/spec/syncdiff.md#variants).
 UNET = {7: 546_204_675, 9: 546_209_283, 10: 546_211_587, 14: 546_220_803, 19: 546_232_323}
 CHANNELS = {"rnd": 9, "prv": 9, "prv-": 7, ITSELF: 10, "np5": 14, "np10": 19, "nf3": 10, "nf6": 10, "nf12": 10}
 FROZEN = {"nf3": 3, "nf6": 6, ITSELF: 9, "nf12": 12}

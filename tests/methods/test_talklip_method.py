@@ -1,4 +1,4 @@
-"""The `talklip` plugin with a small random encoder, after the official `inf_test.py` (reference: methods.md E.3)."""
+"""The `talklip` plugin with a small random encoder, after the official `inf_test.py` (docs/spec/talklip.md#inputs)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def boxes(*rows: tuple[int, int, int, int]) -> NDArray[np.int32]:
 
 
 def test_the_worked_example_of_smoothing() -> None:
-    """methods.md D.4."""
+    """docs/spec/wav2lip.md#boxes."""
     x1 = np.array([10, 12, 14, 16, 18, 20], np.int32)
     assert smoothed(x1).tolist() == [14, 16, 16, 17, 17, 17]
     assert x1.tolist() == [10, 12, 14, 16, 18, 20]

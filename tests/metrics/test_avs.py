@@ -155,7 +155,7 @@ def test_a_mute_clip_without_reference_has_nothing_to_compare() -> None:
 
 
 def checkpoint(path: Path, config: AVHubertConfig = TINY) -> Path:
-    """A pre-trained file of the official layout, its weights filled as metrics.md F fills them."""
+    """A pre-trained file of the official layout, its weights filled as docs/spec/parity.md#by-number says."""
     encoder = AVHubertEncoder(config)
     tensors: dict[str, Any] = {}
     for i, (name, value) in enumerate(sorted(encoder.state_dict().items())):

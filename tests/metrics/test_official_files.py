@@ -1,7 +1,8 @@
 """Weights files in the layouts of their publishers, from `weights add` to scores: AV-HuBERT Large and SyncNet.
 
 The tensors are filled, so the numbers mean nothing; names, shapes, pickled classes and file formats are the official
-ones (reference: metrics.md A.1, B.4). Some four gigabytes of memory and six of disk, hence slow.
+ones (docs/spec/lse.md#network, docs/spec/avhubert.md#checkpoints). Some four gigabytes of memory and six of disk, hence
+slow.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ READER, SYNCNET = "avhubert-lrs2-vsr", "syncnet-v2"
 
 
 def filled(key: str, shape: torch.Size) -> torch.Tensor:
-    """The tensor that golden/fill_weights.py gives a name: a function of the name and the shape."""
+    """A function of name and shape (docs/spec/parity.md#by-name)."""
     if key.endswith("num_batches_tracked"):
         return torch.zeros(shape, dtype=torch.int64)
     rng = np.random.RandomState(zlib.crc32(key.encode()) & 0x7FFFFFFF)

@@ -21,7 +21,7 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "image_quality.json").
 
 
 def photo() -> Frames:
-    """The synthetic picture of the golden numbers (reference: metrics.md F)."""
+    """The synthetic picture of the golden numbers (docs/spec/parity.md#inputs)."""
     y, x, c = np.mgrid[:96, :96, :3]
     return np.round(127.5 + 120 * np.sin(0.11 * y + 0.07 * x + c)).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""The small AV-HuBERTs of the official numbers (weights: metrics.md F, golden/e2e) and two synthetic clips."""
+"""The small AV-HuBERTs of the official numbers (weights: docs/spec/parity.md#by-number) and two synthetic clips."""
 
 from __future__ import annotations
 

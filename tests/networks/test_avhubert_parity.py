@@ -1,4 +1,4 @@
-"""AV-HuBERT against numbers of the official fairseq code (reference: metrics.md F, methods.md G)."""
+"""AV-HuBERT against numbers of the official fairseq code (docs/spec/parity.md)."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
 """The recogniser: DeepSpeech 0.1's layers, narrower (Hannun et al. 2014; its release for the recurrent layer).
 
-Its features as AD-NeRF and VOCA compute them (methods.md A.4): 26 MFCC, every second of 100 rows per second, each with
-the 9 rows before and after it; normalised over the clip.
+Its features as AD-NeRF and VOCA compute them (docs/spec/difftalk.md#data): 26 MFCC, every second of 100 rows per
+second, each with the 9 rows before and after it; normalised over the clip.
 """
 
 from __future__ import annotations

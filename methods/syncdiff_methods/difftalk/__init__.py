@@ -1,4 +1,4 @@
-"""DiffTalk (Shen et al., CVPR 2023) on SyncDiff's building blocks; methods.md A.
+"""DiffTalk (Shen et al., CVPR 2023) on SyncDiff's building blocks (docs/spec/difftalk.md).
 
 audio (8, 16, 29) ──▶ AudioNet ──▶ temporal filter ──▶ 64 ─┐
 39 landmarks ──▶ LandmarkNet ──▶ 64 ───────────────────────┴─▶ one token of 128 ─▶ UNet

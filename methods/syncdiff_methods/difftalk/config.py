@@ -1,4 +1,4 @@
-"""Every choice of DiffTalk as a field; the defaults are its released configuration (methods.md A.1)."""
+"""Every choice of DiffTalk as a field; the defaults are the released ones (docs/spec/difftalk.md#configuration)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DiffTalk's own Lightning checkpoints in and out (methods.md A.6)."""
+"""DiffTalk's own Lightning checkpoints in and out (docs/spec/difftalk.md#checkpoints)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DiffTalk reads of a clip: landmarks, area to repaint, score windows (methods.md A.4).
+"""What DiffTalk reads of a clip: landmarks, area to repaint, score windows (docs/spec/difftalk.md#data).
 
 Landmarks are (T, 68, 2) float32 x y in the usual order of 68 points (300-W), as `detection.landmarks` gives them.
 """

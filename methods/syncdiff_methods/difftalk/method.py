@@ -1,4 +1,4 @@
-"""The `difftalk` plugin: as its released script runs it, or frame by frame as its paper says (methods.md A.5)."""
+"""The `difftalk` plugin: as its released script runs it, or as its paper says (docs/spec/difftalk.md#inference)."""
 
 from __future__ import annotations
 

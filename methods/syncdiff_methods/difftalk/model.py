@@ -28,7 +28,7 @@ PARTS = ("autoencoder", "denoiser", "conditions")
 
 
 class LandmarkNet(nn.Module):
-    """39 landmarks to a vector: three linear layers (DiffTalk's LdmNet, methods.md A.2)."""
+    """39 landmarks to a vector: three linear layers (DiffTalk's LdmNet, docs/spec/difftalk.md#encoders)."""
 
     def __init__(self, dim: int = 64) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class LandmarkNet(nn.Module):
 
 
 class Conditions(nn.Module):
-    """Audio windows and landmarks to the one context token of a frame (methods.md A.2, A.3)."""
+    """Audio windows and landmarks to the one context token of a frame (docs/spec/difftalk.md#one-token)."""
 
     def __init__(self, config: DiffTalkConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""DiffTalk's sampling: DDIM that keeps what is known of the frame (methods.md A.5)."""
+"""DiffTalk's sampling: DDIM that keeps what is known of the frame (docs/spec/difftalk.md#inference)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def blended_ddim(
     predict(noisy (B, 3, h, w), timestep ()) -> (B, 3, h, w) noise. known: (B, 3, h, w) clean latents; keep:
     (B, 1, h, w) in 0..1, 1 where they are kept. Before every prediction the kept part is `known`, noised afresh to
     that timestep; the result of the last step is not blended again. Latents near the border of `keep` carry what the
-    encoder saw across it (methods.md A.7-13).
+    encoder saw across it (docs/spec/difftalk.md#traps).
     """
     scheduler.set_timesteps(steps, device=known.device)
     shape = known.shape[1:]

@@ -1,8 +1,8 @@
-"""Train DiffTalk on cached latents, score windows and landmarks (Shen et al. 2023; methods.md A.1, A.4).
+"""Train DiffTalk on cached latents, score windows and landmarks (Shen et al. 2023; docs/spec/difftalk.md).
 
-As released, with two departures (methods.md A.4, A.7): the reference is drawn anew at every step, from any other frame
-of the clip (the release draws it once, 60 frames or more away, but clips of LRS2 are not that long); and the blanked
-area begins at the base of the nose in training too, as at inference, not at its tip.
+As released, with two departures (docs/spec/difftalk.md#data): the reference is drawn anew at every step, from any other
+frame of the clip (the release draws it once, 60 frames or more away, but clips of LRS2 are not that long); and the
+blanked area begins at the base of the nose in training too, as at inference, not at its tip.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class DiffTalkTask(LatentTask):
         return TrainedDiffTalk(self.options)
 
     def averaged(self, model: nn.Module) -> Any:
-        """The UNet alone, as released (methods.md A.1)."""
+        """The UNet alone, as released (docs/spec/difftalk.md#configuration)."""
         return ((name, p) for name, p in super().averaged(model) if name.startswith("denoiser."))
 
     def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:

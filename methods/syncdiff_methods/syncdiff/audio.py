@@ -15,7 +15,7 @@ from syncdiff_methods.syncdiff.deepspeech import AudioNet
 
 
 class TemporalFilter(nn.Module):
-    """Attention over a window of audio frames (AudioAttNet of Neural Voice Puppetry; methods.md A.2).
+    """Attention over a window of audio frames (Neural Voice Puppetry's AudioAttNet; docs/spec/difftalk.md#encoders).
 
     Five convolutions over time reduce the features to one channel, a linear layer and a softmax turn that into one
     weight per frame of the window, and the token is the weighted sum of the features.

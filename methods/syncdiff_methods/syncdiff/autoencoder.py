@@ -1,4 +1,4 @@
-"""Frames to latents and back: the VQ-f4 autoencoder, as CompVis' interface uses it (methods.md B.1 - B.3)."""
+"""Frames to latents and back: the VQ-f4 autoencoder, as CompVis' interface uses it (docs/spec/ldm.md)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Tensor names of CompVis' latent-diffusion networks.
 
-The networks here are diffusers'; official checkpoints name the same tensors otherwise (reference: diffusers.md, key
-mapping). Names are mapped one way only, from ours to the official ones, and inverted over the names that a network has.
+The networks here are diffusers'; official checkpoints name the same tensors otherwise
+(docs/spec/ldm.md#tensor-names). Names are mapped one way only, from ours to the official ones, and inverted over the
+names that a network has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Every choice of SyncDiff as a field; the defaults are the paper's, or the ranked reading where it is silent.
 
-Sources: the paper (sections 3 and 4.3) and methods.md C ("C.7" numbers the ambiguities). A config is nested frozen
-dataclasses (read by `syncdiff_bench.options`), written to `config.json` beside the weights and into run.json.
+Sources: the paper (sections 3 and 4.3) and docs/spec/syncdiff.md, whose "Open choices" lists what it leaves open. A
+config is nested frozen dataclasses (read by `syncdiff_bench.options`), written to `config.json` beside the weights
+and into run.json.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ AudioFeatures = Literal["avhubert", "deepspeech"]
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """VQ-f4 (methods.md B.1). One entry of `channels` per resolution, so f = 2 ** (len - 1).
+    """VQ-f4 (docs/spec/ldm.md#autoencoder). One entry of `channels` per resolution, so f = 2 ** (len - 1).
 
     scaling_factor multiplies latents before diffusion; 1 in the paper, 1 / std of the latents for a small one.
     """
@@ -38,7 +39,7 @@ class AutoencoderConfig:
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Denoising UNet (methods.md B.4). `attention` says per resolution whether its blocks are transformers."""
+    """Denoising UNet (docs/spec/ldm.md#unet). `attention` says per resolution whether its blocks are transformers."""
 
     channels: tuple[int, ...] = (256, 512, 768, 1024)
     attention: tuple[bool, ...] = (False, True, True, True)
@@ -49,12 +50,12 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """Audio features, what is learnt of them, and the temporal filter behind it (methods.md C.2).
+    """Audio features, what is learnt of them, and the temporal filter behind it (docs/spec/syncdiff.md#audio).
 
     features: `avhubert`, an encoder over log-mel of which the first layers are frozen; or `deepspeech`, windows of 16
         character scores per frame and a small convolutional network (128 numbers a frame in the paper, dim = 128).
     dim: width of the condition token. window: W, frames t - W/2 .. t + W/2 - 1 that the filter weighs into the token
-        of frame t (C.7-2); 1 switches the filter off.
+        of frame t (an open choice); 1 switches the filter off.
     frozen_layers: NF, the first layers of AV-HuBERT that training does not touch; everything below them is frozen with
         them when NF > 0.
     logits: deepspeech only: the folder of the scores (`<clip id>.npy`), or the name of an installed acoustic model.
@@ -78,7 +79,7 @@ class ConditionConfig:
     """What the UNet sees beside the noisy latent.
 
     identity: concatenate the identity frame: a random frame of the clip in training; at test the given first frame
-        or, as RND variants do it, the previous generated frame (`identity_at_test`, C.7-8).
+        or, as RND variants do it, the previous generated frame (`identity_at_test`, an open choice).
     previous: the previous frame, none | full (3 channels) | bottleneck (1 channel, paper 3.3), ground truth in
         training, generated at test (or the given first frame throughout, as an ablation: `previous_at_test`);
         `previous_frames` (NP) of them.
@@ -97,14 +98,14 @@ class ConditionConfig:
 
     @property
     def channels(self) -> int:
-        """UNet input channels: noisy 3, masked 3, identity 3, previous 3 or 1 each (methods.md C.3)."""
+        """UNet input channels: noisy 3, masked 3, identity 3, previous 3 or 1 each (docs/spec/syncdiff.md#variants)."""
         per_previous = {"none": 0, "full": 3, "bottleneck": 1}[self.previous]
         return 6 + 3 * self.identity + per_previous * self.previous_frames
 
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Noise schedule and sampler (methods.md B.5, B.6; `samplers`).
+    """Noise schedule and sampler (docs/spec/ldm.md#ddim; `samplers`).
 
     steps: calls of the UNet per frame; of 1000 a divisor with ddim, 2 to 100 with the fast solvers. eta: of ddim.
     """
@@ -126,8 +127,8 @@ class SyncDiffConfig:
         ...); the default is SyncDiff itself, which is RND+PRV-, NP 1, NF 9.
     frame_size: side in pixels to which frames are resized (aspect ratio not kept; LRS frames are square).
     feedback: how a generated frame becomes the next previous frame: through pixels (decode, clamp, encode, as Fig. 1
-        draws it) or as its latent (C.7-6). first_frame: generate it with itself-as-given as previous frame, or copy the
-        given frame (C.7-5). noise: fresh per frame, or shared by the frames of a clip (less flicker).
+        draws it) or as its latent. first_frame: generate it with itself-as-given as previous frame, or copy the given
+        frame. Both are open choices. noise: fresh per frame, or shared by the frames of a clip (less flicker).
     """
 
     name: str = "paper"

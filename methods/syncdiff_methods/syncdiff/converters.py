@@ -1,4 +1,4 @@
-"""Checkpoints of CompVis' layouts: the VQ autoencoder alone, and SyncDiff as a Lightning file (methods.md A.6, C.5)."""
+"""CompVis' checkpoints: the VQ autoencoder alone, SyncDiff as a Lightning file (docs/spec/difftalk.md#checkpoints)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class SyncDiffLayoutOptions:
 
 
 class SyncDiffConverter(Converter):
-    """SyncDiff trained in CompVis' code: bottleneck beside the UNet, AV-HuBERT as condition encoder (C.5)."""
+    """SyncDiff trained in CompVis' code: bottleneck beside the UNet, AV-HuBERT as condition encoder."""
 
     title = "SyncDiff as a Lightning checkpoint of latent-diffusion code"
     Options = SyncDiffLayoutOptions

@@ -1,4 +1,4 @@
-"""DeepSpeech features and the network over them: the audio of DiffTalk, and of SyncDiff's DS row (methods.md A.2, A.4).
+"""DeepSpeech features and a network over them, for DiffTalk and SyncDiff's DS row (docs/spec/difftalk.md#data).
 
     character scores (M, 29) at 50 Hz ──▶ windows (T, 16, 29) at 25 fps ──▶ AudioNet ──▶ (T, dim) ──▶ temporal filter
 
@@ -40,7 +40,7 @@ class AcousticModel(Protocol):
 
 
 class AudioNet(nn.Module):
-    """A window of character scores to `dim` numbers: four strided convolutions, two linear layers (methods.md A.2)."""
+    """A window of scores to `dim` numbers: four convolutions, two linear layers (docs/spec/difftalk.md#encoders)."""
 
     def __init__(self, dim: int = 64, symbols: int = SYMBOLS) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build_unet(config: UNetConfig, in_channels: int, context_dim: int, sample_size: int) -> UNet2DConditionModel:
-    """diffusers' conditional UNet with the shape of CompVis' (reference: diffusers.md)."""
+    """diffusers' conditional UNet with the shape of CompVis' (docs/spec/ldm.md#diffusers)."""
     from diffusers import UNet2DConditionModel
 
     down = tuple("CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in config.attention)

@@ -6,7 +6,7 @@
     cond_stage_model_for_*                               condition encoders
     betas, alphas_cumprod, ...                           noise schedule
 
-Source: methods.md A.6, C.5. Loss networks (`loss.*`) are left out.
+Source: docs/spec/difftalk.md#checkpoints. Loss networks (`loss.*`) are left out.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def averaged(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
 
 
 def schedule_buffers(config: DiffusionConfig) -> dict[str, Tensor]:
-    """The twelve buffers of DDPM that Lightning saves beside the networks (methods.md A.6, B.5), float32.
+    """The twelve DDPM buffers that Lightning saves beside the networks (docs/spec/ldm.md#schedule), float32.
 
     beta_t is scaled linear; the posterior ones belong to q(x_{t-1} | x_t, x_0) with v_posterior = 0.
     """

@@ -1,4 +1,4 @@
-"""The loss of latent diffusion (paper Eq. 3; methods.md B.8), with the blanked area weighed apart."""
+"""The loss of latent diffusion (paper Eq. 3; docs/spec/ldm.md#loss), with the blanked area weighed apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the network is not shown: the lower half of the face box (paper 4.2), or all below the nose (methods.md C.1)."""
+"""What is hidden: the lower half of the face box (paper 4.2), or all below the nose (docs/spec/syncdiff.md#inputs)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Cross-attention to a context of one token, computed once per frame instead of at every step.
 
 A softmax over one key is 1 whatever the query, so attention to one token is `to_out(to_v(token))`: the same for every
-query, every step and every noise level (methods.md A.3).
+query, every step and every noise level (docs/spec/difftalk.md#one-token).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SyncDiff's latents for the variance probe (paper 5.4, Table 4; methods.md C.6, C.7-13)."""
+"""SyncDiff's latents for the variance probe (paper 5.4, Table 4; docs/spec/syncdiff.md#probe)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MOST_FAST_STEPS = 100
 
 
 def build_scheduler(config: DiffusionConfig) -> DDIMScheduler:
-    """DDIM with CompVis' schedule and end points (methods.md B.5, B.6)."""
+    """DDIM with CompVis' schedule and end points (docs/spec/ldm.md#ddim)."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(

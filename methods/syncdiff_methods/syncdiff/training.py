@@ -1,4 +1,4 @@
-"""Train SyncDiff on cached latents (paper 3.1 - 3.3, 4.3; methods.md C.5).
+"""Train SyncDiff on cached latents (paper 3.1 - 3.3, 4.3; docs/spec/syncdiff.md#training).
 
 A step runs the UNet and the trained layers of the audio condition; what is constant comes from `latents`.
 """
@@ -101,7 +101,7 @@ class SyncDiffTask(LatentTask):
         return module
 
     def averaged(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-        """UNet and bottleneck (methods.md C.5: not the audio modules)."""
+        """UNet and bottleneck, not the audio modules (docs/spec/syncdiff.md#training)."""
         return ((name, p) for name, p in super().averaged(model) if name.startswith("denoiser."))
 
     def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:

@@ -1,4 +1,4 @@
-"""TalkLip's generator (reference: methods.md E.1, E.2). Its checkpoint holds the audio encoder: no fairseq needed."""
+"""TalkLip's generator (docs/spec/talklip.md#generator). Its checkpoint holds the audio encoder: no fairseq needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wav2Lip (Prajwal et al. 2020; reference: methods.md D): the mouth of every frame redrawn from 0.2 s of sound.
+"""Wav2Lip (Prajwal et al. 2020; docs/spec/wav2lip.md): the mouth of every frame redrawn from 0.2 s of sound.
 
 config      size of the networks
 blocks      convolutions under the published names

@@ -1,4 +1,4 @@
-"""The two building blocks of Wav2Lip, under the names of its checkpoints (reference: methods.md D.1)."""
+"""The two building blocks of Wav2Lip, under the names of its checkpoints (docs/spec/wav2lip.md#generator)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ FACE_SIZE = 96
 
 @dataclass(frozen=True)
 class BoxConfig:
-    """From detected boxes to crops (reference: methods.md D.4); the defaults are those of the official `inference.py`.
+    """From detected boxes to crops (docs/spec/wav2lip.md#boxes); the defaults are those of the official `inference.py`.
 
     pads: pixels added to each box at its top, bottom, left and right, cut at the border of the frame.
     smooth: mean over 5 boxes in a row.

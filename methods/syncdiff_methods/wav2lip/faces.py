@@ -1,4 +1,4 @@
-"""Faces out of frames, and back into them (reference: methods.md D.2, D.4)."""
+"""Faces out of frames, and back into them (docs/spec/wav2lip.md#boxes)."""
 
 from __future__ import annotations
 

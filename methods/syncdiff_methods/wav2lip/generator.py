@@ -1,4 +1,4 @@
-"""Wav2Lip's generator: a U-Net over the face, with the sound at its bottom (reference: methods.md D.1).
+"""Wav2Lip's generator: a U-Net over the face, with the sound at its bottom (docs/spec/wav2lip.md#generator).
 
 Names and shapes are those of the published checkpoints, so that their tensors load as they are.
 """

@@ -1,4 +1,4 @@
-"""The sound as Wav2Lip hears it: a normalised mel spectrogram, 0.2 s of it per frame (reference: methods.md D.3)."""
+"""The sound as Wav2Lip hears it: a normalised mel spectrogram, 0.2 s of it per frame (docs/spec/wav2lip.md#mel)."""
 
 from __future__ import annotations
 

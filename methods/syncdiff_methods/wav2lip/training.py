@@ -1,6 +1,6 @@
 """Train a small Wav2Lip: L1 and a sync loss on windows of five frames, a random other window as reference.
 
-As published (Prajwal et al. 2020; reference: methods.md D.2), with two departures: the sync expert learns beside the
+As published (Prajwal et al. 2020; docs/spec/wav2lip.md#inputs), with two departures: the sync expert learns beside the
 generator (`expert`), and the mel window of a frame is the one that inference uses (the published training looked one
 frame earlier).
 """

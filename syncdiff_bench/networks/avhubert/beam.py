@@ -1,4 +1,4 @@
-"""Beam search, step for step that of the official generator (reference: metrics.md B.6)."""
+"""Beam search, step for step that of the official generator (docs/spec/lip-reading.md#beam-search)."""
 
 from __future__ import annotations
 

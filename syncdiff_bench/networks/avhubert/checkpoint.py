@@ -1,4 +1,4 @@
-"""fairseq checkpoints of AV-HuBERT, read without fairseq (reference: metrics.md B.4).
+"""fairseq checkpoints of AV-HuBERT, read without fairseq (docs/spec/avhubert.md#checkpoints).
 
 A file is never unpickled freely: the few classes that official files pickle are replaced by the stubs below,
 and any other class is refused.

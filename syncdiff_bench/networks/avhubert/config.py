@@ -1,4 +1,4 @@
-"""Sizes of an AV-HuBERT, encoder and decoder (reference: metrics.md B.3)."""
+"""Sizes of an AV-HuBERT, encoder and decoder (docs/spec/avhubert.md#sizes)."""
 
 from __future__ import annotations
 

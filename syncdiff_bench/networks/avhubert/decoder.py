@@ -1,4 +1,4 @@
-"""The decoding half of AV-HuBERT: word pieces out of encoder features (reference: metrics.md B.3).
+"""The decoding half of AV-HuBERT: word pieces out of encoder features (docs/spec/avhubert.md#decoder).
 
 Module names are those of the published fine-tuned checkpoints: `encoder.w2v_model.*` and `decoder.*`.
 Two ways through the decoder: `forward` sees a whole sentence at once (training), `start` and `step` see one

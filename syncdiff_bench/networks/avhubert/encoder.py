@@ -1,4 +1,4 @@
-"""The audio-visual encoder of AV-HuBERT, any layer out (reference: metrics.md B.3, methods.md E.2).
+"""The audio-visual encoder of AV-HuBERT, any layer out (docs/spec/avhubert.md#encoder).
 
 Module names are those of the published checkpoints, below their prefix `encoder.w2v_model.`.
 Everything is batch-first: activations are (B, T, dim) float32 at 25 Hz, row t belongs to video frame t.

@@ -1,4 +1,4 @@
-"""Audio features of AV-HuBERT: log-mel bands, four frames stacked to 25 Hz (reference: metrics.md B.9)."""
+"""Audio features of AV-HuBERT: log-mel bands, four frames stacked to 25 Hz (docs/spec/avhubert.md#audio-features)."""
 
 from __future__ import annotations
 

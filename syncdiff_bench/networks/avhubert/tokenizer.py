@@ -1,4 +1,4 @@
-"""Word pieces of a lip reader: text to ids and back (reference: metrics.md B.5)."""
+"""Word pieces of a lip reader: text to ids and back (docs/spec/avhubert.md#word-pieces)."""
 
 from __future__ import annotations
 

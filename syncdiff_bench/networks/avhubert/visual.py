@@ -1,4 +1,4 @@
-"""Video front-end of AV-HuBERT: a 3-D stem and a ResNet-18 trunk (reference: metrics.md B.3).
+"""Video front-end of AV-HuBERT: a 3-D stem and a ResNet-18 trunk (docs/spec/avhubert.md#video-front-end).
 
 Module names are those of the published checkpoints.
 """

@@ -1,1 +1,1 @@
-"""SyncNet: the audio-visual synchronisation network behind LSE-C and LSE-D (reference: metrics.md A.1)."""
+"""SyncNet: the audio-visual synchronisation network behind LSE-C and LSE-D (docs/spec/lse.md#network)."""

@@ -20,7 +20,7 @@ MFCC_PER_FRAME = 4
 
 
 def mfcc(audio: NDArray[np.int16]) -> NDArray[np.float64]:
-    """(M, 13) cepstra, 100 per second: python_speech_features with its defaults (reference: metrics.md A.2).
+    """(M, 13) cepstra, 100 per second: python_speech_features with its defaults (docs/spec/lse.md#cepstra).
 
     audio: (N,) int16 at 16 kHz, N >= 1; the samples are taken as integers, not scaled to +-1.
     """

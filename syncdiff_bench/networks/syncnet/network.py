@@ -1,4 +1,4 @@
-"""The two towers of SyncNet (Chung and Zisserman 2016; reference: metrics.md A.1).
+"""The two towers of SyncNet (Chung and Zisserman 2016; docs/spec/lse.md#network).
 
 Module names and shapes are those of the published `syncnet_v2.model`, so that its tensors load as they are.
 """
