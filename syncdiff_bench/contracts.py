@@ -325,13 +325,14 @@ FRAMES_TOGETHER = 10 * FPS  # a good `Metric.batch_frames`: several clips then t
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a leaderboard."""
+    """One column of a leaderboard. bounds: the least and the greatest value that can be, None where there is none."""
 
     name: str  # "lse_c": the key in scores.jsonl and run.json
     label: str  # "LSE-C"
     direction: Literal["up", "down"]  # which way is better
     unit: str = ""
     decimals: int = 2
+    bounds: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -410,6 +411,13 @@ class Metric(ABC, Generic[StatsT]):
         measures the pairs one by one.
         """
         return [attempt(self.measure, pair) for pair in pairs]
+
+    def left_out(self, stats: StatsT) -> int:
+        """How many frames have no value and are left out of the number (PSNR: those that equal their reference).
+
+        What is left out was perfect, or unmeasurable: `compare` gives no verdict against the side that lost more of it.
+        """
+        return 0
 
     def caveats(self, pair: Pair, stats: StatsT) -> tuple[Caveat, ...]:
         """What a reader of this metric should know about the measured pair (a silent sound track, frames left out)."""

@@ -92,9 +92,9 @@ class AVS(Metric[AVSStats]):
     title = "Audio-visual speech similarity (AV-HuBERT)"
     source = "Yaman et al. 2024, arXiv 2405.04327; frames pooled as in AlignDiT's AVSync"
     columns = (
-        Column("avs_u", "AVSu", "up", decimals=3),
-        Column("avs_m", "AVSm", "up", decimals=3),
-        Column("avs_v", "AVSv", "up", decimals=3),
+        Column("avs_u", "AVSu", "up", decimals=3, bounds=(-1, 1)),
+        Column("avs_m", "AVSm", "up", decimals=3, bounds=(-1, 1)),
+        Column("avs_v", "AVSv", "up", decimals=3, bounds=(-1, 1)),
     )
     needs = frozenset()  # by column, see above
     Options = AVSOptions

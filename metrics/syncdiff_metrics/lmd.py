@@ -62,7 +62,7 @@ class LMD(Metric[LMDStats]):
     name = "lmd"
     title = "Landmark distance"
     source = "Chen et al. 2018/2019 (ATVGnet, code/evaluation_matrix.py), mean over points as in RAD-NeRF's LMDMeter"
-    columns = (Column("lmd", "LMD", "down", "px", 3), Column("f_lmd", "F-LMD", "down", "px", 3))
+    columns = (Column("lmd", "LMD", "down", "px", 3, (0, None)), Column("f_lmd", "F-LMD", "down", "px", 3, (0, None)))
     Options = LMDOptions
     Stats = LMDStats
     options: LMDOptions

@@ -56,7 +56,7 @@ class LPIPS(Metric[LPIPSStats]):
     name = "lpips"
     title = "Learned perceptual image patch similarity"
     source = "Zhang et al. 2018, version 0.1 (lpips 0.1.4); the paper states neither network nor region"
-    columns = (Column("lpips", "LPIPS", "down", "", 3),)
+    columns = (Column("lpips", "LPIPS", "down", "", 3, (0, None)),)
     Options = LPIPSOptions
     Stats = LPIPSStats
     options: LPIPSOptions

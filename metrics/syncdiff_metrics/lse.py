@@ -103,7 +103,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
     name = "lse"
     title = "Lip-sync error (SyncNet)"
     source = "Wav2Lip, evaluation/scores_LSE/calculate_scores_LRS.py; network of Chung and Zisserman 2016"
-    columns = (Column("lse_c", "LSE-C", "up"), Column("lse_d", "LSE-D", "down"))
+    columns = (Column("lse_c", "LSE-C", "up", bounds=(0, None)), Column("lse_d", "LSE-D", "down", bounds=(0, None)))
     needs = frozenset({"audio"})
     Options = LSEOptions
     Stats = LSEStats

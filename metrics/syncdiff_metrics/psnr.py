@@ -56,7 +56,7 @@ class PSNR(Metric[PSNRStats]):
     name = "psnr"
     title = "Peak signal-to-noise ratio"
     source = "TalkLip, evaluation/visual_quality.py; `talklip` with its 8-bit wrap-around, else in float64"
-    columns = (Column("psnr", "PSNR", "up", "dB", 2),)
+    columns = (Column("psnr", "PSNR", "up", "dB", 2, (0.0, None)),)
     Options = PSNROptions
     Stats = PSNRStats
     options: PSNROptions
@@ -75,6 +75,9 @@ class PSNR(Metric[PSNRStats]):
             values = psnr_per_frame(generated, reference)
             values = values[np.isfinite(values)]
         return PSNRStats(float(values.sum()), len(values), identical)
+
+    def left_out(self, stats: PSNRStats) -> int:
+        return 0 if self.options.protocol == "talklip" else stats.identical
 
     def aggregate(self, stats: Sequence[PSNRStats]) -> Mapping[str, float | None]:
         """None where every frame equals its reference: ground truth has no PSNR (the script prints 100)."""

@@ -42,7 +42,7 @@ class SSIM(Metric[SSIMStats]):
     name = "ssim"
     title = "Structural similarity"
     source = "TalkLip, evaluation/visual_quality.py (scikit-image, Gaussian window of sigma 1.5)"
-    columns = (Column("ssim", "SSIM", "up", "", 3),)
+    columns = (Column("ssim", "SSIM", "up", "", 3, (-1, 1)),)
     Options = SSIMOptions
     Stats = SSIMStats
     options: SSIMOptions

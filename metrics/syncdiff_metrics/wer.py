@@ -97,7 +97,7 @@ class WER(Metric[WERStats]):
     name = "wer"
     title = "Lip-reading word error rate"
     source = "TalkLip, lip reading observer 1: AV-HuBERT Large fine-tuned on LRS2, beam 50, no language model"
-    columns = (Column("wer", "WER", "down", "%"),)
+    columns = (Column("wer", "WER", "down", "%", bounds=(0, None)),)
     needs = frozenset({"transcript"})
     Options = WEROptions
     Stats = WERStats

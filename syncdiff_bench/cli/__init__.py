@@ -50,8 +50,9 @@ Examples:
   syncdiff-bench run --help
 
 \b
-Exit codes: 0 done; 1 the answer is no (a failed check, failed clips under
---strict); 2 wrong usage or unusable input."""
+Exit codes: 0 done; 1 the answer is no (a failed check, all clips of a run
+failed, failed or left-out clips under --strict); 2 wrong usage or unusable
+input."""
 
 
 class LazyGroup(click.Group):

@@ -59,7 +59,7 @@ class Places:
         table = outcome.header, outcome.rows
         print_table(terminal_table(*table), outcome.footnotes)
         self._summarise("passed" if outcome.passed else "FAILED", markdown_table(*table, outcome.footnotes))
-        self._write_junit(outcome.cases)
+        self._write_junit(outcome.cases, outcome.footnotes)
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
@@ -91,9 +91,9 @@ class Places:
         except OSError as error:
             raise unwritable(target, error, "--summary") from None
 
-    def _write_junit(self, cases: Sequence[Case]) -> None:
+    def _write_junit(self, cases: Sequence[Case], notes: Sequence[str] = ()) -> None:
         from syncdiff_bench.runs.journal import write_chosen
         from syncdiff_bench.significance.junit import junit_xml
 
         if self.junit is not None:
-            write_chosen(self.junit, junit_xml(self.command, str(self.subject), cases), "--junit")
+            write_chosen(self.junit, junit_xml(self.command, str(self.subject), cases, notes), "--junit")

@@ -21,7 +21,7 @@ Examples:
 @click.pass_context
 def generate(ctx: click.Context, /, *, retry_failed: bool, strict: bool, **selection: Any) -> None:
     """Generate the videos and stop; resumes by itself."""
-    from syncdiff_bench.cli.output import print_failures, print_generated, stderr_progress
+    from syncdiff_bench.cli.output import exit_code, print_generated, stderr_progress
     from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
@@ -38,7 +38,7 @@ def generate(ctx: click.Context, /, *, retry_failed: bool, strict: bool, **selec
     if not ranks.first:
         return
     runs = pipeline.load_runs(plan)
-    failed = sum(print_failures(finished) for finished in runs)
+    code = exit_code(runs, strict=strict)
     for finished in runs:
         print_generated(finished)
-    ctx.exit(1 if strict and failed else 0)
+    ctx.exit(code)

@@ -13,6 +13,7 @@ from syncdiff_bench.runs.journal import write_chosen, write_whole
 from syncdiff_bench.runs.leaderboard import Board, boards
 from syncdiff_bench.runs.progress import Bar, Notes, Progress
 from syncdiff_bench.runs.rendering import below, markdown, terminal_table
+from syncdiff_bench.tables.rendering.characters import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,6 +28,26 @@ def stderr_progress() -> Progress:
 
     console = Console(stderr=True)
     return Bar(console) if console.is_terminal else Notes(console)
+
+
+def exit_code(runs: Sequence[Run], *, strict: bool) -> int:
+    """Say on stderr what failed and what else to know before believing the numbers; the exit code that this makes.
+
+    1 where clips of a run failed and none came through; with `strict`, where a clip failed or a column is over fewer clips than another.
+    """
+    answers = [_told(run, strict) for run in runs]
+    return int(any(answers))
+
+
+def _told(run: Run, strict: bool) -> bool:
+    failed = print_failures(run)
+    outcomes = [score.stats is not None for score in run.scores] or [
+        one.error is None for one in run.generated.values()
+    ]
+    for caveat in run.caveats:
+        click.echo(f"note ({run.identity.method}): {one_line(caveat.text)}", err=True)
+    subset = any(caveat.kind == "subset" for caveat in run.caveats)
+    return (failed > 0 and (strict or not any(outcomes))) or (strict and subset)
 
 
 def print_failures(run: Run) -> int:
@@ -73,7 +94,7 @@ def print_table(table: Table, footnotes: Sequence[str]) -> None:
         console = Console(width=200)
     console.print(table)
     for line in footnotes:
-        console.print(line, style="dim", markup=False, highlight=False)
+        console.print(one_line(line), style="dim", markup=False, highlight=False)
 
 
 def write_told(option: str, path: Path, text: str) -> None:

@@ -37,7 +37,7 @@ def run(ctx: click.Context, /, *, retry_failed: bool, strict: bool, dry_run: boo
 
     Each method gets a run directory below --out: run.json, videos/, scores.jsonl.
     """
-    from syncdiff_bench.cli.output import print_failures, publish, stderr_progress
+    from syncdiff_bench.cli.output import exit_code, publish, stderr_progress
     from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
@@ -59,9 +59,9 @@ def run(ctx: click.Context, /, *, retry_failed: bool, strict: bool, dry_run: boo
         return
     for run_plan in plan.runs:
         pipeline.score_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
-    failed = sum(print_failures(finished) for finished in pipeline.load_runs(plan))
+    code = exit_code(pipeline.load_runs(plan), strict=strict)
     publish(plan.out)
-    ctx.exit(1 if strict and failed else 0)
+    ctx.exit(code)
 
 
 def print_plan(plan: Plan) -> None:

@@ -43,7 +43,7 @@ def score(
     **selection: Any,
 ) -> None:
     """Score videos that exist: those of RUNs, those that the options name as in `run`, or --videos."""
-    from syncdiff_bench.cli.output import print_failures, publish
+    from syncdiff_bench.cli.output import exit_code, publish
     from syncdiff_bench.runs.directory import load_run
     from syncdiff_bench.runs.plan import Selection
 
@@ -56,10 +56,10 @@ def score(
         paths = _score_runs(chosen, runs, retry_failed)
     else:
         paths = _score_plan(chosen, retry_failed)
-    failed = sum(print_failures(load_run(path)) for path in paths)
+    code = exit_code([load_run(path) for path in paths], strict=strict)
     for out in dict.fromkeys(path.parent for path in paths):
         publish(out)
-    ctx.exit(1 if strict and failed else 0)
+    ctx.exit(code)
 
 
 def _score_videos(selection: Selection, videos: Path, reference: Path | None, retry_failed: bool) -> Path:

@@ -72,14 +72,14 @@ def clip_table(board: Board) -> str:
 def difference_table(comparison: Comparison) -> str:
     """One row per column compared, B against A; the clips that changed most are buttons that show them."""
     first, _, _, *others, last = comparison_header(comparison)
-    head = _sortable(first, text=True) + "".join(map(_sortable, ("A", "B", *others, "verdict", last)))
+    head = _sortable(first, text=True) + "".join(map(_sortable, ("A", "B", *others, last)))
     rows = []
     for column, texts in zip(comparison.columns, comparison_rows(comparison), strict=True):
         keys = (None, column.a, column.b, column.delta, column.delta, column.p, column.p_holm, column.effect, column.n)
         cells = [
             f'<td data-value="{"" if key is None else key}">{escape(text)}{picture}</td>'
             for key, text, picture in zip(
-                keys[1:], texts[1:-1], ("", "", "", _interval_picture(column), "", "", "", ""), strict=True
+                keys[1:], texts[1:-2], ("", "", "", _interval_picture(column), "", "", "", ""), strict=True
             )
         ]
         clips = "".join(
@@ -87,10 +87,10 @@ def difference_table(comparison: Comparison) -> str:
             f"{escape(change_text(change, column))}</button>"
             for change in largest_changes(column, CHANGES)
         )
-        verdict = _verdict(column)
+        kind = {"B better": "better", "B worse": "worse"}.get(column.verdict, "")
         rows.append(
-            f'<tr class="{verdict}"><th scope="row">{escape(texts[0])}</th>{"".join(cells)}'
-            f"<td>{verdict and f'B is {verdict}'}</td><td>{clips}</td></tr>"
+            f'<tr class="{kind}"><th scope="row">{escape(texts[0])}</th>{"".join(cells)}'
+            f"<td>{escape(texts[-2])}</td><td>{clips}</td></tr>"
         )
     remarks = (*comparison_footnotes(comparison), "Intervals are drawn with what is better to the right of zero.")
     notes = "".join(f"<p>{escape(remark)}</p>" for remark in remarks)
@@ -99,13 +99,6 @@ def difference_table(comparison: Comparison) -> str:
         f'<caption class="unseen">B minus A, column by column, over the clips that both have</caption><thead><tr>{head}'
         f'</tr></thead><tbody>{"".join(rows)}</tbody></table></div><div class="notes">{notes}</div>'
     )
-
-
-def _verdict(column: ColumnComparison) -> str:
-    """ "better" or "worse" where the difference is significant."""
-    if not column.significant or not column.worse_by:
-        return ""
-    return "worse" if column.worse_by > 0 else "better"
 
 
 def _interval_picture(column: ColumnComparison) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import BenchError, ClipError, NotApplicable, UsageError, WeightsError
 from syncdiff_bench.runs.directory import RunDirectory
@@ -178,7 +179,8 @@ class _Scoring:
         try:
             recorded = _plain(metric.stats_to_json(outcome))
             values = _finite_values(metric, metric.values(metric.stats_from_json(recorded)))
-            return self._row(clip_id, metric, values=values, stats=recorded, caveats=metric.caveats(pair, outcome))
+            caveats = (*metric.caveats(pair, outcome), *_left_out(metric.left_out(outcome)))
+            return self._row(clip_id, metric, values=values, stats=recorded, caveats=caveats)
         except Exception as error:
             return self._row(clip_id, metric, error=_failure(error))
 
@@ -246,6 +248,11 @@ def _failure(error: Exception) -> Failure:
         raise error
     # A metric that breaks on one clip fails there alone.
     return Failure.of(error, "metric")
+
+
+def _left_out(frames: int) -> tuple[Caveat, ...]:
+    sentence = "{sum} frames without a value, left out (no difference from the reference)"
+    return (Caveat("frames-left-out", sentence, amount=frames),) if frames else ()
 
 
 def _plain(value: Any) -> Any:

@@ -143,10 +143,22 @@ def bootstrap(
             if value is not None:
                 draws[name].append(value)
     means = aggregate(metric, stats)
-    return {
-        name: None if (mean := means[name]) is None else bootstrap_t(mean, values, resamples, len(members))
-        for name, values in draws.items()
-    }
+    found: dict[str, Interval | None] = {}
+    for column in metric.columns:
+        mean, values = means[column.name], draws[column.name]
+        interval = None if mean is None else bootstrap_t(mean, values, resamples, len(members))
+        found[column.name] = interval and within(interval, column.bounds)
+    return found
+
+
+def within(interval: Interval, bounds: tuple[float | None, float | None]) -> Interval:
+    """What of an interval can be: Student's t knows no bounds.
+
+    >>> within((0.98, 1.02), (-1, 1))
+    (0.98, 1)
+    """
+    (low, high), (least, greatest) = interval, bounds
+    return low if least is None else max(low, least), high if greatest is None else min(high, greatest)
 
 
 def _reason(rows: Sequence[Score]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,8 +20,12 @@ from syncdiff_bench.significance.resampling import (
     difference_intervals,
     holm,
     permutation_p_values,
+    smallest_p,
 )
 from syncdiff_bench.significance.scored import Key, MetricScores, Scored
+
+LEVEL = 0.05  # of significance
+Verdict = Literal["B better", "B worse", "no difference shown", "too few speakers", "frames left out", ""]
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class ColumnComparison:
 
     a, b: aggregates over the `n` clips that both sides have; delta: b - a. ci: its interval at `confidence`.
     p: two-sided permutation p; p_holm: the same after Holm's correction over all columns compared.
+    undecided: why there is no p and no verdict: "too few speakers", "frames left out"; "" where there may be one.
     effect: mean of the per-clip differences over their standard deviation (Cohen's d_z), None where they do not vary.
     changes: every clip with a value on both sides, those that got worse first.
     """
@@ -60,6 +65,7 @@ class ColumnComparison:
     n: int
     clusters: int
     changes: tuple[ClipChange, ...]
+    undecided: Verdict = ""
 
     @property
     def name(self) -> str:
@@ -79,7 +85,16 @@ class ColumnComparison:
     @property
     def significant(self) -> bool:
         """After Holm's correction, at 5 %."""
-        return self.p_holm is not None and self.p_holm < 0.05
+        return self.p_holm is not None and self.p_holm < LEVEL
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the difference says, in words; "" where a side has no value."""
+        if self.worse_by is None or self.undecided:
+            return self.undecided
+        if not self.significant or not self.worse_by:
+            return "no difference shown"
+        return "B worse" if self.worse_by > 0 else "B better"
 
 
 @dataclass(frozen=True)
@@ -106,11 +121,11 @@ def compare(a: Scored, b: Scored, *, confidence: float = 0.95, resamples: int = 
     common = [key for key in a.metrics if key in b.metrics]
     if not common:
         raise UsageError(f"{a.source} and {b.source} share no metric with the same protocol; score both alike")
-    notes = [*_notes(a.identity, b.identity), *_left_out(a, b)]
+    notes = [*_notes(a.identity, b.identity), *_left_out(a, b), *_caveats(a, b)]
     columns: list[ColumnComparison] = []
     for key in common:
-        if a.metrics[key].weights != b.metrics[key].weights:
-            notes.append(f"{key[0]} ({key[1]}) was scored with different weights and is left out")
+        if not a.metrics[key].same_judge(b.metrics[key]):
+            notes.append(f"{key[0]} ({key[1]}) was judged by different weights or versions and is left out")
             continue
         columns += _columns(key, a, b, confidence, resamples)
     corrected = holm([column.p for column in columns])
@@ -126,6 +141,15 @@ def _notes(a: Identity, b: Identity) -> list[str]:
         if mine != theirs:
             notes.append(f"--dataset-set {name}: {mine} against {theirs}")
     return notes
+
+
+def _caveats(a: Scored, b: Scored) -> list[str]:
+    """What a reader should know before believing either side."""
+    sides: dict[str, list[str]] = {}
+    for name, side in (("A", a), ("B", b)):
+        for one in side.caveats:
+            sides.setdefault(one.text, []).append(name)
+    return [f"{' and '.join(names)}: {text}" for text, names in sides.items()]
 
 
 def _left_out(a: Scored, b: Scored) -> list[str]:
@@ -166,9 +190,11 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
         p_values = permutation_p_values(clusters, difference, resamples=resamples)
     else:
         intervals, p_values = [None] * len(metric.columns), [None] * len(metric.columns)
+    lost = [sum(metric.left_out(one) for one in stats.values()) for stats in (stats_a, stats_b)]
     found = []
     for i, column in enumerate(metric.columns):
         changes = _changes(metric, column, stats_a, stats_b)
+        undecided = _undecided(column, float(means_b[i] - means_a[i]), len(clusters), lost)
         found.append(
             ColumnComparison(
                 metric=key[0],
@@ -178,15 +204,26 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
                 b=finite_or_none(float(means_b[i])),
                 ci=intervals[i],
                 confidence=confidence,
-                p=p_values[i],
+                p=None if undecided else p_values[i],
                 p_holm=None,
                 effect=_effect(changes),
                 n=len(clips),
                 clusters=len(clusters),
                 changes=changes,
+                undecided=undecided,
             )
         )
     return found
+
+
+def _undecided(column: Column, delta: float, clusters: int, lost: Sequence[int]) -> Verdict:
+    """Why a difference decides nothing. lost: frames that either side leaves out of the number, for being perfect."""
+    if np.isnan(delta) or not clusters:
+        return ""
+    if smallest_p(clusters) >= LEVEL:
+        return "too few speakers"
+    b_is_worse = (delta < 0) == (column.direction == "up")
+    return "frames left out" if delta and lost[b_is_worse] > lost[not b_is_worse] else ""
 
 
 def load_recorded(key: Key, scores: MetricScores) -> Metric[Any]:

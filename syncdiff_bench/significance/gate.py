@@ -12,7 +12,7 @@ from syncdiff_bench.significance.scored import Scored
 
 FALSE_ALARMS = 0.05  # of all columns together, on runs in which nothing changed
 
-Status = Literal["ok", "better", "worse", "regression", "no value"]
+Status = Literal["ok", "better", "worse", "regression", "undecided", "no value"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Verdict:
 
     status: "regression" where the change for the worse exceeds `tolerance` and its interval excludes zero;
     "worse" and "better" where the interval excludes zero and the tolerance is not exceeded, or the change is welcome;
+    "undecided" where the worse side left frames out for being perfect;
     "no value" where the baseline has one and the run has none.
     """
 
@@ -77,8 +78,8 @@ def _refusals(run: Scored, baseline: Scored) -> list[str]:
         label = f"{key[0]} ({key[1]})"
         if key not in run.metrics:
             refused.append(f"{label} was not scored")
-        elif run.metrics[key].weights != scores.weights:
-            refused.append(f"{label} used other weights")
+        elif not run.metrics[key].same_judge(scores):
+            refused.append(f"{label} was judged by other weights or versions")
         elif run.metrics[key].options != scores.options:
             refused.append(f"{label} has other options")
     return refused
@@ -96,6 +97,8 @@ def _verdict(column: ColumnComparison, baseline: Scored) -> Verdict:
         return Verdict(column, tolerance, "ok")
     if worse_by < 0:
         return Verdict(column, tolerance, "better")
+    if column.undecided == "frames left out":
+        return Verdict(column, tolerance, "undecided")
     return Verdict(column, tolerance, "regression" if worse_by > tolerance else "worse")
 
 

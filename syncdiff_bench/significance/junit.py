@@ -24,8 +24,8 @@ class Case:
     message: str = ""
 
 
-def junit_xml(command: str, subject: str, cases: Sequence[Case]) -> str:
-    """A suite named after the command ("syncdiff-bench check") and what it looked at."""
+def junit_xml(command: str, subject: str, cases: Sequence[Case], notes: Sequence[str] = ()) -> str:
+    """A suite named after the command ("syncdiff-bench check") and what it looked at; notes: what else to know."""
     suite = ElementTree.Element("testsuite", name=printable(f"{command} {subject}"), tests=str(len(cases)))
     for outcome in ("failure", "error"):
         suite.set(f"{outcome}s", str(sum(case.outcome == outcome for case in cases)))
@@ -35,6 +35,8 @@ def junit_xml(command: str, subject: str, cases: Sequence[Case]) -> str:
         )
         if case.outcome != "passed":
             ElementTree.SubElement(element, case.outcome, type=case.kind, message=printable(case.message))
+    if notes:
+        ElementTree.SubElement(suite, "system-out").text = printable("\n".join(notes))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from syncdiff_bench.runs.leaderboard import ARROWS
+from syncdiff_bench.runs.noticing import FEW_SPEAKERS
 from syncdiff_bench.significance.comparison import ClipChange, ColumnComparison, Comparison
 from syncdiff_bench.significance.gate import Report, Verdict
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN_CHANGES = 3
-STATUS_MARKS = {"ok": "ok", "better": "better", "worse": "worse, tolerated", "regression": "REGRESSION"}
+STATUS_MARKS = {
+    **{"ok": "ok", "better": "better", "worse": "worse, tolerated", "regression": "REGRESSION"},
+    "undecided": "not decided, frames left out",
+}
 
 
 def comparison_header(comparison: Comparison) -> list[str]:
@@ -28,6 +32,7 @@ def comparison_header(comparison: Comparison) -> list[str]:
         "p (Holm)",
         "effect d",
         "n",
+        "verdict",
         "clips that changed most",
     ]
 
@@ -45,6 +50,7 @@ def comparison_rows(comparison: Comparison) -> list[list[str]]:
             _p(column.p_holm) + (" *" if column.significant else ""),
             "–" if column.effect is None else f"{column.effect:+.2f}",
             f"{column.n}",
+            column.verdict or "–",
             ", ".join(change_text(change, column) for change in largest_changes(column, SHOWN_CHANGES)) or "–",
         ]
         for column in comparison.columns
@@ -94,9 +100,12 @@ def verdict_text(verdict: Verdict) -> str:
 def report_footnotes(report: Report) -> list[str]:
     lost = [f"LOST {clip} ({name}): {reason}" for name, clip, reason in report.lost]
     confidence = report.verdicts[0].column.confidence if report.verdicts else 0.95
+    speakers = min((verdict.column.clusters for verdict in report.verdicts), default=0)
+    blind = "a loss is hardly seen: with so few speakers, intervals are too wide to exclude zero"
     return [
         *lost,
         *report.comparison.notes,
+        *([f"{speakers} speaker{'s' * (speakers != 1)}: {blind}"] if 1 < speakers < FEW_SPEAKERS else []),
         f"A regression exceeds its tolerance and its {100 * confidence:.1f} % interval (5 % over all columns, paired, "
         "bootstrap over speakers) excludes zero.",
         "passed" if report.passed else "FAILED",

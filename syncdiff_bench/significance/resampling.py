@@ -58,6 +58,15 @@ def permutation_p_values(
     return [float(one) if np.isfinite(seen) else None for one, seen in zip(p, observed, strict=True)]
 
 
+def smallest_p(clusters: int) -> float:
+    """The least two-sided p that exchanging whole clusters can give: all of them, or none, of 2^k exchanges.
+
+    >>> smallest_p(5), smallest_p(6)
+    (0.0625, 0.03125)
+    """
+    return 2.0 ** (1 - clusters)
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down correction over those that are not None (Holm 1979)."""
     order = sorted((p, index) for index, p in enumerate(p_values) if p is not None)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.judges import judge_of
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.journal import write_chosen
 from syncdiff_bench.runs.manifest import Identity
@@ -23,7 +25,8 @@ T = TypeVar("T")
 class MetricScores:
     """What one metric found.
 
-    options: of the metric, as run.json records them. weights: the digests behind the numbers.
+    options: of the metric, as run.json records them. weights: the digests behind the numbers. provenance: the versions
+    that decide them; None in a baseline that was written before these were recorded.
     stats: clip -> sufficient statistics. failed: clip -> why it has none (not-applicable clips are in neither).
     """
 
@@ -31,6 +34,13 @@ class MetricScores:
     weights: tuple[Mapping[str, str], ...]
     stats: Mapping[str, Stats]
     failed: Mapping[str, str]
+    provenance: Mapping[str, str] | None = None
+
+    def same_judge(self, other: MetricScores) -> bool:
+        """Whether weights and, as far as they are known, versions are the same."""
+        known = self.provenance is not None and other.provenance is not None
+        mine, theirs = (judge_of(one.weights, (one.provenance or {}) if known else {}) for one in (self, other))
+        return mine == theirs
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class Scored:
 
     source: the folder or file, as the user named it. speakers: clip -> what its statistics cluster on.
     tolerances: "metric/protocol/column" -> the change for the worse that a gate lets pass (baselines only).
+    caveats: what a reader should know before believing its numbers.
     """
 
     source: str
@@ -46,6 +57,7 @@ class Scored:
     metrics: Mapping[Key, MetricScores]
     speakers: Mapping[str, str]
     tolerances: Mapping[str, float] = field(default_factory=dict)
+    caveats: tuple[Counted, ...] = ()
 
 
 def from_run(run: Run) -> Scored:
@@ -61,8 +73,9 @@ def from_run(run: Run) -> Scored:
             weights=tuple(entry["weights"]),
             stats={row.clip: row.stats for row in rows if row.stats is not None},
             failed={row.clip: row.error.message for row in rows if row.failed and row.error is not None},
+            provenance=entry.get("provenance"),
         )
-    return Scored(str(run.path), run.identity, metrics, run.speakers)
+    return Scored(str(run.path), run.identity, metrics, run.speakers, caveats=run.caveats)
 
 
 def from_seeds(runs: Sequence[Run]) -> Scored:
@@ -102,7 +115,9 @@ def pooled(sides: Mapping[int, Scored]) -> Scored:
         key: replace(scores, stats=every(lambda one: one.stats, key), failed=every(lambda one: one.failed, key))
         for key, scores in first.metrics.items()
     }
-    return replace(first, metrics=metrics, speakers=_by_seed({seed: side.speakers for seed, side in sides.items()}))
+    speakers = _by_seed({seed: side.speakers for seed, side in sides.items()})
+    caveats = {one.text: one for side in sides.values() for one in side.caveats}
+    return replace(first, metrics=metrics, speakers=speakers, caveats=tuple(caveats.values()))
 
 
 def _by_seed(found: Mapping[int, Mapping[str, T]]) -> dict[str, T]:
@@ -116,12 +131,14 @@ def write_baseline(scored: Scored, path: Path, tolerances: Mapping[str, float]) 
         **scored.identity.to_json(),
         "tolerances": dict(tolerances),
         "speakers": dict(scored.speakers),
+        "caveats": [one.to_json() for one in scored.caveats],
         "metrics": [
             {
                 "metric": metric,
                 "protocol": protocol,
                 "options": dict(found.options),
                 "weights": [dict(one) for one in found.weights],
+                "provenance": None if found.provenance is None else dict(found.provenance),
                 "stats": dict(found.stats),
                 "failed": dict(found.failed),
             }
@@ -145,11 +162,13 @@ def read_baseline(path: Path) -> Scored:
             raise UsageError(f"baseline {path} has schema {document['schema']!r}, this version reads {SCHEMA}")
         metrics = {
             (entry["metric"], entry["protocol"]): MetricScores(
-                entry["options"], tuple(entry["weights"]), entry["stats"], entry["failed"]
+                *(entry["options"], tuple(entry["weights"]), entry["stats"], entry["failed"]),
+                provenance=entry.get("provenance"),
             )
             for entry in document["metrics"]
         }
         tolerances = {name: float(value) for name, value in document["tolerances"].items()}
-        return Scored(str(path), Identity.from_json(document), metrics, document["speakers"], tolerances)
+        caveats = recorded({"summary": [], **document})
+        return Scored(str(path), Identity.from_json(document), metrics, document["speakers"], tolerances, caveats)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(f"{path} is not a baseline ({error!r}); write a new one with --update") from None

@@ -119,6 +119,14 @@ def test_only_the_culprits_of_a_batch_fail() -> None:
     assert main(arguments) == 0
 
 
+def test_where_no_clip_came_through_the_answer_is_no(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad").mkdir()
+    Path("bad/a.mp4").write_bytes(b"no video")
+    assert main(["score", "--videos", "bad", "--metrics", "psnr[region=full]"]) == 1
+    assert "bad/a.mp4" in capsys.readouterr().err
+    assert main(["generate", "--method", "static", "--dataset", "folder", "--data-root", "bad"]) == 1
+
+
 def test_an_undecodable_clip_fails_alone_and_leaves_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_LOG", "log.txt")
     assert main(["run", *NOISE, "--dataset-set", "broken=2"]) == 0

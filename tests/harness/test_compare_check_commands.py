@@ -56,7 +56,9 @@ def test_compare_takes_folders_of_seeds(capsys: pytest.CaptureFixture[str]) -> N
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1:5] == ["3.5", "5.5", "+2.0", "+2.0 .. +2.0"]  # seed 1 is one grey level further off
     assert cells[8] == "10"  # five clips, two seeds
-    assert cells[9].startswith("s0/0 seed 0 +2.0")
+    assert cells[5:7] == ["–", "–"] and cells[9] == "too few speakers"  # three
+    assert cells[10].startswith("s0/0 seed 0 +2.0")
+    assert "A and B: 3 speakers: with fewer than 5" in out
     assert "5 clips of b are left out: a has no value" in out
     assert main(["compare", "a/seed-0", "b/seed-2", "--format", "markdown"]) == 0  # one of each pairs by clip
     assert "seed 0 against 2" in capsys.readouterr().out

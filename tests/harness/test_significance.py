@@ -14,12 +14,19 @@ import pytest
 from scipy import stats as scipy_stats
 
 from syncdiff_bench import registry
+from syncdiff_bench.caveats import Counted
 from syncdiff_bench.contracts import Column, Metric, Pair
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.significance.comparison import compare
 from syncdiff_bench.significance.gate import check, default_tolerances
 from syncdiff_bench.significance.junit import Case, junit_xml, report_cases
+from syncdiff_bench.significance.rendering import (
+    comparison_footnotes,
+    comparison_rows,
+    report_footnotes,
+    report_rows,
+)
 from syncdiff_bench.significance.resampling import difference_intervals, holm, permutation_p_values
 from syncdiff_bench.significance.scored import MetricScores, Scored, read_baseline, write_baseline
 
@@ -72,7 +79,7 @@ def scored(values: Mapping[str, float], failed: Mapping[str, str] | None = None,
         "encoding": "lossless",
     }
     stats = {clip: {"total": value, "n": 1} for clip, value in values.items()}
-    metrics = {KEY: MetricScores({}, ({"name": "w", "sha256": "0" * 64},), stats, failed or {})}
+    metrics = {KEY: MetricScores({}, ({"name": "w", "sha256": "0" * 64},), stats, failed or {}, {"encoder": "Lavc61"})}
     return Scored("runs/mine", Identity(**{**facts, **identity}), metrics, SPEAKERS)
 
 
@@ -269,13 +276,75 @@ def test_the_gate_refuses_other_clips_weights_and_options_of_a_metric() -> None:
     run, one = scored(values), scored(values).metrics[KEY]
     for metrics, words in (
         ({}, r"level \(default\) was not scored"),
-        ({KEY: replace(one, weights=())}, r"level \(default\) used other weights"),
+        ({KEY: replace(one, weights=())}, r"level \(default\) was judged by other weights or versions"),
+        (
+            {KEY: replace(one, provenance={"encoder": "Lavc62"})},
+            r"level \(default\) was judged by other",
+        ),
         ({KEY: replace(one, options={"region": "mouth"})}, r"level \(default\) has other options"),
     ):
         with pytest.raises(UsageError, match=words):
             check(replace(run, metrics=metrics), baseline_of(values))
     with pytest.raises(UsageError, match="clips"):
         check(scored(values, clips=CLIPS[:-1]), baseline_of(values))
+
+
+@pytest.mark.parametrize(("speakers", "verdict"), [(5, "too few speakers"), (6, "B better")])
+def test_no_verdict_where_no_data_could_give_one(speakers: int, verdict: str) -> None:
+    """Two-sided, k speakers give p of 2 / 2^k at best (every clip better): .0625 of five, .03125 of six."""
+    clips = CLIPS[: 2 * speakers]
+    better = compare(scored(dict.fromkeys(clips, 1.0)), scored({clip: 2.0 + i for i, clip in enumerate(clips)}))
+    ups = replace(better.columns[0], p_holm=better.columns[0].p)  # six columns alike: Holm's factor is not the matter
+    assert ups.verdict == verdict
+    assert ups.p == (None if speakers == 5 else 2 / 2**6)
+    assert comparison_rows(better)[0][-2] == (verdict if speakers == 5 else "no difference shown")
+
+
+class Perfect(Level):
+    """Frames that equal their reference have no value: a clip of total 0 is one."""
+
+    def left_out(self, stats: Stats) -> int:
+        return 26 if stats.total < 21 else 0
+
+
+def test_the_side_that_leaves_perfect_frames_out_is_never_called_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """26 of 27 frames equal and one noisy: 20.9 dB; all 27 with weak noise: 30.3 dB. The former is the better video."""
+    monkeypatch.setattr(registry, "load_metric", lambda *_args, **_options: Perfect())
+    rng = np.random.default_rng(3)
+    equal = scored({clip: 20.9 - rng.random() for clip in CLIPS})
+    weak = scored({clip: 30.3 + rng.random() for clip in CLIPS})
+    up, down = (compare(equal, weak).columns[i] for i in (0, 3))
+    assert (up.verdict, up.p) == ("frames left out", None)
+    assert down.verdict == "B worse"  # where lower is better, what was left out makes no difference to who wins
+    assert compare(weak, equal).columns[0].verdict == "frames left out"
+    tolerances = default_tolerances(weak)
+    report = check(equal, replace(weak, tolerances=tolerances))
+    assert [verdict.status for verdict in report.verdicts] == ["undecided"] * 3 + ["better"] * 3
+    assert report.passed and "not decided, frames left out" in report_rows(report)[0]
+
+
+def test_caveats_of_both_sides_stand_below_and_in_the_report() -> None:
+    guess = Counted("guessed-boxes", "the face box is the centred guess", ("s00/0",), 24)
+    few = Counted("retimed", "retimed to 25 fps", ("s00/1",), 24)
+    base = noisy(np.random.default_rng(1))
+    a, b = replace(scored(base), caveats=(guess,)), replace(scored(base), caveats=(guess, few))
+    wanted = [f"A and B: {guess.text}", f"B: {few.text}"]
+    assert [note for note in comparison_footnotes(compare(a, b)) if "of 24 clips" in note] == wanted
+    report = check(b, replace(a, tolerances=default_tolerances(a)))
+    assert set(wanted) <= set(report_footnotes(report))
+    suite = ElementTree.fromstring(junit_xml("check", "b", report_cases(report), report_footnotes(report)))
+    said = suite.findtext("system-out")
+    assert said is not None and set(wanted) <= set(said.splitlines())
+    assert not [note for note in comparison_footnotes(compare(scored(base), scored(base))) if "of 24 clips" in note]
+
+
+def test_a_gate_over_few_speakers_says_that_it_is_blind() -> None:
+    def footnotes(speakers: int) -> str:
+        values = dict.fromkeys(CLIPS[: 2 * speakers], 1.0)
+        return " ".join(report_footnotes(check(scored(values), baseline_of(values))))
+
+    assert "4 speakers: a loss is hardly seen" in footnotes(4)
+    assert "hardly seen" not in footnotes(5)
 
 
 def test_a_value_where_the_baseline_had_none_passes(monkeypatch: pytest.MonkeyPatch) -> None:
