@@ -413,9 +413,9 @@ class Metric(ABC, Generic[StatsT]):
         return [attempt(self.measure, pair) for pair in pairs]
 
     def left_out(self, stats: StatsT) -> int:
-        """How many frames have no value and are left out of the number (PSNR: those that equal their reference).
+        """How many frames equal their reference, have no value (PSNR) and are left out of the number.
 
-        What is left out was perfect, or unmeasurable: `compare` gives no verdict against the side that lost more of it.
+        What is left out was perfect: `compare` gives no verdict against the side that lost more of it.
         """
         return 0
 

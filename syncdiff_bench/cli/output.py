@@ -33,7 +33,8 @@ def stderr_progress() -> Progress:
 def exit_code(runs: Sequence[Run], *, strict: bool) -> int:
     """Say on stderr what failed and what else to know before believing the numbers; the exit code that this makes.
 
-    1 where clips of a run failed and none came through; with `strict`, where a clip failed or a column is over fewer clips than another.
+    1 where clips of a run failed and none came through; with `strict`, where a clip failed or a column is over fewer
+    clips than another.
     """
     answers = [_told(run, strict) for run in runs]
     return int(any(answers))

@@ -251,7 +251,7 @@ def _failure(error: Exception) -> Failure:
 
 
 def _left_out(frames: int) -> tuple[Caveat, ...]:
-    sentence = "{sum} frames without a value, left out (no difference from the reference)"
+    sentence = "{sum} frames equal their reference, have no value and are left out"
     return (Caveat("frames-left-out", sentence, amount=frames),) if frames else ()
 
 
