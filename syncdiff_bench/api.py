@@ -15,7 +15,7 @@ from syncdiff_bench.contracts import Dataset, Method, Metric
 from syncdiff_bench.runs import pipeline
 from syncdiff_bench.runs.directory import Run, check_identity
 from syncdiff_bench.runs.directory import load_run as load_run_directory
-from syncdiff_bench.runs.plan import Selection, make_plan, make_runtime, plan_given
+from syncdiff_bench.runs.plan import Selection, load_methods, make_plan, make_runtime, plan_given
 
 Options = Mapping[str, object]
 
@@ -93,8 +93,11 @@ def load_run(path: str | Path) -> Run:
     return load_run_directory(Path(path))
 
 
-def load_method(name: str, options: Options | None = None, *, device: str = "auto") -> Method:
+def load_method(name: str, options: Options | None = None, *, dataset: str = "pocket", device: str = "auto") -> Method:
     """A method to call by itself.
+
+    dataset: name of the data that it will be given; a method that takes a model and is told none takes that of this
+        data. Raises UsageError where there is none.
 
     >>> dataset = load_dataset("pocket")
     >>> clip = dataset.clip(dataset.clip_ids("test")[0])
@@ -102,8 +105,8 @@ def load_method(name: str, options: Options | None = None, *, device: str = "aut
     >>> frames.shape == clip.frames.shape
     True
     """
-    texts = dict(text.split("=", 1) for text in _texts(options))
-    return registry.load_method(name, texts, make_runtime(device))
+    (method,) = load_methods((name,), _texts(options), make_runtime(device, dataset))
+    return method
 
 
 def load_metric(spec: str, *, device: str = "auto") -> Metric[Any]:

@@ -190,6 +190,7 @@ class Dataset(ABC):
     Options: ClassVar[type[Any]] = NoOptions
     default_split: ClassVar[str] = "test"
     embedded: ClassVar[bool] = False  # True: works without --data-root
+    drawn_faces: ClassVar[bool] = False  # not filmed; published networks never saw such
     default_metrics: ClassVar[tuple[str, ...]] = ()  # specs that `run` scores unless told otherwise; () = the harness's
 
     def __init__(self, root: Path | None = None, options: Any = None) -> None:
@@ -246,11 +247,13 @@ class Runtime:
     """What the harness lends a plugin: a torch device string, the weights store and, to a method, the run directory.
 
     folder: where a method may leave files of its own (logs) while it generates; None outside a run.
+    dataset: name of the data that the plugin is going to see; "" where nobody said.
     """
 
     device: str = "cpu"
     weights: WeightsStore | None = None
     folder: Path | None = None
+    dataset: str = ""
 
 
 class Method(ABC):

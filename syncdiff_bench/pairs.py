@@ -44,6 +44,7 @@ class PairedDataset(Dataset):
         # A name of its own: these numbers belong in no column of the matched data set. The class has none.
         self.name = f"{of.name}{NAME_SUFFIX}"  # type: ignore[misc]
         self.default_split = of.default_split  # type: ignore[misc]
+        self.drawn_faces = of.drawn_faces  # type: ignore[misc]
         self.default_metrics = of.default_metrics  # type: ignore[misc]
 
     def splits(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from syncdiff_bench.caveats import Counted, counted
 from syncdiff_bench.contracts import FPS, Clip, Dataset
 from syncdiff_bench.errors import UsageError
 
@@ -205,12 +206,29 @@ def summary_entry(experiment: str, spreads: Sequence[Spread]) -> dict[str, Any]:
     }
 
 
+def probe_caveats(method: Any, groups: Sequence[Group]) -> tuple[Counted, ...]:
+    """What a reader should know about the method and about the probed clips, as of a run."""
+    from syncdiff_bench.runs.generating import boxes_caveats
+
+    frames = (frame for group in groups for case in group.cases for frame in (case.target, case.identity, case.pose))
+    clips = {frame.clip.id: frame.clip for frame in frames}
+    found = {name: (*clip.media.caveats, *boxes_caveats(clip)) for name, clip in clips.items()}
+    general = (Counted(one.kind, one.sentence, example=one.detail) for one in method.general_caveats())
+    return (*general, *counted(found, len(clips)))
+
+
 def write_record(
-    folder: Path, method: Any, dataset: Dataset, split: str, spreads: Mapping[str, Sequence[Spread]], settings: Any
+    folder: Path,
+    method: Any,
+    dataset: Dataset,
+    split: str,
+    groups: Sequence[Group],
+    spreads: Mapping[str, Sequence[Spread]],
+    settings: Any,
 ) -> None:
     """FOLDER/run.json in the form of a run's, so that `tables --table 4` finds the two numbers.
 
-    settings: what was asked for, kept under "probe".
+    spreads: of the groups, as `measure` gives them. settings: what was asked for, kept under "probe".
     """
     from syncdiff_bench.options import options_to_json
     from syncdiff_bench.runs.journal import write_whole
@@ -227,6 +245,7 @@ def write_record(
         "dataset": {"name": dataset.name, "split": split, "fingerprint": dataset.fingerprint(split)},
         "probe": {**settings, "groups": {name: [asdict(one) for one in group] for name, group in spreads.items()}},
         "finished": now(),
+        "caveats": [caveat.to_json() for caveat in probe_caveats(method, groups)],
         "summary": [summary_entry(experiment, group) for experiment, group in spreads.items()],
     }
     folder.mkdir(parents=True, exist_ok=True)

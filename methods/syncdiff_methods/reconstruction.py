@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
+from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +22,10 @@ CHUNK = 16  # frames per forward pass
 @dataclass(frozen=True)
 class ReconstructionOptions:
     """model: whose autoencoder is used: a shipped SyncDiff model, the directory of one, or that of an autoencoder alone
-    (`syncdiff-bench convert vq-f4 model.ckpt DIR`).
+    (`syncdiff-bench convert vq-f4 model.ckpt DIR`); a run that is given none takes that of its data.
     """
 
-    model: str = "pocket"
+    model: str = ""
 
 
 class Reconstruction(Method):
@@ -42,6 +44,8 @@ class Reconstruction(Method):
         """The network, the side of its frames, and the file it came from. Raises UsageError or WeightsError."""
         from syncdiff_methods.syncdiff.model import load_autoencoder
 
+        if not self.options.model:
+            raise UsageError("gt-rec needs --set model=DIR, with an autoencoder; model=pocket is for drawn faces")
         network, size, file = load_autoencoder(self.options.model)
         return network.to(self.runtime.device), size, file
 
@@ -63,6 +67,13 @@ class Reconstruction(Method):
                     parts.append(to_frames(autoencoder.decode(autoencoder.encode(images)), height, width).cpu())
                 progress(len(chunk))
             yield clip.id, torch.cat(parts).numpy()
+
+    def general_caveats(self) -> tuple[Caveat, ...]:
+        """An autoencoder that was trained on other data."""
+        from syncdiff_bench.origins import foreign, origin_of
+
+        origin = origin_of(self.autoencoder[2].parent)
+        return foreign(origin, self.runtime.dataset, f"{self.name} runs an autoencoder")
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         from syncdiff_bench.weights.digests import sha256_of

@@ -24,9 +24,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Audio, Column, Frames, Metric, Pair, WeightsUsed, attempt
 from syncdiff_bench.errors import NotApplicable, WeightsError
 from syncdiff_bench.weights.finding import find_weights, slug, weights_found
+from syncdiff_metrics.experts.pretrained import foreign_judge
 from syncdiff_metrics.lipreading_input import FrameSize, lip_patches
 from syncdiff_metrics.regions import check_option
 
@@ -131,6 +133,10 @@ class AVS(Metric[AVSStats]):
         streams = [attempt(self._streams, pair) for pair in pairs]
         stats = iter(self._compared([clip for clip in streams if not isinstance(clip, Exception)]))
         return [clip if isinstance(clip, Exception) else next(stats) for clip in streams]
+
+    def caveats(self, pair: Pair, stats: AVSStats) -> tuple[Caveat, ...]:
+        """An encoder of filmed faces that looks at drawn ones."""
+        return foreign_judge(self.options.encoder, None, pair.truth)
 
     def aggregate(self, stats: Sequence[AVSStats]) -> Mapping[str, float | None]:
         paired = [clip for clip in stats if clip.paired_frames]

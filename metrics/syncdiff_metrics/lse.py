@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Audio, Clip, Column, Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.weights.finding import find_weights, slug, weights_found
-from syncdiff_metrics.experts.pretrained import POCKET, expert_folder, expert_used, load_expert_syncnet
+from syncdiff_metrics.experts.pretrained import POCKET, expert_folder, expert_used, foreign_judge, load_expert_syncnet
 from syncdiff_metrics.lse_protocol import SyncScore, score, shift_means, window_count
 from syncdiff_metrics.lse_real_video import (
     MIN_TRACK,
@@ -169,6 +170,10 @@ class LSE(Metric[LSEStats | RealVideoStats]):
             faces = stretched(islice(pictures, windows + 4), windows + 4, self._network.config.side)
         found = self._score(faces, audio, windows)
         return LSEStats(found.lse_c, found.lse_d, found.offset, windows, found.shift_means)
+
+    def caveats(self, pair: Pair, stats: LSEStats | RealVideoStats) -> tuple[Caveat, ...]:
+        """A SyncNet on faces of other data than it was trained on."""
+        return foreign_judge(self.options.weights, self._expert, pair.truth)
 
     def aggregate(self, stats: Sequence[LSEStats | RealVideoStats]) -> Mapping[str, float | None]:
         scores = [one for clip in stats for one in _scores(clip)]

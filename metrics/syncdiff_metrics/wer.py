@@ -8,11 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Clip, Column, Metric, Pair, Runtime, WeightsUsed, attempt
 from syncdiff_bench.detection.landmarks import LandmarkSource
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.weights.finding import find_weights, slug, weights_found
-from syncdiff_metrics.experts.pretrained import expert_folder, expert_input, expert_used, load_expert_lip_reader
+from syncdiff_metrics.experts.pretrained import (
+    expert_folder,
+    expert_input,
+    expert_used,
+    foreign_judge,
+    load_expert_lip_reader,
+)
 from syncdiff_metrics.lipreading_input import FrameSize, lip_patches, middle_patches
 from syncdiff_metrics.mouth_roi import MouthCropper
 from syncdiff_metrics.regions import check_option
@@ -164,6 +171,10 @@ class WER(Metric[WERStats]):
         if transcript is None:
             raise ClipError("transcript", f"{pair.truth.id}: no transcript to compare with; add its text file")
         return self._reader.pieces.round_trip(transcript), self._patches(pair.generated)
+
+    def caveats(self, pair: Pair, stats: WERStats) -> tuple[Caveat, ...]:
+        """A lip reader on faces of other data than it was trained on."""
+        return foreign_judge(self.options.reader, self._expert, pair.truth)
 
     def aggregate(self, stats: Sequence[WERStats]) -> Mapping[str, float | None]:
         words = sum(clip.words for clip in stats)

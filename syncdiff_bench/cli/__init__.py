@@ -45,7 +45,7 @@ EPILOG = """\b
 Examples:
   syncdiff-bench run
   syncdiff-bench run --method gt --method static --method syncdiff
-  syncdiff-bench run --dataset lrs3 --data-root /data/lrs3 --limit 20
+  syncdiff-bench run --method static --dataset lrs3 --data-root /data/lrs3
   syncdiff-bench score --videos mine/ --reference theirs/
   syncdiff-bench run --help
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from syncdiff_bench.testing.checks import Plugin
 
 KINDS = ("method", "metric", "dataset")
+DRAWN = "pocket"  # whose models are held to the contract; the faces of the checks are drawn as well
 
 EPILOG = """\b
 Examples:
@@ -58,6 +60,7 @@ def _load(name: str, kind: str | None, data_root: Path | None, settings: tuple[s
     from syncdiff_bench import registry
     from syncdiff_bench.contracts import Runtime
     from syncdiff_bench.options import parse_spec
+    from syncdiff_bench.runs.plan import load_methods
     from syncdiff_bench.weights.store import WeightsStore
 
     plain = parse_spec(name).name
@@ -70,7 +73,7 @@ def _load(name: str, kind: str | None, data_root: Path | None, settings: tuple[s
     runtime = Runtime("cpu", WeightsStore())
     options = parse_spec(f"{plain}[{','.join(settings)}]" if settings else plain).options
     if groups[0] == "method":
-        return registry.load_method(plain, options, runtime)
+        return load_methods((plain,), settings, replace(runtime, dataset=DRAWN))[0]
     if groups[0] == "metric":
         return registry.load_metric(name, runtime)
     return registry.load_dataset(plain, data_root, options)

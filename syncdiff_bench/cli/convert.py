@@ -30,6 +30,7 @@ def convert(
     from syncdiff_bench.conversion import converter_names, load_converter
     from syncdiff_bench.errors import UsageError
     from syncdiff_bench.options import options_from_text, parse_settings
+    from syncdiff_bench.origins import RECORD
 
     if layout is None:
         for name in converter_names():
@@ -55,6 +56,7 @@ def convert(
         if target.is_dir() and any(target.iterdir()):
             _refuse_overwriting(target, force)
         converter.import_checkpoint(source, target)
+        (target / RECORD).unlink(missing_ok=True)  # of the model that was there: a checkpoint does not tell its data
     click.echo(f"{target}")
 
 

@@ -11,6 +11,7 @@ from syncdiff_bench.cli.selection import COMMON_OPTIONS, METHOD_OPTIONS, with_op
 EPILOG = """\b
 Examples:
   syncdiff-bench generate --dataset lrs3 --data-root /data/lrs3 --out runs/lrs3
+      with training/paper/model, or --set model=DIR
   syncdiff-bench score runs/lrs3
   torchrun --nproc_per_node 4 -m syncdiff_bench generate --dataset lrs3 ...
       on four GPUs, or processes; the videos are the same"""

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 @click.option("--dataset", "dataset_name", default="pocket", show_default=True, metavar="NAME", help="Dataset.")
 @click.option("--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the dataset.")
 @click.option("--split", metavar="NAME", help="Split.  [default: the dataset's, mostly test]")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of the method; repeatable.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Option of the method; repeatable.",
+)
 @click.option("--layer", default="mid", show_default=True, help="Where the latent is read; mid or z0 with syncdiff.")
 @click.option(
     "--step", type=click.IntRange(min=0), metavar="T", help="Timestep at which it is read.  [default: the last]"
@@ -84,7 +90,7 @@ def probe(
     dataset = registry.load_dataset(dataset_name, data_root)
     split = split or dataset.default_split
     clip_ids = dataset.clip_ids(split)
-    (plugin,) = load_methods((method,), settings, make_runtime(device))
+    (plugin,) = load_methods((method,), settings, make_runtime(device, dataset.name))
     if not isinstance(plugin, ProbedMethod):
         raise UsageError(f"method {method} has no latents to probe; syncdiff has")
     if layer not in plugin.probe_layers:
@@ -105,7 +111,7 @@ def probe(
         )
     folder = out or Path("probes") / f"{dataset.name}-{split}" / plugin.name
     _print(spreads)
-    write_record(folder, plugin, dataset, split, spreads, {"layer": layer, "step": step, "seed": seed})
+    write_record(folder, plugin, dataset, split, groups, spreads, {"layer": layer, "step": step, "seed": seed})
     click.echo(f"{folder / 'run.json'}", err=True)
 
 

@@ -18,7 +18,7 @@ Examples:
   syncdiff-bench run --method gt --method static --method syncdiff
       one leaderboard of three
   syncdiff-bench run --dataset lrs3 --data-root /data/lrs3 --limit 20 --dry-run
-      what it would do
+      what it would do, with training/paper/model (else --set model=DIR)
   syncdiff-bench run --method videos --set folder=mine/ --dataset lrs3 --data-root /data/lrs3
       videos of another program, named <clip id>.mp4
   torchrun --nproc_per_node 4 -m syncdiff_bench run --dataset lrs2 ...

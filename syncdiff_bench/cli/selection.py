@@ -49,7 +49,8 @@ METHOD_OPTIONS = (
         "settings",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Option of the method (or NAME.KEY=VALUE of one of several); repeatable.",
+        help="Option of the method (or NAME.KEY=VALUE of one of several); repeatable. A model that is not set is"
+        " that of the data, where `reproduce` looks for it.",
     ),
     click.option(
         "--dataset-set",

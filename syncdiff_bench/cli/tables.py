@@ -62,7 +62,7 @@ def tables(
     Without --runs, ours is blank. A number of another protocol than the paper's gets a column of its own.
     """
     from syncdiff_bench.cli.output import write_told
-    from syncdiff_bench.registry import default_options, names
+    from syncdiff_bench.registry import default_options
     from syncdiff_bench.tables import paper
     from syncdiff_bench.tables.comparison import compare
     from syncdiff_bench.tables.rendering import render
@@ -74,8 +74,7 @@ def tables(
     if not chosen:
         raise UsageError("no leaderboard package is installed; reinstall syncdiff-bench")
     results = find_runs((*runs, *more_runs))
-    shipped = names("dataset")
-    joined = [compare(table, results, datasets=datasets, defaults=default_options, shipped=shipped) for table in chosen]
+    joined = [compare(table, results, datasets=datasets, defaults=default_options) for table in chosen]
     text = render(joined, format_name)
     if out is None:
         click.echo(text, nl=False)

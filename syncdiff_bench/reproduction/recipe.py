@@ -143,6 +143,17 @@ class Recipe:
 
 def recipe_of(dataset: str) -> Recipe:
     """The installed recipe of a dataset. Raises UsageError naming those that there are."""
+    known = installed_recipes()
+    if dataset not in known:
+        raise UsageError(
+            f"no recipe reproduces the tables on {dataset!r}; there are recipes for {', '.join(known) or 'nothing'},"
+            " or give one of yours with --recipe FILE"
+        )
+    return known[dataset]
+
+
+def installed_recipes() -> dict[str, Recipe]:
+    """Dataset -> its recipe, of all installed leaderboard packages. Raises UsageError for a file out of order."""
     known: dict[str, Recipe] = {}
     for package in leaderboard_packages():
         home = Path(str(files(package)))
@@ -151,12 +162,7 @@ def recipe_of(dataset: str) -> Recipe:
             homes = (home, Path("leaderboards", package))
             one = parse_recipe(f"{package}/{FOLDER}/{path.name}", path, homes)
             known.setdefault(one.dataset, one)
-    if dataset not in known:
-        raise UsageError(
-            f"no recipe reproduces the tables on {dataset!r}; there are recipes for {', '.join(known) or 'nothing'},"
-            " or give one of yours with --recipe FILE"
-        )
-    return known[dataset]
+    return known
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -150,7 +150,7 @@ def probe(job: Job, seed: int) -> None:
     groups = probed_groups(job, plan.dataset, plan.runs[0].identity.clips)
     spreads = measure(method, groups, layer=recipe.layer, step=None, seed=seed)
     settings = {"layer": recipe.layer, "step": None, "seed": seed}
-    write_record(job.run_path(seed), method, plan.dataset, job.request.place.recipe.split, spreads, settings)
+    write_record(job.run_path(seed), method, plan.dataset, job.request.place.recipe.split, groups, spreads, settings)
 
 
 def probed_groups(job: Job, dataset: Dataset, clip_ids: Sequence[str]) -> list[Group]:

@@ -82,11 +82,11 @@ def make_plan(selection: Selection, *, with_metrics: bool = True) -> Plan:
     Raises UsageError for anything on the command line that cannot be, WeightsError where a method lacks its
     weights.
     """
-    runtime = make_runtime(selection.device)
     check_encoding(selection.encoding)
-    methods = load_methods(selection.methods, selection.settings, runtime)
     dataset_settings = parse_settings(selection.dataset_settings, "--dataset-set")
     dataset = registry.load_dataset(selection.dataset, selection.data_root, dataset_settings)
+    runtime = make_runtime(selection.device, dataset.name)
+    methods = load_methods(selection.methods, selection.settings, runtime)
     specs = (selection.metrics or default_metrics(dataset)) if with_metrics else ()
     metrics = load_metrics(specs, runtime)
     split = selection.split or dataset.default_split
@@ -166,10 +166,17 @@ def default_out(dataset: str, split: str, limit: int | None) -> Path:
 
 
 def load_methods(names: Sequence[str], settings: Sequence[str], runtime: Runtime) -> tuple[Method, ...]:
-    """The methods, each once, with the settings addressed to them."""
+    """The methods, each once, with the settings addressed to them.
+
+    Where these name no model, it is that of `runtime.dataset`. Raises UsageError, also where there is none.
+    """
+    from syncdiff_bench.reproduction.defaults import with_model
+
     classes = {name: registry.load_class("method", name).Options for name in names}
     given = address_settings(settings, classes)
-    return tuple(registry.load_method(name, given[name], runtime) for name in classes)
+    return tuple(
+        registry.load_method(name, with_model(name, given[name], runtime.dataset), runtime) for name in classes
+    )
 
 
 def load_metrics(specs: Iterable[str], runtime: Runtime) -> tuple[Metric[Any], ...]:
@@ -255,11 +262,14 @@ def recorded_metric(entry: Mapping[str, Any], runtime: Runtime | None = None) ->
     return kept
 
 
-def make_runtime(device: str) -> Runtime:
-    """What plugins are lent. "auto" is the first GPU where there is one (a rank takes its own), else the CPU."""
+def make_runtime(device: str, dataset: str = "") -> Runtime:
+    """What plugins are lent. dataset: name of the data that they will see, "" where nobody knows.
+
+    "auto" is the first GPU where there is one (a rank takes its own), else the CPU.
+    """
     from syncdiff_bench.weights.store import WeightsStore
 
-    return Runtime(device=resolve_device(device), weights=WeightsStore())
+    return Runtime(device=resolve_device(device), weights=WeightsStore(), dataset=dataset)
 
 
 def resolve_device(device: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.judges import told_apart
 from syncdiff_bench.tables.anchors import split_size
-from syncdiff_bench.tables.departures import Departure, departures, preference, same_clips
+from syncdiff_bench.tables.departures import FOREIGN, Departure, departures, preference, same_clips
 from syncdiff_bench.tables.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, tables
 from syncdiff_bench.tables.results import Measured, RunResult
 
@@ -97,7 +97,6 @@ def compare(
     datasets: Sequence[str] = (),
     systems: Iterable[System] | None = None,
     defaults: Callable[[str], Mapping[str, Any]] = lambda _method: {},
-    shipped: Collection[str] = (),
 ) -> Comparison:
     """Join one table with runs.
 
@@ -106,7 +105,6 @@ def compare(
     systems: everything that has a row in some table, so that a variant never passes for the method's default;
         by default the systems of all installed tables.
     defaults: the default options of a method, by its name; a footnote names what a run sets otherwise.
-    shipped: names of shipped models, which are those of datasets; a footnote names one that was used on another.
     Raises UsageError for a dataset that neither the paper nor a run has.
     """
     known = {row.system for row in table.rows}
@@ -130,7 +128,7 @@ def compare(
         def departs(run: RunResult, total: int | None = total) -> tuple[Departure, ...]:
             # A method outside the paper has a row for every set of options.
             outside = owner(run, known) is None
-            return departures(run, table.split, total, {} if outside else defaults(run.method), known, shipped)
+            return departures(run, table.split, total, {} if outside else defaults(run.method), known)
 
         panel = _panel(table, dataset, on_it, truths, departs)
         panels.append(panel)
@@ -258,7 +256,7 @@ def _cell(
     run, ours = found
     bounds = (m.mean for one in truths if same_clips(one, run) for m in one.summary if _measures(m, column))
     own = (one for one in run.caveats if one.metric in ("", ours.metric) and one.protocol in ("", ours.protocol))
-    caveats = tuple(one.text for one in own)
+    caveats = tuple(one.text for one in own if one.kind != FOREIGN)  # that one is a departure
     cell = replace(cell, ours=ours, run=run.path, departs=departs(run), truth=next(bounds, None), caveats=caveats)
     if cell.paper is None or ours.mean is None or not cell.comparable:
         return cell

@@ -2,12 +2,12 @@
 
 A number over another split, or with the sound of other clips, answers another question: nothing of the paper stands
 against it. One over a part of the clips, from videos of another encoding, or with other options than the method's own
-does compare, and says so.
+or by a model of other data does compare, and says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from syncdiff_bench.tables.paper import System
 from syncdiff_bench.tables.results import RunResult
 
 ENCODING = "lossless"  # how a run stores its videos unless told otherwise
+FOREIGN = "foreign-model"  # the caveat of a run whose model was trained on other data
 PAIRS = "pairs"  # the dataset option that puts the sound of one clip on the pictures of another
 
 
@@ -32,14 +33,12 @@ def departures(
     total: int | None,
     defaults: Mapping[str, Any],
     systems: Iterable[System],
-    shipped: Collection[str] = (),
 ) -> tuple[Departure, ...]:
     """What run.json says to have been otherwise; what it does not say is taken to be the paper's.
 
     split, total: the paper's, and its number of clips, None where that is not known.
     defaults: the method's options that are no departure; of an option that is not among them, any value is none.
     systems: an option by which one of them finds its row (a variant) is none either.
-    shipped: names of shipped models, which are those of the datasets that they were trained on.
     """
     found = []
     other = _excluding(run, split)
@@ -57,11 +56,7 @@ def departures(
     ]
     if changed:
         found.append(Departure(f"options {', '.join(changed)}"))
-    others = [name for name in shipped if name != run.dataset]
-    strange = [f"{name}={value}" for name, value in run.options.items() if value in others]
-    if strange:
-        found.append(Departure(f"{', '.join(strange)}, trained on another dataset"))
-    return tuple(found)
+    return (*found, *(Departure(one.sentence) for one in run.caveats if one.kind == FOREIGN))
 
 
 def preference(run: RunResult, split: str) -> tuple[bool, int, str]:

@@ -3,7 +3,7 @@
 OUT/checkpoints/step-N/    see `checkpoints`
 OUT/log.jsonl              one line per logged step and per validation
 OUT/samples/step-N.png     what the model generates, for tasks that generate
-OUT/model/                 what the task exports at the end (EMA weights)
+OUT/model/                 what the task exports at the end (EMA weights), and `trained.json`: on what data (`origins`)
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from syncdiff_bench.origins import write_origin
 from syncdiff_bench.training.averaging import Averages
 from syncdiff_bench.training.batches import drawn_ahead
 from syncdiff_bench.training.checkpoints import resume, save
@@ -90,6 +91,7 @@ def _export(task: TrainingTask, model: nn.Module, folder: Path) -> None:
     partial = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     task.export(model, partial)
+    write_origin(partial, task.data.dataset)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
 

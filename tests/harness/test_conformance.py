@@ -14,6 +14,7 @@ from syncdiff_bench import registry
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Column, Frames, Method, Metric, Pair, Runtime
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.runs.plan import load_methods
 from syncdiff_bench.testing import Check, checks_of, parametrize_with_checks
 from syncdiff_bench.testing.checks import Plugin
 from syncdiff_bench.testing.samples import degraded, sample_clip
@@ -31,9 +32,9 @@ SLOW += [("metric", "lpips"), ("metric", "lmd"), ("metric", "avs")]
 
 
 def load(kind: str, spec: str) -> Plugin:
-    runtime = Runtime("cpu", WeightsStore())
+    runtime = Runtime("cpu", WeightsStore(), dataset="pocket")
     if kind == "method":
-        return registry.load_method(spec, runtime=runtime)
+        return load_methods((spec,), (), runtime)[0]
     return registry.load_metric(spec, runtime) if kind == "metric" else registry.load_dataset(spec)
 
 

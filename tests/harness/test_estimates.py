@@ -129,12 +129,12 @@ def test_in_words() -> None:
 
 def test_a_workload_is_the_sum_of_its_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "ENOUGH_SECONDS", 0.01)
-    config = SyncDiff(SyncDiffOptions(steps=5)).config
+    config = SyncDiff(SyncDiffOptions("pocket", steps=5)).config
     ten = workload(config, [4, 6], 2, Acceleration(), "cpu")
     thousand = workload(config, [500, 500], 2, Acceleration(), "cpu")
     assert thousand.flops == 100 * ten.flops
     assert ten.seconds is not None and ten.seconds > 0
-    doubled = workload(SyncDiff(SyncDiffOptions(steps=10)).config, [4, 6], 2, Acceleration(), "cpu")
+    doubled = workload(SyncDiff(SyncDiffOptions("pocket", steps=10)).config, [4, 6], 2, Acceleration(), "cpu")
     assert 1.1 < doubled.flops / ten.flops < 2
 
 

@@ -68,7 +68,6 @@ def test_all_tables_by_default() -> None:
     [
         ({"steps": 4, "eta": None}, "options steps=4"),
         ({"model": "/mine", "batch": 3, "compile": "default"}, ""),
-        ({"model": "pocket"}, "model=pocket, trained on another dataset"),
     ],
 )
 def test_options_that_are_not_the_methods_own_get_a_footnote(
@@ -80,6 +79,17 @@ def test_options_that_are_not_the_methods_own_get_a_footnote(
     (run_folder / "run.json").write_text(json.dumps(record))
     output = invoke("--table", "1", "--runs", run_folder).output
     assert (f"- SyncDiff on lrs3: {note}\n" in output) if note else "SyncDiff on lrs3" not in output
+
+
+def test_a_model_of_other_data_is_a_footnote(run_folder: Path) -> None:
+    record = json.loads((run_folder / "run.json").read_text())
+    said = Counted("foreign-model", "syncdiff runs a model trained on pocket (drawn faces), not on lrs3")
+    record["method"]["options"] = {"variant": "rnd+prv-", "model": "pocket"}
+    record["caveats"] = [said.to_json()]
+    (run_folder / "run.json").write_text(json.dumps(record))
+    output = invoke("--table", "1", "--runs", run_folder).output
+    assert output.count(said.sentence) == 1
+    assert f"- SyncDiff on lrs3: {said.sentence}\n" in output
 
 
 def test_the_judge_that_trained_a_method_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

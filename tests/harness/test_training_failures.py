@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from syncdiff_bench.errors import BenchError
+from syncdiff_bench.registry import load_dataset
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingTask
+from syncdiff_bench.training.task import TrainingData, TrainingTask
 
+DATA = TrainingData(load_dataset("pocket"), "train", "val", Path("cache"))
 SETTINGS = TrainingSettings(
     steps=20, batch_size=8, learning_rate=0.1, ema_decay=0.0, log_every=5, validate_every=20, checkpoint_every=4
 )
@@ -73,7 +75,7 @@ class SquareTask(TrainingTask):
 
 
 def run(out: Path, settings: TrainingSettings = SETTINGS, **options: Any) -> None:
-    train(SquareTask(Options(**options), data=None), settings, out, cpu=True)  # type: ignore[arg-type]
+    train(SquareTask(Options(**options), DATA), settings, out, cpu=True)
 
 
 def kept(out: Path) -> list[str]:

@@ -17,10 +17,13 @@ from torch import Tensor, nn
 
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
+from syncdiff_bench.origins import Origin, origin_of
+from syncdiff_bench.registry import load_dataset
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingTask
+from syncdiff_bench.training.task import TrainingData, TrainingTask
 
+DATA = TrainingData(load_dataset("pocket"), "train", "val", Path("cache"))
 TRUTH = torch.tensor([2.0, -1.0, 0.5])
 
 
@@ -71,7 +74,7 @@ SETTINGS = TrainingSettings(
 
 
 def run(out: Path, settings: TrainingSettings = SETTINGS, **options: Any) -> list[float]:
-    task = LineTask(LineOptions(**options), data=None)  # type: ignore[arg-type]
+    task = LineTask(LineOptions(**options), DATA)
     folder = train(task, settings, out, cpu=True)
     values: list[float] = json.loads((folder / "weight.json").read_text())
     return values
@@ -82,6 +85,11 @@ def test_it_learns(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     distances = [row["validation"]["distance"] for row in rows if "validation" in row]
     assert distances[0] > distances[-1]
+
+
+def test_the_model_says_what_it_was_trained_on(tmp_path: Path) -> None:
+    run(tmp_path, replace(SETTINGS, steps=20))
+    assert origin_of(tmp_path / "model") == Origin("pocket", drawn=True)
 
 
 def test_a_killed_training_resumes_bit_for_bit(tmp_path: Path) -> None:
@@ -129,7 +137,7 @@ def test_a_step_is_adamw_on_the_clipped_mean_gradient(tmp_path: Path) -> None:
     weight = torch.zeros(3, requires_grad=True)
     average = torch.zeros(3)
     optimizer = torch.optim.AdamW([weight], weight_decay=0.01)
-    task = LineTask(LineOptions(), data=None)  # type: ignore[arg-type]
+    task = LineTask(LineOptions(), DATA)
     for step in range(30):
         halves = [task.batch(0, 2 * step + part, 0, 8) for part in range(2)]
         loss = sum((half["x"] @ weight - half["y"]).square().mean() / 2 for half in halves)

@@ -209,6 +209,9 @@ def test_the_command_converts_both_ways(difftalk: Path, tmp_path: Path, capsys: 
     assert json.loads((again / "config.json").read_text())["frame_size"] == 32
     assert main(["convert", "difftalk", str(file), str(again)]) == 2
     assert "exists; give another target, or --force" in capsys.readouterr().err
+    (again / "trained.json").write_text('{"schema": 1, "dataset": "pocket", "drawn": true}')
+    assert main(["convert", "difftalk", str(file), str(again), "--set", "frame_size=32", "--force"]) == 0
+    assert not (again / "trained.json").exists(), "of another model"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_methods.reconstruction import Reconstruction
+from syncdiff_methods.reconstruction import Reconstruction, ReconstructionOptions
 from syncdiff_methods.syncdiff.method import SyncDiff, SyncDiffOptions
 from syncdiff_methods.syncdiff.packing import can_pack
 
@@ -36,7 +36,7 @@ def clips() -> list[Clip]:
 
 @pytest.fixture(scope="module")
 def method() -> SyncDiff:
-    return SyncDiff()
+    return SyncDiff(SyncDiffOptions("pocket"))
 
 
 def generate(method: SyncDiff, clips: list[Clip], seed: int = 0) -> dict[str, Frames]:
@@ -134,7 +134,7 @@ def test_it_beats_repeating_the_first_frame(speeches: list[Clip], spoken: dict[s
 
 
 def test_reconstruction_beats_generation(clips: list[Clip], generated: dict[str, Frames]) -> None:
-    rebuilt = dict(Reconstruction().generate(clips, seed=0))
+    rebuilt = dict(Reconstruction(ReconstructionOptions("pocket")).generate(clips, seed=0))
     ours = np.mean([np.square(mouth(c, generated[c.id]) - mouth(c, c.frames)).mean() for c in clips])
     topline = np.mean([np.square(mouth(c, rebuilt[c.id]) - mouth(c, c.frames)).mean() for c in clips])
     assert topline < ours
@@ -169,7 +169,7 @@ def test_one_frame_and_odd_size(method: SyncDiff, clips: list[Clip]) -> None:
 
 
 def test_latent_feedback_and_copied_first_frame(clips: list[Clip]) -> None:
-    method = SyncDiff(SyncDiffOptions(steps=2, feedback="latent", first_frame="copy", noise="shared"))
+    method = SyncDiff(SyncDiffOptions("pocket", steps=2, feedback="latent", first_frame="copy", noise="shared"))
     clip = shortened(clips[0], 0, 3)
     first = generate(method, [clip])[clip.id][0].astype(int)
     # The given frame, shrunk to the model's size and enlarged again.
@@ -178,10 +178,10 @@ def test_latent_feedback_and_copied_first_frame(clips: list[Clip]) -> None:
 
 def test_an_impossible_number_of_steps_is_refused() -> None:
     with pytest.raises(UsageError, match="steps=30 does not divide 1000"):
-        _ = SyncDiff(SyncDiffOptions(steps=30)).model
+        _ = SyncDiff(SyncDiffOptions("pocket", steps=30)).model
 
 
 def test_weights_are_named_with_their_digests() -> None:
-    used = SyncDiff().weights_used()
+    used = SyncDiff(SyncDiffOptions("pocket")).weights_used()
     assert [w.name for w in used] == [f"syncdiff/pocket/{part}" for part in ("autoencoder", "denoiser", "audio")]
     assert all(len(w.sha256) == 64 for w in used)

@@ -108,7 +108,7 @@ def test_unknown_variants_are_named() -> None:
 
 
 def test_a_run_records_its_models_variant(tmp_path: Path) -> None:
-    assert SyncDiff().options.variant == ITSELF
+    assert SyncDiff(SyncDiffOptions("pocket")).options.variant == ITSELF
     config = shipped_model("pocket", "rnd")
     (tmp_path / "mine").mkdir()
     write_config(tmp_path / "mine", config)

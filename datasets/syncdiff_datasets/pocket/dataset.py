@@ -46,6 +46,7 @@ class Pocket(Dataset):
     name = "pocket"
     title = "pocket: drawn talking faces (embedded)"
     embedded = True
+    drawn_faces = True
     default_metrics = (
         "psnr[region=mouth]",
         "ssim[region=mouth]",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import Audio
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
+from syncdiff_bench.origins import origin_of
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_methods.acoustics.network import Recogniser, RecogniserConfig, scores_of
 from syncdiff_methods.syncdiff.deepspeech import RATE
@@ -30,6 +31,7 @@ class PocketRecogniser:
     rate = RATE
 
     def __init__(self) -> None:
+        self.origin = origin_of(PRETRAINED / "pocket")
         self._network = load_recogniser(PRETRAINED / "pocket")
 
     def logits(self, audio: Audio) -> NDArray[np.float32]:

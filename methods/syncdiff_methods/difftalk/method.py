@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
 
@@ -24,8 +25,9 @@ CHUNK = 16  # frames that the autoencoder encodes together
 @dataclass(frozen=True)
 class DiffTalkOptions:
     """model: a directory made by `syncdiff-bench convert difftalk CHECKPOINT DIR` or by training, or the name of a
-        shipped one ("pocket"). landmarks: folder of 68 points per frame, `<clip id>.npy`; without it the dataset's own,
-        else detected ones. logits: character scores, a folder or an acoustic model, over the model's config.
+        shipped one ("pocket"); a run that is given none takes that of its data. landmarks: folder of 68 points per
+        frame, `<clip id>.npy`; without it the dataset's own, else detected ones. logits: character scores, a folder or
+        an acoustic model, over the model's config.
 
     reference: the previous generated frame (both papers' text), the first given frame (the released script), or the
         frame itself, which shows the network the true mouth.
@@ -115,13 +117,25 @@ class DiffTalk(Method):
             WeightsUsed(f"difftalk/{folder.name}/{part}", sha256_of(folder / f"{part}.safetensors")) for part in PARTS
         )
 
+    def general_caveats(self) -> tuple[Caveat, ...]:
+        """A model, or an acoustic model before it, that was trained on other data."""
+        from syncdiff_bench.origins import foreign, origin_of
+        from syncdiff_methods.difftalk.model import read_config
+        from syncdiff_methods.syncdiff.deepspeech import foreign_recogniser
+
+        folder, dataset = self._folder(), self.runtime.dataset
+        return (
+            *foreign(origin_of(folder), dataset, f"{self.name} runs a model"),
+            *foreign_recogniser(self._logits(read_config(folder)), dataset, self.name),
+        )
+
     def _folder(self) -> Path:
         from syncdiff_methods.difftalk.model import locate
 
         if not self.options.model:
             raise UsageError(
                 "difftalk needs --set model=DIR: `syncdiff-bench convert difftalk CHECKPOINT DIR` makes one of the"
-                " official layout, `syncdiff-bench train` one of your own; model=pocket ships"
+                " official layout, `syncdiff-bench train` one of your own; model=pocket is for drawn faces"
             )
         return locate(self.options.model)
 

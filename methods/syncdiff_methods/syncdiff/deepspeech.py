@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Audio, Clip
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.options import nearest
+from syncdiff_bench.origins import foreign
 
 ACOUSTIC_MODELS = "syncdiff_bench.acoustic_models"
 SYMBOLS = 29  # a space, a to z, the apostrophe, and CTC's blank
@@ -31,6 +33,7 @@ class AcousticModel(Protocol):
     """A CTC speech recogniser, as far as its character scores go. Registered as a class without arguments.
 
     rate: rows per second; scores of another rate than 50 are interpolated.
+    It may have an `origin` (`syncdiff_bench.origins.Origin`): what it was trained on.
     """
 
     rate: float
@@ -102,6 +105,13 @@ def acoustic_model(name: str) -> AcousticModel:
             f"{nearest(name, points, 'installed')}"
         )
     return cast("AcousticModel", points[name].load()())
+
+
+def foreign_recogniser(logits: str, dataset: str, method: str) -> tuple[Caveat, ...]:
+    """The caveat of an acoustic model that was trained on other data than `dataset`; none of scores in files."""
+    if not logits or Path(logits).is_dir():
+        return ()
+    return foreign(getattr(acoustic_model(logits), "origin", None), dataset, f"{method} hears by a recogniser")
 
 
 def _saved_windows(path: Path, n_frames: int) -> NDArray[np.float32]:

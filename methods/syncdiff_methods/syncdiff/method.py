@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError
 from syncdiff_methods.syncdiff.acceleration import Acceleration, Compile, Precision
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SyncDiffOptions:
-    """model: a shipped model's name or a directory of `save_pretrained`. sampler, steps, eta, feedback, first_frame,
-    noise and previous_at_test override the model's config where given; another sampler than the model's takes
-    20 steps unless told otherwise. batch: clips in lock-step. precision, compile, channels_last: see `Acceleration`.
-    variant: which row of Tables 2 to 6 the model is; as its config says, where not given. logits: character scores of a
-    `ds` model, a folder or an acoustic model (`AudioConfig`).
+    """model: a shipped model's name or a directory of `save_pretrained`; a run that is given none takes that of its
+    data. sampler, steps, eta, feedback, first_frame, noise and previous_at_test override the model's config where
+    given; another sampler than the model's takes 20 steps unless told otherwise. batch: clips in lock-step.
+    precision, compile, channels_last: see `Acceleration`. variant: which row of Tables 2 to 6 the model is; as its
+    config says, where not given. logits: character scores of a `ds` model, a folder or an acoustic model.
     """
 
-    model: str = "pocket"
+    model: str = ""
     variant: str | None = None
     logits: str | None = None
     sampler: Sampler | None = None
@@ -130,6 +131,17 @@ class SyncDiff(Method):
 
         _ = self.config
         return weights_digests(self.options.model)
+
+    def general_caveats(self) -> tuple[Caveat, ...]:
+        """A model, or an acoustic model before it, that was trained on other data."""
+        from syncdiff_bench.origins import foreign, origin_of
+        from syncdiff_methods.syncdiff.deepspeech import foreign_recogniser
+        from syncdiff_methods.syncdiff.model import locate
+
+        audio, dataset = self.config.audio, self.runtime.dataset
+        model = foreign(origin_of(locate(self.options.model)), dataset, f"{self.name} runs a model")
+        heard = audio.logits if audio.features == "deepspeech" else ""
+        return (*model, *foreign_recogniser(heard, dataset, self.name))
 
     def workload(self, frames: Sequence[int]) -> Workload:
         """See `Method.workload`."""

@@ -35,10 +35,14 @@ def with_variant(options: SyncDiffOptions) -> SyncDiffOptions:
     """The options with the variant of their model filled in.
 
     Where another variant is asked for than the model is, MODEL-VARIANT beside it takes its place ("pocket-rnd").
-    Raises UsageError where there is none, or no such model at all.
+    Raises UsageError where there is none, no such model at all, or none is named.
     """
     from syncdiff_methods.syncdiff.model import locate, read_config
 
+    if not options.model:
+        raise UsageError(
+            "syncdiff needs --set model=DIR, what `syncdiff-bench train` made; model=pocket is for drawn faces"
+        )
     known = read_config(locate(options.model)).variant
     if options.variant in (None, known):
         return replace(options, variant=known)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
 
@@ -88,6 +89,14 @@ class TalkLip(Method):
             device=self.runtime.device,
             progress=progress,
         )
+
+    def general_caveats(self) -> tuple[Caveat, ...]:
+        """The published weights on faces such as they never saw."""
+        from syncdiff_bench.origins import PUBLISHED, foreign
+        from syncdiff_bench.weights.finding import is_file
+
+        origin = None if is_file(self.options.checkpoint) else PUBLISHED
+        return foreign(origin, self.runtime.dataset, f"{self.name} runs a model")
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         from syncdiff_bench.weights.finding import weights_found

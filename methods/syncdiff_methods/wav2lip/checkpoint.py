@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from syncdiff_bench.contracts import Runtime, WeightsUsed
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
+from syncdiff_bench.origins import PUBLISHED, Origin, origin_of
 from syncdiff_bench.weights.digests import sha256_of
-from syncdiff_bench.weights.finding import find_weights, weights_found
+from syncdiff_bench.weights.finding import find_weights, is_file, weights_found
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_methods.wav2lip.config import Wav2LipConfig
 from syncdiff_methods.wav2lip.generator import Wav2Lip
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PRETRAINED = Path(__file__).parent / "pretrained"
+SHIPPED = "pocket"
 CONFIG, TENSORS = "config.json", "generator.safetensors"
 
 
@@ -74,6 +76,14 @@ def weights_used(checkpoint: str, runtime: Runtime) -> WeightsUsed:
     return weights_found(checkpoint, path)
 
 
+def origin(checkpoint: str, runtime: Runtime) -> Origin | None:
+    """What it was trained on; None where a file does not tell. Raises as `locate`."""
+    path = locate(checkpoint, runtime)
+    if path.name == TENSORS:
+        return origin_of(path.parent)
+    return None if is_file(checkpoint) else PUBLISHED
+
+
 def locate(checkpoint: str, runtime: Runtime) -> Path:
     """The file of tensors behind a name, a file or a folder. Raises WeightsError where there is none, UsageError for a
     name that means nothing.
@@ -81,7 +91,12 @@ def locate(checkpoint: str, runtime: Runtime) -> Path:
     for folder in (PRETRAINED / checkpoint, Path(checkpoint)):
         if (folder / CONFIG).is_file():
             return folder / TENSORS
-    return find_weights(checkpoint, runtime, owner="wav2lip")
+    try:
+        return find_weights(checkpoint, runtime, owner="wav2lip")
+    except WeightsError as error:
+        if error.missing is None:
+            raise
+        raise WeightsError(f"{error}; --set checkpoint={SHIPPED} is for drawn faces", missing=error.missing) from None
 
 
 def read_config(folder: Path) -> Wav2LipConfig:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_methods.wav2lip.config import BoxConfig
@@ -27,7 +28,7 @@ PADS: dict[Script, tuple[int, int, int, int]] = {"inference": (0, 10, 0, 0), "fi
 @dataclass(frozen=True)
 class Wav2LipOptions:
     """checkpoint: `wav2lip` or `wav2lip-gan` (published; see `weights list`), `pocket` (ships, for pocket's drawn
-    faces), a .pth file, or the folder of a training.
+    faces, and what a run on pocket takes that is given none), a .pth file, or the folder of a training.
     reference: the frame that shows the network whose mouth to draw: `first`, the given first frame, as SyncDiff's paper
     says of its comparison; or `same`, the very frame to be generated, as the official scripts do, which shows the true
     mouth to the network wherever a clip is its own reference.
@@ -98,6 +99,13 @@ class Wav2Lip(Method):
             device=self.runtime.device,
             progress=progress,
         )
+
+    def general_caveats(self) -> tuple[Caveat, ...]:
+        """A checkpoint that was trained on other data."""
+        from syncdiff_bench.origins import foreign
+        from syncdiff_methods.wav2lip.checkpoint import origin
+
+        return foreign(origin(self.options.checkpoint, self.runtime), self.runtime.dataset, f"{self.name} runs a model")
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         from syncdiff_methods.wav2lip.checkpoint import weights_used

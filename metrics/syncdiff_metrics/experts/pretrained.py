@@ -17,9 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from syncdiff_bench.contracts import WeightsUsed
+from syncdiff_bench.caveats import Caveat
+from syncdiff_bench.contracts import Clip, WeightsUsed
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
+from syncdiff_bench.origins import PUBLISHED, foreign, origin_of
+from syncdiff_bench.weights.finding import is_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,6 +114,15 @@ def expert_folder(name: str, part: str) -> Path | None:
         return POCKET
     is_path = Path(name).name != name
     return Path(name) if is_path and (Path(name) / f"{part}.json").is_file() else None
+
+
+def foreign_judge(given: str, folder: Path | None, clip: Clip) -> tuple[Caveat, ...]:
+    """The caveat of a judge that looks at faces of other data than it was trained on.
+
+    given: the metric's option. folder: of the expert that it means, None for published weights and other files.
+    """
+    origin = origin_of(folder) if folder is not None else None if is_file(given) else PUBLISHED
+    return foreign(origin, clip.dataset, "judged by a network", "foreign-judge")
 
 
 def expert_used(folder: Path, part: str) -> WeightsUsed:
