@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from syncdiff_bench import registry
+from syncdiff_bench.caveats import Counted
 from syncdiff_bench.cli.tables import tables
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.manifest import Identity

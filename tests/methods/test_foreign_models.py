@@ -173,7 +173,7 @@ def test_a_probe_takes_no_drawn_model(videos: Path, capsys: pytest.CaptureFixtur
     assert "syncdiff has no model for dataset folder" in capsys.readouterr().err
     clip(videos / "one.mp4", 5)
     assert main(["probe", "--dataset", "folder", "--data-root", str(videos), "--set", "model=pocket"]) == 0
-    caveats = read_run(Path("probes/folder-all/syncdiff/run.json")).caveats
+    caveats = read_run(Path("probes/folder-test/syncdiff/run.json")).caveats
     assert [one.kind for one in caveats] == [FOREIGN, "guessed-boxes"]
 
 
