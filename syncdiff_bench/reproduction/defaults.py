@@ -23,9 +23,8 @@ def with_model(method: str, settings: Mapping[str, str], dataset: str) -> dict[s
     recipe knows, keeps its own default.
     Raises UsageError where there is no such model, with how to make it.
     """
-    recipes = {name: one for name, one in installed_recipes().items() if _takes(one, method)}
-    home = matched(dataset)
-    own = installed_recipes().get(home)
+    known, home = installed_recipes(), matched(dataset)
+    recipes, own = {name: one for name, one in known.items() if _takes(one, method)}, known.get(home)
     if not recipes or not home or (own is not None and method in own.methods and home not in recipes):
         return dict(settings)
     takes = _takes(recipes.get(home) or next(iter(recipes.values())), method)
