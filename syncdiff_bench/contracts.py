@@ -109,7 +109,9 @@ class Clip:
 
     id: path of the clip inside its dataset without extension, with forward slashes ("test/0Fi83BHQsMA/00002").
     path: the media file; None only for a clip made in memory (`preloaded`).
-    transcript: as the dataset's protocol normalises it (LRS: lower case), None where there is none.
+    transcript: what is said, as the dataset writes it (LRS: lower case; how it is compared: `Dataset.text_rule`), None
+        where there is none.
+    transcript_note: what is to be said about its file: why it gives no transcript, or what was guessed in reading it.
     speaker: what confidence intervals cluster on (speaker or source video).
     boxes_path: face boxes saved as `.npy` (T, 4) or by `prepare faces` as `.npz`, None where there are none.
     landmarks_path: 68 landmarks per frame saved as `.npy` (T, 68, 2), x and y in pixels; None where there are none.
@@ -127,6 +129,7 @@ class Clip:
     landmarks_path: Path | None = None
     spoken: tuple[Spoken, ...] = ()
     sound: Clip | None = None
+    transcript_note: str = ""
     preloaded: Media | None = field(default=None, repr=False)
 
     @cached_property
@@ -179,10 +182,16 @@ class Finding:
     message: str
 
 
+TextRule = Literal["official", "normalised"]
+
+
 class Dataset(ABC):
     """Lists the clips of a split without opening media, and opens one clip on demand.
 
     root: the folder given with --data-root (the dataset itself or its parent), None for an embedded dataset.
+    text_rule: how transcripts are compared with what a lip reader says. "official": to the letter, as the published
+        scripts do, for data that is spelt as LRS is; "normalised": as words (`normalisation.normalised`), under a
+        protocol of its own, for whatever else people write.
     """
 
     name: ClassVar[str]
@@ -190,6 +199,7 @@ class Dataset(ABC):
     Options: ClassVar[type[Any]] = NoOptions
     default_split: ClassVar[str] = "test"
     embedded: ClassVar[bool] = False  # True: works without --data-root
+    text_rule: ClassVar[TextRule] = "normalised"
     default_metrics: ClassVar[tuple[str, ...]] = ()  # specs that `run` scores unless told otherwise; () = the harness's
 
     def __init__(self, root: Path | None = None, options: Any = None) -> None:
@@ -388,6 +398,10 @@ class Metric(ABC, Generic[StatsT]):
     def protocol(self) -> str:
         """Which number exactly, in one slug ("face96", "talklip", "alex-face96")."""
         return "default"
+
+    def for_dataset(self, _dataset: Dataset | type[Dataset], /) -> Metric[StatsT]:
+        """This metric as it measures the clips of a dataset: where that decides the protocol, one with other options."""
+        return self
 
     def prepare(self) -> None:
         """Load what `measure` needs. Raises WeightsError or NotApplicable; the column then reads n/a."""
