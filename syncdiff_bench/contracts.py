@@ -29,6 +29,7 @@ from syncdiff_bench.faces import FaceBoxes, centred_boxes, read_boxes
 
 if TYPE_CHECKING:
     from syncdiff_bench.estimates.workload import Workload
+    from syncdiff_bench.normalisation import TextRule
     from syncdiff_bench.weights.store import WeightsStore
 
 Frames = NDArray[np.uint8]
@@ -109,8 +110,7 @@ class Clip:
 
     id: path of the clip inside its dataset without extension, with forward slashes ("test/0Fi83BHQsMA/00002").
     path: the media file; None only for a clip made in memory (`preloaded`).
-    transcript: what is said, as the dataset writes it (LRS: lower case; how it is compared: `Dataset.text_rule`), None
-        where there is none.
+    transcript: what is said, lower case (how it is compared: `Dataset.text_rule`), None where there is none.
     transcript_note: what is to be said about its file: why it gives no transcript, or what was guessed in reading it.
     speaker: what confidence intervals cluster on (speaker or source video).
     boxes_path: face boxes saved as `.npy` (T, 4) or by `prepare faces` as `.npz`, None where there are none.
@@ -182,16 +182,12 @@ class Finding:
     message: str
 
 
-TextRule = Literal["official", "normalised"]
-
-
 class Dataset(ABC):
     """Lists the clips of a split without opening media, and opens one clip on demand.
 
     root: the folder given with --data-root (the dataset itself or its parent), None for an embedded dataset.
-    text_rule: how transcripts are compared with what a lip reader says. "official": to the letter, as the published
-        scripts do, for data that is spelt as LRS is; "normalised": as words (`normalisation.normalised`), under a
-        protocol of its own, for whatever else people write.
+    text_rule: how transcripts are compared with what a lip reader says: to the letter ("official", for data spelt as
+        LRS is) or word by word ("normalised", `syncdiff_bench.normalisation`), which is another protocol.
     """
 
     name: ClassVar[str]
@@ -400,7 +396,7 @@ class Metric(ABC, Generic[StatsT]):
         return "default"
 
     def for_dataset(self, _dataset: Dataset | type[Dataset], /) -> Metric[StatsT]:
-        """This metric as it measures the clips of a dataset: where that decides the protocol, one with other options."""
+        """This metric, or the one of other options that measures this dataset, where that decides the protocol."""
         return self
 
     def prepare(self) -> None:

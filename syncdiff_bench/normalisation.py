@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 from unicodedata import category, normalize
+
+TextRule = Literal["official", "normalised"]
 
 APOSTROPHES = {"[’‘ʼ′´`]": "'"}
 SIGNS = {
@@ -45,6 +48,15 @@ def normalised(text: str) -> str:
     return _words(jiwer.SubstituteRegexes(SIGNS)(NUMBER.sub(_said, letters)))
 
 
+def to_learn(text: str | None, rule: TextRule) -> str:
+    """A transcript as a reader or a recogniser is trained on it, in the spelling that is compared; "" without words.
+
+    >>> to_learn("Soon!", "normalised"), to_learn("soon", "official"), to_learn(None, "official")
+    ('soon', 'soon', '')
+    """
+    return normalised(text or "") if rule == "normalised" else text or ""
+
+
 def numbers_in(text: str) -> int:
     """How many numbers in digits `normalised` has to spell out, which is a guess at how they were said.
 
@@ -55,7 +67,7 @@ def numbers_in(text: str) -> int:
 
 
 def _plain_letters(text: str) -> str:
-    """Compatibility forms dissolved, pictures (emoji) blanked, what is invisible gone, Latin letters without accents."""
+    """Compatibility forms dissolved, pictures (emoji) blanked, the invisible gone, Latin letters without accents."""
     visible = "".join(" " if category(c) == "So" else c for c in text if category(c) != "Cf")
     kept, base = [], ""
     for character in normalize("NFKD", visible):

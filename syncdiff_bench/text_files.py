@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,21 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+# by whether bytes of even and of odd places are 0
+_WIDE: Mapping[tuple[bool, bool], Sequence[str]] = {
+    (True, True): ("utf-32-le", "utf-32-be"),
+    (True, False): ("utf-16-be",),
+    (False, True): ("utf-16-le",),
+}
 _MEND = "save it as UTF-8"
 
 
 @dataclass(frozen=True)
 class DecodedText:
-    """encoding: "utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp1252". guessed: the file does not say that it is so."""
+    """encoding: "utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be" or "cp1252".
+
+    guessed: the file does not say that it is so.
+    """
 
     text: str
     encoding: str = "utf-8"
@@ -79,13 +89,13 @@ def _decoded(data: bytes, where: str) -> DecodedText:
 
 
 def _without_mark(data: bytes, where: str) -> DecodedText:
-    """Wide characters: of the blanks and Latin letters of a text, every other byte (three of four) is 0."""
+    """Wide characters: of the blanks and Latin letters of a text, every other byte (three of four) is 0.
+
+    The rarer zeros of other scripts come with bytes that no text of narrow characters holds.
+    """
     even, odd = 0 in data[::2], 0 in data[1::2]
-    if even and odd:
-        candidates = ["utf-32-le", "utf-32-be"]
-    else:
-        candidates = ["utf-16-be"] if even else ["utf-16-le"]
-    for encoding in candidates:
+    stray = 4 * data.count(0) < len(data) and not any(0 < byte < 32 for byte in data if byte not in b"\t\n\r")
+    for encoding in () if stray else _WIDE[even, odd]:
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:

@@ -7,8 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
-from syncdiff_bench.contracts import Finding, TextRule
+from syncdiff_bench.contracts import Finding
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.normalisation import TextRule
 from syncdiff_datasets.layout import contained, examples, find_layout, required_root, safe_relative
 from syncdiff_datasets.on_disk import DatasetOnDisk
 from syncdiff_datasets.verification import Promise, check_count

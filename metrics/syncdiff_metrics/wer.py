@@ -18,14 +18,13 @@ from syncdiff_bench.contracts import (
     Metric,
     Pair,
     Runtime,
-    TextRule,
     WeightsUsed,
     attempt,
 )
 from syncdiff_bench.detection.landmarks import LandmarkSource
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.networks.avhubert.tokenizer import UNK
-from syncdiff_bench.normalisation import normalised, numbers_in
+from syncdiff_bench.normalisation import TextRule, normalised, numbers_in
 from syncdiff_bench.weights.finding import find_weights, slug, weights_found
 from syncdiff_metrics.experts.pretrained import expert_folder, expert_input, expert_used, load_expert_lip_reader
 from syncdiff_metrics.lipreading_input import FrameSize, lip_patches, middle_patches
@@ -64,9 +63,9 @@ class WEROptions:
         numbers, x and y in pixels, NaN where a frame has no face. None: face-alignment finds them.
     precision: of the encoder; `bf16` is faster on GPUs that have it, and has changed no sentence of pocket's reader.
         The beam search is float32 always.
-    text: `official` compares transcripts to the letter, as TalkLip's script does with LRS's; `normalised` compares words,
-        both sides brought to lower case without punctuation, numbers spelt out (`normalisation.normalised`); `auto` asks
-        the data set: normalised unless it is written as LRS is (lrs2, lrs3, pocket).
+    text: `official` compares transcripts to the letter, as TalkLip's script does with LRS's; `normalised` compares
+        words, both sides in lower case without punctuation, numbers spelt out (`normalisation.normalised`); `auto` asks
+        the data set, which is `official` where it is spelt as LRS is (lrs2, lrs3, pocket).
     """
 
     reader: str = PUBLISHED_READER
@@ -85,8 +84,7 @@ class WEROptions:
             raise UsageError(f"wer: lipreader_frame_size is {self.lipreader_frame_size!r}; give 160 or native")
         check_option("wer", "crop", self.crop, Crop)
         check_option("wer", "precision", self.precision, EncoderPrecision)
-        if self.text not in ("auto", *get_args(TextRule)):
-            raise UsageError(f"wer: text is {self.text!r}; give auto, {' or '.join(get_args(TextRule))}")
+        check_option("wer", "text", self.text, Text)
         if self.landmarks is not None and self.crop != "mouth":
             raise UsageError("wer: landmarks are for crop=mouth; add crop=mouth or leave them out")
         if self.lipreader_frame_size != "160" and self.crop == "mouth":
