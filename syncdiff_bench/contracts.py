@@ -186,8 +186,6 @@ class Dataset(ABC):
     """Lists the clips of a split without opening media, and opens one clip on demand.
 
     root: the folder given with --data-root (the dataset itself or its parent), None for an embedded dataset.
-    text_rule: how transcripts are compared with what a lip reader says: to the letter ("official", for data spelt as
-        LRS is) or word by word ("normalised", `syncdiff_bench.normalisation`), which is another protocol.
     """
 
     name: ClassVar[str]
@@ -195,7 +193,7 @@ class Dataset(ABC):
     Options: ClassVar[type[Any]] = NoOptions
     default_split: ClassVar[str] = "test"
     embedded: ClassVar[bool] = False  # True: works without --data-root
-    text_rule: ClassVar[TextRule] = "normalised"
+    text_rule: ClassVar[TextRule] = "normalised"  # how transcripts are compared (`normalisation.TextRule`)
     default_metrics: ClassVar[tuple[str, ...]] = ()  # specs that `run` scores unless told otherwise; () = the harness's
 
     def __init__(self, root: Path | None = None, options: Any = None) -> None:
@@ -291,11 +289,7 @@ class Method(ABC):
 
     @abstractmethod
     def generate(
-        self,
-        clips: Sequence[Clip],
-        *,
-        seed: int,
-        progress: Callable[[int], None] = _ignore_progress,
+        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = _ignore_progress
     ) -> Iterator[tuple[str, Frames | ClipError]]:
         """Yield `(clip id, frames)` for each clip, in any order.
 
@@ -357,8 +351,6 @@ class Pair:
 
 
 StatsT = TypeVar("StatsT")
-
-
 ResultT = TypeVar("ResultT")
 
 
