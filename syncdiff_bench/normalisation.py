@@ -6,7 +6,7 @@ import re
 from typing import Literal
 from unicodedata import category, normalize
 
-# To the letter, as the published scripts do, for data that is spelt as LRS is; or word by word, under a protocol of its own.
+# To the letter, as the published scripts do, for data spelt as LRS is; or word by word, which is another protocol.
 TextRule = Literal["official", "normalised"]
 
 APOSTROPHES = {"[’‘ʼ′´`]": "'"}

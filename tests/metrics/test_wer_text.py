@@ -16,6 +16,7 @@ from syncdiff_bench.pairs import PairedDataset
 from syncdiff_bench.registry import load_class, load_metric
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.plan import load_metrics, make_runtime
+from syncdiff_metrics.experts.clips import read_split
 from syncdiff_metrics.wer import WER, WEROptions
 
 SPOKEN = "wer[reader=pocket]"
@@ -168,6 +169,16 @@ def test_a_hypothesis_in_digits_is_normalised_too(normalising: Metric) -> None:
     assert isinstance(normalising, WER)
     assert normalising._compared("bin nineteen ninety", "Bin 1990").errors == 0
     assert "num2words" in normalising.provenance()
+
+
+def test_readers_and_recognisers_learn_the_words_that_are_compared(tmp_path: Path) -> None:
+    video = load_dataset("pocket").clip(CLIPS[0]).path
+    assert video is not None
+    for name, text in (("a", "Place white at L 6, soon."), ("b", "..."), ("c", "")):
+        shutil.copy(video, tmp_path / f"{name}.mp4")
+        (tmp_path / f"{name}.txt").write_text(text)
+    clips = read_split(load_dataset("folder", data_root=tmp_path), "all", 32, tmp_path / "cache")
+    assert [clip.transcript for clip in clips] == ["place white at l six soon", "", ""]
 
 
 def test_no_transcript_at_all_is_an_error_of_the_clip(normalising: Metric) -> None:
