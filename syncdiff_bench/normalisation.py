@@ -36,7 +36,7 @@ def normalised(text: str) -> str:
 
     Latin letters lose their accents; apostrophes stay inside words; every other mark and symbol parts words, a full
     stop too ("p.m."); numbers in digits, sums of money and the signs & @ + % are spelt out in English. Four digits
-    without a comma are a year from 1100 to 1999 and from 2010 to 2099.
+    without a comma are a year from 1100 to 2099.
 
     >>> normalised("“Don’t – place it, at 6 p.m.!”")
     "don't place it at six p m"
@@ -123,7 +123,7 @@ def _spelt(digits: str, form: str) -> str:
 
 
 def _is_year(digits: str) -> bool:
-    return len(digits) == 4 and (1100 <= int(digits) <= 1999 or 2010 <= int(digits) <= 2099)
+    return len(digits) == 4 and 1100 <= int(digits) <= 2099
 
 
 def _units(unit: str, count: str) -> str:

@@ -31,6 +31,10 @@ from syncdiff_bench.normalisation import normalised, numbers_in
             "nineteen nineties nineteen nineties the nineties and two thousand and six",
         ),
         ("in 1905, 2019; 1,905", "in nineteen oh five twenty nineteen one thousand nine hundred and five"),
+        (
+            "1066, 1100, 2099, 2100",
+            "one thousand and sixty six eleven hundred twenty ninety nine two thousand one hundred",
+        ),
         ("10-20 at 10:30, mp3, 20sec", "ten twenty at ten thirty mp three twenty sec"),
         ("007", "zero zero seven"),
         ("1,2,3.", "one two three"),
