@@ -1,10 +1,6 @@
 """The nouns: Media, Clip, Dataset, Method, Metric. Everything else in the harness moves these around.
 
-Arrays, everywhere in this project:
-
-* frames: `(T, H, W, 3) uint8`, RGB, 0..255, at 25 frames per second;
-* audio: `(N,) int16`, mono, 16 kHz, so that frame `t` sounds during samples `640 t .. 640 (t + 1)`;
-* boxes: `(T, 4) int32`, pixels of the frame, `x1 y1 x2 y2`, `x2` and `y2` exclusive.
+Their arrays (frames, audio, boxes) are those of `syncdiff_bench.arrays`.
 
 A third-party plugin subclasses `Method`, `Metric` or `Dataset` and registers the class under the entry-point
 group of the same name; nothing else is needed.
@@ -15,79 +11,48 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from syncdiff_bench.arrays import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Boxes, Frames, Media, Planes, Subsampling
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces import FaceBoxes, centred_boxes, read_boxes
 
 if TYPE_CHECKING:
     from syncdiff_bench.estimates.workload import Workload
+    from syncdiff_bench.normalisation import TextRule
     from syncdiff_bench.weights.store import WeightsStore
 
-Frames = NDArray[np.uint8]
-Audio = NDArray[np.int16]
-Boxes = NDArray[np.int32]
-
-FPS = 25
-SAMPLE_RATE = 16_000
-SAMPLES_PER_FRAME = SAMPLE_RATE // FPS  # 640
-
+__all__ = [
+    "FPS",
+    "FRAMES_TOGETHER",
+    "SAMPLES_PER_FRAME",
+    "SAMPLE_RATE",
+    "Audio",
+    "Boxes",
+    "Caveat",
+    "Clip",
+    "Column",
+    "Dataset",
+    "Finding",
+    "Frames",
+    "Media",
+    "Method",
+    "Metric",
+    "Need",
+    "NoOptions",
+    "Pair",
+    "Planes",
+    "Runtime",
+    "Spoken",
+    "Subsampling",
+    "WeightsUsed",
+    "attempt",
+]
 
 # ------------------------------------------------------------------------------------------- clips
-
-
-Subsampling = Literal["420", "422", "444"]
-
-
-@dataclass(frozen=True, eq=False)
-class Planes:
-    """The pictures of a clip as its file holds them, before they become RGB: ITU-R BT.601 or 709 YCbCr, 8 bits.
-
-    luma: (T, H, W) uint8.
-    blue, red: (T, h, w) uint8, Cb and Cr; (h, w) is half of (H, W), rounded up, in both directions ("420"), across
-        only ("422") or in none ("444").
-    full_range: True for 0..255 in all three, False for 16..235 and 16..240.
-    pixel_aspect: width over height of a pixel, None where the file does not say.
-    """
-
-    luma: NDArray[np.uint8]
-    blue: NDArray[np.uint8]
-    red: NDArray[np.uint8]
-    subsampling: Subsampling
-    full_range: bool
-    pixel_aspect: Fraction | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Media:
-    """One decoded clip.
-
-    frames: (T, H, W, 3) uint8 RGB at 25 fps, T >= 1.
-    audio: (N,) int16 mono 16 kHz; N <= 640 T (container padding is trimmed, a short track is never padded);
-        N == 0 where the file has no audio track.
-    notes: conversions that leave no doubt about a number, in words ("44.1 kHz stereo -> 16 kHz mono"); for run.json.
-    planes: the same T pictures as the file codes them; None for RGB files, more than 8 bits, and clips made in memory.
-    caveats: what happened to the clip that a reader of its numbers should know; below every table.
-    source_frames: (T,) int64, which picture of the file each frame is, counted from 0 in the order of showing;
-        source_count: how many pictures the file holds; source_rate: the frames per second it is labelled with.
-        None, 0 and None for clips made in memory.
-    """
-
-    frames: Frames
-    audio: Audio
-    notes: tuple[str, ...] = ()
-    planes: Planes | None = None
-    caveats: tuple[Caveat, ...] = ()
-    source_frames: NDArray[np.int64] | None = None
-    source_count: int = 0
-    source_rate: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +74,8 @@ class Clip:
 
     id: path of the clip inside its dataset without extension, with forward slashes ("test/0Fi83BHQsMA/00002").
     path: the media file; None only for a clip made in memory (`preloaded`).
-    transcript: as the dataset's protocol normalises it (LRS: lower case), None where there is none.
+    transcript: what is said, lower case (how it is compared: `Dataset.text_rule`), None where there is none.
+    transcript_note: what is to be said about its file: why it gives no transcript, or what was guessed in reading it.
     speaker: what confidence intervals cluster on (speaker or source video).
     boxes_path: face boxes saved as `.npy` (T, 4) or by `prepare faces` as `.npz`, None where there are none.
     landmarks_path: 68 landmarks per frame saved as `.npy` (T, 68, 2), x and y in pixels; None where there are none.
@@ -127,6 +93,7 @@ class Clip:
     landmarks_path: Path | None = None
     spoken: tuple[Spoken, ...] = ()
     sound: Clip | None = None
+    transcript_note: str = ""
     preloaded: Media | None = field(default=None, repr=False)
 
     @cached_property
@@ -191,6 +158,7 @@ class Dataset(ABC):
     default_split: ClassVar[str] = "test"
     embedded: ClassVar[bool] = False  # True: works without --data-root
     drawn_faces: ClassVar[bool] = False  # not filmed; published networks never saw such
+    text_rule: ClassVar[TextRule] = "normalised"  # how transcripts are compared (`normalisation.TextRule`)
     default_metrics: ClassVar[tuple[str, ...]] = ()  # specs that `run` scores unless told otherwise; () = the harness's
 
     def __init__(self, root: Path | None = None, options: Any = None) -> None:
@@ -288,11 +256,7 @@ class Method(ABC):
 
     @abstractmethod
     def generate(
-        self,
-        clips: Sequence[Clip],
-        *,
-        seed: int,
-        progress: Callable[[int], None] = _ignore_progress,
+        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = _ignore_progress
     ) -> Iterator[tuple[str, Frames | ClipError]]:
         """Yield `(clip id, frames)` for each clip, in any order.
 
@@ -354,8 +318,6 @@ class Pair:
 
 
 StatsT = TypeVar("StatsT")
-
-
 ResultT = TypeVar("ResultT")
 
 
@@ -391,6 +353,10 @@ class Metric(ABC, Generic[StatsT]):
     def protocol(self) -> str:
         """Which number exactly, in one slug ("face96", "talklip", "alex-face96")."""
         return "default"
+
+    def for_dataset(self, _dataset: Dataset | type[Dataset], /) -> Metric[StatsT]:
+        """This metric, or the one of other options that measures this dataset, where that decides the protocol."""
+        return self
 
     def prepare(self) -> None:
         """Load what `measure` needs. Raises WeightsError or NotApplicable; the column then reads n/a."""

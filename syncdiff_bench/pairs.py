@@ -15,6 +15,7 @@ from typing import Any
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Finding, Media, Planes
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.options import option_names
+from syncdiff_bench.text_files import DecodedText, decode_text
 
 OPTION = "pairs"
 NAME_SUFFIX = "-pairs"
@@ -45,6 +46,7 @@ class PairedDataset(Dataset):
         self.name = f"{of.name}{NAME_SUFFIX}"  # type: ignore[misc]
         self.default_split = of.default_split  # type: ignore[misc]
         self.drawn_faces = of.drawn_faces  # type: ignore[misc]
+        self.text_rule = of.text_rule  # type: ignore[misc]
         self.default_metrics = of.default_metrics  # type: ignore[misc]
 
     def splits(self) -> tuple[str, ...]:
@@ -71,7 +73,13 @@ class PairedDataset(Dataset):
         if audio == video:
             return pictures
         sound = self.of.clip(audio)
-        return replace(pictures, transcript=sound.transcript, spoken=sound.spoken, sound=sound)
+        return replace(
+            pictures,
+            transcript=sound.transcript,
+            transcript_note=sound.transcript_note,
+            spoken=sound.spoken,
+            sound=sound,
+        )
 
     def fingerprint(self, split: str) -> str:
         """Changes with the clips of the split and with the list."""
@@ -84,6 +92,8 @@ class PairedDataset(Dataset):
         yield from self.of.verify(split)
         try:
             yield Finding("ok", str(self.list), f"{len(self.clip_ids(split))} pairs")
+            if note := self._text().note:
+                yield Finding("note", str(self.list), note)
         except UsageError as error:
             yield Finding("error", str(self.list), str(error))
 
@@ -98,10 +108,12 @@ class PairedDataset(Dataset):
                 f"pairs {self.list} cannot be read ({error.strerror}); correct --dataset-set pairs=FILE"
             ) from None
 
+    def _text(self) -> DecodedText:
+        return decode_text(self._content(), f"pairs {self.list}")
+
     def _lines(self) -> Iterator[tuple[int, str, str]]:
         """(line number from 1, audio, video); tabs separate where a line has one, so that names may hold spaces."""
-        text = self._content().decode("utf-8-sig", errors="replace")
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(self._text().text.splitlines(), start=1):
             ids = [part.strip() for part in line.split("\t")] if "\t" in line.strip() else line.split()
             if len(ids) == 2:
                 yield number, ids[0], ids[1]

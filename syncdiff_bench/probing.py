@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.caveats import Counted, counted
 from syncdiff_bench.contracts import FPS, Clip, Dataset
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.text_files import read_text_file
 
 Experiment = Literal["ident", "pose"]
 
@@ -126,8 +127,8 @@ def read_poses(path: Path, dataset: Dataset) -> list[FrameOf]:
     Raises UsageError naming the line that is not so.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text_file(path).text.splitlines()
+    except OSError as error:
         raise UsageError(f"{path}: not a readable list of pose frames ({error})") from None
     poses = []
     for number, line in enumerate(lines, 1):

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.text_files import read_text_file
 
 # Depth to which the dataset is searched below --data-root: the dataset itself, its parent, its grandparent.
 SEARCH_DEPTH = 2
@@ -78,8 +79,10 @@ def examples(items: Sequence[str], n: int = 3) -> str:
 
 
 def list_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, first token) of every line of a split list that is not blank."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    for number, line in enumerate(text.splitlines(), start=1):
+    """(line number from 1, first token) of every line of a split list that is not blank.
+
+    Raises UsageError where the list is no text.
+    """
+    for number, line in enumerate(read_text_file(path).text.splitlines(), start=1):
         if tokens := line.split():
             yield number, tokens[0]

@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from syncdiff_bench.contracts import Finding
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.normalisation import TextRule
+from syncdiff_bench.text_files import read_text_file
 from syncdiff_datasets.layout import contained, find_layout, list_lines, required_root, safe_relative
 from syncdiff_datasets.on_disk import DatasetOnDisk
 from syncdiff_datasets.verification import Promise, check_count
@@ -37,6 +39,7 @@ class LRS2(DatasetOnDisk):
 
     name: ClassVar[str] = "lrs2"
     title: ClassVar[str] = "LRS2"
+    text_rule: ClassVar[TextRule] = "official"
     promise: ClassVar[Promise] = Promise(side=160)
     published: ClassVar[Mapping[str, int]] = MappingProxyType({"train": 45_839, "val": 1_082, "test": 1_243})
 
@@ -68,6 +71,8 @@ class LRS2(DatasetOnDisk):
     def check_split(self, split: str, ids: tuple[str, ...]) -> Iterator[Finding]:
         path = self._required_list(split)
         yield check_count(path.name, len(ids), self.published.get(split))
+        if note := read_text_file(path).note:
+            yield Finding("note", path.name, note)
         again = sum(1 for _ in list_lines(path)) - len(ids)
         if again:
             yield Finding("note", path.name, f"{again} lines name a clip a second time; each clip counts once")

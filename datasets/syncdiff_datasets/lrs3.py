@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from syncdiff_bench.contracts import Finding
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.normalisation import TextRule
 from syncdiff_datasets.layout import contained, examples, find_layout, required_root, safe_relative
 from syncdiff_datasets.on_disk import DatasetOnDisk
 from syncdiff_datasets.verification import Promise, check_count
@@ -24,6 +25,7 @@ class LRS3(DatasetOnDisk):
 
     name: ClassVar[str] = "lrs3"
     title: ClassVar[str] = "LRS3-TED"
+    text_rule: ClassVar[TextRule] = "official"
     promise: ClassVar[Promise] = Promise(side=224)
     published: ClassVar[Mapping[str, int]] = MappingProxyType({"test": 1_321})
 

@@ -61,7 +61,7 @@ class DatasetOnDisk(Dataset):
             raise ClipError(
                 "missing", f"{path}: listed, but there is no such file; copy it there or take it off the list"
             )
-        transcript = read_transcript(path.with_suffix(".txt"), plain=self.promise.plain)
+        transcript, problem = self._transcript(path)
         boxes = self._boxes_path(clip_id, path)
         return Clip(
             id=clip_id,
@@ -72,6 +72,7 @@ class DatasetOnDisk(Dataset):
             boxes_path=boxes if boxes is not None and boxes.is_file() else None,
             landmarks_path=self._landmarks_path(clip_id),
             spoken=self.spoken(clip_id, transcript),
+            transcript_note=problem,
         )
 
     def spoken(self, clip_id: str, transcript: Transcript | None) -> tuple[Spoken, ...]:
@@ -91,6 +92,14 @@ class DatasetOnDisk(Dataset):
             for boxes in self._files(clip_id)[2:]:
                 if not boxes.is_file():
                     yield Finding("note", clip_id, f"no face boxes {boxes}; the centred box will be used")
+
+    def _transcript(self, video: Path) -> tuple[Transcript | None, str]:
+        """The transcript, and what is to be said about its file."""
+        try:
+            transcript = read_transcript(video.with_suffix(".txt"), plain=self.promise.plain)
+        except ClipError as error:  # the pictures are none the worse for it
+            return None, str(error)
+        return transcript, transcript.encoding if transcript is not None and transcript.guessed else ""
 
     def _files(self, clip_id: str) -> list[Path]:
         try:

@@ -2,56 +2,89 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from syncdiff_bench.contracts import Spoken
+from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.text_files import read_text_file
 
 WORD_TABLE = "WORD START END"
+SECTION = re.compile(r"\s*(?:(?P<name>[A-Za-z]+)\s*:|WORD\s+START\s+END|FRAME\s+X\s+Y)")
+KNOWN_SECTIONS = frozenset({"text", "conf", "ref", ""})  # "" for the tables
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """text: lower case, single spaces, never empty; encoding: "utf-8" or "latin-1".
+    """text: lower case, single spaces, never empty.
 
     words: of the word table with their times, where there is one.
+    encoding: a note on the file's encoding, "" for UTF-8. guessed: the encoding is a guess.
     """
 
     text: str
-    encoding: str
     words: tuple[Spoken, ...] = ()
+    encoding: str = ""
+    guessed: bool = False
 
 
 def read_transcript(path: Path, *, plain: bool = False) -> Transcript | None:
-    """The transcript of a `.txt`, None where the file is missing or holds no words.
+    """The transcript of a `.txt`, None where there is no such file.
 
-    LRS sections may come in any number: the `Text:` line counts, and where there is none (pretrain) the words
-    of the `WORD START END ASDSCORE` table, joined. Other sections (`Conf:`, `Ref:`, `FRAME X Y W H`) are
-    skipped.
+    LRS sections may come in any number: the text after `Text:` counts, which may go on over several lines, and where
+    there is none (pretrain) the words of the `WORD START END ASDSCORE` table, joined. Other sections (`Conf:`, `Ref:`,
+    `FRAME X Y W H`) are skipped.
     plain: take the whole file where it has no such section.
-    Bytes that are not UTF-8 are read as Latin-1, in which every byte is a letter.
+    Raises ClipError (`transcript`) naming file and line where a file does not say what was spoken: it is no text
+    (`text_files`), holds no words, has two `Text:` sections, or goes on after `Text:` with what may be words or not.
     """
     try:
-        data = path.read_bytes()
-    except OSError:
+        file = read_text_file(path)
+    except FileNotFoundError:
         return None
-    try:
-        content, encoding = data.decode("utf-8-sig"), "utf-8"
-    except UnicodeDecodeError:
-        content, encoding = data.decode("latin-1"), "latin-1"
-    lines = content.splitlines()
+    except OSError as error:
+        raise ClipError("transcript", f"{path}: cannot be read ({error.strerror}); correct or remove it") from None
+    except UsageError as error:
+        raise ClipError("transcript", str(error)) from None
+    lines = file.text.splitlines()
     table = _word_table(lines)
-    words = _text_section(lines) or [row[0] for row in table]
-    if not words and plain and not any(line.startswith(("Text:", WORD_TABLE)) for line in lines):
-        words = content.split()
-    return Transcript(" ".join(words).lower(), encoding, _timed(table)) if words else None
+    words = _text_section(path, lines) or [row[0] for row in table]
+    in_sections = any(_section(line) in KNOWN_SECTIONS for line in lines)
+    if not words and plain and not in_sections:
+        words = file.text.split()
+    if not words:
+        problem = "holds no words" if plain or in_sections or not file.text.strip() else "has no `Text:` line"
+        raise ClipError("transcript", f"{path}: {problem}; write there what is said, or remove it")
+    return Transcript(" ".join(words).lower(), _timed(table), file.note, file.guessed)
 
 
-def _text_section(lines: list[str]) -> list[str]:
-    for line in lines:
-        if line.startswith("Text:"):
-            return line.removeprefix("Text:").split()
-    return []
+def _section(line: str) -> str | None:
+    """Name of the section that a line begins, lower case, "" for a table's; None where it begins none."""
+    found = SECTION.match(line)
+    return None if found is None else (found["name"] or "").lower()
+
+
+def _text_section(path: Path, lines: list[str]) -> list[str]:
+    words: list[str] | None = None
+    inside = False
+    for number, line in enumerate(lines, start=1):
+        section = _section(line)
+        if section == "text":
+            if words is not None:
+                raise ClipError("transcript", f"{path} line {number}: a second `Text:`; leave the one that is said")
+            words, inside = line.partition(":")[2].split(), True
+        elif inside and section is None:
+            words = [*(words or []), *line.split()]
+        elif inside and section not in KNOWN_SECTIONS:
+            raise ClipError(
+                "transcript",
+                f"{path} line {number}: {line.split(':')[0].strip()!r} and a colon may begin a section or go on with "
+                "the text; put the whole text into the line of `Text:`, or the section above it",
+            )
+        else:
+            inside = False
+    return words or []
 
 
 def _word_table(lines: list[str]) -> list[list[str]]:

@@ -95,13 +95,16 @@ def _sound(facts: MediaFacts, n_frames: int, n_samples: int, clip_id: str, promi
 
 
 def _words(path: Path, clip_id: str, promise: Promise) -> Iterator[Finding]:
-    transcript = read_transcript(path, plain=promise.plain)
+    try:
+        transcript = read_transcript(path, plain=promise.plain)
+    except ClipError as error:
+        yield Finding("error", clip_id, f"no word error rate: {error}")
+        return
     if transcript is None and promise.transcripts:
-        state = "holds no words" if path.is_file() else "is missing"
         level = "error" if promise.strict else "note"
-        yield _finding(level, clip_id, f"transcript {path.name} {state}: the clip has no word error rate")
-    elif transcript is not None and transcript.encoding != "utf-8":
-        yield Finding("note", clip_id, f"transcript {path.name} is not UTF-8; read as Latin-1: '{transcript.text}'")
+        yield _finding(level, clip_id, f"transcript {path.name} is missing: the clip has no word error rate")
+    elif transcript is not None and transcript.encoding:
+        yield Finding("note", clip_id, f"transcript {path.name}: {transcript.encoding}: '{transcript.text}'")
 
 
 def _boxes(path: Path, n_frames: int, clip_id: str) -> Iterator[Finding]:

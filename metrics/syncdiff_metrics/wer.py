@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import FRAMES_TOGETHER, Clip, Column, Metric, Pair, Runtime, WeightsUsed, attempt
+from syncdiff_bench.contracts import (
+    FRAMES_TOGETHER,
+    Clip,
+    Column,
+    Dataset,
+    Metric,
+    Pair,
+    Runtime,
+    WeightsUsed,
+    attempt,
+)
 from syncdiff_bench.detection.landmarks import LandmarkSource
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.networks.avhubert.tokenizer import UNK
+from syncdiff_bench.normalisation import TextRule, normalised, numbers_in
 from syncdiff_bench.weights.finding import find_weights, slug, weights_found
 from syncdiff_metrics.experts.pretrained import (
     expert_folder,
@@ -32,6 +45,11 @@ if TYPE_CHECKING:
 PUBLISHED_READER = "avhubert-lrs2-vsr"
 Crop = Literal["centre", "mouth"]
 EncoderPrecision = Literal["fp32", "bf16"]
+Text = Literal["auto", TextRule]
+
+
+UNSPELLABLE = "{sum} words of the references cannot be spelt by the reader, so that they are never read right"
+NUMBERS = "{sum} numbers of the transcripts are in digits, spelt out in a way that need not be the one that was said"
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,9 @@ class WEROptions:
         numbers, x and y in pixels, NaN where a frame has no face. None: face-alignment finds them.
     precision: of the encoder; `bf16` is faster on GPUs that have it, and has changed no sentence of pocket's reader.
         The beam search is float32 always.
+    text: `official` compares transcripts to the letter, as TalkLip's script does with LRS's; `normalised` compares
+        words, both sides in lower case without punctuation, numbers spelt out (`normalisation.normalised`); `auto` asks
+        the data set, which is `official` where it is spelt as LRS is (lrs2, lrs3, pocket).
     """
 
     reader: str = PUBLISHED_READER
@@ -60,6 +81,7 @@ class WEROptions:
     crop: Crop = "centre"
     landmarks: Path | None = None
     precision: EncoderPrecision = "fp32"
+    text: Text = "auto"
 
     def __post_init__(self) -> None:
         if self.beam < 1:
@@ -68,6 +90,7 @@ class WEROptions:
             raise UsageError(f"wer: lipreader_frame_size is {self.lipreader_frame_size!r}; give 160 or native")
         check_option("wer", "crop", self.crop, Crop)
         check_option("wer", "precision", self.precision, EncoderPrecision)
+        check_option("wer", "text", self.text, Text)
         if self.landmarks is not None and self.crop != "mouth":
             raise UsageError("wer: landmarks are for crop=mouth; add crop=mouth or leave them out")
         if self.lipreader_frame_size != "160" and self.crop == "mouth":
@@ -97,7 +120,7 @@ class WERStats:
 class WER(Metric[WERStats]):
     """Corpus WER in percent: summed word errors over summed reference words; insertions bring it above 100.
 
-    The reader sees video alone. The reference is the transcript as the reader's word pieces can spell it.
+    The reader sees video alone. The official reference is the transcript as the reader's word pieces can spell it.
     landmarks: where those of `crop=mouth` come from; the options decide unless one is given.
     """
 
@@ -120,6 +143,8 @@ class WER(Metric[WERStats]):
     def protocol(self) -> str:
         """The default is `centre88-160`; another reader comes in front, other search settings behind.
 
+        `...-normalised` compares normalised words (option `text`), the rule of every data set not written as LRS is.
+
         `mouth96-2dfan4` and `mouth96-given` are `crop=mouth` with the landmarks of face-alignment and of files.
 
         `pocket` reads the middle of whole frames stretched to the size that lipreader.json states, with the lip reader
@@ -137,7 +162,15 @@ class WER(Metric[WERStats]):
             parts.append(f"lenpen{options.lenpen:g}")
         if options.precision != WEROptions.precision:
             parts.append(options.precision)
+        if self._normalises:
+            parts.append("normalised")
         return "-".join(parts)
+
+    def for_dataset(self, dataset: Dataset | type[Dataset], /) -> WER:
+        """With the data set's rule of text, unless the options name one."""
+        if self.options.text != "auto" or dataset.text_rule == "official":
+            return self
+        return type(self)(replace(self.options, text=dataset.text_rule), self.runtime, self._given)
 
     def prepare(self) -> None:
         """Load the lip reader and what finds the mouth.
@@ -156,25 +189,46 @@ class WER(Metric[WERStats]):
         """Read the generated clip and compare. Raises ClipError (`transcript`, `frame-size`, `landmarks`)."""
         reference, patches = self._prepared(pair)
         (hypothesis,) = self._read_lips([patches])
-        return _compared(reference, hypothesis)
+        return self._compared(reference, hypothesis)
 
     def measure_many(self, pairs: Sequence[Pair]) -> Sequence[WERStats | Exception]:
         """Sentences of several clips are searched together; each is the one of its clip alone."""
         prepared = [attempt(self._prepared, pair) for pair in pairs]
         ready = [clip for clip in prepared if not isinstance(clip, Exception)]
         hypotheses = iter(self._read_lips([patches for _, patches in ready]))
-        return [clip if isinstance(clip, Exception) else _compared(clip[0], next(hypotheses)) for clip in prepared]
+        return [clip if isinstance(clip, Exception) else self._compared(clip[0], next(hypotheses)) for clip in prepared]
 
     def _prepared(self, pair: Pair) -> tuple[str, Tensor]:
         """The reference as it is compared, and what the reader sees."""
         transcript = pair.truth.transcript
         if transcript is None:
             raise ClipError("transcript", f"{pair.truth.id}: no transcript to compare with; add its text file")
-        return self._reader.pieces.round_trip(transcript), self._patches(pair.generated)
+        reference = normalised(transcript) if self._normalises else self._reader.pieces.round_trip(transcript)
+        if not reference:
+            raise ClipError(
+                "transcript", f"{pair.truth.id}: no word is left of its transcript {transcript!r}; mend its text"
+            )
+        return reference, self._patches(pair.generated)
+
+    def _compared(self, reference: str, hypothesis: str) -> WERStats:
+        said = normalised(hypothesis) if self._normalises else hypothesis
+        errors, words = word_errors(reference, said)
+        return WERStats(errors, words, said, reference)
 
     def caveats(self, pair: Pair, stats: WERStats) -> tuple[Caveat, ...]:
-        """A lip reader on faces of other data than it was trained on."""
-        return foreign_judge(self.options.reader, self._expert, pair.truth)
+        """A reader of other data, words that it cannot spell, numbers whose reading is a guess, a guessed encoding."""
+        truth = pair.truth
+        transcript = truth.transcript or ""
+        found = [*foreign_judge(self.options.reader, self._expert, truth)]
+        words = stats.reference if self._normalises else transcript
+        beyond = [word for word in words.split() if UNK in self._reader.pieces.encode(word)]
+        if beyond:
+            found.append(Caveat("unspellable", UNSPELLABLE, f"cannot spell {', '.join(beyond)}", len(beyond)))
+        if self._normalises and (numbers := numbers_in(transcript)):
+            found.append(Caveat("numbers", NUMBERS, f"compared with: {stats.reference}", numbers))
+        if truth.transcript_note:
+            found.append(Caveat("encoding", "the encoding of the transcript is a guess", truth.transcript_note))
+        return tuple(found)
 
     def aggregate(self, stats: Sequence[WERStats]) -> Mapping[str, float | None]:
         words = sum(clip.words for clip in stats)
@@ -184,8 +238,9 @@ class WER(Metric[WERStats]):
         return (self._weights[1], *(() if self._mouth is None else self._mouth.weights_used()))
 
     def provenance(self) -> Mapping[str, str]:
-        """Where the mouth was found and what encoded it, for `crop=mouth`."""
-        return {} if self._mouth is None else self._mouth.provenance()
+        """Where the mouth was found and what encoded it, for `crop=mouth`; what spelt numbers out."""
+        mouth = {} if self._mouth is None else self._mouth.provenance()
+        return {**mouth, "num2words": version("num2words")} if self._normalises else mouth
 
     def _patches(self, clip: Clip) -> Tensor:
         """What the reader sees of a clip, (T, side, side) uint8 grey on the CPU."""
@@ -215,6 +270,10 @@ class WER(Metric[WERStats]):
             for index, hypotheses in zip(batch, found, strict=True):
                 sentences[index] = reader.pieces.decode(hypotheses[0].tokens)
         return sentences
+
+    @property
+    def _normalises(self) -> bool:
+        return self.options.text == "normalised"
 
     @cached_property
     def _mouth(self) -> MouthCropper | None:
@@ -249,11 +308,6 @@ class WER(Metric[WERStats]):
         reader = load_lip_reader(where) if self._expert is None else load_expert_lip_reader(where)
         reader.model.to(self.runtime.device)
         return reader
-
-
-def _compared(reference: str, hypothesis: str) -> WERStats:
-    errors, words = word_errors(reference, hypothesis)
-    return WERStats(errors, words, hypothesis, reference)
 
 
 def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:

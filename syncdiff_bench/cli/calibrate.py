@@ -81,7 +81,7 @@ def calibrate(
     (run_plan,) = plan.runs
     check_identity(run_plan.path, run_plan.identity)
     check_same_software(run_plan.path)
-    keys = summary_keys(anchors, plan.runtime)
+    keys = summary_keys(anchors, plan.runtime, plan.dataset)
     progress = stderr_progress()
     pipeline.generate_run(plan, run_plan, retry_failed=True, progress=progress)
     pipeline.score_run(plan, run_plan, retry_failed=True, progress=progress)

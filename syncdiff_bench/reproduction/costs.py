@@ -187,7 +187,8 @@ def _try_scoring(job: Job) -> Trial:
     plan = job.plan()
     clip = open_clip(plan.dataset, plan.runs[0].identity.clips[0])
     pair, seconds, without = Pair(clip, clip), 0.0, []
-    for metric in load_metrics(job.request.place.recipe.metrics, Runtime(plan.runtime.device, WeightsHere())):
+    lent = Runtime(plan.runtime.device, WeightsHere())
+    for metric in load_metrics(job.request.place.recipe.metrics, lent, plan.dataset):
         try:
             metric.prepare()
             began = time.monotonic()

@@ -186,8 +186,10 @@ class Job:
 
         if "metrics" not in self._plans:
             from syncdiff_bench.contracts import Runtime
+            from syncdiff_bench.registry import load_class
 
-            self._plans["metrics"] = load_metrics(self.request.place.recipe.metrics, Runtime())
+            recipe = self.request.place.recipe
+            self._plans["metrics"] = load_metrics(recipe.metrics, Runtime(), load_class("dataset", recipe.dataset))
         metrics: Sequence[Any] = self._plans["metrics"]
         return metrics
 

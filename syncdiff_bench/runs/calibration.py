@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from syncdiff_bench.contracts import Metric, Runtime
+from syncdiff_bench.contracts import Dataset, Metric, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.directory import MANIFEST, Run, read_manifest
 from syncdiff_bench.runs.manifest import versions
@@ -73,12 +73,12 @@ def check_same_software(path: Path) -> None:
         raise UsageError(f"{path} was calibrated with other software ({', '.join(changed)}); choose another --out")
 
 
-def summary_keys(anchors: Anchors, runtime: Runtime) -> tuple[Key, ...]:
+def summary_keys(anchors: Anchors, runtime: Runtime, dataset: Dataset | type[Dataset]) -> tuple[Key, ...]:
     """Where in a run's summary the column of each anchor stands.
 
     Raises UsageError where an anchor names a metric or a column that does not exist.
     """
-    return tuple(_key(anchor, load_metrics([anchor.metric], runtime)[0]) for anchor in anchors.anchors)
+    return tuple(_key(anchor, load_metrics([anchor.metric], runtime, dataset)[0]) for anchor in anchors.anchors)
 
 
 def _key(anchor: Anchor, metric: Metric[Any]) -> Key:

@@ -89,7 +89,7 @@ def score_recorded(
             f"{path}: {recorded.dataset} is not what it was when the videos were made; "
             "give its folder with --data-root, or generate into another --out"
         )
-    chosen = load_metrics(metrics or default_metrics(dataset), runtime)
+    chosen = load_metrics(metrics or default_metrics(dataset), runtime, dataset)
     with RunDirectory.opened(path, recorded, runtime.device) as run:
         source = GeneratedVideos(run, dataset)
         _score(run, source, chosen, runtime, retry_failed=retry_failed, progress=progress)

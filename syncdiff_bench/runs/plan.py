@@ -88,7 +88,7 @@ def make_plan(selection: Selection, *, with_metrics: bool = True) -> Plan:
     runtime = make_runtime(selection.device, dataset.name)
     methods = load_methods(selection.methods, selection.settings, runtime)
     specs = (selection.metrics or default_metrics(dataset)) if with_metrics else ()
-    metrics = load_metrics(specs, runtime)
+    metrics = load_metrics(specs, runtime, dataset)
     split = selection.split or dataset.default_split
     clips = choose_clips(dataset, split, selection.limit)
     out = selection.out or default_out(dataset.name, split, selection.limit)
@@ -137,7 +137,7 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     given = registry.load_dataset("folder", videos)
     truth = None if reference is None else registry.load_dataset("folder", reference)
     judged = given if truth is None else truth
-    metrics = load_metrics(selection.metrics or default_metrics(judged), runtime)
+    metrics = load_metrics(selection.metrics or default_metrics(judged), runtime, judged)
     split = judged.default_split
     # The list of the reference: a video that is missing is a failure, not a shorter list.
     clips = choose_clips(judged, split, selection.limit)
@@ -179,14 +179,14 @@ def load_methods(names: Sequence[str], settings: Sequence[str], runtime: Runtime
     )
 
 
-def load_metrics(specs: Iterable[str], runtime: Runtime) -> tuple[Metric[Any], ...]:
-    """The metrics of comma-separated specs, each once.
+def load_metrics(specs: Iterable[str], runtime: Runtime, dataset: Dataset | type[Dataset]) -> tuple[Metric[Any], ...]:
+    """The metrics of comma-separated specs as they measure a dataset, each once.
 
     Raises UsageError where two of them differ in options but claim the same name and protocol.
     """
     found: dict[tuple[str, str], Metric[Any]] = {}
     for spec in (one for text in specs for one in split_list(text)):
-        metric = registry.load_metric(spec, runtime)
+        metric = registry.load_metric(spec, runtime).for_dataset(dataset)
         same = found.setdefault((metric.name, metric.protocol), metric)
         if same.options != metric.options:
             raise UsageError(

@@ -234,6 +234,8 @@ def _unmet_need(metric: Metric[Any], pair: Pair, no_reference: str) -> Failure |
     if "reference" in metric.needs and pair.reference is None:
         return Failure(NOT_APPLICABLE, no_reference)
     if "transcript" in metric.needs and pair.truth.transcript is None:
+        if pair.truth.transcript_note:
+            return Failure("transcript", pair.truth.transcript_note)
         return Failure(NOT_APPLICABLE, "the clip has no transcript")
     if "audio" in metric.needs and pair.generated.audio.size == 0:
         return Failure(NOT_APPLICABLE, "the clip has no audio track")

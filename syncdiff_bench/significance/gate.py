@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import options_to_json
 from syncdiff_bench.significance.comparison import ColumnComparison, Comparison, compare, load_recorded
 from syncdiff_bench.significance.resampling import RESAMPLES
-from syncdiff_bench.significance.scored import Scored
+from syncdiff_bench.significance.scored import Key, MetricScores, Scored
 
 FALSE_ALARMS = 0.05  # of all columns together, on runs in which nothing changed
 
@@ -80,9 +81,14 @@ def _refusals(run: Scored, baseline: Scored) -> list[str]:
             refused.append(f"{label} was not scored")
         elif not run.metrics[key].same_judge(scores):
             refused.append(f"{label} was judged by other weights or versions")
-        elif run.metrics[key].options != scores.options:
+        elif _options(key, run.metrics[key]) != _options(key, scores):
             refused.append(f"{label} has other options")
     return refused
+
+
+def _options(key: Key, scores: MetricScores) -> dict[str, Any]:
+    """As recorded, with the defaults of the options that were added since."""
+    return {**options_to_json(load_recorded(key, scores).options), **scores.options}
 
 
 def _verdict(column: ColumnComparison, baseline: Scored) -> Verdict:

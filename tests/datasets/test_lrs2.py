@@ -77,14 +77,26 @@ def test_a_listed_clip_without_a_file_stays_listed_and_fails_alone(lrs2_home: Pa
     assert dataset.clip(SECOND).transcript == "it's late"
 
 
-def test_a_missing_transcript_is_none_and_latin_1_is_read(lrs2_home: Path) -> None:
+def test_a_missing_transcript_is_none_and_windows_1252_is_read(lrs2_home: Path) -> None:
     (lrs2_home / "main" / f"{FIRST}.txt").unlink()
-    (lrs2_home / "main" / f"{SECOND}.txt").write_bytes("Text:  CAFÉ NOIR\n".encode("latin-1"))
+    (lrs2_home / "main" / f"{SECOND}.txt").write_bytes("Text:  CAFÉ NOIR\n".encode("cp1252"))
     dataset = LRS2(lrs2_home)
     assert dataset.clip(FIRST).transcript is None
     assert dataset.clip(SECOND).transcript == "café noir"
     assert errors(dataset) == [(FIRST, "transcript 00011.txt is missing: the clip has no word error rate")]
-    assert any(level == "note" and where == SECOND and "Latin-1" in text for level, where, text in findings(dataset))
+    note = "transcript 00001.txt: not UTF-8; taken for cp1252: 'café noir'"
+    assert ("note", SECOND, note) in findings(dataset)
+    assert [dataset.clip(clip_id).transcript_note for clip_id in (FIRST, SECOND)] == ["", "not UTF-8; taken for cp1252"]
+
+
+def test_lists_in_the_encodings_of_windows_are_read_and_others_refused(lrs2_home: Path) -> None:
+    path = lrs2_home / "test.txt"
+    path.write_bytes(f"{FIRST} NF\r\n{SECOND} MV\r\n".encode("utf-16"))
+    assert LRS2(lrs2_home).clip_ids("test") == (FIRST, SECOND)
+    assert ("note", "test.txt", "decoded from utf-16-le") in findings(LRS2(lrs2_home))
+    path.write_bytes(f"{FIRST}\n{SECOND}\x81\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"test\.txt line 2: byte 0x81 is neither UTF-8 nor Windows-1252"):
+        LRS2(lrs2_home).clip_ids("test")
 
 
 @pytest.mark.parametrize("line", ["../../etc/passwd", "/etc/passwd", "a/../../b", "C:/clip", r"a\b", ".."])

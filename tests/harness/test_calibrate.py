@@ -14,6 +14,7 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Runtime
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.registry import load_class
 from syncdiff_bench.runs.calibration import Answer, Verdict, judge, overall, summary_keys
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.runs.plan import load_metrics
@@ -151,7 +152,7 @@ def measured(install: Any, toy_plugins: Path) -> Any:
         anchors = parse_anchors("a.toml", anchors_file(f'metric = "toy-error"\ncolumn = "err"\n{anchor}', clips=clips))
         summary = [replace(entry, decimals=2, **changes).to_json()]
         made_up = replace(run, manifest={**run.manifest, "summary": summary})
-        (verdict,) = judge(anchors, summary_keys(anchors, Runtime()), made_up)
+        (verdict,) = judge(anchors, summary_keys(anchors, Runtime(), load_class("dataset", "toy")), made_up)
         return verdict
 
     return do
@@ -224,7 +225,7 @@ def test_shipped_anchors_are_the_papers_row_of_ground_truth(dataset: str) -> Non
     }
     found = {}
     for anchor in find_anchors(dataset, "test").anchors:
-        (metric,) = load_metrics([anchor.metric], Runtime())
+        (metric,) = load_metrics([anchor.metric], Runtime(), load_class("dataset", dataset))
         value = None if anchor.undefined else pytest.approx((anchor.low + anchor.high) / 2)
         found[(metric.name, metric.protocol, anchor.column)] = value
     assert found == expected
@@ -235,7 +236,7 @@ def test_every_shipped_anchor_is_explained(dataset: str, clips: int) -> None:
     anchors: Anchors = find_anchors(dataset, "test")
     assert anchors.clips == clips
     assert all(anchor.source and anchor.reason and anchor.causes for anchor in anchors.anchors)
-    summary_keys(anchors, Runtime())  # every metric and column exists
+    summary_keys(anchors, Runtime(), load_class("dataset", dataset))  # every metric and column exists
 
 
 @pytest.mark.parametrize(

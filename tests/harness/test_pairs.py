@@ -156,6 +156,24 @@ def test_lines_that_are_no_pair(clips: Path, text: str, words: str) -> None:
     assert [finding.where for finding in findings] == [str(clips.parent / "pairs.txt")]
 
 
+def test_a_list_of_windows_is_read_and_one_that_is_no_text_is_refused(clips: Path) -> None:
+    dataset = paired(clips, "")
+    path = clips.parent / "pairs.txt"
+    path.write_bytes("a b\r\n".encode("utf-16"))
+    assert dataset.clip_ids("all") == ("00001/b/with-sound-of/a",)
+    assert ("note", "decoded from utf-16-le") in [(one.level, one.message) for one in dataset.verify("all")]
+    path.write_bytes(b"a b\na \x81\n")
+    with pytest.raises(UsageError, match=r"pairs\.txt line 2: byte 0x81"):
+        dataset.clip_ids("all")
+
+
+def test_what_is_wrong_with_a_transcript_goes_with_the_sound(clips: Path) -> None:
+    (clips / "b.txt").write_bytes(b"\x81")
+    clip = only_clip(paired(clips, "b a\n"))
+    assert clip.transcript is None and "b.txt line 1: byte 0x81" in clip.transcript_note
+    assert only_clip(paired(clips, "a b\n")).transcript_note == ""
+
+
 def test_a_list_that_is_not_there(clips: Path) -> None:
     dataset = registry.load_dataset("folder", clips, {"pairs": "nowhere.txt"})
     with pytest.raises(UsageError, match=r"pairs nowhere\.txt cannot be read"):

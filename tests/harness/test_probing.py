@@ -112,8 +112,9 @@ def test_a_phone_is_found_in_the_clips_of_one_speaker() -> None:
 
 def test_a_list_of_poses_is_read_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "wa.txt"
-    path.write_text("# the phone wa\na 2\n\nb 4\n")
-    assert [(pose.clip.id, pose.index) for pose in read_poses(path, ToyDataset())] == [("a", 2), ("b", 4)]
+    for encoding in ("utf-8", "utf-16"):
+        path.write_text("# the phone wa\na 2\n\nb 4\n", encoding)
+        assert [(pose.clip.id, pose.index) for pose in read_poses(path, ToyDataset())] == [("a", 2), ("b", 4)]
     path.write_text("a 2\nb -1\n")
     with pytest.raises(UsageError, match=r"wa\.txt:2: 'b -1' is not CLIP FRAME"):
         read_poses(path, ToyDataset())

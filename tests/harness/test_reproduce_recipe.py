@@ -9,6 +9,7 @@ import pytest
 from syncdiff_bench import registry
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import option_names
+from syncdiff_bench.registry import load_class
 from syncdiff_bench.reproduction.jobs import Request, jobs_of
 from syncdiff_bench.reproduction.models import Place
 from syncdiff_bench.reproduction.recipe import Recipe, read_recipe, recipe_of
@@ -51,7 +52,7 @@ def test_every_training_of_a_recipe_can_be_planned(dataset: str) -> None:
 @pytest.mark.parametrize("dataset", SHIPPED)
 def test_metrics_and_options_exist(dataset: str) -> None:
     recipe = recipe_of(dataset)
-    metrics = load_metrics(recipe.metrics, make_runtime("cpu"))
+    metrics = load_metrics(recipe.metrics, make_runtime("cpu"), load_class("dataset", dataset))
     paper = {(column.metric, column.column) for column in TABLES[0].columns}
     assert paper <= {(metric.name, column.name) for metric in metrics for column in metric.columns}
     for method in recipe.methods.values():

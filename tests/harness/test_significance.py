@@ -347,6 +347,21 @@ def test_a_gate_over_few_speakers_says_that_it_is_blind() -> None:
     assert "hardly seen" not in footnotes(5)
 
 
+def test_a_baseline_of_before_an_option_was_added_means_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Options:
+        region: str = "face"
+
+    monkeypatch.setattr(Level, "Options", Options)
+    values = noisy(np.random.default_rng(1))
+    run = scored(values)
+    now = replace(run, metrics={KEY: replace(run.metrics[KEY], options={"region": "face"})})
+    assert check(now, baseline_of(values)).passed
+    other = replace(run, metrics={KEY: replace(run.metrics[KEY], options={"region": "mouth"})})
+    with pytest.raises(UsageError, match="has other options"):
+        check(other, baseline_of(values))
+
+
 def test_a_value_where_the_baseline_had_none_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     values = noisy(np.random.default_rng(1))
     undefined = dict.fromkeys(CLIPS, float("nan"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import jiwer
@@ -143,6 +144,19 @@ def test_batches_belong_to_seed_step_and_rank(tmp_path: Path, monkeypatch: pytes
         torch.testing.assert_close(tensor, again[name])
     assert not torch.equal(once["heard"], other["heard"])
     assert len(task.describe(3, 5, 0, 2)) == 2
+
+
+def test_it_learns_the_words_that_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Written(FewClips):
+        text_rule = "normalised"
+
+        def clip(self, clip_id: str) -> Clip:
+            return replace(super().clip(clip_id), transcript="Bin — 2!")
+
+    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: Written())
+    task = task_of(tmp_path)
+    task.prepare()
+    assert {clip.transcript for clip in task.clips} == {"bin two"}
 
 
 def test_a_split_without_words_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.home import home
+from syncdiff_bench.normalisation import TextRule
+from syncdiff_bench.text_files import read_text_file
 from syncdiff_datasets.layout import contained
 from syncdiff_datasets.lrs2 import LRS2
 from syncdiff_datasets.pocket.speech import arpabet
@@ -32,7 +34,7 @@ class PocketFolder(LRS2):
         path = contained(self.home / "phones", f"{clip_id}.txt")
         if not path.is_file():
             return ()
-        rows = (line.split(maxsplit=2) for line in path.read_text(encoding="utf-8").splitlines())
+        rows = (line.split(maxsplit=2) for line in read_text_file(path).text.splitlines())
         return tuple(Spoken(phone, float(start), float(end), arpabet(phone)) for start, end, phone in rows)
 
 
@@ -47,6 +49,7 @@ class Pocket(Dataset):
     title = "pocket: drawn talking faces (embedded)"
     embedded = True
     drawn_faces = True
+    text_rule: ClassVar[TextRule] = "official"
     default_metrics = (
         "psnr[region=mouth]",
         "ssim[region=mouth]",

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.normalisation import to_learn
 from syncdiff_bench.training.task import TrainingTask
 from syncdiff_methods.acoustics.network import (
     BLANK,
@@ -111,14 +112,15 @@ class RecogniserTask(TrainingTask):
         clips = []
         for clip_id in self.data.dataset.clip_ids(split):
             clip = self.data.dataset.clip(clip_id)
-            if clip.transcript:
+            transcript = to_learn(clip.transcript, self.data.dataset.text_rule)
+            if transcript:
                 try:
                     audio = clip.audio
                 except ClipError:
                     continue
                 if len(audio):
                     heard = torch.from_numpy(coefficients(audio))
-                    clips.append(_Spoken(clip_id, heard, symbols_of(clip.transcript), clip.transcript))
+                    clips.append(_Spoken(clip_id, heard, symbols_of(transcript), transcript))
         if not clips:
             raise UsageError(f"split {split!r} has no clip with sound and transcript; a recogniser learns from both")
         return clips

@@ -17,16 +17,20 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Audio, Clip, Dataset, Frames
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_bench.normalisation import TextRule, to_learn
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingClip:
-    """frames: (T, S, S, 3) uint8 RGB, mapped from the cache; audio: (640 T,) int16, zeros where the track is short."""
+    """frames: (T, S, S, 3) uint8 RGB, mapped from the cache; audio: (640 T,) int16, zeros where the track is short.
+
+    transcript: as the data set's rule of text compares it, "" where there is none.
+    """
 
     id: str
     frames: Frames
     audio: Audio
-    transcript: str | None
+    transcript: str
 
 
 def read_split(dataset: Dataset, split: str, side: int, cache: Path) -> tuple[TrainingClip, ...]:
@@ -36,14 +40,16 @@ def read_split(dataset: Dataset, split: str, side: int, cache: Path) -> tuple[Tr
     read.
     """
     folder = cache / hashlib.sha256(f"{dataset.fingerprint(split)} {side}".encode()).hexdigest()[:16]
-    clips = tuple(_cached(dataset.clip(clip_id), side, folder) for clip_id in dataset.clip_ids(split))
+    clips = tuple(
+        _cached(dataset.clip(clip_id), side, folder, dataset.text_rule) for clip_id in dataset.clip_ids(split)
+    )
     heard = tuple(clip for clip in clips if len(clip.audio))
     if not heard:
         raise UsageError(f"split {split!r} of {dataset.name} has no clip with sound; there is nothing to train on")
     return heard
 
 
-def _cached(clip: Clip, side: int, folder: Path) -> TrainingClip:
+def _cached(clip: Clip, side: int, folder: Path, rule: TextRule) -> TrainingClip:
     pictures, sound = (folder / f"{clip.id}.{kind}.npy" for kind in ("frames", "audio"))
     if not (pictures.is_file() and sound.is_file()):
         frames = np.stack([resize_linear(frame, side, side) for frame in clip.frames])
@@ -53,7 +59,7 @@ def _cached(clip: Clip, side: int, folder: Path) -> TrainingClip:
         clip.id,
         np.load(pictures, mmap_mode="r", allow_pickle=False),
         np.load(sound, allow_pickle=False),
-        clip.transcript,
+        to_learn(clip.transcript, rule),
     )
 
 

@@ -181,8 +181,7 @@ class LipReaderTask(TrainingTask):
         margin = self.options.augmentation.shift
         patches = centre_patches(grey_frames(clip.frames), self.options.input.crop + 2 * margin)
         audio = torch.from_numpy(audio_features(clip.audio, len(clip.frames)))
-        transcript = clip.transcript or ""
-        return _Spoken(patches.copy(), audio, self.pieces.encode(transcript), transcript)
+        return _Spoken(patches.copy(), audio, self.pieces.encode(clip.transcript), clip.transcript)
 
     def _heard(self, clips: Sequence[_Spoken]) -> dict[str, Tensor]:
         longest, words = max(len(clip.audio) for clip in clips), max(2, *(len(clip.tokens) for clip in clips))
