@@ -97,7 +97,7 @@ def test_statistics_survive_json():
         (WEROptions(lipreader_frame_size="native"), "centre88-native"),
         (WEROptions(beam=5, lenpen=0), "centre88-160-beam5-lenpen0"),
         (WEROptions(reader="pocket"), "pocket"),
-        (WEROptions(reader="my lips/avhubert-lrs2-vsr.pt"), "avhubert-lrs2-vsr-file-centre88-160"),
+        (WEROptions(reader="my lips/avhubert-lrs2-vsr.pt"), "avhubert-lrs2-vsr-missing-centre88-160"),
     ],
 )
 def test_every_option_is_part_of_the_protocol(options, protocol):
