@@ -200,10 +200,18 @@ class Dataset(ABC):
 
 @dataclass(frozen=True)
 class WeightsUsed:
-    """A weights file that took part in a result: its catalogue or file name and its sha256."""
+    """A weights file that took part in a result: its catalogue or file name and its sha256.
+
+    file: where it lies, so that the conformance suite can hold the digest against it; not needed for a name of the
+        weights catalogue. It is not recorded and takes no part in comparisons.
+    """
 
     name: str
     sha256: str
+    file: Path | None = field(default=None, compare=False, repr=False)
+
+    def to_json(self) -> dict[str, str]:
+        return {"name": self.name, "sha256": self.sha256}
 
 
 def _ignore_progress(_frames: int) -> None:

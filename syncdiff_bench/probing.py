@@ -241,7 +241,7 @@ def write_record(
             "name": method.name,
             "title": method.title,
             "options": options_to_json(method.options),
-            "weights": [asdict(weights) for weights in method.weights_used()],
+            "weights": [weights.to_json() for weights in method.weights_used()],
         },
         "dataset": {"name": dataset.name, "split": split, "fingerprint": dataset.fingerprint(split)},
         "probe": {**settings, "groups": {name: [asdict(one) for one in group] for name, group in spreads.items()}},

@@ -79,4 +79,4 @@ class Reconstruction(Method):
         from syncdiff_bench.weights.digests import sha256_of
 
         file = self.autoencoder[2]
-        return (WeightsUsed(f"syncdiff/{file.parent.name}/autoencoder", sha256_of(file)),)
+        return (WeightsUsed(f"syncdiff/{file.parent.name}/autoencoder", sha256_of(file), file),)

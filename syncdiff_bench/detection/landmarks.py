@@ -62,7 +62,7 @@ class FaceAlignmentSource:
             ) from None
         urls = (api.models_urls["2DFAN-4"], detector.models_urls["s3fd"])
         files = [published_file(url) for url in urls]
-        self._weights = tuple(WeightsUsed(file.name, sha256) for file, sha256 in files)
+        self._weights = tuple(WeightsUsed(file.name, sha256, file) for file, sha256 in files)
         self._network = api.FaceAlignment(
             api.LandmarksType.TWO_D,
             device=device,

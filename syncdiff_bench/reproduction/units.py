@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +107,7 @@ class Seed(Unit):
         if self.job.kind == "run":
             check_identity(path, identity)
             return
-        weights = [asdict(one) for one in identity.weights]
+        weights = [one.to_json() for one in identity.weights]
         if (path / MANIFEST).is_file() and read_manifest(path).get("method", {}).get("weights") != weights:
             raise UsageError(f"{path} was probed with other weights; choose another --out, or delete it")
 

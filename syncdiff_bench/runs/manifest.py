@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -53,7 +53,7 @@ class Identity:
                 "name": self.method,
                 "title": self.title,
                 "options": dict(self.options),
-                "weights": [asdict(weights) for weights in self.weights],
+                "weights": [weights.to_json() for weights in self.weights],
                 "topline": self.topline,
                 **({"trained_against": sorted(self.trained_against)} if self.trained_against else {}),
                 **({"caveats": [asdict(one) for one in self.caveats]} if self.caveats else {}),

@@ -215,7 +215,7 @@ class _Scoring:
                 f"{self.run.path} was scored by {metric.name} with other weights ({old} -> {new}); "
                 "choose another --out, or delete its scores.jsonl to score it again"
             )
-        entry["weights"] = [{"name": w.name, "sha256": w.sha256} for w in used]
+        entry["weights"] = [one.to_json() for one in used]
         entry["provenance"] = dict(metric.provenance())
         self.run.save()
 

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from syncdiff_bench.contracts import Column, Metric, Pair, attempt
-from syncdiff_bench.errors import BenchError, ClipError
+from syncdiff_bench.errors import BenchError, ClipError, WeightsError
+from syncdiff_bench.testing.checks import Skipped, only_for
 from syncdiff_bench.testing.samples import degraded, read_only, sample_clip
+from syncdiff_bench.testing.weights_checks import prepare, truly_missing
 
 Values = Mapping[str, float | None]
 CLOSE = {"rel_tol": 1e-6, "abs_tol": 1e-9}
 ROUNDING = {"rel_tol": 1e-4, "abs_tol": 1e-6}  # of a network that sees several clips at once
-# A metric whose weights are not here cannot be run; it is then only held to what it says about itself.
 NAMED_CLIPS = ("check/a", "check/b", "check/c")
+LENGTHS = (12, 75)  # frames of an ordinary clip; the longer one for a metric that refuses the shorter
 
 
 def check_columns(metric: Metric[Any]) -> None:
@@ -33,27 +35,27 @@ def check_protocol(metric: Metric[Any]) -> None:
 
 
 def check_prepare_says_what_is_missing(metric: Metric[Any]) -> None:
-    """`prepare` succeeds, or raises one of this project's errors (weights missing, not applicable), in one line."""
+    """`prepare` succeeds, or says in one line what is missing: WeightsError(..., missing=NAME), or NotApplicable."""
     try:
-        metric.prepare()
-    except BenchError as error:
-        assert "\n" not in str(error).strip(), f"the reason has several lines: {error}"
+        prepare(metric)
+    except Skipped:
+        return
+    except WeightsError as error:
+        if error.missing is None:
+            raise
+        truly_missing(error, metric)
 
 
 def check_measuring_is_repeatable(metric: Metric[Any]) -> None:
     """Measuring a pair twice gives the same values."""
-    pair = _pair("check/a")
-    if not _able(metric, pair):
-        return
+    pair = _pair("check/a", _length(metric))
     first, again = _values(metric, pair), _values(metric, pair)
     assert first == again, f"{first}, then {again}"
 
 
 def check_inputs_are_not_changed(metric: Metric[Any]) -> None:
     """`measure` writes into no array of the pair."""
-    pair = _pair("check/inputs")
-    if not _able(metric, pair):
-        return
+    pair = _pair("check/inputs", _length(metric))
     before = [array.copy() for clip in (pair.generated, pair.truth) for array in (clip.frames, clip.audio)]
     for clip in (pair.generated, pair.truth):
         read_only(clip)
@@ -63,22 +65,23 @@ def check_inputs_are_not_changed(metric: Metric[Any]) -> None:
 
 
 def check_values_name_every_column(metric: Metric[Any]) -> None:
-    """Values are finite floats or None, one for every column; others may stand beside them (an offset)."""
-    pair = _pair("check/a")
-    if not _able(metric, pair):
-        return
-    values = _values(metric, pair)
-    assert set(values) >= {column.name for column in metric.columns}, f"columns {metric.columns}, values {values}"
-    for name, value in values.items():
-        assert value is None or math.isfinite(value), f"{name} is {value}"
+    """Values are finite floats, one for every column, or None (not for every clip); more may stand beside them."""
+    length = _length(metric)
+    clips = [_values(metric, _pair(name, length)) for name in NAMED_CLIPS]
+    for values in clips:
+        assert set(values) >= {column.name for column in metric.columns}, f"columns {metric.columns}, values {values}"
+        for name, value in values.items():
+            assert value is None or math.isfinite(value), f"{name} is {value}"
+    for column in metric.columns:
+        assert any(values[column.name] is not None for values in clips), f"{column.name} is None for every clip"
 
 
+@only_for(lambda metric: "reference" in metric.needs)
 def check_identical_is_best(metric: Metric[Any]) -> None:
     """A copy of the reference is no worse in any column than a degraded one (or undefined: PSNR of no error)."""
-    same, worse = _pair("check/a", likeness="same"), _pair("check/a")
-    if "reference" not in metric.needs or not _able(metric, same):
-        return
-    best, other = _values(metric, same), _values(metric, worse)
+    length = _length(metric)
+    best = _values(metric, _pair("check/a", length, likeness="same"))
+    other = _values(metric, _pair("check/a", length))
     for column in metric.columns:
         a, b = best[column.name], other[column.name]
         if a is None or b is None:
@@ -87,20 +90,17 @@ def check_identical_is_best(metric: Metric[Any]) -> None:
         assert better, f"{column.name} ({column.direction} is better): {a} for a copy, {b} for a degraded clip"
 
 
+@only_for(lambda metric: metric.symmetric)
 def check_symmetry_where_it_is_claimed(metric: Metric[Any]) -> None:
     """`symmetric = True` means that exchanging the two videos changes no value."""
-    pair = _pair("check/a")
-    if not getattr(metric, "symmetric", False) or not _able(metric, pair):
-        return
+    pair = _pair("check/a", _length(metric))
     exchanged = Pair(pair.truth, pair.generated)
     _assert_close(_values(metric, pair), _values(metric, exchanged), "exchanging the videos changes")
 
 
 def check_statistics_survive_json(metric: Metric[Any]) -> None:
     """Statistics come back from scores.jsonl with the same aggregate."""
-    pair = _pair("check/a")
-    if not _able(metric, pair):
-        return
+    pair = _pair("check/a", _length(metric))
     stats = metric.measure(pair)
     line = json.dumps(metric.stats_to_json(stats), allow_nan=False)
     back = metric.stats_from_json(json.loads(line))
@@ -109,9 +109,8 @@ def check_statistics_survive_json(metric: Metric[Any]) -> None:
 
 def check_shards_aggregate_to_the_whole(metric: Metric[Any]) -> None:
     """The aggregate depends neither on the order of the clips nor on which process measured them."""
-    pairs = [_pair(name) for name in NAMED_CLIPS]
-    if not _able(metric, pairs[0]):
-        return
+    length = _length(metric)
+    pairs = [_pair(name, length) for name in NAMED_CLIPS]
     stats = [metric.measure(pair) for pair in pairs]
     other = type(metric)(metric.options, metric.runtime)
     other.prepare()
@@ -124,9 +123,8 @@ def check_shards_aggregate_to_the_whole(metric: Metric[Any]) -> None:
 
 def check_measuring_many_is_measuring_each(metric: Metric[Any]) -> None:
     """`measure_many` gives what `measure` gives, in the order of the pairs; one that fails takes no other along."""
-    pairs = [_pair(name, frames=frames) for name, frames in zip(NAMED_CLIPS, (12, 1, 15), strict=True)]
-    if not _able(metric, pairs[0]):
-        return
+    length = _length(metric)
+    pairs = [_pair(name, frames) for name, frames in zip(NAMED_CLIPS, (length, 1, length + 3), strict=True)]
     together = metric.measure_many(pairs)
     assert len(together) == len(pairs), f"{len(pairs)} pairs, {len(together)} results"
     for pair, found in zip(pairs, together, strict=True):
@@ -139,9 +137,8 @@ def check_measuring_many_is_measuring_each(metric: Metric[Any]) -> None:
 
 def check_a_clip_of_one_frame(metric: Metric[Any]) -> None:
     """One frame is measured, or refused with a ClipError; nothing else is raised."""
-    pair = _pair("check/one", frames=1)
-    if not _able(metric, _pair("check/a")):
-        return
+    prepare(metric)
+    pair = _pair("check/one", 1)
     try:
         metric.measure(pair)
     except ClipError:
@@ -150,19 +147,24 @@ def check_a_clip_of_one_frame(metric: Metric[Any]) -> None:
         raise AssertionError(f"{type(error).__name__} was raised, not a ClipError: {error}") from error
 
 
-def _pair(name: str, *, frames: int = 12, likeness: str = "degraded") -> Pair:
+def _pair(name: str, frames: int, *, likeness: str = "degraded") -> Pair:
     reference = sample_clip(name, frames=frames)
     return Pair(degraded(reference) if likeness == "degraded" else sample_clip(name, frames=frames), reference)
 
 
-def _able(metric: Metric[Any], pair: Pair) -> bool:
-    """Whether the metric can measure ordinary sample clips here: its weights may be missing, or want a real face."""
-    try:
-        metric.prepare()
-        metric.measure(pair)
-    except BenchError:
-        return False
-    return True
+def _length(metric: Metric[Any]) -> int:
+    """How many frames an ordinary clip has that the metric measures. Raises AssertionError where it refuses them all,
+    Skipped or WeightsError where it cannot be prepared here.
+    """
+    prepare(metric)
+    for frames in LENGTHS:
+        try:
+            metric.measure(_pair("check/a", frames))
+        except BenchError as error:
+            refusal = error
+        else:
+            return frames
+    raise AssertionError(f"refuses every ordinary clip ({type(refusal).__name__}: {refusal})")
 
 
 def _values(metric: Metric[Any], pair: Pair) -> Values:

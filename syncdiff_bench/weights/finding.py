@@ -30,8 +30,8 @@ def find_weights(given: str, runtime: Runtime, *, owner: str) -> Path:
 def weights_found(given: str, path: Path) -> WeightsUsed:
     """Name and digest of what was found, for the record: a catalogue name as it is, a file by its own name."""
     if is_file(given):
-        return WeightsUsed(path.name, sha256_of(path))
-    return WeightsUsed(given, digest_of(path).sha256)
+        return WeightsUsed(path.name, sha256_of(path), path)
+    return WeightsUsed(given, digest_of(path).sha256, path)
 
 
 def is_file(given: str) -> bool:

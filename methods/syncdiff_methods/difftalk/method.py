@@ -113,8 +113,9 @@ class DiffTalk(Method):
 
         folder = self._folder()
         self._logits(read_config(folder))
+        files = {part: folder / f"{part}.safetensors" for part in PARTS}
         return tuple(
-            WeightsUsed(f"difftalk/{folder.name}/{part}", sha256_of(folder / f"{part}.safetensors")) for part in PARTS
+            WeightsUsed(f"difftalk/{folder.name}/{part}", sha256_of(file), file) for part, file in files.items()
         )
 
     def general_caveats(self) -> tuple[Caveat, ...]:

@@ -54,7 +54,7 @@ class External(ProgramMethod):
 
         self.check()
         required = [Path(path) for path in self.template.requires if Path(path).is_file()]
-        return tuple(WeightsUsed(path.name, sha256_of(path)) for path in (self.options.config, *required))
+        return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in (self.options.config, *required))
 
     def command(self, files: ClipFiles, seed: int) -> Command:
         template = self.template

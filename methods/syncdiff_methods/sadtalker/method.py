@@ -98,7 +98,7 @@ class SadTalker(ProgramMethod):
 
         self.checkout.check_files()
         files = (self.checkout.script, *self.checkout.weights())
-        return tuple(WeightsUsed(path.name, sha256_of(path)) for path in files)
+        return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in files)
 
     def command(self, files: ClipFiles, seed: int) -> Command:
         given = self.options

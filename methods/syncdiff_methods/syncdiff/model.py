@@ -8,7 +8,6 @@ DIR/audio.safetensors           AV-HuBERT audio encoder and temporal filter
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torch import nn
 from syncdiff_bench.contracts import WeightsUsed
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
+from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 from syncdiff_methods.syncdiff.config import AutoencoderConfig, SyncDiffConfig
@@ -140,10 +140,5 @@ def read_config(folder: Path) -> SyncDiffConfig:
 def weights_digests(where: str | Path) -> tuple[WeightsUsed, ...]:
     """sha256 of each file of a model directory."""
     folder = locate(where)
-    return tuple(
-        WeightsUsed(
-            f"syncdiff/{folder.name}/{part}",
-            hashlib.sha256((folder / f"{part}.safetensors").read_bytes()).hexdigest(),
-        )
-        for part in PARTS
-    )
+    files = {part: folder / f"{part}.safetensors" for part in PARTS}
+    return tuple(WeightsUsed(f"syncdiff/{folder.name}/{part}", sha256_of(file), file) for part, file in files.items())

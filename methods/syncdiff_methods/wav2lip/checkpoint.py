@@ -72,7 +72,7 @@ def weights_used(checkpoint: str, runtime: Runtime) -> WeightsUsed:
     """Name and digest, for the record. Raises as `locate`."""
     path = locate(checkpoint, runtime)
     if path.name == TENSORS:
-        return WeightsUsed(f"wav2lip/{path.parent.name}", sha256_of(path))
+        return WeightsUsed(f"wav2lip/{path.parent.name}", sha256_of(path), path)
     return weights_found(checkpoint, path)
 
 

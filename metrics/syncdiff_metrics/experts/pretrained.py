@@ -133,7 +133,7 @@ def expert_used(folder: Path, part: str) -> WeightsUsed:
     file = folder / f"{part}.safetensors"
     if not file.is_file():
         raise WeightsError(f"{file}: no such file; reinstall syncdiff-bench or train the expert")
-    return WeightsUsed(f"{training_name(folder)}/{part}", sha256_of(file))
+    return WeightsUsed(f"{training_name(folder)}/{part}", sha256_of(file), file)
 
 
 def _save(network: nn.Module, file: Path, described: Mapping[str, Any], *, half: bool) -> None:
