@@ -135,7 +135,7 @@ def reproduce(
     jobs = jobs_of(request)
     costs = Costs(request, resolve_device(device), jobs, trials=dry_run)
     plan = make_plan(request, jobs[index - 1 :: count], costs if dry_run or costs.recorded else None, train=train)
-    print_plan(request, plan)
+    print_plan(request, plan, costs.device)
     if dry_run:
         return
     ctx.exit(_carry_out(request, jobs, plan, costs, Claims(request.out / "claims"), train=train))
@@ -193,11 +193,12 @@ def parse_shard(text: str) -> tuple[int, int]:
     return index, count
 
 
-def print_plan(request: Request, plan: Plan) -> None:
+def print_plan(request: Request, plan: Plan, device: str) -> None:
     """What there is, what is missing and how long it will take; then why rows stay blank."""
     from rich.table import Table
 
     from syncdiff_bench.cli.output import print_table
+    from syncdiff_bench.estimates.machine import clock
     from syncdiff_bench.estimates.workload import duration
 
     recipe = request.place.recipe
@@ -219,5 +220,8 @@ def print_plan(request: Request, plan: Plan) -> None:
     if seconds or unknown:
         known = duration(seconds) if seconds else "unknown"
         lines.append(f"in all: about {known}{', and what is not known' if unknown and seconds else ''}")
+    sources = {"trial": clock(device), "measured": "by wall time, of what was done here before"}
+    used = {estimate.source.partition(" ")[0] for estimate in plan.estimates if estimate.seconds}
+    lines += [f"{source}: {said}" for source, said in sources.items() if source in used]
     click.echo(f"{recipe.dataset}, {recipe.split}: seeds {seeds}; {request.out}")
     print_table(table, lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from syncdiff_bench.contracts import FPS
 from syncdiff_bench.errors import BenchError
+from syncdiff_bench.estimates.machine import clock
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Dataset
@@ -21,7 +22,8 @@ MARGIN = 0.9  # of the memory that is there
 class Workload:
     """Of one process.
 
-    flops: 2 per multiply-add. seconds: None where this machine could not try. constant_bytes: weights, and whatever
+    flops: 2 per multiply-add. seconds: on a free machine, as `machine.seconds_of`
+    tells them; None where this machine could not try. constant_bytes: weights, and whatever
     does not grow with the batch; clip_bytes: for every further clip at once. batch: clips at once.
     """
 
@@ -68,9 +70,11 @@ def _frames(dataset: Dataset, clip_id: str) -> int:
 
 def in_words(workload: Workload, frames: int, device: str, available: int) -> Iterator[str]:
     """Lines for people: operations, time, memory."""
-    rate = "" if not workload.seconds else f" ({workload.flops / workload.seconds / GIGA:.3g} GFLOP/s in a trial)"
-    needs = "not tried: too little memory" if workload.seconds is None else f"about {duration(workload.seconds)}"
-    yield f"{_flops(workload.flops)}, {_flops(workload.flops // max(1, frames))} per frame; {needs} on {device}{rate}"
+    needs = f"not tried: too little memory on {device}"
+    if workload.seconds is not None:
+        speed = f"{workload.flops / workload.seconds / GIGA:.3g} GFLOP/s in a trial, " if workload.seconds else ""
+        needs = f"about {duration(workload.seconds)} on {device} ({speed}{clock(device)})"
+    yield f"{_flops(workload.flops)}, {_flops(workload.flops // max(1, frames))} per frame; {needs}"
     fits = workload.fitting_batch(available)
     advice = f"; {fits} clips at once would fit" if fits < workload.batch else ""
     yield (

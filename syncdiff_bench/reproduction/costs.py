@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,8 @@ Trial = tuple[float, str]  # seconds per step, frame or probe; what was tried
 class Estimate:
     """seconds: None where nothing is known.
 
-    source: "measured", "trial" (and what that left out), or why not; "" where nobody tried.
+    source: "measured" (by wall time, of what was done here before), "trial" (see `estimates.machine.clock`; and what that
+        left out), or why not; "" where nobody tried.
     """
 
     seconds: float | None
@@ -176,6 +178,7 @@ def _try_generating(job: Job) -> Trial:
 def _try_scoring(job: Job) -> Trial:
     """The first clip against itself, by the metrics whose weights are here: a trial fetches none."""
     from syncdiff_bench.contracts import Pair, Runtime
+    from syncdiff_bench.estimates.machine import seconds_of
     from syncdiff_bench.runs.generating import open_clip
     from syncdiff_bench.runs.plan import load_metrics
     from syncdiff_bench.weights.store import WeightsStore
@@ -191,9 +194,7 @@ def _try_scoring(job: Job) -> Trial:
     for metric in load_metrics(job.request.place.recipe.metrics, lent, plan.dataset):
         try:
             metric.prepare()
-            began = time.monotonic()
-            metric.measure(pair)
-            seconds += time.monotonic() - began
+            seconds += seconds_of(partial(metric.measure, pair), plan.runtime.device)
         except BenchError:
             without.append(metric.name)
     left_out = f" without {', '.join(dict.fromkeys(without))}" if without else ""

@@ -36,8 +36,12 @@ class Plan:
     @property
     def seconds(self) -> tuple[float, bool]:
         """Of all estimates together, and whether any is unknown."""
-        estimates = [one for job in self.jobs for one in job.takes] + [one for _, one in self.models]
-        return sum(one.seconds or 0.0 for one in estimates), any(one.seconds is None for one in estimates)
+        found = self.estimates
+        return sum(one.seconds or 0.0 for one in found), any(one.seconds is None for one in found)
+
+    @property
+    def estimates(self) -> list[Estimate]:
+        return [one for job in self.jobs for one in job.takes] + [one for _, one in self.models]
 
 
 def make_plan(request: Request, jobs: Sequence[Job], costs: Costs | None, *, train: bool) -> Plan:

@@ -6,7 +6,6 @@ time is that of a real step, small enough to take seconds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from syncdiff_bench.estimates.counting import flops_of
-from syncdiff_bench.estimates.machine import available_bytes
+from syncdiff_bench.estimates.machine import available_bytes, seconds_of
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingTask
 
@@ -119,7 +118,7 @@ def fitting_batch(task: TrainingTask, settings: TrainingSettings, device: str) -
 
 
 def probe_seconds(task: TrainingTask, settings: TrainingSettings, device: str) -> float | None:
-    """Seconds of one step of one process, measured on `device` with at most PROBE_SECONDS' worth of examples.
+    """Seconds of one step of one process on a free machine, by `seconds_of` at most PROBE_SECONDS' worth of examples.
 
     The first example warms up; where it alone takes five times as long it is the measure. None where there is no
     `probe_batch`.
@@ -131,9 +130,8 @@ def probe_seconds(task: TrainingTask, settings: TrainingSettings, device: str) -
 
     def step(size: int) -> float:
         given = {name: tensor.to(device) for name, tensor in (task.probe_batch(size) or {}).items()}
-        began = time.monotonic()
-        _update(model, optimizer, given, bf16=settings.mixed_precision == "bf16", device=device)
-        return time.monotonic() - began
+        bf16 = settings.mixed_precision == "bf16"
+        return seconds_of(lambda: _update(model, optimizer, given, bf16=bf16, device=device), device)
 
     size, seconds = 1, step(1)
     if seconds < 5 * PROBE_SECONDS:
@@ -152,5 +150,3 @@ def _update(
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
-    if kind == "cuda":
-        torch.cuda.synchronize()

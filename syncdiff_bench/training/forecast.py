@@ -100,6 +100,7 @@ def _caches(task: TrainingTask, size: SplitSize) -> Iterator[tuple[str, str]]:
 
 
 def _time(task: TrainingTask, settings: TrainingSettings, cost: StepCost, device: str, memory: int) -> str:
+    from syncdiff_bench.estimates.machine import clock
     from syncdiff_bench.training.estimate import probe_seconds
 
     if cost.bytes - cost.example_bytes * (cost.batch_size - 1) > memory:
@@ -111,7 +112,8 @@ def _time(task: TrainingTask, settings: TrainingSettings, cost: StepCost, device
     assert seconds is not None
     whole = seconds * settings.steps / 3600
     rate = cost.flops / seconds / 1e9
-    return f"{seconds:.3g} s per step on {device} ({rate:.4g} GFLOP/s), about {whole:.3g} h without validation"
+    took = f"{seconds:.3g} s per step on {device} ({rate:.4g} GFLOP/s in a trial, {clock(device)})"
+    return f"{took}, about {whole:.3g} h without validation"
 
 
 def cache_line(cache: TensorCache, hours: float) -> str:

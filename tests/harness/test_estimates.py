@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Iterator
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +20,7 @@ from syncdiff_bench.contracts import Clip
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.estimates import machine
 from syncdiff_bench.estimates.counting import flops_of, peak_bytes_of
-from syncdiff_bench.estimates.machine import flops_per_second
+from syncdiff_bench.estimates.machine import flops_per_second, seconds_of
 from syncdiff_bench.estimates.workload import Workload, clip_frames, in_words
 from syncdiff_datasets.pocket.dataset import Pocket
 from syncdiff_methods.syncdiff.acceleration import Acceleration
@@ -83,8 +89,8 @@ def test_the_papers_networks_cost_what_the_official_ones_do() -> None:
 def test_the_speed_is_that_of_the_last_trial(
     times: list[float], speed: float, tried: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = itertools.chain.from_iterable((0.0, seconds) for seconds in times)
-    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(clock))
+    clock = iter(times)
+    monkeypatch.setattr(machine, "seconds_of", lambda _call, _device: next(clock))
     monkeypatch.setattr(machine, "ENOUGH_SECONDS", 1.0)
     begun: list[int] = []
 
@@ -95,6 +101,78 @@ def test_the_speed_is_that_of_the_last_trial(
 
     assert flops_per_second(trials(), "cpu") == speed  # type: ignore[arg-type]
     assert begun == tried
+
+
+def working(seconds: float) -> Callable[[], None]:
+    """Keeps the thread that calls it at work for that much processor time, without holding the interpreter's lock."""
+    block = bytes(1 << 20)
+
+    def work() -> None:
+        began = time.thread_time()
+        while time.thread_time() - began < seconds:
+            hashlib.sha256(block).digest()
+
+    return work
+
+
+def test_sleep_and_waiting_do_not_count() -> None:
+    """What a busy machine does to a trial: the clock on the wall goes on, the work does not."""
+
+    def slow() -> None:
+        working(0.2)()
+        time.sleep(1.5)
+
+    assert 0.2 <= seconds_of(slow, "cpu") < 0.8
+    assert seconds_of(lambda: time.sleep(0.5), "cpu") < 0.1
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+@pytest.mark.parametrize(("cores", "least", "most"), [(2, 0.4, 0.7), (1, 0.8, 1.3)])
+def test_threads_side_by_side_count_once(
+    cores: int, least: float, most: float, lasting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two times 0.4 s of work, by the caller and a thread that goes on living or not: 0.4 s on two cores."""
+    monkeypatch.setattr(machine, "_cores", lambda: cores)
+    monkeypatch.setattr(
+        "syncdiff_bench.estimates.machine.time.perf_counter", itertools.count(step=100).__next__
+    )  # a slow clock on the wall
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(working(0.0)).result()
+
+        def both() -> None:
+            if lasting:
+                other = pool.submit(working(0.4))
+                working(0.4)()
+                other.result()
+            else:
+                thread = threading.Thread(target=working(0.4))
+                thread.start()
+                working(0.4)()
+                thread.join()
+
+        assert least <= seconds_of(both, "cpu") < most
+
+
+def test_programs_that_are_waited_for_count() -> None:
+    burn = "import time\nwhile time.process_time() < 0.4: pass"
+    assert 0.4 <= seconds_of(lambda: subprocess.run([sys.executable, "-c", burn], check=True), "cpu") < 1.5
+
+
+def test_no_more_than_the_wall_clock_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncdiff_bench.estimates.machine.time.perf_counter", itertools.count(step=0.125).__next__)
+    assert seconds_of(working(0.3), "cpu") == 0.125
+
+
+def test_a_gpu_is_timed_on_the_wall_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processor time says nothing of what a GPU does."""
+    now = [0.0]
+
+    def synchronize(_device: str) -> None:
+        now[0] += 1.0  # what was begun before; what the call began
+
+    monkeypatch.setattr("syncdiff_bench.estimates.machine.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    assert seconds_of(lambda: None, "cuda:1") == 1.0
 
 
 class Headers(Pocket):
@@ -121,8 +199,10 @@ def test_frames_come_from_headers() -> None:
 def test_in_words() -> None:
     heavy = Workload(flops=3 * 10**15, seconds=9000.0, constant_bytes=10**9, clip_bytes=10**9, batch=24)
     work, memory = in_words(heavy, 1000, "cuda", 16 * 10**9)
-    assert work == "3 PFLOP, 3 TFLOP per frame; about 2.5 h on cuda (333 GFLOP/s in a trial)"
+    assert work == "3 PFLOP, 3 TFLOP per frame; about 2.5 h on cuda (333 GFLOP/s in a trial, by wall time)"
     assert memory == "memory: about 25.00 GB of 16.0 GB (1.00 and 1.000 per clip at once); 13 clips at once would fit"
+    own = next(in_words(heavy, 1000, "cpu", 16 * 10**9))
+    assert own.endswith("about 2.5 h on cpu (333 GFLOP/s in a trial, by processor time, on a free machine)")
     light = Workload(flops=10**6, seconds=None, constant_bytes=0, clip_bytes=1, batch=1)
     assert "not tried: too little memory" in next(in_words(light, 1, "cpu", 10))
 
@@ -146,7 +226,8 @@ def test_dry_run_says_so_and_writes_nothing(
     out = capsys.readouterr().out
     frames = sum(clip_frames(Pocket(), Pocket().clip_ids("test")[:2])[0])
     assert f"{frames} frames at 25 fps" in out
-    assert "GFLOP per frame; about" in out and "per clip at once" in out
+    assert "GFLOP per frame; about" in out and "in a trial, by processor time, on a free machine)" in out
+    assert "per clip at once" in out
     assert "no estimate of this method" in out
     assert list(tmp_path.iterdir()) == []
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -158,8 +158,14 @@ def test_nothing_is_known_without_a_batch() -> None:
 @pytest.mark.parametrize("cold", [0.0, 6.0])
 def test_probe_scales_to_the_step(cold: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock on which an example takes 0.5 s: 4 of the 6 are probed, and a step is two batches. Warming up is free."""
-    monkeypatch.setattr("syncdiff_bench.training.estimate.time", SimpleNamespace(monotonic=lambda: clock[0]))
     clock, started = [0.0], []
+
+    def seconds_of(call: Callable[[], Any], _device: str) -> float:
+        began = clock[0]
+        call()
+        return clock[0] - began
+
+    monkeypatch.setattr("syncdiff_bench.training.estimate.seconds_of", seconds_of)
 
     class Slow(Two):
         def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -170,6 +176,18 @@ def test_probe_scales_to_the_step(cold: float, monkeypatch: pytest.MonkeyPatch) 
     task = task_of()
     task.build = Slow  # type: ignore[method-assign]
     assert probe_seconds(task, SETTINGS, "cpu") == pytest.approx(2 * 6 * 0.5)
+
+
+def test_a_step_that_waits_is_not_a_slow_step() -> None:
+    class Waiting(Two):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            time.sleep(0.5)  # as on a machine that does something else
+            return super().forward(x)
+
+    task = task_of()
+    task.build = Waiting  # type: ignore[method-assign]
+    seconds = probe_seconds(task, SETTINGS, "cpu")
+    assert seconds is not None and seconds < 0.5
 
 
 def test_split_size_comes_from_headers() -> None:
@@ -187,7 +205,7 @@ def test_the_forecast_says_it_all_and_writes_nothing(tmp_path: Path) -> None:
     assert lines["model"] == "0.50 M parameters trained, 1.00 M frozen"
     assert lines["FLOPs"] == "4.8e-05 T per step and process, 1.44e-05 P in all"
     assert lines["memory"].startswith("about 0.01 GB (")
-    assert "s per step on cpu" in lines["time"]
+    assert "s per step on cpu" in lines["time"] and "by processor time, on a free machine" in lines["time"]
     assert list(tmp_path.iterdir()) == []
 
 
