@@ -28,8 +28,8 @@ def seconds_of(call: Callable[[], Any], device: str) -> float:
 
     On a CPU that is the processor time of whichever thread worked longest, so that threads at work side by side count
     once, and other programs, sleep and waiting do not count at all; no less than that of all threads divided by the
-    cores there are. Programs that the call started and waited for come on top. (Threads that wait for each other in turn
-    are taken for parallel ones.) On any other device it is wall time, until the device is done.
+    cores there are. Programs that the call started and waited for come on top. (Threads that wait for each other by
+    turns are taken for parallel ones.) On any other device it is wall time, until the device is done.
     """
     if device != "cpu":
         _finish(device)

@@ -28,8 +28,8 @@ Trial = tuple[float, str]  # seconds per step, frame or probe; what was tried
 class Estimate:
     """seconds: None where nothing is known.
 
-    source: "measured" (by wall time, of what was done here before), "trial" (see `estimates.machine.clock`; and what that
-        left out), or why not; "" where nobody tried.
+    source: "measured" (by wall time, of what was done here before), "trial" (see `estimates.machine.clock`; and what
+        that left out), or why not; "" where nobody tried.
     """
 
     seconds: float | None
