@@ -126,6 +126,14 @@ def test_sleep_and_waiting_do_not_count() -> None:
     assert seconds_of(lambda: time.sleep(0.5), "cpu") < 0.1
 
 
+def test_the_speed_is_that_of_the_work_and_not_of_the_wait() -> None:
+    def trial() -> None:
+        working(0.4)()
+        time.sleep(1)
+
+    assert 1000 / 0.9 < flops_per_second([(trial, 1000)], "cpu") <= 1000 / 0.4
+
+
 @pytest.mark.parametrize("lasting", [True, False])
 @pytest.mark.parametrize(("cores", "least", "most"), [(2, 0.4, 0.7), (1, 0.8, 1.3)])
 def test_threads_side_by_side_count_once(

@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -103,7 +104,25 @@ def test_a_trial_of_scoring_leaves_out_what_it_would_have_to_fetch(
     recipe = boards / "toy_boards" / "reproduction" / "toy.toml"
     recipe.write_text(recipe.read_text().replace('["toy-error"]', '["toy-error", "toy-heavy"]'))
     assert main([*REPRODUCE, "--dry-run", "--input", "shift=5"]) == 0
-    assert "(trial without toy-heavy)" in " ".join(capsys.readouterr().out.split())
+    out = " ".join(capsys.readouterr().out.split())
+    assert "(trial without toy-heavy)" in out and "trial: by processor time, on a free machine" in out
+    assert "measured" not in out
+
+
+def test_a_trial_of_scoring_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metric that waits for a second is not one that works for a second: a toy clip has three frames."""
+    toy_error = registry.load_class("metric", "toy-error")
+    measure = toy_error.measure
+
+    def slow(self: Any, pair: Any) -> Any:
+        time.sleep(1)
+        return measure(self, pair)
+
+    monkeypatch.setattr(toy_error, "measure", slow)
+    request = Request(Place(recipe_of("toy")), (), OUT, (0,))
+    job = Job(request, System("gt"), "run", (), (0,))
+    estimate = Costs(request, "cpu", (job,), trials=True).scoring(job, 3)
+    assert estimate.source == "trial" and estimate.seconds is not None and estimate.seconds < 0.5
 
 
 def test_a_dry_run_with_training_counts_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -371,7 +390,7 @@ def test_recorded_times_are_printed_without_a_dry_run(capsys: pytest.CaptureFixt
     assert main([*REPRODUCE, "--seed", "0"]) == 0
     out = capsys.readouterr().out
     assert "(measured)" in out and "in all: about" in out
-    assert "trial" not in out
+    assert "trial" not in out and "measured: by wall time, of what was done here before" in out
 
 
 # --------------------------------------------------------------------------------------- wrong usage
