@@ -34,11 +34,13 @@ def run(
     encoding: str = "lossless",
     out: str | Path | None = None,
     device: str = "auto",
+    fresh: bool = False,
 ) -> Run:
     """Generate and score, resuming what `out` holds already, as `syncdiff-bench run` does.
 
     metrics: specs such as "psnr" or "lpips[net=vgg]"; none for the dataset's defaults. options: of the method.
     out: folder that holds the run's directory `<method>/`; `runs/<dataset>-<split>` by default.
+    fresh: delete first what a former run left there.
     Raises UsageError for what cannot be, WeightsError where the method lacks weights. A clip that fails is a line of
     `scores` with a reason, never an exception.
 
@@ -64,8 +66,9 @@ def run(
     )
     plan = make_plan(selection)
     (run_plan,) = plan.runs
-    check_identity(run_plan.path, run_plan.identity)
-    pipeline.generate_run(plan, run_plan)
+    if not fresh:
+        check_identity(run_plan.path, run_plan.identity)
+    pipeline.generate_run(plan, run_plan, fresh=fresh)
     pipeline.score_run(plan, run_plan)
     return load_run(run_plan.path)
 
@@ -77,14 +80,17 @@ def score(
     metrics: Sequence[str] = (),
     out: str | Path | None = None,
     device: str = "auto",
+    fresh: bool = False,
 ) -> Run:
     """Score a folder of videos, with or without a folder of references of the same names.
+
+    fresh: delete first what a former run left in `out`, not the videos.
 
     Raises UsageError for folders that are missing or hold no videos.
     """
     selection = Selection(metrics=tuple(metrics), out=None if out is None else Path(out), device=device)
     plan = plan_given(selection, Path(videos), None if reference is None else Path(reference))
-    pipeline.score_given(plan)
+    pipeline.score_given(plan, fresh=fresh)
     return load_run(plan.path)
 
 

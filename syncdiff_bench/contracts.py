@@ -22,6 +22,7 @@ from syncdiff_bench.faces import FaceBoxes, centred_boxes, read_boxes
 
 if TYPE_CHECKING:
     from syncdiff_bench.estimates.workload import Workload
+    from syncdiff_bench.media.video_folder import VideoFolder
     from syncdiff_bench.normalisation import TextRule
     from syncdiff_bench.weights.store import WeightsStore
 
@@ -269,10 +270,18 @@ class Method(ABC):
         """Yield `(clip id, frames)` for each clip, in any order.
 
         frames: (T, H, W, 3) uint8 RGB with T, H and W of the clip; or a ClipError (yielded, not raised) for a clip
-        that cannot be generated while its batch mates can.
+        that cannot be generated while its batch mates can. What other programs made may lack a few last frames
+        (`media.fitting.read_fitted`) where `caveats` says so.
         progress: to be called with the number of clip-frames finished since the last call; may be ignored.
         Where `generate` raises instead, the harness tries the clips of the batch one by one, each alone.
         """
+
+    def given_videos(self) -> VideoFolder | None:
+        """The folder whose videos this method passes on, None for a method that makes its own.
+
+        A run takes a clip again once its file is another, and says which videos belong to no clip.
+        """
+        return None
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         """What a reader should know about everything that this method makes (a model trained on other data)."""

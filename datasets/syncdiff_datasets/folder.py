@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -11,11 +10,10 @@ from typing import ClassVar
 
 from syncdiff_bench.contracts import Finding
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.media.video_folder import VIDEO_SUFFIXES, video_files
 from syncdiff_datasets.layout import contained, required_root
 from syncdiff_datasets.on_disk import DatasetOnDisk
 from syncdiff_datasets.verification import Promise, check_count
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v"})
 
 
 class Folder(DatasetOnDisk):
@@ -71,19 +69,10 @@ class Folder(DatasetOnDisk):
     @cached_property
     def _relative_paths(self) -> dict[str, str]:
         """id -> path of the file relative to the root, sorted by id."""
-        paths = sorted(_videos(self.home))
+        paths = sorted(video_files(self.home))
         stems = Counter(_stem(path) for path in paths)
         ids = {path if stems[_stem(path)] > 1 else _stem(path): path for path in paths}
         return dict(sorted(ids.items()))
-
-
-def _videos(root: Path) -> Iterator[str]:
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in files:
-            path = Path(folder, name)
-            if not name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES:
-                yield path.relative_to(root).as_posix()
 
 
 def _stem(path: str) -> str:

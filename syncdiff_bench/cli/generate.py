@@ -20,7 +20,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @with_options(METHOD_OPTIONS, COMMON_OPTIONS)
 @click.pass_context
-def generate(ctx: click.Context, /, *, retry_failed: bool, strict: bool, **selection: Any) -> None:
+def generate(ctx: click.Context, /, *, retry_failed: bool, fresh: bool, strict: bool, **selection: Any) -> None:
     """Generate the videos and stop; resumes by itself."""
     from syncdiff_bench.cli.output import exit_code, print_generated, stderr_progress
     from syncdiff_bench.runs import pipeline
@@ -30,12 +30,12 @@ def generate(ctx: click.Context, /, *, retry_failed: bool, strict: bool, **selec
     from syncdiff_bench.runs.ranks import these_ranks
 
     plan = make_plan(Selection(**selection), with_metrics=False)
-    for run_plan in plan.runs:
+    for run_plan in plan.runs if not fresh else ():
         check_identity(run_plan.path, run_plan.identity)
     ranks = these_ranks()
     progress = stderr_progress() if ranks.first else Progress()
     for run_plan in plan.runs:
-        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, progress=progress, ranks=ranks)
+        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, fresh=fresh, progress=progress, ranks=ranks)
     if not ranks.first:
         return
     runs = pipeline.load_runs(plan)

@@ -32,7 +32,9 @@ Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was."
 @with_options(METHOD_OPTIONS, METRIC_OPTIONS, COMMON_OPTIONS)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, what is done already, FLOPs, memory and time.")
 @click.pass_context
-def run(ctx: click.Context, /, *, retry_failed: bool, strict: bool, dry_run: bool, **selection: Any) -> None:
+def run(
+    ctx: click.Context, /, *, retry_failed: bool, fresh: bool, strict: bool, dry_run: bool, **selection: Any
+) -> None:
     """Generate videos, score them, print the leaderboard.
 
     Each method gets a run directory below --out: run.json, videos/, scores.jsonl.
@@ -46,7 +48,7 @@ def run(ctx: click.Context, /, *, retry_failed: bool, strict: bool, dry_run: boo
 
     plan = make_plan(Selection(**selection))
     # Before the first of them works for an hour.
-    for run_plan in plan.runs:
+    for run_plan in plan.runs if not fresh else ():
         check_identity(run_plan.path, run_plan.identity)
     if dry_run:
         print_plan(plan)
@@ -54,7 +56,7 @@ def run(ctx: click.Context, /, *, retry_failed: bool, strict: bool, dry_run: boo
     ranks = these_ranks()
     progress = stderr_progress() if ranks.first else Progress()
     for run_plan in plan.runs:
-        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, progress=progress, ranks=ranks)
+        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, fresh=fresh, progress=progress, ranks=ranks)
     if not ranks.first:
         return
     for run_plan in plan.runs:

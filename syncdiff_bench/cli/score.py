@@ -39,10 +39,14 @@ def score(
     videos: Path | None,
     reference: Path | None,
     retry_failed: bool,
+    fresh: bool,
     strict: bool,
     **selection: Any,
 ) -> None:
-    """Score videos that exist: those of RUNs, those that the options name as in `run`, or --videos."""
+    """Score videos that exist: those of RUNs, those that the options name as in `run`, or --videos.
+
+    --fresh deletes scores alone, never videos.
+    """
     from syncdiff_bench.cli.output import exit_code, publish
     from syncdiff_bench.runs.directory import load_run
     from syncdiff_bench.runs.plan import Selection
@@ -51,28 +55,28 @@ def score(
         raise UsageError("give RUN directories, or --videos with or without --reference, not both")
     chosen = Selection(**selection)
     if videos is not None:
-        paths = [_score_videos(chosen, videos, reference, retry_failed)]
+        paths = [_score_videos(chosen, videos, reference, retry_failed, fresh)]
     elif runs:
-        paths = _score_runs(chosen, runs, retry_failed)
+        paths = _score_runs(chosen, runs, retry_failed, fresh)
     else:
-        paths = _score_plan(chosen, retry_failed)
+        paths = _score_plan(chosen, retry_failed, fresh)
     code = exit_code([load_run(path) for path in paths], strict=strict)
     for out in dict.fromkeys(path.parent for path in paths):
         publish(out)
     ctx.exit(code)
 
 
-def _score_videos(selection: Selection, videos: Path, reference: Path | None, retry_failed: bool) -> Path:
+def _score_videos(selection: Selection, videos: Path, reference: Path | None, retry_failed: bool, fresh: bool) -> Path:
     from syncdiff_bench.cli.output import stderr_progress
     from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.plan import plan_given
 
     plan = plan_given(selection, videos, reference)
-    pipeline.score_given(plan, retry_failed=retry_failed, progress=stderr_progress())
+    pipeline.score_given(plan, retry_failed=retry_failed, fresh=fresh, progress=stderr_progress())
     return plan.path
 
 
-def _score_runs(selection: Selection, runs: tuple[Path, ...], retry_failed: bool) -> list[Path]:
+def _score_runs(selection: Selection, runs: tuple[Path, ...], retry_failed: bool, fresh: bool) -> list[Path]:
     from syncdiff_bench.cli.output import stderr_progress
     from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.directory import run_directories
@@ -86,12 +90,13 @@ def _score_runs(selection: Selection, runs: tuple[Path, ...], retry_failed: bool
             selection.device,
             data_root=selection.data_root,
             retry_failed=retry_failed,
+            fresh=fresh,
             progress=progress,
         )
     return list(paths)
 
 
-def _score_plan(selection: Selection, retry_failed: bool) -> list[Path]:
+def _score_plan(selection: Selection, retry_failed: bool, fresh: bool) -> list[Path]:
     from syncdiff_bench.cli.output import stderr_progress
     from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.directory import MANIFEST, check_identity
@@ -104,5 +109,5 @@ def _score_plan(selection: Selection, retry_failed: bool) -> list[Path]:
         check_identity(run_plan.path, run_plan.identity)
     progress = stderr_progress()
     for run_plan in plan.runs:
-        pipeline.score_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
+        pipeline.score_run(plan, run_plan, retry_failed=retry_failed, fresh=fresh, progress=progress)
     return [run_plan.path for run_plan in plan.runs]

@@ -84,6 +84,7 @@ COMMON_OPTIONS = (
         help="auto, cpu, cuda, cuda:N or mps.",
     ),
     click.option("--retry-failed", is_flag=True, help="Try clips again whose failure is recorded."),
+    click.option("--fresh", is_flag=True, help="Delete first what a former run left in the same place (and say so)."),
     click.option("--strict", is_flag=True, help="Exit with 1 when a clip failed or is left out of a column."),
 )
 

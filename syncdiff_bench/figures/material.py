@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from syncdiff_bench import registry
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
+from syncdiff_bench.media.fitting import read_fitted
 from syncdiff_bench.runs.directory import Run
 
 
@@ -50,13 +52,21 @@ class Material:
         return path if clip_id in run.identity.clips and path.is_file() else None
 
     def generated(self, run: Run, clip_id: str) -> Clip:
-        """The run's clip, decoded. Raises ClipError where the run has no readable video of it."""
-        path = self.video(run, clip_id)
+        """The run's clip, decoded; one that lies elsewhere as it was scored, brought to its reference.
+
+        Raises ClipError where the run has no readable video of it.
+        """
+        path, record = self.video(run, clip_id), run.generated.get(clip_id)
         if path is None:
-            record = run.generated.get(clip_id)
             why = f" ({record.error.message})" if record is not None and record.error is not None else ""
             raise ClipError("missing", f"{run.path} has no video of clip {clip_id!r}{why}")
         clip = Clip(clip_id, run.identity.dataset, path)
+        reference = None
+        if record is not None and record.video is not None:
+            with suppress(BenchError):  # without its reference it is shown as it is
+                reference = self.reference(clip_id)
+        if reference is not None:
+            return replace(clip, preloaded=read_fitted(path, reference))
         clip.media  # noqa: B018 - decodes, or says that it cannot
         return clip
 

@@ -5,11 +5,13 @@ RUN/generation.jsonl   one line per generated (or failed) clip
 RUN/generation.rank-N.jsonl   the same, of one process of several; merged into it at the end, or by the next run
 RUN/videos/<id>.mp4    what the method made
 RUN/scores.jsonl       one line per clip and metric
+RUN/.digests.json      what is remembered of files, so that they need not be read again (`known_files`)
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.judges import Judge, judges
 from syncdiff_bench.runs.journal import Journal, read_rows, unwritable, write_whole
+from syncdiff_bench.runs.known_files import DIGESTS, KnownFiles
 from syncdiff_bench.runs.manifest import Identity, new_manifest
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import SCHEMA, Generated, Score
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "run.json"
 GENERATION = "generation.jsonl"
+SCORES = "scores.jsonl"
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def load_run(path: Path) -> Run:
         path=path,
         manifest=manifest,
         identity=identity_of(manifest, path),
-        scores=tuple(_parsed(path / "scores.jsonl", Score.from_row)),
+        scores=tuple(_parsed(path / SCORES, Score.from_row)),
         generated=_generated(path),
     )
 
@@ -166,13 +170,14 @@ def identity_of(manifest: Mapping[str, Any], path: Path) -> Identity:
 class RunDirectory:
     """A run directory opened for writing, by one process at a time or by the ranks of one launch together.
 
-    manifest: the content of run.json; `save` writes it.
+    manifest: the content of run.json; `save` writes it. files: digests of the videos that the run rests on.
     """
 
     def __init__(self, path: Path, identity: Identity, manifest: dict[str, Any]) -> None:
         self.path = path
         self.identity = identity
         self.manifest = manifest
+        self.files = KnownFiles(path)
 
     @classmethod
     @contextmanager
@@ -207,7 +212,8 @@ class RunDirectory:
             yield run
 
     def save(self) -> None:
-        """Write run.json."""
+        """Write run.json, and remember the digests."""
+        self.files.save()
         text = json.dumps(self.manifest, indent=1, ensure_ascii=False, allow_nan=False)
         write_whole(self.path / MANIFEST, text + "\n")
 
@@ -231,7 +237,7 @@ class RunDirectory:
 
     def score_journal(self) -> tuple[Journal, dict[tuple[str, str, str], Score]]:
         """scores.jsonl, and its last line per (clip, metric, protocol)."""
-        path = self.path / "scores.jsonl"
+        path = self.path / SCORES
         journal = Journal(path)
         return journal, {score.key: score for score in _parsed(path, Score.from_row)}
 
@@ -256,7 +262,38 @@ def check_identity(path: Path, identity: Identity) -> None:
         return
     differences = identity_of(read_manifest(path), path).differences(identity)
     if differences:
-        raise UsageError(f"{path} holds another run ({'; '.join(differences)}); choose another --out")
+        told = "; ".join(differences)
+        raise UsageError(f"{path} holds another run ({told}); choose another --out, or --fresh to start it anew")
+
+
+def discard(path: Path, *, scores_only: bool = False) -> str:
+    """Delete what a run wrote, so that it starts anew; returns what was deleted, in words, "" for nothing.
+
+    scores_only: keep the videos. Files that no run writes stay.
+    Raises UsageError where another process is at work there, or a file cannot be deleted.
+    """
+    if not (path / MANIFEST).is_file():
+        return ""
+    # run.json goes last: as long as it is there, the same command finishes what was begun.
+    names = (SCORES,) if scores_only else (SCORES, "videos", "logs", GENERATION, DIGESTS, MANIFEST)
+    deleted = []
+    with _locked(path):
+        for file in [*([] if scores_only else _rank_journals(path)), *(path / name for name in names)]:
+            if file.exists() or file.is_symlink():
+                deleted.append(_deleted(file))
+    return f"deleted {', '.join(deleted)} of {path}" if deleted else ""
+
+
+def _deleted(file: Path) -> str:
+    try:
+        if file.is_dir() and not file.is_symlink():
+            n = sum(one.is_file() for one in file.rglob("*"))
+            shutil.rmtree(file)
+            return f"{file.name}/ ({n} files)"
+        file.unlink()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be deleted ({error.strerror}); delete it yourself") from None
+    return file.name
 
 
 def _parsed(path: Path, parse: Any) -> list[Any]:

@@ -8,14 +8,17 @@ the same bytes. Several ranks get whole batches each, for the same reason.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import Clip, Dataset, Media, Method
+from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
+from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
 from syncdiff_bench.runs.directory import RunDirectory
 from syncdiff_bench.runs.journal import Journal, encode_row
@@ -23,6 +26,9 @@ from syncdiff_bench.runs.memory import clear_memory, out_of_memory
 from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import NOT_GENERATED, OUT_OF_MEMORY, Failure, Generated, one_line
+
+SOURCE_CHANGED = "{n} clips, whose files changed since they were taken (first: {first})"
+VIDEO_CHANGED = "{n} clips, whose videos are gone or not those that were generated (first: {first})"
 
 
 def plan_batches(clip_ids: Sequence[str], batch_size: int) -> Iterator[tuple[str, ...]]:
@@ -40,15 +46,22 @@ def open_clip(dataset: Dataset, clip_id: str) -> Clip:
 
     Raises ClipError where its files are missing or cannot be decoded.
     """
-    try:
+    with decoding(clip_id):
         clip = replace(dataset.clip(clip_id))
         _ = clip.media
+    return clip
+
+
+@contextmanager
+def decoding(clip_id: str) -> Iterator[None]:
+    """Whatever is raised inside that is no error of this project becomes a ClipError."""
+    try:
+        yield
     except BenchError:
         raise
     except Exception as error:
         failure = Failure.of(error, "undecodable")
         raise ClipError(failure.kind, f"{clip_id}: cannot be decoded ({failure.message})") from error
-    return clip
 
 
 def boxes_source(clip: Clip) -> str:
@@ -81,18 +94,53 @@ def record(
     return Generated(clip.id, frames, words, boxes_source(clip), speaker=clip.speaker, caveats=every, **rest)
 
 
-def unfinished_clips(run: RunDirectory, records: dict[str, Generated], *, retry_failed: bool = False) -> list[str]:
-    """The clips still to generate, in plan order. A recorded failure is final unless `retry_failed`."""
+Sources = Mapping[str, str | None]
 
-    def finished(clip_id: str) -> bool:
+
+def source_digests(run: RunDirectory, method: Method) -> Sources:
+    """Clip -> sha256 of the file that its video is made from, None where that is missing; of `Method.given_videos`."""
+    folder = method.given_videos()
+    if folder is None:
+        return {}
+    found: dict[str, str | None] = {}
+    for clip_id in run.identity.clips:
+        try:
+            found[clip_id] = run.files.sha256(folder.find(clip_id))
+        except ClipError:
+            found[clip_id] = None
+    return found
+
+
+def unfinished_clips(
+    run: RunDirectory,
+    records: Mapping[str, Generated],
+    *,
+    sources: Sources = MappingProxyType({}),
+    retry_failed: bool = False,
+) -> dict[str, str]:
+    """The clips still to generate, in plan order, and why one is to be made again ("" for the others).
+
+    A recorded failure is final unless `retry_failed`, or the file that the clip is made from is another now. A video
+    is made again where it is not the one that was generated; one without a recorded digest, where it has no bytes.
+    """
+    found = {}
+    for clip_id in run.identity.clips:
         line = records.get(clip_id)
-        if line is None:
-            return False
-        if line.error is not None:
-            return not retry_failed
-        return run.video_path(clip_id).is_file()
+        if line is not None and clip_id in sources and line.source != sources[clip_id]:
+            found[clip_id] = SOURCE_CHANGED
+        elif line is None or (line.error is not None and retry_failed):
+            found[clip_id] = ""
+        elif line.error is None and not is_intact(run, line):
+            found[clip_id] = VIDEO_CHANGED
+    return found
 
-    return [clip_id for clip_id in run.identity.clips if not finished(clip_id)]
+
+def is_intact(run: RunDirectory, line: Generated) -> bool:
+    """Whether the video of a generated clip is there, and the one that was generated as far as is known."""
+    path = run.video_path(line.clip)
+    if line.sha256 is None:
+        return path.is_file() and path.stat().st_size > 0
+    return run.files.sha256(path) == line.sha256
 
 
 def generate(
@@ -113,8 +161,14 @@ def generate(
     """
     progress = progress or Progress()
     journal, records = run.generation_journal()
+    sources = source_digests(run, method)
     # The first rank decides: by the time another one looks, videos may be there that were missing.
-    todo = ranks.agreed(unfinished_clips(run, records, retry_failed=retry_failed) if ranks.first else [])
+    why = unfinished_clips(run, records, sources=sources, retry_failed=retry_failed) if ranks.first else {}
+    for reason in (SOURCE_CHANGED, VIDEO_CHANGED):
+        again = [clip_id for clip_id, one in why.items() if one == reason]
+        if again:
+            progress.note(f"{run.path}: made again: {reason.format(n=len(again), first=again[0])}")
+    todo = ranks.agreed(list(why))
     batches = [
         (batch, wanted)
         for batch in plan_batches(run.identity.clips, _batch_size(method))
@@ -129,7 +183,7 @@ def generate(
             progress.note(f"{len(batches)} batches for {ranks.count} ranks: the others have nothing to do")
         todo = [clip_id for _, wanted in mine for clip_id in wanted]
     method.runtime = replace(method.runtime, folder=run.path)
-    stage = _Generation(run, method, dataset, journal, records=records, progress=progress)
+    stage = _Generation(run, method, dataset, journal, records=records, sources=sources, progress=progress)
     with progress.stage(title, n_clips, n_clips - len(todo)):
         for batch, wanted in mine:
             stage.batch(batch, wanted)
@@ -163,6 +217,7 @@ class _Generation:
         journal: Journal,
         *,
         records: dict[str, Generated],
+        sources: Sources,
         progress: Progress,
     ) -> None:
         self.run = run
@@ -170,6 +225,7 @@ class _Generation:
         self.dataset = dataset
         self.journal = journal
         self.records = records
+        self.sources = sources
         self.progress = progress
         # What a failure taught: how many clips fit into memory together, and how to say so.
         self.at_once: int | None = None
@@ -270,13 +326,18 @@ class _Generation:
         if isinstance(frames, ClipError):
             self._fail(clip, Failure.of(frames, NOT_GENERATED))
             return
-        problem = _frames_problem(clip, frames)
+        noticed = self.method.caveats(clip.id)
+        problem = _frames_problem(clip, frames, shorter=any(one.kind == LENGTH for one in noticed))
         if problem:
             self._fail(clip, Failure("wrong-output", f"{clip.id}: {self.method.name} made {problem}"))
             return
         path = self.run.video_path(clip.id)
+        if path.is_dir():
+            self._fail(clip, Failure("encode", f"{path} is a folder; move it away and give --retry-failed"))
+            return
+        sound = clip.audio[: len(frames) * SAMPLES_PER_FRAME]
         try:
-            write_video(path, Media(frames, clip.audio), encoding=self.run.identity.encoding)
+            write_video(path, Media(frames, sound), encoding=self.run.identity.encoding)
         except BenchError as error:
             if not isinstance(error, ClipError):
                 raise
@@ -285,12 +346,14 @@ class _Generation:
         except Exception as error:
             self._fail(clip, Failure.of(error, "encode"))
             return
-        self._record(record(clip, len(frames), notes=self.memory_notes, caveats=self.method.caveats(clip.id)))
+        made = self.run.files.sha256(path)
+        self._record(record(clip, len(frames), notes=self.memory_notes, caveats=noticed, sha256=made))
 
     def _fail(self, clip: Clip, failure: Failure) -> None:
         self._record(record(clip, None, error=failure))
 
     def _record(self, line: Generated) -> None:
+        line = replace(line, source=self.sources.get(line.clip))
         self.journal.append([line.to_row()])
         self.records[line.clip] = line
         self.progress.clips_done()
@@ -299,9 +362,13 @@ class _Generation:
         return Failure("no-output", f"{clip.id}: {self.method.name} yielded no frames for this clip")
 
 
-def _frames_problem(clip: Clip, frames: Any) -> str:
+def _frames_problem(clip: Clip, frames: Any, *, shorter: bool) -> str:
+    """What is wrong with the frames, "" for nothing. shorter: their method says that some are missing at the end."""
     if not isinstance(frames, np.ndarray):
         return f"a {type(frames).__name__}, expected a numpy array of frames"
-    if frames.shape != clip.frames.shape or frames.dtype != np.uint8:
+    wanted = len(clip.frames)
+    fewest = wanted - tolerated(wanted) if shorter else wanted
+    whole = frames.ndim == 4 and frames.shape[1:] == clip.frames.shape[1:] and frames.dtype == np.uint8
+    if not whole or not fewest <= len(frames) <= wanted:
         return f"frames {frames.shape} {frames.dtype}, expected {clip.frames.shape} uint8"
     return ""

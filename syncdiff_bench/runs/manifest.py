@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -99,14 +100,14 @@ class Identity:
             found += _changed(name, getattr(self, name), getattr(other, name))
         found += _changed_options("option", self.options, other.options)
         found += _changed_options("dataset option", self.dataset_options, other.dataset_options)
-        if self.weights != other.weights:
-            found += _changed("weights", _short(self.weights), _short(other.weights))
+        found += _changed_weights(self.weights, other.weights)
         if self.clips != other.clips:
             same_number = len(self.clips) == len(other.clips)
             found += ["other clips"] if same_number else _changed("clips", len(self.clips), len(other.clips))
         # With other clips the fingerprint differs of necessity and explains nothing.
         elif self.fingerprint != other.fingerprint:
-            found += _changed("dataset fingerprint", self.fingerprint[:8], other.fingerprint[:8])
+            files = f"{self.fingerprint[:8]} -> {other.fingerprint[:8]}"
+            found.append(f"the files of the clips changed: dataset fingerprint {files}")
         return found
 
 
@@ -119,8 +120,11 @@ def _changed_options(label: str, mine: Mapping[str, Any], theirs: Mapping[str, A
     return [change for key in keys for change in _changed(f"{label} {key}", mine.get(key), theirs.get(key))]
 
 
-def _short(weights: Iterable[WeightsUsed]) -> str:
-    return ", ".join(f"{one.name} {one.sha256[:8]}" for one in weights) or "none"
+def _changed_weights(mine: Iterable[WeightsUsed], theirs: Iterable[WeightsUsed]) -> list[str]:
+    """Only those that differ; a name may occur twice."""
+    left, right = Counter(mine), Counter(theirs)
+    gone, new = (", ".join(f"{one.name} {one.sha256[:8]}" for one in some) for some in (left - right, right - left))
+    return _changed("weights", gone or "none", new or "none")
 
 
 def new_manifest(identity: Identity, device: str) -> dict[str, Any]:

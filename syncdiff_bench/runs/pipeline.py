@@ -10,8 +10,8 @@ from typing import Any
 from syncdiff_bench import registry
 from syncdiff_bench.contracts import Metric, Runtime
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.runs.directory import Run, RunDirectory, load_run
-from syncdiff_bench.runs.generating import generate, unfinished_clips
+from syncdiff_bench.runs.directory import Run, RunDirectory, discard, load_run
+from syncdiff_bench.runs.generating import generate, source_digests, unfinished_clips
 from syncdiff_bench.runs.manifest import hardware, now, versions
 from syncdiff_bench.runs.noticing import run_caveats
 from syncdiff_bench.runs.plan import (
@@ -38,13 +38,21 @@ def generate_run(
     run_plan: RunPlan,
     *,
     retry_failed: bool = False,
+    fresh: bool = False,
     progress: Progress | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> None:
-    """Stage one of one method, by all ranks together. Raises UsageError and WeightsError as `generating.generate`."""
+    """Stage one of one method, by all ranks together.
+
+    fresh: what the directory holds is deleted first, whatever run it is of.
+    Raises UsageError and WeightsError as `generating.generate`.
+    """
+    if fresh and ranks.first:
+        _discard(run_plan.path, progress)
     with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device, ranks) as run:
         _, records = run.generation_journal()
-        if ranks.first and unfinished_clips(run, records, retry_failed=retry_failed):
+        sources = source_digests(run, run_plan.method)
+        if ranks.first and unfinished_clips(run, records, sources=sources, retry_failed=retry_failed):
             # Until it ends again, a run that gets new videos is not finished.
             run.manifest["finished"] = None
             run.save()
@@ -56,8 +64,20 @@ def generate_run(
             run.save()
 
 
-def score_run(plan: Plan, run_plan: RunPlan, *, retry_failed: bool = False, progress: Progress | None = None) -> None:
-    """Stages two and three of one method. Raises UsageError where videos are still missing."""
+def score_run(
+    plan: Plan,
+    run_plan: RunPlan,
+    *,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Stages two and three of one method. fresh: scores that are there are deleted first, the videos kept.
+
+    Raises UsageError where videos are still missing.
+    """
+    if fresh:
+        _discard(run_plan.path, progress, scores_only=True)
     with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device) as run:
         source = GeneratedVideos(run, plan.dataset)
         _score(run, source, plan.metrics, plan.runtime, retry_failed=retry_failed, progress=progress)
@@ -70,11 +90,13 @@ def score_recorded(
     *,
     data_root: Path | None = None,
     retry_failed: bool = False,
+    fresh: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Score the videos of a run directory again, with everything but the metrics taken from its run.json.
 
-    metrics: specs; none for the defaults. data_root: where the dataset is now; None for where it was.
+    metrics: specs; none for the defaults. data_root: where the dataset is now; None for where it was. fresh: as
+    `score_run`.
     Raises UsageError where the dataset is not the one that the videos were made from.
     """
     recorded = load_run(path).identity
@@ -90,16 +112,28 @@ def score_recorded(
             "give its folder with --data-root, or generate into another --out"
         )
     chosen = load_metrics(metrics or default_metrics(dataset), runtime, dataset)
+    if fresh:
+        _discard(path, progress, scores_only=True)
     with RunDirectory.opened(path, recorded, runtime.device) as run:
         source = GeneratedVideos(run, dataset)
         _score(run, source, chosen, runtime, retry_failed=retry_failed, progress=progress)
 
 
-def score_given(plan: GivenPlan, *, retry_failed: bool = False, progress: Progress | None = None) -> None:
-    """Score videos where they lie, with or without references."""
+def score_given(
+    plan: GivenPlan, *, retry_failed: bool = False, fresh: bool = False, progress: Progress | None = None
+) -> None:
+    """Score videos where they lie, with or without references. fresh: as `generate_run`."""
+    if fresh:
+        _discard(plan.path, progress)
     with RunDirectory.opened(plan.path, plan.identity, plan.runtime.device) as run:
-        source = GivenVideos(run, plan.videos, plan.reference)
+        source = GivenVideos(run, plan.videos, plan.folder, plan.reference)
         _score(run, source, plan.metrics, plan.runtime, retry_failed=retry_failed, progress=progress)
+
+
+def _discard(path: Path, progress: Progress | None, *, scores_only: bool = False) -> None:
+    deleted = discard(path, scores_only=scores_only)
+    if deleted and progress is not None:
+        progress.note(deleted)
 
 
 def _enter_clips(run: RunDirectory, records: Mapping[str, Generated], scores: Sequence[Score] = ()) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from syncdiff_bench import registry
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.options import address_settings, options_to_json, parse_settings, split_list
 from syncdiff_bench.runs.directory import video_name
 from syncdiff_bench.runs.manifest import Identity
@@ -65,11 +66,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class GivenPlan:
-    """Videos that lie somewhere, to be scored there. reference: None where there is none."""
+    """Videos that lie somewhere, to be scored there: as a dataset, and by name. reference: None where there is none."""
 
     path: Path
     identity: Identity
     videos: Dataset
+    folder: VideoFolder
     reference: Dataset | None
     metrics: tuple[Metric[Any], ...]
     runtime: Runtime
@@ -109,6 +111,7 @@ def _identity(
     clips: tuple[str, ...],
     fingerprint: str,
 ) -> Identity:
+    given = method.given_videos()
     return Identity(
         method=method.name,
         options=options_to_json(method.options),
@@ -123,7 +126,7 @@ def _identity(
         title=method.title,
         topline=bool(getattr(method, "topline", False)),
         trained_against=frozenset(getattr(method, "trained_against", ())),
-        caveats=method.general_caveats(),
+        caveats=(*method.general_caveats(), *(() if given is None else given.unclaimed(dataset.clip_ids(split)))),
         root=None if dataset.root is None else str(dataset.root.absolute()),
     )
 
@@ -141,10 +144,12 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     split = judged.default_split
     # The list of the reference: a video that is missing is a failure, not a shorter list.
     clips = choose_clips(judged, split, selection.limit)
+    given.clip_ids(split)  # raises where the folder holds no video at all
+    folder = VideoFolder(videos)
     identity = Identity(
         method="videos",
-        # Other videos in the same folder are another run.
-        options={"folder": str(videos.absolute()), "fingerprint": given.fingerprint(split)},
+        # The videos themselves are no part of it: scores are bound to the digest of the video that they measured.
+        options={"folder": str(videos.absolute())},
         weights=(),
         dataset=judged.name,
         split=split,
@@ -154,10 +159,11 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
         seed=selection.seed,
         encoding=AS_GIVEN,
         title="Given videos",
+        caveats=() if truth is None else folder.unclaimed(truth.clip_ids(split)),
         root=str((reference or videos).absolute()),
     )
     out = selection.out or Path("runs") / f"videos-{videos.absolute().name}"
-    return GivenPlan(out / identity.method, identity, given, truth, metrics, runtime)
+    return GivenPlan(out / identity.method, identity, given, folder, truth, metrics, runtime)
 
 
 def default_out(dataset: str, split: str, limit: int | None) -> Path:

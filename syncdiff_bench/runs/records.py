@@ -52,6 +52,8 @@ class Generated:
     notes: all that was done to the clip, in words. boxes: where its face boxes came from.
     speaker: what its confidence interval clusters on, None for the clip itself.
     video: where a video lies that this project did not generate, else None.
+    sha256: of the video that is scored, None where there is none and on a line of a version that did not record it.
+    source: sha256 of the file that the video was made from, where somebody else made it (`Method.given_videos`).
     caveats: None on a line of a version that did not record them.
     """
 
@@ -63,6 +65,8 @@ class Generated:
     video: str | None = None
     error: Failure | None = None
     caveats: tuple[Caveat, ...] | None = ()
+    sha256: str | None = None
+    source: str | None = None
 
     def to_row(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
@@ -78,6 +82,8 @@ class Generated:
             video=row["video"],
             error=None if row["error"] is None else Failure(**row["error"]),
             caveats=_caveats(row.get("caveats")),
+            sha256=row.get("sha256"),
+            source=row.get("source"),
         )
 
 
@@ -86,8 +92,9 @@ class Score:
     """One line of scores.jsonl: one metric of one clip.
 
     values: column -> value, None where undefined; stats: the metric's sufficient statistics.
-    Both are None after a failure, whose reason is `error`. caveats: what the metric noticed; a line has the key only
-    where there are some.
+    Both are None after a failure, whose reason is `error`. sha256: of the video that was measured, whose score this
+    is and of no other; None where there is none, or a version that did not record it wrote the line. caveats: what
+    the metric noticed. A line has the last two keys only where there is something to say.
     """
 
     method: str
@@ -98,6 +105,7 @@ class Score:
     values: Mapping[str, float | None] | None = None
     stats: Mapping[str, Any] | None = None
     error: Failure | None = None
+    sha256: str | None = None
     caveats: tuple[Caveat, ...] = ()
 
     @property
@@ -110,8 +118,9 @@ class Score:
 
     def to_row(self) -> dict[str, Any]:
         row = {"schema": SCHEMA, **self.__dict__, "error": None if self.error is None else asdict(self.error)}
-        del row["caveats"]
-        return {**row, "caveats": [asdict(caveat) for caveat in self.caveats]} if self.caveats else row
+        del row["sha256"], row["caveats"]
+        sha256 = {"sha256": self.sha256} if self.sha256 else {}
+        return {**row, **sha256, **({"caveats": [asdict(one) for one in self.caveats]} if self.caveats else {})}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:

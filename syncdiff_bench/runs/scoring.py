@@ -44,6 +44,9 @@ def score(
     stage = _Scoring(run, source, metrics, have, retry_failed, progress)
     clips = run.identity.clips
     todo = {clip_id for clip_id in clips if stage.missing(clip_id)}
+    again = [clip_id for clip_id in clips if clip_id in todo and stage.measured_another(clip_id)]
+    if again:
+        progress.note(f"{run.path}: scored again: {len(again)} clips, whose videos are others now (first: {again[0]})")
     with progress.stage(f"score {run.identity.method}", len(clips), len(clips) - len(todo)):
         for batch in stage.batches(clips, todo):
             working = [clip_id for clip_id in batch if clip_id in todo]
@@ -84,10 +87,17 @@ class _Scoring:
         """The metrics that still have to measure this clip."""
         failure = self.source.failure(clip_id)
         pairs = zip(self.metrics, self.keys(clip_id), strict=True)
-        return [metric for metric, key in pairs if not self._final(self.have.get(key), failure)]
+        sha256 = self.source.sha256(clip_id)
+        return [metric for metric, key in pairs if not self._final(self.have.get(key), failure, sha256)]
 
-    def _final(self, row: Score | None, failure: Failure | None) -> bool:
-        if row is None:
+    def measured_another(self, clip_id: str) -> bool:
+        """Whether there are scores of another video of this clip."""
+        sha256 = self.source.sha256(clip_id)
+        rows = (self.have.get(key) for key in self.keys(clip_id))
+        return sha256 is not None and any(row is not None and row.sha256 not in (None, sha256) for row in rows)
+
+    def _final(self, row: Score | None, failure: Failure | None, sha256: str | None) -> bool:
+        if row is None or row.sha256 != sha256:
             return False
         if row.error is None:
             return failure is None
@@ -135,7 +145,8 @@ class _Scoring:
 
     def _row(self, clip_id: str, metric: Metric[Any], **outcome: Any) -> Score:
         identity = self.run.identity
-        return Score(identity.method, identity.dataset, clip_id, metric.name, metric.protocol, **outcome)
+        sha256 = self.source.sha256(clip_id)
+        return Score(identity.method, identity.dataset, clip_id, metric.name, metric.protocol, sha256=sha256, **outcome)
 
     def _measured(self, metric: Metric[Any], clip_ids: Sequence[str]) -> dict[str, Score]:
         ready: dict[str, Pair] = {}
@@ -213,7 +224,7 @@ class _Scoring:
             old, new = (", ".join(f"{w.name} {w.sha256[:8]}" for w in ws) or "none" for ws in (recorded, used))
             raise UsageError(
                 f"{self.run.path} was scored by {metric.name} with other weights ({old} -> {new}); "
-                "choose another --out, or delete its scores.jsonl to score it again"
+                "choose another --out, or `score` it with --fresh"
             )
         entry["weights"] = [one.to_json() for one in used]
         entry["provenance"] = dict(metric.provenance())

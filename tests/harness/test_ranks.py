@@ -68,10 +68,11 @@ def torchrun(ranks: int, *arguments: str, **environment: str) -> subprocess.Comp
 
 
 def produced(run: Path) -> dict[str, str]:
-    """sha256 of everything but the manifest (it holds times) and the lock: pytest shows what differs, and would
-    compare the bytes of two videos for hours.
+    """sha256 of everything but what holds times (the manifest, the remembered digests) and the lock: pytest shows what
+    differs, and would compare the bytes of two videos for hours.
     """
-    files = (path for path in run.rglob("*") if path.is_file() and path.name not in ("run.json", ".lock"))
+    timed = ("run.json", ".digests.json", ".lock")
+    files = (path for path in run.rglob("*") if path.is_file() and path.name not in timed)
     return {str(path.relative_to(run)): sha256_of(path) for path in files}
 
 

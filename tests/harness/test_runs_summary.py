@@ -16,7 +16,6 @@ from syncdiff_bench.runs.directory import video_name
 from syncdiff_bench.runs.generating import plan_batches
 from syncdiff_bench.runs.journal import Journal, encode_row, read_rows, write_whole
 from syncdiff_bench.runs.records import Failure, Score
-from syncdiff_bench.runs.sources import matching_ids
 from syncdiff_bench.runs.summary import bootstrap, summarise
 
 
@@ -149,7 +148,3 @@ def test_clip_ids_cannot_leave_the_folder(wrong: str) -> None:
 
 def test_video_names_keep_dots() -> None:
     assert str(video_name("a.b/c.d")) == "a.b/c.d.mp4"
-
-
-def test_matching_prefers_the_full_id() -> None:
-    assert matching_ids(("a/1", "b/1", "c"), ("a/1", "a_1", "b_1")) == {"a/1": "a/1", "b/1": "b_1", "c": None}

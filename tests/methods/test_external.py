@@ -16,7 +16,6 @@ import pytest
 from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_methods.external.method import External, ExternalOptions
-from syncdiff_methods.external.result import fitted
 from syncdiff_methods.external.template import read_template
 
 # What the program does to its video: `tool.py MODE ARGUMENTS...`.
@@ -54,12 +53,16 @@ if mode == "sum":  # everything that it was given ends up in the pixels
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert np.array_equal(first, frames[0])
     write(output, [int(frame[0, 0, 0]) + int(samples[0]) + int(seed) for frame in frames])
+elif mode == "four":
+    write(output, [1, 2, 3, 4])
 elif mode == "short":
-    write(output, [1, 2, 3])
+    write(output, range(19))
 elif mode == "long":
-    write(output, [1, 2, 3, 4, 5, 6])
+    write(output, range(21))
 elif mode == "large":
-    write(output, [9, 9, 9, 9], side=(64, 48))
+    write(output, [9, 9, 9, 9], side=(64, 32))
+elif mode == "square":
+    write(output, [9, 9, 9, 9], side=(64, 64))
 elif mode == "fast":
     write(output, range(8), fps=50)
 elif mode == "two":
@@ -135,29 +138,20 @@ def test_an_instance_is_named_after_its_file(tool: Callable[..., External]) -> N
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected", "note"),
+    ("mode", "n_frames", "expected", "note"),
     [
-        ("short", [1, 2, 3, 3], "output 1 of 4 frames too short: last frame repeated"),
-        ("long", [1, 2, 3, 4], "output longer than the clip: 6 -> 4 frames"),
-        ("large", [9, 9, 9, 9], "output resized 64x48 -> 32x16"),
-        ("fast", [0, 2, 4, 6], "output: retimed 50 -> 25 fps: 8 -> 4 frames"),
+        ("short", 20, list(range(19)), "output: 19 of 20 frames"),
+        ("long", 20, list(range(20)), "output: 21 of 20 frames"),
+        ("large", 4, [9, 9, 9, 9], "output: resized 64x32 -> 32x16"),
+        ("fast", 4, [0, 2, 4, 6], "output: retimed 50 -> 25 fps: 8 -> 4 frames"),
     ],
 )
-def test_what_does_not_fit_is_mended_and_noted(
-    tool: Callable[..., External], mode: str, expected: list[int], note: str
+def test_what_nearly_fits_is_taken_and_told(
+    tool: Callable[..., External], mode: str, n_frames: int, expected: list[int], note: str
 ) -> None:
     method = tool(mode)
-    assert levels(made(method)) == expected
+    assert levels(made(method, clip(n_frames=n_frames))) == expected
     assert tuple(one.text for one in method.caveats("s/1")) == (note,)
-
-
-def test_resizing_keeps_the_picture() -> None:
-    ramp = np.tile(np.linspace(0, 250, 64).astype(np.uint8)[None, None, :, None], (1, 48, 1, 3))
-    frames, notes = fitted(ramp, 1, 12, 16)
-    assert frames.shape == (1, 12, 16, 3) and frames.dtype == np.uint8
-    columns = ramp[0, 0, :, 0].reshape(16, 4).mean(axis=1)
-    assert np.abs(frames[0, 5, 1:-1, 0] - columns[1:-1]).max() < 2
-    assert notes == ("output resized 64x48 -> 16x12",)
 
 
 def test_any_name_is_found_in_the_output_folder(tool: Callable[..., External]) -> None:
@@ -175,6 +169,8 @@ def test_any_name_is_found_in_the_output_folder(tool: Callable[..., External]) -
         ("two", "{output_folder}", "two-outputs", r"2 videos came out \(a.mp4, b.mp4\)"),
         ("broken", "{output}", "undecodable", "what came out cannot be read .*output.mp4"),
         ("empty", "{output}", "empty", "what came out cannot be read"),
+        ("short", "{output}", "length", r"does not fit \(output.mp4: 19 frames at 25 fps, the reference has 4 frames"),
+        ("square", "{output}", "size", r"does not fit \(output.mp4: frames are 64x64, those of the reference 32x16"),
         ("nothing", "{output}", "no-output", r"ended well but wrote no output.mp4 \(no face, sorry\)"),
         ("nothing", "{output_folder}", "no-output", r"wrote no \*.mp4"),
         ("dies", "{output}", "exit-status", r"external-my-tool ended with status 1 \(KeyError: 'mouth'\)"),
@@ -193,9 +189,9 @@ def test_failures_are_the_clips_own(tool: Callable[..., External], mode: str, to
 
 def test_a_clip_without_sound_fails_where_sound_is_asked_for(tool: Callable[..., External]) -> None:
     with pytest.raises(ClipError, match="no audio track") as caught:
-        made(tool("short", "{output}", "{audio}"), clip(audio=0))
+        made(tool("four", "{output}", "{audio}"), clip(audio=0))
     assert caught.value.kind == "no-audio"
-    assert levels(made(tool("short"), clip(audio=0))) == [1, 2, 3, 3]
+    assert levels(made(tool("four"), clip(audio=0))) == [1, 2, 3, 4]
 
 
 def test_what_the_program_prints_stays_in_the_run(tool: Callable[..., External], tmp_path: Path) -> None:
@@ -205,7 +201,7 @@ def test_what_the_program_prints_stays_in_the_run(tool: Callable[..., External],
         made(method)
     assert log.read_text() == "KeyError: 'mouth'\n"
     assert "working on" in log.with_name("1.stdout.txt").read_text()
-    made(tool("short", runtime=Runtime(folder=tmp_path / "run")))
+    made(tool("four", runtime=Runtime(folder=tmp_path / "run")))
     assert not log.exists()  # nothing was said
 
 
@@ -294,18 +290,31 @@ def test_a_program_that_cannot_start_ends_the_run(tmp_path: Path) -> None:
         made(External(ExternalOptions(config)))
 
 
-def test_the_template_and_its_weights_are_the_runs_identity(tmp_path: Path) -> None:
+def test_all_files_that_the_template_names_are_the_runs_identity(tmp_path: Path) -> None:
     import hashlib
 
-    (tmp_path / "w.pth").write_bytes(b"one")
+    code = tmp_path / "code"
+    code.mkdir()
     config = tmp_path / "t.toml"
-    config.write_text('command = ["sh", "{output}"]\nrequires = ["w.pth"]\n')
+    files = [config, code / "go", code / "tool.py", tmp_path / "net.onnx", code / "w.pth"]
+    for file in files:
+        file.write_text("one")
+    (code / "go").chmod(0o755)
+    command = ["./go", "tool.py", "--net", str(tmp_path / "net.onnx"), "--out", "{output}", "no-file", "."]
+    config.write_text(f'command = {command!r}\nfolder = "code"\nrequires = ["w.pth", "tool.py", "."]\n')
     first = External(ExternalOptions(config)).weights_used()
     assert [(used.name, used.sha256) for used in first] == [
-        (path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in (config, tmp_path / "w.pth")
+        (path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files
     ]
-    (tmp_path / "w.pth").write_bytes(b"two")
-    assert External(ExternalOptions(config)).weights_used() != first
+    for number, file in enumerate(files[1:], start=1):
+        file.write_text("two")
+        changed = External(ExternalOptions(config)).weights_used()
+        assert [a == b for a, b in zip(first, changed, strict=True)] == [at != number for at in range(5)]
+        file.write_text("one")
+    # In the empty folder of a clip a bare word is no file, whatever lies here.
+    config.write_text('command = ["sh", "t.toml", "{output}"]\n')
+    assert [used.name for used in External(ExternalOptions(config)).weights_used()][0:1] == ["t.toml"]
+    assert len(External(ExternalOptions(config)).weights_used()) == 2
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from syncdiff_methods.external.result import only_video, read_result
 class ProgramMethod(Method):
     """One process per clip. What it prints is kept in the run, below `logs/`.
 
-    A program that hangs, dies, or leaves anything but one readable video fails that clip alone. A video of another
-    length or size is made to fit (`result.fitted`), and the run says so.
+    A program that hangs, dies, or leaves anything but one readable video that fits (`media.fitting.read_fitted`) fails
+    that clip alone.
     """
 
     video_encoding = "lossless"

@@ -12,7 +12,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_methods.external.adapter import ProgramMethod
 from syncdiff_methods.external.clip_files import ClipFiles
 from syncdiff_methods.external.process import Command, environment_with
-from syncdiff_methods.external.template import PLACEHOLDERS, filled, missing, program_of, read_template
+from syncdiff_methods.external.template import PLACEHOLDERS, files_of, filled, missing, program_of, read_template
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,15 @@ class External(ProgramMethod):
             raise UsageError(f"{self.options.config}: missing: {', '.join(lacking)}; correct the paths or install it")
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        """Digests of the TOML file and of the files that it requires. Raises UsageError as `check`."""
+        """Digests of the TOML file, the program, the files among its arguments and those that it requires.
+
+        Raises UsageError as `check`.
+        """
         from syncdiff_bench.weights.digests import sha256_of
 
         self.check()
-        required = [Path(path) for path in self.template.requires if Path(path).is_file()]
-        return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in (self.options.config, *required))
+        files = dict.fromkeys((self.options.config, *files_of(self.template)))
+        return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in files)
 
     def command(self, files: ClipFiles, seed: int) -> Command:
         template = self.template

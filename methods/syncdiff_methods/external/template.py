@@ -34,7 +34,8 @@ class Template:
     title: the method's name in tables, by default the file's.
     folder: where the program runs; by default a private folder per clip. Relative to the file.
     requires: files and folders that must be there; relative to `folder`, else to the file. The digests of the files
-        belong to the run: other weights, another run.
+        belong to the run, as do those of the program and of the files that the command names: another file, another
+        run.
     result: which file of `{output_folder}` is the video, where the command does not name `{output}`.
     timeout: seconds that one clip may take.
     video_encoding: of `{video}`; crf23 for programs that cannot read the lossless kind.
@@ -120,6 +121,26 @@ def missing(template: Template) -> list[str]:
 def program_of(template: Template) -> str | None:
     """Absolute path of the program, a bare name looked up on the PATH; None where there is none."""
     return shutil.which(template.command[0], path=environment_with(template.environment).get("PATH"))
+
+
+def files_of(template: Template) -> tuple[Path, ...]:
+    """The files that decide what comes out, as far as the template names them, each once.
+
+    The program, words of the command that are files (a script, a checkpoint) and those of `requires`.
+    """
+    program = program_of(template)
+    words = [word for word in template.command[1:] if not _PLACEHOLDER.search(word)]
+    # Without a folder the program runs in an empty one, so that only a whole path can name a file.
+    named = [Path(template.folder, word) for word in words if template.folder or Path(word).is_absolute()]
+    found = (*(() if program is None else (Path(program),)), *named, *map(Path, template.requires))
+    return tuple(dict.fromkeys(path for path in found if _is_file(path)))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a word may be anything: too long for a name, or with a zero in it
+        return False
 
 
 def filled(text: str, values: Mapping[str, Any]) -> str:

@@ -53,6 +53,11 @@ class Checkout:
     def script(self) -> Path:
         return self.folder / "inference.py"
 
+    def code(self) -> tuple[Path, ...]:
+        """The files of the repository that a checkout must have, as far as they are known here."""
+        config = "facerender_still.yaml" if self.full else "facerender.yaml"
+        return tuple(self.folder / name for name in (*CODE, f"src/config/{config}"))
+
     def weights(self) -> tuple[Path, ...]:
         """The files that decide what comes out."""
         mapping = "mapping_00109-model.pth.tar" if self.full else "mapping_00229-model.pth.tar"
@@ -64,8 +69,7 @@ class Checkout:
         """Raises UsageError: no SadTalker here, or the list of the files and programs that are missing."""
         if not self.folder.is_dir():
             raise UsageError(f"sadtalker: {self.folder} is not a folder; give --set checkout=DIR, a clone of SadTalker")
-        config = "facerender_still.yaml" if self.full else "facerender.yaml"
-        absent = [name for name in (*CODE, f"src/config/{config}") if not (self.folder / name).is_file()]
+        absent = [path.relative_to(self.folder).as_posix() for path in self.code() if not path.is_file()]
         if absent:
             raise UsageError(
                 f"sadtalker: {self.folder} is not a SadTalker checkout (no {', '.join(absent)}); "

@@ -93,11 +93,11 @@ class SadTalker(ProgramMethod):
         self.checkout.check_environment(self._environment())
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        """Digests of inference.py and of the weights. Raises UsageError where any is missing."""
+        """Digests of its code, as far as it is known, and of the weights. Raises UsageError where any is missing."""
         from syncdiff_bench.weights.digests import sha256_of
 
         self.checkout.check_files()
-        files = (self.checkout.script, *self.checkout.weights())
+        files = (*self.checkout.code(), *self.checkout.weights())
         return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in files)
 
     def command(self, files: ClipFiles, seed: int) -> Command:

@@ -1,0 +1,193 @@
+"""Videos that somebody else made, brought to the frames of the clips that they should show: one contract of length,
+rate and size for every way in which such videos come (docs/protocols.md, Length, rate and size of given videos).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.caveats import Caveat
+from syncdiff_bench.contracts import FPS, SAMPLES_PER_FRAME, Clip, Frames, Media, Planes
+from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.reading import read_media
+from syncdiff_bench.media.retiming import rate_label
+
+# Published methods drop a few last frames (584 and 586 of 588 were met); more is another video.
+MOST_FRAMES = 5
+MOST_PERCENT = 5
+LENGTH = "length"  # the kind of the caveat, and of the failure
+
+_TIMING = frozenset({"retimed", "made-constant", "starts-late"})
+_IN_ORDER = "as many frames as the reference, taken frame by frame whatever the"
+_SHORTER = "up to {most} frames shorter than their reference, scored over the common part"
+_LONGER = "up to {most} frames longer than their reference, scored over the common part"
+_RESIZED = "resized to the size of the reference (Pillow, bicubic)"
+
+Indices = NDArray[np.int64]
+
+
+def tolerated(frames: int) -> int:
+    """How many frames a video may have fewer or more than its clip.
+
+    >>> tolerated(588), tolerated(40), tolerated(19)
+    (5, 2, 0)
+    """
+    return min(MOST_FRAMES, frames * MOST_PERCENT // 100)
+
+
+def read_fitted(path: Path, reference: Clip) -> Media:
+    """A video that should show the frames of `reference`: no more frames than it has, of its size.
+
+    A file with as many pictures as the reference is taken picture by picture, whatever its rate label and timestamps
+    say; any other is brought to 25 fps by its label. Then up to `tolerated` frames may be missing, or over and are cut
+    off, and another size of the same shape is resized; `caveats` say all of it. The sound is the file's own.
+    Raises ClipError `length`, `size`, and those of `read_media`; those of decoding the reference.
+    """
+    media = _in_step(read_media(path), path, reference.media)
+    media = _of_length(media, path, reference)
+    return _of_size(media, path, reference.frames)
+
+
+def cut(clip: Clip, n: int) -> Clip:
+    """The first n frames of a clip, and the sound that goes with them; the clip itself where it is no longer."""
+    if len(clip.frames) <= n:
+        return clip
+    return replace(clip, sound=None, preloaded=_picked(clip.media, slice(n)))
+
+
+def _in_step(media: Media, path: Path, reference: Media) -> Media:
+    """By the order of its pictures where that is certain, by time elsewhere."""
+    wanted, rate = _pictures_of(media, reference)
+    if wanted is None:
+        return _without_late_start(media)
+    if media.source_frames is None or np.array_equal(media.source_frames, wanted):
+        return media
+    every = _every_picture(media, path)
+    assert media.source_rate is not None
+    if media.source_rate != rate:
+        told = Caveat("rate-label", f"{_IN_ORDER} rate label", f"labelled {rate_label(media.source_rate)} fps")
+    else:
+        told = Caveat("timestamps", f"{_IN_ORDER} timestamps", f"{len(media.frames)} frames by its timestamps")
+    kept = tuple(one for one in every.caveats if one.kind not in _TIMING)
+    return replace(_picked(every, wanted), caveats=(*kept, told))
+
+
+def _every_picture(media: Media, path: Path) -> Media:
+    """The pictures of a file in their order, each once."""
+    if len(_positions(media)) < media.source_count:  # bringing them to 25 fps has left some out
+        media = read_media(path, fps=None)
+    return _picked(media, _positions(media))
+
+
+def _pictures_of(media: Media, reference: Media) -> tuple[Indices | None, Fraction]:
+    """Which picture of a file each frame of the reference is where the numbers of pictures agree, else None; and the
+    rate that the file should then be labelled with.
+    """
+    if reference.source_frames is not None and media.source_count == reference.source_count:
+        return reference.source_frames, reference.source_rate or Fraction(FPS)
+    if media.source_count == len(reference.frames):
+        return np.arange(media.source_count), Fraction(FPS)
+    return None, Fraction(FPS)
+
+
+def _positions(media: Media) -> Indices:
+    """(pictures that are shown,): where in the frames each picture is shown first, in the order of the pictures."""
+    assert media.source_frames is not None
+    found: Indices = np.unique(media.source_frames, return_index=True)[1]
+    return found
+
+
+def _without_late_start(media: Media) -> Media:
+    """Without the first picture's repetitions that stand in for a late start, in a file of 25 fps.
+
+    What is generated starts with the clip; containers that put B-frames late (Matroska, AVI) only claim otherwise.
+    """
+    late = len(media.frames) - media.source_count
+    if late <= 0 or not np.array_equal(_positions(media), [0, *range(late + 1, len(media.frames))]):
+        return media
+    kept = tuple(one for one in media.caveats if one.kind not in _TIMING)
+    ignored = Caveat("timestamps", "a late start ignored: the first picture is the first frame", f"{late} frames late")
+    return replace(_picked(media, slice(late, None)), caveats=(*kept, ignored))
+
+
+def _of_length(media: Media, path: Path, reference: Clip) -> Media:
+    made, wanted = len(media.frames), len(reference.frames)
+    if made == wanted:
+        return media
+    off = abs(made - wanted)
+    if off > tolerated(wanted):
+        raise ClipError(
+            LENGTH,
+            f"{path}: {_counts(media)}, the reference has {_counts(reference.media)}; "
+            f"make one frame per frame of the reference ({tolerated(wanted)} may be missing or over)",
+        )
+    length = Caveat(LENGTH, _SHORTER if made < wanted else _LONGER, f"{made} of {wanted} frames", off)
+    return replace(_picked(media, slice(wanted)), caveats=(*media.caveats, length))
+
+
+def _counts(media: Media) -> str:
+    """
+    >>> from fractions import Fraction
+    >>> _counts(Media(np.zeros((23, 2, 2, 3), np.uint8), np.zeros(0, np.int16), (), None, (), None, 27, Fraction(30)))
+    '27 frames at 30 fps (23 at 25 fps)'
+    """
+    shown = f"{len(media.frames)} frames at {FPS} fps"
+    if media.source_rate is None or (media.source_rate == FPS and media.source_count == len(media.frames)):
+        return shown
+    label = f"{media.source_count} frames at {rate_label(media.source_rate)} fps"
+    return f"{label} ({shown.replace(' frames', '')})"
+
+
+def _of_size(media: Media, path: Path, reference: Frames) -> Media:
+    (height, width), (wanted_height, wanted_width) = media.frames.shape[1:3], reference.shape[1:3]
+    if (height, width) == (wanted_height, wanted_width):
+        return media
+    sizes = f"{width}x{height}", f"{wanted_width}x{wanted_height}"
+    if not same_shape((width, height), (wanted_width, wanted_height)):
+        raise ClipError(
+            "size",
+            f"{path}: frames are {sizes[0]}, those of the reference {sizes[1]}, another shape; "
+            "paste the face back into the whole frame, or crop the reference as the video is",
+        )
+    resized = Caveat("resized", _RESIZED, f"resized {' -> '.join(sizes)}")
+    frames = _resized(media.frames, wanted_width, wanted_height)
+    return replace(media, frames=frames, planes=None, caveats=(*media.caveats, resized))
+
+
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes (width, height) differ by scale alone, to a pixel of the coarser one.
+
+    >>> same_shape((512, 512), (160, 160)), same_shape((98, 76), (97, 75)), same_shape((512, 512), (480, 360))
+    (True, True, False)
+    """
+    (width, height), (other_width, other_height) = one, other
+    return abs(width * other_height - other_width * height) <= max(*one, *other)
+
+
+def _resized(frames: Frames, width: int, height: int) -> Frames:
+    """(T, height, width, 3) uint8: bicubic, with antialiasing where it shrinks."""
+    from PIL import Image
+
+    bicubic = Image.Resampling.BICUBIC
+    return np.stack([np.asarray(Image.fromarray(frame).resize((width, height), bicubic)) for frame in frames])
+
+
+def _picked(media: Media, rows: Indices | slice) -> Media:
+    """Some of the frames, and as much of the sound as belongs to so many; a slice copies nothing."""
+    frames, planes = media.frames[rows], media.planes
+    return replace(
+        media,
+        frames=frames,
+        audio=media.audio[: len(frames) * SAMPLES_PER_FRAME],
+        planes=None if planes is None else _picked_planes(planes, rows),
+        source_frames=None if media.source_frames is None else media.source_frames[rows],
+    )
+
+
+def _picked_planes(planes: Planes, rows: Indices | slice) -> Planes:
+    return replace(planes, luma=planes.luma[rows], blue=planes.blue[rows], red=planes.red[rows])

@@ -1,0 +1,203 @@
+"""Other people's videos beside their references: which picture is compared with which, and what is refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from syncdiff_bench.contracts import Clip, Frames, Media
+from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.fitting import cut, read_fitted, tolerated
+
+N = 60
+
+
+def pictures(n: int = N, height: int = 16, width: int = 32) -> Frames:
+    """Frame t is all t."""
+    return np.repeat(np.arange(n, dtype=np.uint8), height * width * 3).reshape(n, height, width, 3)
+
+
+def write(path: Path, frames: Frames, *, fps: int = 25, late: int = 0, codec: str = "libx264rgb") -> Path:
+    """Lossless, `late` frames after the beginning of the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options={"qp": "0"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "rgb24" if codec == "libx264rgb" else "yuv444p"
+        stream.codec_context.time_base = Fraction(1, fps)
+        # Something that starts at 0, or the whole file would count from the first picture.
+        sound = container.add_stream("pcm_s16le" if path.suffix == ".mkv" else "aac", rate=16_000, layout="mono")
+        samples = av.AudioFrame.from_ndarray(np.full((1, 640 * len(frames)), 99, np.int16), format="s16", layout="mono")
+        samples.sample_rate = 16_000
+        container.mux(sound.encode(samples))
+        for index, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index + late, Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        container.mux(sound.encode(None))
+    return path
+
+
+def reference(n: int = N) -> Clip:
+    return Clip("c", "test", preloaded=Media(pictures(n), np.zeros(640 * n, np.int16)))
+
+
+def levels(frames: Frames) -> list[int]:
+    assert (frames == frames[:, :1, :1, :1]).all()
+    return [int(frame[0, 0, 0]) for frame in frames]
+
+
+def kinds(media: Media) -> list[str]:
+    return [one.kind for one in media.caveats]
+
+
+# ------------------------------------------------------------------------------------------------------ length
+
+
+@pytest.mark.parametrize(("frames", "allowed"), [(588, 5), (120, 5), (100, 5), (99, 4), (27, 1), (20, 1), (19, 0)])
+def test_five_frames_and_five_percent(frames: int, allowed: int) -> None:
+    assert tolerated(frames) == allowed
+
+
+def test_a_video_that_fits_is_read_as_it_is(tmp_path: Path) -> None:
+    media = read_fitted(write(tmp_path / "a.mp4", pictures()), reference())
+    assert levels(media.frames) == list(range(N)) and media.caveats == ()
+    assert media.audio.shape == (640 * N,)
+
+
+@pytest.mark.parametrize(
+    ("made", "taken", "words"),
+    [
+        (N - 3, N - 3, "up to {most} frames shorter than their reference"),
+        (N + 3, N, "up to {most} frames longer than their reference"),
+    ],
+)
+def test_a_few_frames_less_or_more_are_told(tmp_path: Path, made: int, taken: int, words: str) -> None:
+    media = read_fitted(write(tmp_path / "a.mp4", pictures(made)), reference())
+    assert levels(media.frames) == list(range(taken))
+    (length,) = media.caveats
+    assert length.kind == "length" and length.sentence.startswith(words)
+    assert (length.amount, length.detail) == (3, f"{made} of {N} frames")
+    assert len(media.audio) <= 640 * taken
+
+
+@pytest.mark.parametrize("made", [8, N - 4, N + 4])
+def test_more_than_that_is_another_video(tmp_path: Path, made: int) -> None:
+    words = f"a.mp4: {made} frames at 25 fps, the reference has 60 frames at 25 fps; .*3 may be missing"
+    with pytest.raises(ClipError, match=words) as caught:
+        read_fitted(write(tmp_path / "a.mp4", pictures(made)), reference())
+    assert caught.value.kind == "length"
+
+
+# -------------------------------------------------------------------------------------------------------- rate
+
+
+@pytest.mark.parametrize("fps", [24, 30, 50])
+def test_as_many_pictures_under_another_label_are_taken_one_by_one(tmp_path: Path, fps: int) -> None:
+    media = read_fitted(write(tmp_path / "a.mp4", pictures(), fps=fps), reference())
+    assert levels(media.frames) == list(range(N))
+    (label,) = media.caveats
+    assert (label.kind, label.detail) == ("rate-label", f"labelled {fps} fps")
+    assert media.audio.shape == (640 * N,)
+
+
+def test_another_rate_that_lasts_as_long_is_brought_to_25(tmp_path: Path) -> None:
+    media = read_fitted(write(tmp_path / "a.mp4", pictures(2 * N), fps=50), reference())
+    assert levels(media.frames) == list(range(0, 2 * N, 2))
+    assert kinds(media) == ["retimed"]
+
+
+def test_both_labels_and_counts_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ClipError, match=r"58 frames at 30 fps \(4[89] at 25 fps\), the reference has 60 frames at 25"):
+        read_fitted(write(tmp_path / "a.mp4", pictures(N - 2), fps=30), reference())
+
+
+def test_a_reference_of_another_rate_is_followed_picture_by_picture(tmp_path: Path) -> None:
+    """30 fps brought to 25: a video of the same pictures shows the same ones, whatever it is labelled with."""
+    truth = Clip("c", "test", write(tmp_path / "truth.mp4", pictures(), fps=30))
+    shown = levels(truth.frames)
+    assert len(shown) < N
+    same = read_fitted(write(tmp_path / "same.mp4", pictures(), fps=30), truth)
+    assert levels(same.frames) == shown and kinds(same) == ["retimed"]
+    other = read_fitted(write(tmp_path / "other.mp4", pictures(), fps=25), truth)
+    assert levels(other.frames) == shown and kinds(other) == ["rate-label"]
+    # Made of the clip as methods see it: 25 per second already.
+    ours = read_fitted(write(tmp_path / "ours.mp4", truth.frames), truth)
+    assert levels(ours.frames) == shown and ours.caveats == ()
+
+
+# ------------------------------------------------------------------------------------------------------- start
+
+
+@pytest.mark.parametrize("fps", [25, 30])
+def test_a_late_start_never_shifts_pictures(tmp_path: Path, fps: int) -> None:
+    """As Matroska and AVI files with B-frames have it: the same pictures, all of them two frames late."""
+    media = read_fitted(write(tmp_path / "a.mkv", pictures(), fps=fps, late=2), reference())
+    assert levels(media.frames) == list(range(N))
+    assert kinds(media) == ["timestamps" if fps == 25 else "rate-label"]
+
+
+def test_nor_where_last_pictures_are_missing(tmp_path: Path) -> None:
+    media = read_fitted(write(tmp_path / "a.mkv", pictures(N - 2), late=2), reference())
+    assert levels(media.frames) == list(range(N - 2))
+    assert kinds(media) == ["timestamps", "length"]
+
+
+def test_a_reference_that_starts_late_is_followed(tmp_path: Path) -> None:
+    truth = Clip("c", "test", write(tmp_path / "truth.mkv", pictures(), late=2))
+    assert levels(truth.frames) == [0, 0, *range(N)]
+    media = read_fitted(write(tmp_path / "a.mp4", pictures()), truth)
+    assert levels(media.frames) == [0, 0, *range(N)]
+
+
+# -------------------------------------------------------------------------------------------------------- size
+
+
+def test_another_size_of_the_same_shape_is_resized_and_told(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(0, 248, 64).astype(np.uint8)[None, None, :, None], (N, 32, 1, 3))
+    media = read_fitted(write(tmp_path / "a.mp4", ramp), reference())
+    assert media.frames.shape == (N, 16, 32, 3) and media.planes is None
+    halves = ramp[0, 0, :, 0].reshape(32, 2).mean(axis=1)
+    assert np.abs(media.frames[0, 5, 1:-1, 0] - halves[1:-1]).max() < 2
+    (resized,) = media.caveats
+    assert (resized.kind, resized.detail) == ("resized", "resized 64x32 -> 32x16")
+    assert "bicubic" in resized.sentence
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (16, 28), (18, 32), (64, 48)])
+def test_another_shape_fails(tmp_path: Path, height: int, width: int) -> None:
+    with pytest.raises(ClipError, match=f"frames are {width}x{height}, those of the reference 32x16") as caught:
+        read_fitted(write(tmp_path / "a.mp4", pictures(N, height, width)), reference())
+    assert caught.value.kind == "size"
+
+
+def test_an_odd_side_may_have_been_made_even(tmp_path: Path) -> None:
+    truth = Clip("c", "test", preloaded=Media(pictures(4, 97, 75), np.zeros(0, np.int16)))
+    media = read_fitted(write(tmp_path / "a.mp4", pictures(4, 98, 76)), truth)
+    assert media.frames.shape == (4, 97, 75, 3) and kinds(media) == ["resized"]
+
+
+# ----------------------------------------------------------------------------------------- planes, and the cut
+
+
+@pytest.mark.parametrize(("name", "fps", "late"), [("a.mp4", 30, 0), ("a.mkv", 25, 2)])
+def test_the_coded_planes_go_with_their_pictures(tmp_path: Path, name: str, fps: int, late: int) -> None:
+    path = write(tmp_path / name, pictures(), fps=fps, late=late, codec="libx264")
+    media = read_fitted(path, reference())
+    assert media.planes is not None and media.planes.luma.shape == (N, 16, 32)
+    # Studio luma of a grey t: 16 + 219 t / 255.
+    wanted = 16 + 219 * np.arange(N) / 255
+    assert np.abs(media.planes.luma[:, 0, 0] - wanted).max() <= 1
+
+
+def test_a_cut_clip_is_its_beginning() -> None:
+    short = cut(reference(), 10)
+    assert levels(short.frames) == list(range(10)) and short.audio.shape == (6400,)
+    assert len(short.face_boxes.boxes) == 10
+    whole = reference()
+    assert cut(whole, N) is whole
