@@ -45,7 +45,7 @@ def score(
 ) -> None:
     """Score videos that exist: those of RUNs, those that the options name as in `run`, or --videos.
 
-    --fresh deletes scores alone, never videos.
+    --fresh deletes the scores of RUNs, never their videos.
     """
     from syncdiff_bench.cli.output import exit_code, publish
     from syncdiff_bench.runs.directory import load_run
