@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
+from av.filter import Graph
 
-from syncdiff_bench.media.retiming import constant_rate_indices, nearest_indices, rate_label
+from syncdiff_bench.media.retiming import constant_rate_indices, label_rate, nearest_indices, rate_label
 
 
 def test_a_clip_of_constant_rate_passes_untouched() -> None:
@@ -45,23 +48,54 @@ def test_half_rate_frames_that_say_a_short_duration_are_each_shown_twice() -> No
     assert set(shown) == set(range(10))
 
 
-@pytest.mark.parametrize(
-    ("n", "rate"),
-    [
-        (90, Fraction(30)),
-        (72, Fraction(24000, 1001)),
-        (150, Fraction(50)),
-        (7, Fraction(15)),
-        (1, Fraction(60)),
-    ],
-)
-def test_nearest_frames_equal_an_exhaustive_search(n: int, rate: Fraction) -> None:
-    target = Fraction(25)
-    expected = []
-    for k in range(max(1, round(n * target / rate))):
-        # min() takes the first of equals, hence the earlier frame on a tie.
-        expected.append(min(range(n), key=lambda source: abs(source / rate - k / target)))
-    assert nearest_indices(n, rate, target).tolist() == expected
+def fps_filter(ticks: list[int], time_base: Fraction) -> list[int]:
+    """What ffmpeg's own filter shows at 25 fps of frames at these ticks: their numbers."""
+    graph = Graph()
+    source = graph.add_buffer(width=16, height=16, format=av.VideoFormat("gray"), time_base=time_base)
+    rate = graph.add("fps", "25")
+    sink = graph.add("buffersink")
+    source.link_to(rate)
+    rate.link_to(sink)
+    graph.configure()
+    shown: list[int] = []
+    for index, tick in enumerate([*ticks, None]):
+        frame = None
+        if tick is not None:
+            frame = av.VideoFrame.from_ndarray(np.full((16, 16), index, np.uint8), format="gray")
+            frame.pts, frame.time_base = tick, time_base
+        graph.push(frame)
+        with suppress(BlockingIOError, EOFError):
+            while True:
+                shown.append(int(graph.pull().to_ndarray()[0, 0]))
+    return shown
+
+
+@pytest.mark.parametrize("rate", [Fraction(30), Fraction(24000, 1001), Fraction(50), Fraction(15), Fraction(60)])
+@pytest.mark.parametrize("n", [1, 7, 90])
+def test_frames_of_another_rate_are_those_of_ffmpegs_filter(n: int, rate: Fraction) -> None:
+    starts = np.array([float(t / rate) for t in range(n)])
+    ours = nearest_indices(starts, float(n / rate), Fraction(25)).tolist()
+    theirs = fps_filter(list(range(n)), 1 / rate)
+    common = min(len(ours), len(theirs))  # at the end the filter does not know how long the last frame lasts
+    assert ours[:common] == theirs[:common]
+    assert len(ours) == max(1, int(n * 25 / rate + Fraction(1, 2)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frames_at_any_times_are_those_of_ffmpegs_filter(seed: int) -> None:
+    """As screen recorders and browsers write them: a picture when something moved, on a clock of milliseconds."""
+    ticks = np.cumsum([0, *np.random.default_rng(seed).integers(5, 130, 99)])
+    ours = nearest_indices(ticks / 1000, float(ticks[-1] / 1000), Fraction(25)).tolist()
+    theirs = fps_filter(ticks.tolist(), Fraction(1, 1000))
+    assert ours == theirs[: len(ours)]
+    assert len(ours) in (len(theirs), len(theirs) - 1)
+
+
+def test_the_label_is_the_rate_unless_it_is_a_clock() -> None:
+    browser = [Fraction(tick, 1000) for tick in (0, 67, 133, 200)]
+    assert label_rate(Fraction(1000), browser) == 15
+    assert label_rate(Fraction(25), browser) == 25
+    assert label_rate(None, browser[:1]) == 25
 
 
 def test_rates_read_as_people_write_them() -> None:
