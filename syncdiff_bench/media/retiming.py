@@ -6,7 +6,7 @@ Both functions give frame indices, so that a frame is never copied before it is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -40,7 +40,7 @@ def constant_rate_indices(timed: Iterable[tuple[float, float]]) -> list[int]:
     recent_repeats = [0, 0, 0]
     index = -1
     for index, (start, duration) in enumerate(timed):
-        early = start + np.sign(start) * MIDPOINT_BIAS - len(shown)
+        early = start + (MIDPOINT_BIAS if start > 0 else -MIDPOINT_BIAS if start < 0 else 0) - len(shown)
         end = early + duration
         if early < 0 < end:
             early = 0.0
@@ -78,18 +78,16 @@ def frames_until(end: float, rate: Fraction) -> int:
     return math.floor((end + HAIR) * float(rate) + 0.5)
 
 
-def label_rate(label: Fraction | None, starts: Sequence[Fraction]) -> Fraction:
-    """The frames per second that a file is labelled with; measured where the label is none.
+def label_rate(label: Fraction | None, measured: Fraction | None) -> Fraction:
+    """The frames per second that a file is labelled with; what was measured where the label is none.
 
     label: FFmpeg's guess from the header. A file of a browser's MediaRecorder has no rate in its header, and FFmpeg
         gives its clock, 1000 ticks per second.
-    starts: seconds, ascending.
+    measured: by the times of its pictures, None for a single one.
     """
     if label is not None and label <= FASTEST_LABEL:
         return label
-    span = starts[-1] - starts[0]
-    measured = ((len(starts) - 1) / span).limit_denominator(1001) if span > 0 else Fraction(0)
-    return measured or label or Fraction(FPS)
+    return measured.limit_denominator(1001) if measured else label or Fraction(FPS)
 
 
 def is_variable(starts: NDArray[np.float64]) -> bool:
