@@ -82,6 +82,7 @@ class Clip:
     spoken: phones or words in order, where the dataset knows their times; figures are labelled with them.
     sound: the clip whose sound is heard instead of this file's own (`pairs`), None for its own. Transcript and
         spoken are then those of the sound, and the frames are no reference of what should be seen.
+    accept_damaged: whether a damaged file is read as far as it goes, with a caveat, in place of a ClipError.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Clip:
     sound: Clip | None = None
     transcript_note: str = ""
     preloaded: Media | None = field(default=None, repr=False)
+    accept_damaged: bool = False
 
     @cached_property
     def media(self) -> Media:
@@ -108,7 +110,7 @@ class Clip:
         from syncdiff_bench.media.reading import read_media
 
         assert self.path is not None, "a clip has a path or is preloaded"
-        return read_media(self.path)
+        return read_media(self.path, accept_damaged=self.accept_damaged)
 
     @property
     def frames(self) -> Frames:

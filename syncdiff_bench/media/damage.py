@@ -42,5 +42,7 @@ def _findings(
             yield f"{sound.damaged} of {track.count} packets of sound are damaged"
         if (short := seconds_short(container, track, [video])) > SOUND_SLACK:
             yield f"{short:.2f} s of sound are missing"
+    if video.broken:
+        yield f"reading stops ({video.broken})"
     if early := bytes_short(path):
         yield f"the file ends {early:,} bytes early"

@@ -8,11 +8,15 @@ from typing import Any
 
 
 class Track:
-    """One stream and its packets in the order of the file; the last one, which is empty, drains the decoder."""
+    """One stream and its packets in the order of the file; the last one, which is empty, drains the decoder.
+
+    broken: why reading the file stopped before its end, "" where it did not.
+    """
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self.packets: list[Any] = []
+        self.broken = ""
 
     @cached_property
     def _filled(self) -> list[Any]:
@@ -64,9 +68,18 @@ def demuxed(container: Any, streams: Sequence[Any], check: Callable[[Track], Non
 
     check: sees a track after each of its packets, and may raise.
     """
+    from av.error import FFmpegError
+    from av.packet import Packet
+
     tracks = {stream.index: Track(stream) for stream in streams}
-    for packet in container.demux(*streams):
-        track = tracks[packet.stream.index]
-        track.packets.append(packet)
-        check(track)
+    try:
+        for packet in container.demux(*streams):
+            track = tracks[packet.stream.index]
+            track.packets.append(packet)
+            check(track)
+    except FFmpegError as error:
+        for track in tracks.values():
+            track.broken = str(error.strerror)
+            track.packets.append(last := Packet())
+            last.stream = track.stream
     return list(tracks.values())
