@@ -76,10 +76,11 @@ def _read(path: Path, sample_rate: int, accept_damaged: bool, choose: Callable[[
     count, (height, width) = len(pictures.frames), one_size(pictures.frames, path)
     refuse_too_long(len(indices), height * width, path)
     turn = orientation(pictures.frames[0], path)
+    bits = pictures.frames[0].format.components[0].bits
     frames, planes = arrays(pictures.frames, indices, turn, pixel_aspect)
     audio = sound.samples[: len(frames) * sample_rate // FPS]
     notes = (*([str(turn)] if str(turn) else []), *sound.notes)
-    return Media(frames, audio, notes, planes, (*wrong, *noticed), indices, count, timing.rate)
+    return Media(frames, audio, notes, planes, (*wrong, *noticed), indices, count, timing.rate, bits)
 
 
 def _refuse_too_many(track: Track, path: Path) -> None:
