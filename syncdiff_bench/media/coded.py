@@ -44,5 +44,5 @@ def empty_planes(frames: Sequence[Any], n: int, turn: Orientation, pixel_aspect:
 def fill_planes(planes: Planes, position: int, frame: Any, turn: Orientation) -> None:
     """Copy the planes of a `av.VideoFrame`, turned, to where `planes` has that picture."""
     for target, plane in zip((planes.luma, planes.blue, planes.red), frame.planes, strict=True):
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
         target[position] = turn.applied(rows[:, : plane.width])

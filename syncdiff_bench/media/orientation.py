@@ -20,6 +20,8 @@ class Orientation(NamedTuple):
 
     def applied(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A view of an (H, W) or (H, W, 3) picture as it is shown."""
+        if not any(self):
+            return picture
         if self.exchanged:
             picture = picture.swapaxes(0, 1)
         return picture[:: -1 if self.down else 1, :: -1 if self.across else 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -79,8 +80,6 @@ def _shape(frame: Any) -> _Shape:
 
 def _aligned(frames: list[Any], time_base: Fraction, sample_rate: int, start: Fraction) -> Iterator[Audio]:
     """The samples of frames of one shape from `start` on, in seconds: silence up to their first."""
-    from av.error import BlockingIOError as NeedsInput
-    from av.error import EOFError as Ended
     from av.filter import Graph
 
     shape = _shape(frames[0])
@@ -96,11 +95,10 @@ def _aligned(frames: list[Any], time_base: Fraction, sample_rate: int, start: Fr
     graph.configure()
     for frame in [*frames, None]:
         graph.push(frame)
-        try:
-            while True:
-                yield np.asarray(graph.pull().to_ndarray(), dtype=np.int16).reshape(-1)
-        except (NeedsInput, Ended):
-            pass
+    with suppress(EOFError):
+        while True:
+            heard = graph.pull()
+            yield np.frombuffer(heard.planes[0], np.int16, heard.samples)
 
 
 def _conversions(shapes: list[_Shape], stream: Any, file_start: Fraction, sample_rate: int) -> Iterator[str]:
