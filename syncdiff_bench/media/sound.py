@@ -97,7 +97,7 @@ def _aligned(frames: list[Any], time_base: Fraction, sample_rate: int, start: Fr
         graph.push(frame)
     with suppress(EOFError):
         while True:
-            heard = graph.pull()
+            heard: Any = graph.pull()
             yield np.frombuffer(heard.planes[0], np.int16, heard.samples)
 
 
