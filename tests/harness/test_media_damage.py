@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.declared import bytes_short
 from syncdiff_bench.media.reading import read_every_picture, read_media
 
 N = 40
@@ -68,13 +69,14 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
-def places(path: Path, kind: str) -> list[int]:
-    """Where in the file the middle of each packet lies."""
+def places(path: Path, kind: str, share: float = 0.5) -> list[int]:
+    """Where in the file each packet lies: its middle, or this share of it further on than its start."""
     data = path.read_bytes()
     with av.open(str(path)) as container:
         stream = container.streams.best(kind)  # type: ignore[arg-type]
         packets = [bytes(packet) for packet in container.demux(stream) if packet.size]
-    return [data.index(packet[len(packet) // 2 :][:20]) for packet in packets]
+    inside = [int(len(packet) * share) for packet in packets]
+    return [data.index(packet[at:][:20]) for packet, at in zip(packets, inside, strict=True)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,6 +128,31 @@ def test_pictures_that_the_decoder_flags_are_counted(tmp_path: Path, kind: str) 
         flagged = sum(frame.is_corrupt for frame in container.decode(video=0))
     assert flagged >= 1
     assert f"{flagged} of {N} pictures are damaged" in refusal(path)
+
+
+def test_packets_that_the_decoder_refuses_are_counted(tmp_path: Path) -> None:
+    path = talk(tmp_path / "clip")
+    data = bytearray(path.read_bytes())
+    for start in (places(path, "video", 0.0)[n] for n in (12, 25)):
+        data[start : start + 4] = b"\x7f\xff\xff\xff"  # a unit of H.264 that is longer than its packet
+    path.write_bytes(data)
+    message = refusal(path)
+    assert 38 <= read_every_picture(path, accept_damaged=True).source_count < N
+    found = re.search(r"(\d+) of 40 pictures are damaged", message)
+    assert found is not None
+    assert int(found[1]) >= 2
+
+
+@pytest.mark.parametrize("missing", [0, 1, 90])
+def test_a_browsers_stream_declares_only_its_blocks(tmp_path: Path, missing: int) -> None:
+    """RFC 8794 by hand: a segment and a cluster of unknown length, a timestamp, and a block of 100 bytes."""
+    unknown = b"\x01" + b"\xff" * 7
+    block = b"\xa3\x40\x64" + bytes(100)  # 0x64 = 100 as a number of two bytes
+    stream = b"\x1a\x45\xdf\xa3\x80" + b"\x18\x53\x80\x67" + unknown
+    stream += b"\x1f\x43\xb6\x75" + unknown + b"\xe7\x81\x00" + block + block
+    path = tmp_path / "clip.webm"
+    path.write_bytes(stream[: len(stream) - missing])
+    assert bytes_short(path) == missing
 
 
 def test_sound_that_does_not_decode_is_damage_too(tmp_path: Path) -> None:
