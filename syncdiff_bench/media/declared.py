@@ -24,10 +24,8 @@ def seconds_short(container: Any, track: Track, others: Sequence[Track]) -> floa
         whole = (container.duration or 0) / 1_000_000 + (container.start_time or 0) / 1_000_000
         return max(0.0, whole - max(one.end for one in (track, *others)))
     if "mp4" in name:
-        # Where the counts agree, nothing is missing, whatever an edit list leaves out; the header of a fragmented
-        # file counts none or a part, and only the times can tell.
-        complete = track.count == stream.frames
-        return 0.0 if complete else max(0.0, _declared(stream, stream.duration) - (track.end - track.start))
+        # By times, not by counts: an edit list leaves packets out, and a fragmented file counts none in its header.
+        return max(0.0, _declared(stream, stream.duration) - (track.end - track.start))
     if name == "avi":  # its header counts chunks of one tick each, empty ones (a repeated picture) included
         return max(0.0, _declared(stream, max(stream.duration or 0, stream.frames)) - track.slots_seconds)
     return 0.0

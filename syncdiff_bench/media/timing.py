@@ -141,6 +141,8 @@ def _nearest(timing: Timing, path: Path, target: Fraction) -> Chosen:
     _refuse_gaps(end * float(target), len(starts), path)
     indices = nearest_indices(starts, end, target)
     noticed = _starts_late(frames_until(starts[0], target), len(indices))
+    if np.array_equal(indices, np.arange(len(starts))):  # 25.002 fps
+        return indices, noticed
     rate = rate_label(timing.rate) + (" (variable)" if is_variable(starts) else "")
     change = f"retimed {rate} -> {rate_label(target)} fps: {len(starts)} -> {len(indices)} frames"
     return indices, (*noticed, Caveat("retimed", f"retimed to {rate_label(target)} fps, nearest frames", change))
