@@ -20,7 +20,7 @@ def seconds_short(container: Any, track: Track, others: Sequence[Track]) -> floa
     if "matroska" in name:
         tag = _seconds_of_tag(stream.metadata.get("DURATION", ""))
         if tag is not None:
-            return max(0.0, tag - track.end)
+            return max(0.0, tag - track.end + min(0.0, track.first))  # the tag counts what a codec begins before 0
         whole = (container.duration or 0) / 1_000_000 + (container.start_time or 0) / 1_000_000
         return max(0.0, whole - max(one.end for one in (track, *others)))
     if "mp4" in name:

@@ -33,6 +33,12 @@ class Track:
         return sum(packet.is_corrupt for packet in self._filled)
 
     @cached_property
+    def first(self) -> float:
+        """Seconds, of the first packet, shown or not: negative where a codec needs a start."""
+        times = (packet.pts for packet in self._filled if packet.pts is not None)
+        return float(min(times, default=0) * self.stream.time_base)
+
+    @cached_property
     def start(self) -> float:
         """Seconds, of the first picture or sound that is shown."""
         return min((start for start, _ in self._shown), default=0.0)

@@ -94,7 +94,11 @@ def _slots(track: Track, frames: list[Any]) -> tuple[Fraction, list[int], list[i
     their order.
     """
     slots = track.slots if len(track.slots) == len(frames) else list(range(len(frames)))
-    return track.stream.time_base, [slot - slots[0] for slot in slots], [None] * len(frames)
+    starts = [slot - slots[0] for slot in slots]
+    # FFmpeg writes the empty chunks of a late start after the first picture.
+    if len(starts) > 2:
+        starts[0] = max(0, starts[1] - int(np.median(np.diff(starts))))
+    return track.stream.time_base, starts, [None] * len(frames)
 
 
 def _broken_clock(path: Path, what: str) -> ClipError:
