@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from av.filter import Graph
 
+from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.media.retiming import constant_rate_indices, label_rate, nearest_indices, rate_label
 
 
@@ -96,6 +99,22 @@ def test_the_label_is_the_rate_unless_it_is_a_clock() -> None:
     assert label_rate(Fraction(25), Fraction(15)) == 25
     assert label_rate(Fraction(60), Fraction(15)) == 60
     assert label_rate(None, None) == 25
+
+
+def test_an_avi_that_starts_late_starts_with_its_first_picture_held(tmp_path: Path) -> None:
+    """FFmpeg writes the empty chunks of the delay after the first picture, not before it."""
+    path = tmp_path / "clip.avi"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for number in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 24 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number + 3, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    media = read_media(path)
+    assert [round(float(frame.mean()) / 24) for frame in media.frames] == [0, 0, 0, *range(10)]
+    assert [one.kind for one in media.caveats] == ["starts-late"]
 
 
 def test_rates_read_as_people_write_them() -> None:
