@@ -60,6 +60,7 @@ class Media:
     source_frames: (T,) int64, which picture of the file each frame is, counted from 0 in the order of showing;
         source_count: how many pictures the file holds; source_rate: the frames per second it is labelled with.
         None, 0 and None for clips made in memory.
+    bits: per sample of the file's pictures; frames have 8.
     """
 
     frames: Frames
@@ -70,3 +71,4 @@ class Media:
     source_frames: NDArray[np.int64] | None = None
     source_count: int = 0
     source_rate: Fraction | None = None
+    bits: int = 8

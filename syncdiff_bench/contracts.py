@@ -51,6 +51,7 @@ __all__ = [
     "Subsampling",
     "WeightsUsed",
     "attempt",
+    "take_after",
 ]
 
 # ------------------------------------------------------------------------------------------- clips
@@ -83,6 +84,7 @@ class Clip:
     spoken: phones or words in order, where the dataset knows their times; figures are labelled with them.
     sound: the clip whose sound is heard instead of this file's own (`pairs`), None for its own. Transcript and
         spoken are then those of the sound, and the frames are no reference of what should be seen.
+    accept_damaged: whether a damaged file is read as far as it goes, with a caveat, in place of a ClipError.
     """
 
     id: str
@@ -96,6 +98,7 @@ class Clip:
     sound: Clip | None = None
     transcript_note: str = ""
     preloaded: Media | None = field(default=None, repr=False)
+    accept_damaged: bool = False
 
     @cached_property
     def media(self) -> Media:
@@ -109,7 +112,7 @@ class Clip:
         from syncdiff_bench.media.reading import read_media
 
         assert self.path is not None, "a clip has a path or is preloaded"
-        return read_media(self.path)
+        return read_media(self.path, accept_damaged=self.accept_damaged)
 
     @property
     def frames(self) -> Frames:
@@ -194,6 +197,12 @@ class Dataset(ABC):
         raise UsageError(
             f"dataset {self.name} cannot make its own files; get them from its publisher, then `syncdiff-bench verify`"
         )
+
+
+def take_after(wrapper: Dataset, of: Dataset) -> None:
+    """Give a data set that shows another's clips what the class of that one says about them."""
+    for name in ("default_split", "default_metrics", "text_rule", "drawn_faces"):
+        setattr(wrapper, name, getattr(of, name))
 
 
 # ----------------------------------------------------------------------------------------- methods

@@ -12,7 +12,7 @@ from dataclasses import make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Finding, Media, Planes
+from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Finding, Media, Planes, take_after
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.options import option_names
 from syncdiff_bench.text_files import DecodedText, decode_text
@@ -44,10 +44,7 @@ class PairedDataset(Dataset):
         self.list: Path = options.pairs
         # A name of its own: these numbers belong in no column of the matched data set. The class has none.
         self.name = f"{of.name}{NAME_SUFFIX}"  # type: ignore[misc]
-        self.default_split = of.default_split  # type: ignore[misc]
-        self.drawn_faces = of.drawn_faces  # type: ignore[misc]
-        self.text_rule = of.text_rule  # type: ignore[misc]
-        self.default_metrics = of.default_metrics  # type: ignore[misc]
+        take_after(self, of)
 
     def splits(self) -> tuple[str, ...]:
         return self.of.splits()

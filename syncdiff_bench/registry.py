@@ -167,10 +167,12 @@ def load_dataset(
     """The dataset at `root`, with options given as texts.
 
     recorded: options as run.json holds them, in place of `options`.
-    Every dataset takes the option `pairs` (`syncdiff_bench.pairs`) beside its own.
+    Every dataset takes the options `pairs` (`syncdiff_bench.pairs`) and `accept_damaged` (`syncdiff_bench.accepting`)
+    beside its own; run.json names the latter where it is given.
     Raises UsageError as `load_class`, for wrong options, and where a dataset that is not embedded gets no
     root.
     """
+    from syncdiff_bench.accepting import OPTION, AcceptingDataset, with_acceptance
     from syncdiff_bench.pairs import NAME_SUFFIX, PairedDataset, with_pairs
 
     if recorded is not None and recorded.get("pairs"):
@@ -181,9 +183,14 @@ def load_dataset(
     if root is not None and not root.is_dir():
         state = "is not a folder" if root.exists() else "does not exist"
         raise UsageError(f"--data-root {root}: {state}; give the folder of {name} or its parent")
-    given = _options(with_pairs(cls.Options), options or {}, recorded, name)
+    mentioned = OPTION in (options or recorded or {})
+    own_class = with_acceptance(cls.Options) if mentioned else cls.Options
+    given = _options(with_pairs(own_class), options or {}, recorded, name)
     own = cls.Options(**{key: getattr(given, key) for key in option_names(cls.Options)})
     dataset = cast("Dataset", _construct("dataset", name, cls, root, own))
+    if own_class is not cls.Options and given.accept_damaged:
+        accepting = own_class(**{key: getattr(given, key) for key in option_names(own_class)})
+        dataset = AcceptingDataset(dataset, accepting)
     return dataset if "pairs" in option_names(cls.Options) or given.pairs is None else PairedDataset(dataset, given)
 
 

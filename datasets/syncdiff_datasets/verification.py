@@ -62,6 +62,9 @@ def _findings(open_clip: Callable[[], Clip], clip_id: str, promise: Promise) -> 
     except ClipError as error:
         yield Finding("error", clip_id, str(error))
         return
+    except Exception as error:  # whatever a damaged file sets off, the clips after it are looked at
+        yield Finding("error", clip_id, f"cannot be decoded ({type(error).__name__}: {error}); replace the file")
+        return
     audio = f"{len(clip.audio) / SAMPLE_RATE:.2f} s of audio" if len(clip.audio) else "no audio"
     yield Finding("ok", clip_id, f"{n_frames} frames {facts.width}x{facts.height}, {audio}")
     yield from _picture(facts, clip_id, promise)

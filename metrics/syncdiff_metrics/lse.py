@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from syncdiff_bench.networks.syncnet.network import SyncNet
 
 PUBLISHED_WEIGHTS = "syncnet-v2"
+SILENT = Caveat("silent", "the sound track is silence, with which no lips are in step")
+
+DEEP = Caveat("deep-pictures", "more than 8 bits: the JPEG stage starts from RGB, where ffmpeg never leaves YCbCr")
+
 FrameSource = Literal["jpeg", "ffmpeg", "direct"]
 Protocol = Literal["lrs", "real-video"]
 
@@ -172,8 +176,10 @@ class LSE(Metric[LSEStats | RealVideoStats]):
         return LSEStats(found.lse_c, found.lse_d, found.offset, windows, found.shift_means)
 
     def caveats(self, pair: Pair, stats: LSEStats | RealVideoStats) -> tuple[Caveat, ...]:
-        """A SyncNet on faces of other data than it was trained on."""
-        return foreign_judge(self.options.weights, self._expert, pair.truth)
+        """A SyncNet on faces of other data than it was trained on; no sound to hear; pictures that JPEG cannot hold."""
+        foreign = foreign_judge(self.options.weights, self._expert, pair.truth)
+        deep = self.options.frames == "jpeg" and pair.generated.media.bits > 8
+        return (*foreign, *([] if pair.generated.audio.any() else [SILENT]), *([DEEP] if deep else []))
 
     def aggregate(self, stats: Sequence[LSEStats | RealVideoStats]) -> Mapping[str, float | None]:
         scores = [one for clip in stats for one in _scores(clip)]

@@ -66,6 +66,11 @@ METHOD_OPTIONS = (
         metavar="NAME",
         help="How videos are stored: lossless, crf23, ...; part of the protocol.",
     ),
+    click.option(
+        "--accept-damaged",
+        is_flag=True,
+        help="Use damaged files as far as they go, with a note below the table.  [default: the clip fails]",
+    ),
 )
 METRIC_OPTIONS = (
     click.option(

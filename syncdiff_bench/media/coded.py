@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Planes, Subsampling
+from syncdiff_bench.media.orientation import Orientation
 
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _FORMATS: dict[str, tuple[Subsampling, bool]] = {  # FFmpeg's name -> subsampling, full range by definition
@@ -23,40 +23,26 @@ _FORMATS: dict[str, tuple[Subsampling, bool]] = {  # FFmpeg's name -> subsamplin
 }
 
 
-class CodedPicture(NamedTuple):
-    """One picture: planes Y, Cb and Cr, each (H, W) uint8, and what `Planes` says of them."""
-
-    planes: tuple[NDArray[np.uint8], ...]
-    subsampling: Subsampling
-    full_range: bool
-
-
-def coded_picture(frame: Any, quarter_turns: int) -> CodedPicture | None:
-    """The planes of a `av.VideoFrame`, turned counter-clockwise; None where they are not 8-bit planar YCbCr.
+def empty_planes(frames: Sequence[Any], n: int, turn: Orientation, pixel_aspect: Fraction | None) -> Planes | None:
+    """Room for n pictures like these `av.VideoFrame`s; None unless all are 8-bit planar YCbCr of one kind.
 
     4:2:2 on its side is no 4:2:2: None as well.
     """
-    known = _FORMATS.get(frame.format.name)
-    if known is None or (known[0] == "422" and quarter_turns % 2):
+    kinds = {(frame.format.name, frame.color_range) for frame in frames}
+    (name, color_range), *others = kinds
+    known = _FORMATS.get(name)
+    if others or known is None or (known[0] == "422" and turn.exchanged):
         return None
     subsampling, full_range = known
-    planes = tuple(np.rot90(_plane(plane), quarter_turns) for plane in frame.planes)
-    return CodedPicture(planes, subsampling, full_range or frame.color_range == _FULL_RANGE)
+    luma, blue, red = (
+        np.empty((n, *((width, height) if turn.exchanged else (height, width))), np.uint8)
+        for height, width in ((plane.height, plane.width) for plane in frames[0].planes)
+    )
+    return Planes(luma, blue, red, subsampling, full_range or color_range == _FULL_RANGE, pixel_aspect)
 
 
-def _plane(plane: Any) -> NDArray[np.uint8]:
-    """(H, W) uint8, a copy: the decoder uses its buffer again."""
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-    return rows[:, : plane.width].copy()
-
-
-def gathered_planes(
-    pictures: Sequence[CodedPicture | None], indices: NDArray[np.int64], pixel_aspect: Fraction | None
-) -> Planes | None:
-    """The pictures of these indices as `Planes`; None unless all are coded alike."""
-    first = pictures[0]
-    known = [picture for picture in pictures if picture is not None and first is not None and picture[1:] == first[1:]]
-    if first is None or len(known) < len(pictures):
-        return None
-    luma, blue, red = (np.stack([known[index].planes[number] for index in indices]) for number in range(3))
-    return Planes(luma, blue, red, first.subsampling, first.full_range, pixel_aspect)
+def fill_planes(planes: Planes, position: int, frame: Any, turn: Orientation) -> None:
+    """Copy the planes of a `av.VideoFrame`, turned, to where `planes` has that picture."""
+    for target, plane in zip((planes.luma, planes.blue, planes.red), frame.planes, strict=True):
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        target[position] = turn.applied(rows[:, : plane.width])

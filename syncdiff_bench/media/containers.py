@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from syncdiff_bench.contracts import FPS
 from syncdiff_bench.errors import ClipError
 
 
@@ -65,19 +66,38 @@ def open_media(path: Path) -> Iterator[Any]:
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """The video stream that FFmpeg would pick. Raises ClipError `no-video`, `truncated` (no track)."""
+    """The video stream that FFmpeg would pick.
+
+    Raises ClipError `no-video`, `truncated` (no track), `undecodable` (no decoder for it).
+    """
     if not container.streams:
         raise ClipError("truncated", f"{path}: cut short before its first track; copy or download it again")
     stream = container.streams.best("video")
     if stream is None:
         raise ClipError("no-video", f"{path}: has no video track; only clips with a picture can be used")
-    return stream
+    return _decodable(stream, path)
 
 
-def constant_rate(stream: Any) -> Fraction:
-    """The rate of ffmpeg's constant-rate output: its guess from headers and timestamps, else 25."""
+def audio_stream(container: Any, path: Path) -> Any | None:
+    """The sound track that FFmpeg would pick, None without any. Raises ClipError `undecodable` (no decoder for it)."""
+    stream = container.streams.best("audio")
+    return None if stream is None else _decodable(stream, path)
+
+
+def labelled_rate(stream: Any) -> Fraction | None:
+    """The rate of ffmpeg's constant-rate output: its guess from headers and timestamps."""
     rate = stream.guessed_rate or stream.average_rate
-    return Fraction(rate) if rate else Fraction(25)
+    return Fraction(rate) if rate else None
+
+
+def _decodable(stream: Any, path: Path) -> Any:
+    if stream.codec_context is None:
+        raise ClipError(
+            "undecodable",
+            f"{path}: the header names no {stream.type} format that FFmpeg can decode, it may be damaged; "
+            "copy or download the file again",
+        )
+    return stream
 
 
 def probe(path: Path) -> MediaFacts:
@@ -87,8 +107,8 @@ def probe(path: Path) -> MediaFacts:
     """
     with open_media(path) as container:
         video = video_stream(container, path)
-        audio = container.streams.best("audio")
-        rate = constant_rate(video)
+        audio = audio_stream(container, path)
+        rate = labelled_rate(video) or Fraction(FPS)
         duration = (container.duration or 0) / 1_000_000
         return MediaFacts(
             width=video.codec_context.width,

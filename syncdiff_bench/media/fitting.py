@@ -48,7 +48,7 @@ def read_fitted(path: Path, reference: Clip) -> Media:
     off, and another size of the same shape is resized; `caveats` say all of it. The sound is the file's own.
     Raises ClipError `length`, `size`, and those of `read_media`; those of decoding the reference.
     """
-    media = _in_step(read_media(path), path, reference.media)
+    media = _in_step(read_media(path, accept_damaged=reference.accept_damaged), path, reference)
     media = _of_length(media, path, reference)
     return _of_size(media, path, reference.frames)
 
@@ -60,14 +60,14 @@ def cut(clip: Clip, n: int) -> Clip:
     return replace(clip, sound=None, preloaded=_picked(clip.media, slice(n)))
 
 
-def _in_step(media: Media, path: Path, reference: Media) -> Media:
+def _in_step(media: Media, path: Path, reference: Clip) -> Media:
     """By the order of its pictures where that is certain, by time elsewhere."""
-    wanted, rate = _pictures_of(media, reference)
+    wanted, rate = _pictures_of(media, reference.media)
     if wanted is None:
         return _without_late_start(media)
     if media.source_frames is None or np.array_equal(media.source_frames, wanted):
         return media
-    every = _every_picture(media, path)
+    every = _every_picture(media, path, accept_damaged=reference.accept_damaged)
     assert media.source_rate is not None
     if media.source_rate != rate:
         told = Caveat("rate-label", f"{_IN_ORDER} rate label", f"labelled {rate_label(media.source_rate)} fps")
@@ -77,10 +77,10 @@ def _in_step(media: Media, path: Path, reference: Media) -> Media:
     return replace(_picked(every, wanted), caveats=(*kept, told))
 
 
-def _every_picture(media: Media, path: Path) -> Media:
+def _every_picture(media: Media, path: Path, *, accept_damaged: bool) -> Media:
     """The pictures of a file in their order, each once."""
     if len(_positions(media)) < media.source_count:  # bringing them to 25 fps has left some out
-        media = read_media(path, fps=None)
+        media = read_media(path, fps=None, accept_damaged=accept_damaged)
     return _picked(media, _positions(media))
 
 

@@ -3,71 +3,109 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
+from fractions import Fraction
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from syncdiff_bench.contracts import SAMPLE_RATE, Audio
-from syncdiff_bench.media.containers import open_media
+from syncdiff_bench.contracts import Audio
+from syncdiff_bench.media.packets import Track
 
-# What `ffmpeg -async 1` stands for in ffmpeg 5.1 (docs/spec/lse.md#sound): the track starts at time 0,
-# gaps of more than 0.1 s are filled with zeros, overlaps cut.
-ALIGNED = "async=1:min_hard_comp=0.100000:first_pts=0"
+# What `ffmpeg -async 1` stands for in ffmpeg 5.1 (docs/spec/lse.md#sound): the track starts at time 0 (`first` is
+# counted in samples of the file), gaps of more than 0.1 s are filled with zeros, overlaps cut.
+ALIGNED = "async=1:min_hard_comp=0.100000:first_pts={first}"
 
 
-def read_audio(path: Path, sample_rate: int = SAMPLE_RATE) -> tuple[Audio, tuple[str, ...]]:
-    """(N,) int16 mono at `sample_rate`, and notes in words; N == 0 without an audio track.
+class Sound(NamedTuple):
+    """samples: (N,) int16 mono, N == 0 without any. notes: in words. damaged: packets that do not decode cleanly."""
 
+    samples: Audio
+    notes: tuple[str, ...]
+    damaged: int = 0
+
+
+def decoded_sound(track: Track | None, file_start: Fraction, sample_rate: int) -> Sound:
+    """The sound of a track, None for a file without one, at `sample_rate`.
+
+    file_start: seconds, where the file's time begins.
     A start gap is filled with zeros; channels are mixed and resampled by libswresample, as `ffmpeg -async 1
-    -ac 1 -ar 16000` does. Nothing is trimmed at the end.
-    Raises ClipError (`missing`, `empty`, `truncated`, `undecodable`).
+    -ac 1 -ar 16000` does. Nothing is trimmed at the end; where a packet does not decode, its time is silent.
     """
-    with open_media(path) as container:
-        stream = container.streams.best("audio")
-        if stream is None:
-            return np.zeros(0, np.int16), ("no audio track",)
-        pieces = list(_aligned(container, stream, sample_rate))
-        notes = tuple(_conversions(container, stream, sample_rate))
-    audio = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
-    return audio, notes if len(audio) else ("empty audio track",)
+    if track is None:
+        return Sound(np.zeros(0, np.int16), ("no audio track",))
+    frames, damaged = _decoded(track)
+    origin = round(float(file_start / track.stream.time_base))
+    for frame in frames:
+        if frame.pts is not None:
+            frame.pts -= origin
+    pieces: list[Audio] = []
+    given = [(shape, list(same)) for shape, same in groupby(frames, key=_shape)]
+    for _, same in given:
+        pieces += _aligned(same, track.stream.time_base, sample_rate, Fraction(sum(map(len, pieces)), sample_rate))
+    samples = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
+    if not len(samples):
+        return Sound(samples, ("empty audio track",), damaged)
+    notes = _conversions([shape for shape, _ in given], track.stream, file_start, sample_rate)
+    return Sound(samples, tuple(notes), damaged)
 
 
-def _aligned(container: Any, stream: Any, sample_rate: int) -> Iterator[Audio]:
-    from av.error import BlockingIOError as NeedsInput
-    from av.error import EOFError as Ended
+def _decoded(track: Track) -> tuple[list[Any], int]:
+    from av.error import FFmpegError
+
+    frames: list[Any] = []
+    damaged = 0
+    for packet in track.packets:
+        try:
+            found = packet.decode()
+        except FFmpegError:
+            damaged += 1
+        else:
+            damaged += any(frame.is_corrupt for frame in found)
+            frames += found
+    return frames, max(damaged, track.corrupt)
+
+
+class _Shape(NamedTuple):
+    sample_rate: int
+    layout: str
+    format: str
+    channels: int
+
+
+def _shape(frame: Any) -> _Shape:
+    return _Shape(frame.sample_rate, frame.layout.name, frame.format.name, frame.layout.nb_channels)
+
+
+def _aligned(frames: list[Any], time_base: Fraction, sample_rate: int, start: Fraction) -> Iterator[Audio]:
+    """The samples of frames of one shape from `start` on, in seconds: silence up to their first."""
     from av.filter import Graph
 
+    shape = _shape(frames[0])
     graph = Graph()
-    source = graph.add_abuffer(template=stream)
-    resample = graph.add("aresample", ALIGNED)
+    source = graph.add_abuffer(
+        sample_rate=shape.sample_rate, format=shape.format, layout=shape.layout, time_base=time_base
+    )
+    resample = graph.add("aresample", ALIGNED.format(first=round(start * shape.sample_rate)))
     layout = graph.add("aformat", f"sample_fmts=s16:sample_rates={sample_rate}:channel_layouts=mono")
     source.link_to(resample)
     resample.link_to(layout)
     layout.link_to(graph.add("abuffersink"))
     graph.configure()
-
-    origin = _ticks_of_file_start(container, stream)
-    for frame in [*container.decode(stream), None]:
-        if frame is not None and frame.pts is not None:
-            frame.pts -= origin
+    for frame in [*frames, None]:
         graph.push(frame)
-        try:
-            while True:
-                yield np.asarray(graph.pull().to_ndarray(), dtype=np.int16).reshape(-1)
-        except (NeedsInput, Ended):
-            pass
+    with suppress(EOFError):
+        while True:
+            heard: Any = graph.pull()
+            yield np.frombuffer(heard.planes[0], np.int16, heard.samples)
 
 
-def _ticks_of_file_start(container: Any, stream: Any) -> int:
-    return round(float((container.start_time or 0) / 1_000_000 / stream.time_base))
-
-
-def _conversions(container: Any, stream: Any, sample_rate: int) -> Iterator[str]:
-    if stream.sample_rate != sample_rate or stream.channels != 1:
-        given = f"{_kilohertz(stream.sample_rate)} {_channels(stream.channels)}"
+def _conversions(shapes: list[_Shape], stream: Any, file_start: Fraction, sample_rate: int) -> Iterator[str]:
+    if any((shape.sample_rate, shape.channels) != (sample_rate, 1) for shape in shapes):
+        given = ", then ".join(dict.fromkeys(f"{_kilohertz(s.sample_rate)} {_channels(s.channels)}" for s in shapes))
         yield f"{given} -> {_kilohertz(sample_rate)} mono"
-    late = float((stream.start_time or 0) * stream.time_base) - (container.start_time or 0) / 1_000_000
+    late = float((stream.start_time or 0) * stream.time_base - file_start)
     if late * sample_rate >= 1:
         yield f"audio starts {late * 1000:.0f} ms late: filled with silence"
 

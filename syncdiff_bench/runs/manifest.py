@@ -19,6 +19,8 @@ from syncdiff_bench.runs.records import SCHEMA
 
 # Distributions that can move a number.
 VERSIONED = ("syncdiff-bench", "torch", "diffusers", "numpy", "scipy", "scikit-image", "av")
+# FFmpeg's libraries inside PyAV: what is decoded, scaled to RGB, resampled, and which packets there are.
+DECODERS = ("libavcodec", "libavformat", "libavfilter", "libswscale", "libswresample")
 
 
 @dataclass(frozen=True)
@@ -150,14 +152,29 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python and the installed distributions that can move a number; imports none of them."""
+    """Python, the installed distributions that can move a number, and the decoders inside PyAV."""
+    import av
+
     found = {"python": platform.python_version()}
     for name in VERSIONED:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return found | {name: ".".join(map(str, av.library_versions[name])) for name in DECODERS}
+
+
+def decoders_differ(mine: Mapping[str, str], theirs: Mapping[str, str]) -> str:
+    """Which decoders of two runs' `versions` differ, in words, as far as both recorded them; "" where none does.
+
+    FFmpeg's third number counts changes that do not alter what comes out.
+    """
+    found = []
+    for name in DECODERS:
+        a, b = mine.get(name), theirs.get(name)
+        if a and b and a.rpartition(".")[0] != b.rpartition(".")[0]:
+            found.append(f"{name} {a} against {b}")
+    return f"decoded by {', '.join(found)}: pixels and samples may differ" if found else ""
 
 
 def hardware(device: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Selection:
     metrics: texts as given, each possibly a comma-separated list; none means the defaults.
     settings, dataset_settings: `key=value` of the methods and of the dataset.
     limit: the first so many clips only. out: None for `runs/<dataset>-<split>`.
+    accept_damaged: short for the dataset's option of that name.
     """
 
     methods: tuple[str, ...] = ("syncdiff",)
@@ -42,6 +43,12 @@ class Selection:
     settings: tuple[str, ...] = ()
     dataset_settings: tuple[str, ...] = ()
     encoding: str = "lossless"
+    accept_damaged: bool = False
+
+    @property
+    def acceptance(self) -> dict[str, str]:
+        """`accept_damaged` as a dataset's option, where it is given."""
+        return {"accept_damaged": "true"} if self.accept_damaged else {}
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def make_plan(selection: Selection, *, with_metrics: bool = True) -> Plan:
     weights.
     """
     check_encoding(selection.encoding)
-    dataset_settings = parse_settings(selection.dataset_settings, "--dataset-set")
+    dataset_settings = {**parse_settings(selection.dataset_settings, "--dataset-set"), **selection.acceptance}
     dataset = registry.load_dataset(selection.dataset, selection.data_root, dataset_settings)
     runtime = make_runtime(selection.device, dataset.name)
     methods = load_methods(selection.methods, selection.settings, runtime)
@@ -137,8 +144,8 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     Raises UsageError for folders that are missing or hold no videos.
     """
     runtime = make_runtime(selection.device)
-    given = registry.load_dataset("folder", videos)
-    truth = None if reference is None else registry.load_dataset("folder", reference)
+    given = registry.load_dataset("folder", videos, selection.acceptance)
+    truth = None if reference is None else registry.load_dataset("folder", reference, selection.acceptance)
     judged = given if truth is None else truth
     metrics = load_metrics(selection.metrics or default_metrics(judged), runtime, judged)
     split = judged.default_split

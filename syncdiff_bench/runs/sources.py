@@ -72,7 +72,8 @@ class GeneratedVideos:
     def pair(self, clip_id: str) -> tuple[Clip, Clip | None]:
         # A fresh copy: what it caches is dropped with it, even where the dataset keeps its clips.
         reference = replace(self.dataset.clip(clip_id))
-        generated = replace(reference, path=self.run.video_path(clip_id), preloaded=None, sound=None)
+        video = self.run.video_path(clip_id)
+        generated = replace(reference, path=video, preloaded=None, sound=None, accept_damaged=False)
         if reference.sound is not None:
             return generated, None
         line = self.records[clip_id]

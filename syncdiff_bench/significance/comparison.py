@@ -12,7 +12,7 @@ from syncdiff_bench import registry
 from syncdiff_bench.contracts import Column, Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.intervals import Interval
-from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.runs.manifest import Identity, decoders_differ
 from syncdiff_bench.runs.scoring import finite_or_none
 from syncdiff_bench.significance.resampling import (
     RESAMPLES,
@@ -122,6 +122,7 @@ def compare(a: Scored, b: Scored, *, confidence: float = 0.95, resamples: int = 
     if not common:
         raise UsageError(f"{a.source} and {b.source} share no metric with the same protocol; score both alike")
     notes = [*_notes(a.identity, b.identity), *_left_out(a, b), *_caveats(a, b)]
+    notes += [decoders] if (decoders := decoders_differ(a.versions, b.versions)) else []
     columns: list[ColumnComparison] = []
     for key in common:
         if not a.metrics[key].same_judge(b.metrics[key]):

@@ -49,7 +49,7 @@ class Scored:
 
     source: the folder or file, as the user named it. speakers: clip -> what its statistics cluster on.
     tolerances: "metric/protocol/column" -> the change for the worse that a gate lets pass (baselines only).
-    caveats: what a reader should know before believing its numbers.
+    caveats: what a reader should know before believing its numbers. versions: as in run.json, empty of a baseline.
     """
 
     source: str
@@ -58,6 +58,7 @@ class Scored:
     speakers: Mapping[str, str]
     tolerances: Mapping[str, float] = field(default_factory=dict)
     caveats: tuple[Counted, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def from_run(run: Run) -> Scored:
@@ -75,7 +76,9 @@ def from_run(run: Run) -> Scored:
             failed={row.clip: row.error.message for row in rows if row.failed and row.error is not None},
             provenance=entry.get("provenance"),
         )
-    return Scored(str(run.path), run.identity, metrics, run.speakers, caveats=run.caveats)
+    return Scored(
+        str(run.path), run.identity, metrics, run.speakers, caveats=run.caveats, versions=run.manifest["versions"]
+    )
 
 
 def from_seeds(runs: Sequence[Run]) -> Scored:

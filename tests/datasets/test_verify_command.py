@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from syncdiff_bench.cli.verify import verify
 from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.media import reading
 from syncdiff_datasets.lrs3 import LRS3
 
 
@@ -42,6 +43,21 @@ def test_errors_are_told_line_by_line_and_exit_1(lrs3_home: Path) -> None:
     assert len(lines) == 1
     assert "test/0Fi83BHQsMA/00006" in lines[0]
     assert "1 error, 2 notes: 1 place to mend" in result.output
+
+
+def test_a_file_that_nobody_thought_of_costs_the_others_nothing(
+    lrs3_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def probe(path: Path) -> None:
+        if path.name == "00006.mp4":
+            raise AttributeError("'NoneType' object has no attribute 'width'")
+
+    monkeypatch.setattr("syncdiff_bench.media.reading.probe", lambda path, of=reading.probe: probe(path) or of(path))
+    os.truncate(lrs3_home / "test" / "QoT0S2vu9m4" / "00002.mp4", 0)
+    result = run(lrs3_home)
+    assert result.exit_code == 1
+    assert "error test/0Fi83BHQsMA/00006: cannot be decoded (AttributeError" in result.output
+    assert "error test/QoT0S2vu9m4/00002" in result.output
 
 
 def test_the_limit_leaves_later_clips_out(lrs3_home: Path) -> None:

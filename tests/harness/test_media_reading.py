@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.filter import Graph
+from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.media.reading import MediaFacts, probe, read_media
+from syncdiff_bench.media.reading import MediaFacts, probe, read_every_picture, read_media
 
 TICKS = 12_800  # of an mp4 video track, per second: 512 per frame at 25 fps
 
@@ -195,6 +198,132 @@ def test_reordered_frames_neither_move_nor_multiply(
     assert media.notes == ("no audio track",)
 
 
+def test_avi_with_b_frames_keeps_every_picture_in_its_slot(tmp_path: Path) -> None:
+    """H.264 in AVI: there are no times for its pictures but the row of chunks, of which two are left empty here."""
+    path = tmp_path / "clip.avi"
+    times = [*range(6), *range(8, 30)]
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(
+            "libx264", rate=25, options={"x264-params": "bframes=3:b-adapt=0:scenecut=0"}
+        )
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for number, t in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 8 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = t, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        assert PictureType.B in {frame.pict_type for frame in container.decode(video=0)}
+    media = read_media(path)
+    shown = [round(float(frame.mean()) / 8) for frame in media.frames]
+    assert len(shown) == 30
+    assert shown == sorted(shown)
+    assert set(shown) == set(range(len(times)))
+    assert read_every_picture(path).source_count == len(times)
+
+
+def test_a_browsers_clock_is_no_frame_rate(tmp_path: Path) -> None:
+    """MediaRecorder: milliseconds, no rate in the header, which FFmpeg then takes for 1000 per second."""
+    ticks = [0, 70, 140, 208, 270, 339, 401, 466, 535, 602, 667, 730, 801, 866, 935]
+    path = recorded(tmp_path / "clip.webm", ticks)
+    assert probe(path).fps == 1000
+    media = read_media(path)
+    assert numbers(media.frames) == fps_filter(path)
+    assert media.source_rate is not None
+    assert float(media.source_rate) == pytest.approx(14 / 0.935, rel=1e-3)
+    assert len(read_media(path, fps=None).frames) == 15
+
+
+def test_pictures_at_any_time_are_retimed_in_one_step(tmp_path: Path) -> None:
+    """A screen recorder's: a picture when something moved. A constant rate in between would move it by a frame."""
+    ticks = np.cumsum([0, *np.random.default_rng(4).choice([16, 17, 33, 50], 79)]).tolist()
+    path = recorded(tmp_path / "clip.mkv", ticks, rate=30)
+    media = read_media(path)
+    theirs = fps_filter(path)
+    assert numbers(media.frames) == theirs[: len(media.frames)]
+    assert len(theirs) - len(media.frames) in (-1, 0, 1)
+    (caveat,) = media.caveats
+    assert caveat.kind == "retimed"
+    assert "variable" in caveat.detail
+    assert media.source_frames is not None
+    assert media.source_frames.tolist() == numbers(media.frames)
+
+
+def recorded(path: Path, ticks: Sequence[int], rate: int | None = None) -> Path:
+    """Numbered frames at these milliseconds, without a rate in the header where none is given."""
+    codec = "libx264rgb" if rate else "libvpx"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=rate or 1000, options={"qp": "0"} if rate else {"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "rgb24" if rate else "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for picture, tick in zip(numbered(len(ticks)), ticks, strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = tick, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def fps_filter(path: Path) -> list[int]:
+    """What ffmpeg's own filter `fps=25` makes of a file."""
+    graph = Graph()
+    shown: list[int] = []
+    with av.open(str(path)) as container:
+        source = graph.add_buffer(template=container.streams.video[0])
+        rate, sink = graph.add("fps", "25"), graph.add("buffersink")
+        source.link_to(rate)
+        rate.link_to(sink)
+        graph.configure()
+        for frame in [*container.decode(video=0), None]:
+            graph.push(frame)
+            with suppress(BlockingIOError, EOFError):
+                while True:
+                    shown += numbers(np.asarray(graph.pull().to_ndarray(format="rgb24"))[None])
+    return shown
+
+
+def test_every_picture_can_be_had_whatever_its_time(tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.mkv", numbered(12), rate=30, times=[0.5 + t * t / 90 for t in range(12)])
+    media = read_every_picture(path)
+    np.testing.assert_array_equal(media.frames, numbered(12))
+    assert media.caveats == ()
+    assert (media.source_count, media.source_rate) == (12, 30)
+    assert media.source_frames is not None
+    assert media.source_frames.tolist() == list(range(12))
+
+
+def test_a_sound_whose_channels_change_is_heard_to_its_end(tmp_path: Path) -> None:
+    """A recorder that switches to stereo in the middle of its track."""
+    rate, half = 48_000, 24_000
+    wave = tone(1, rate)
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("libx264rgb", rate=25, options={"qp": "0"})
+        video.width, video.height, video.pix_fmt = 48, 32, "rgb24"
+        sound: Any = container.add_stream("mp2", rate=rate, layout="mono")
+        for t, picture in enumerate(numbered(25)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = t, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        for layout, samples, start in (("mono", wave[:half], 0), ("stereo", wave[half:], half)):
+            coder: Any = av.CodecContext.create("mp2", "w")
+            coder.sample_rate, coder.layout, coder.format = rate, layout, "s16"
+            channels = 2 if layout == "stereo" else 1
+            frame = av.AudioFrame.from_ndarray(np.repeat(samples, channels)[None], format="s16", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+            for packet in [*coder.encode(frame), *coder.encode(None)]:
+                packet.stream = sound
+                container.mux(packet)
+    media = read_media(path)
+    assert "48 kHz mono, then 48 kHz stereo -> 16 kHz mono" in media.notes
+    assert len(media.audio) == pytest.approx(16_000, abs=1_000)
+    loudness = [
+        np.abs(media.audio[start : start + 1_600].astype(float)).mean() for start in range(1_600, 14_000, 1_600)
+    ]
+    np.testing.assert_allclose(loudness, 8_000 * 2 / np.pi, rtol=0.1)
+
+
 def test_probe_reads_the_header(tmp_path: Path) -> None:
     sound = np.stack([tone(3, 44_100)] * 2, 1)
     path = encode(tmp_path / "clip.mp4", numbered(90), rate=30, audio=sound, audio_rate=44_100)
@@ -284,15 +413,37 @@ class TestBadFiles:
         path = encode(tmp_path / "clip.mp4", noise, options={"movflags": "faststart"})
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) * 2 // 3])
-        assert self.kind(path) in ("truncated", "undecodable")
+        assert self.kind(path) == "damaged"
 
     def test_sound_only(self, tmp_path: Path) -> None:
         assert self.kind(encode(tmp_path / "clip.mp4", None, audio=tone(1, 16_000))) == "no-video"
+
+    @pytest.mark.parametrize("timescale", [1, 10_000_000])
+    def test_an_absurd_timescale(self, tmp_path: Path, timescale: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One damaged field of the header, and the pictures would fill hours or nothing."""
+        path = encode(tmp_path / "clip.mp4", numbered(20))
+        data = bytearray(path.read_bytes())
+        at = data.index(b"mdhd") + 4 + 12
+        data[at : at + 4] = timescale.to_bytes(4, "big")
+        path.write_bytes(data)
+
+        def arrays(*_given: Any) -> None:
+            raise AssertionError("memory is spent")
+
+        monkeypatch.setattr("syncdiff_bench.media.reading.arrays", arrays)
+        assert self.kind(path) == "timestamps"
+
+    def test_a_format_that_the_header_does_not_name(self, tmp_path: Path) -> None:
+        path = encode(tmp_path / "clip.mp4", numbered(10))
+        path.write_bytes(path.read_bytes().replace(b"avc1", b"a6c1"))
+        assert self.kind(path) == "undecodable"
+        with pytest.raises(ClipError, match="no video format"):
+            probe(path)
 
     def test_a_broken_clock(self, tmp_path: Path) -> None:
         path = encode(tmp_path / "clip.mkv", numbered(3), times=[0, 0.04, 36_000])
         assert self.kind(path) == "timestamps"
 
     def test_too_long_for_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("syncdiff_bench.media.reading.MAX_DECODED_BYTES", 10_000)
+        monkeypatch.setattr("syncdiff_bench.media.capacity.memory_limit", lambda: 10_000)
         assert self.kind(encode(tmp_path / "clip.mp4", numbered(10))) == "too-long"

@@ -196,6 +196,23 @@ def test_other_data_and_other_weights_are_not_compared() -> None:
     assert comparison.columns == () and "different weights" in comparison.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ({}, False),  # a version that did not record them
+        ({"libavcodec": "62.28.102", "libswscale": "9.5.100"}, False),  # the third number changes nothing
+        ({"libavcodec": "62.28.102", "libswscale": "8.3.100"}, True),
+    ],
+)
+def test_other_decoders_are_said(theirs: dict[str, str], said: bool) -> None:
+    values = {f"s{n}/a": float(n) for n in range(8)}
+    a = replace(scored(values), versions={"libavcodec": "62.28.102", "libswscale": "9.5.102"})
+    notes = " ".join(compare(a, replace(scored(values), versions=theirs)).notes)
+    assert ("decoded by" in notes) == said
+    assert ("libswscale 9.5.102 against 8.3.100" in notes) == said
+    assert "libavcodec" not in notes
+
+
 def test_what_is_left_out_of_a_comparison_is_said() -> None:
     values = noisy(np.random.default_rng(0))
     a = scored(values, dataset_options={"boxes": "centred"})

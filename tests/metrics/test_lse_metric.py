@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def test_a_clip_without_reference_is_scored(weights: Path):
 def test_the_generated_clip_is_scored_not_the_reference(weights: Path):
     metric = lse(weights, frames="direct")
     assert metric.measure(Pair(clip(9), clip(12))) == metric.measure(Pair(clip(9)))
+
+
+def test_silence_and_deep_pictures_are_said_below_the_column(weights: Path):
+    def kinds(media: Media, **options: str) -> list[str]:
+        metric, pair = lse(weights, **options), Pair(Clip("a", "test", preloaded=media))
+        return [one.kind for one in metric.caveats(pair, metric.measure(pair))]
+
+    heard = clip().media
+    assert kinds(heard) == []
+    assert kinds(replace(heard, audio=np.zeros_like(heard.audio))) == ["silent"]
+    assert kinds(replace(heard, bits=10)) == ["deep-pictures"]
+    assert kinds(replace(heard, bits=10), frames="direct") == []
 
 
 def test_statistics_survive_json(weights: Path):
