@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
 import math
-import os
 import zlib
 from copy import deepcopy
 from pathlib import Path
@@ -19,7 +19,6 @@ from syncdiff_methods.wav2lip.generator import Wav2Lip
 from syncdiff_methods.wav2lip.inference import for_inference
 
 DATA = Path(__file__).parents[1] / "data"
-SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[3] / "shared"))
 
 
 def generator(name: str) -> np.random.RandomState:
@@ -48,10 +47,8 @@ def mel(name: str, shape: tuple[int, ...]) -> Tensor:
 
 def listed(name: str) -> dict[str, str]:
     """Names and shapes of the official file."""
-    path = SHARED / "reference" / name
-    if not path.exists():
-        pytest.skip("the list of official tensors is not here")
-    return dict(line.split("\t") for line in path.read_text().splitlines())
+    with gzip.open(DATA / "official" / "tensors" / f"{name}.gz", "rt", encoding="utf-8") as file:
+        return dict(line.split("\t") for line in file.read().splitlines())
 
 
 @pytest.fixture(scope="module")
