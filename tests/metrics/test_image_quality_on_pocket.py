@@ -154,7 +154,7 @@ def test_lpips_equals_that_of_the_lpips_package(
 ) -> None:
     metric = LPIPS(LPIPSOptions(net, region), Runtime(weights=filled))  # type: ignore[arg-type]
     expected = OFFICIAL[f"{generated}|{reference}"][f"filled_{net}_{region}"]
-    assert measured(metric, generated, reference) == pytest.approx(expected, rel=2e-6)
+    assert measured(metric, generated, reference) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(
