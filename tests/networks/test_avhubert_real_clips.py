@@ -1,4 +1,4 @@
-"""AV-HuBERT on real clips against the official code (reference: golden/e2e); collected where those clips are."""
+"""AV-HuBERT on real clips against the official code (docs/spec/parity.md); collected where those clips are."""
 
 import hashlib
 import json
