@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import gzip
 from ast import literal_eval
 from pathlib import Path
 
@@ -27,17 +27,15 @@ from syncdiff_methods.syncdiff.lightning_layout import (
     schedule_buffers,
 )
 
-SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[3] / "shared"))
+TENSORS = Path(__file__).parents[1] / "data" / "official" / "tensors"
 TINY = DiffTalkConfig(frame_size=64, autoencoder=AutoencoderConfig((32, 64, 128)), unet=UNetConfig((32, 64, 96, 128)))
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 def listed(name: str) -> Shapes:
-    path = SHARED / "reference" / f"keys_{name}.txt"
-    if not path.is_file():
-        pytest.skip("the shared key lists are not here")
-    rows = (line.split("\t") for line in path.read_text().splitlines())
+    with gzip.open(TENSORS / f"keys_{name}.txt.gz", "rt", encoding="utf-8") as file:
+        rows = [line.split("\t") for line in file.read().splitlines()]
     return {row[0]: literal_eval(row[1]) for row in rows}
 
 

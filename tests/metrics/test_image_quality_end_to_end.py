@@ -1,4 +1,7 @@
-"""Whole file in, score out: PSNR, SSIM and LPIPS of degraded real clips against the official numbers."""
+"""Whole file in, score out: PSNR, SSIM and LPIPS of degraded real clips against the official numbers.
+
+Collected where those clips are.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics import lpips as lpips_module
 from syncdiff_metrics.lpips import LPIPS, LPIPSOptions, LPIPSStats
 
-SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[3] / "shared"))
-EXAMPLE = SHARED / "golden" / "lpips_example"
+EXAMPLE = Path(__file__).parents[1] / "data" / "official" / "lpips_example"
 
 ALEX_CONVS = [(11, 3, 64), (5, 64, 192), (3, 192, 384), (3, 384, 256), (3, 256, 256)]
 ALEX_HEADS = [64, 192, 384, 256, 256]
@@ -153,7 +151,6 @@ def real_store() -> WeightsStore:
     return store
 
 
-@pytest.mark.skipif(not EXAMPLE.is_dir(), reason="the example pictures of lpips are not here")
 @pytest.mark.parametrize(("net", "published"), [("alex", (0.7219, 0.1376)), ("vgg", (0.5686, 0.4217))])
 def test_published_distances_of_the_example_pictures(real_store, net, published):
     from skimage.io import imread

@@ -1,6 +1,6 @@
 """Whole file in, score out: `lse` against the official script on real clips (golden: with ffmpeg 5.1.9).
 
-Needs the shared clips; `frames=ffmpeg` needs ffmpeg 5.1, because its version is part of the number.
+Collected where those clips are; `frames=ffmpeg` needs ffmpeg 5.1, because its version is part of the number.
 """
 
 from __future__ import annotations

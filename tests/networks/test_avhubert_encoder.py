@@ -1,6 +1,6 @@
 """Sizes, names and refusals of the AV-HuBERT networks."""
 
-import os
+import gzip
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from syncdiff_bench.networks.avhubert.config import BASE, LARGE, AVHubertConfig
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder, WeightNormConv1d
 
-SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[3] / "shared"))
+TENSORS = Path(__file__).parents[1] / "data" / "official" / "tensors"
 SMALL = AVHubertConfig(
     encoder_layers=3,
     dim=32,
@@ -23,6 +23,12 @@ SMALL = AVHubertConfig(
     pretraining_units=0,
     decoder_layers=0,
 )
+
+
+def listed(name: str) -> dict[str, str]:
+    """Names and shapes of the tensors of an official file."""
+    with gzip.open(TENSORS / f"{name}.gz", "rt", encoding="utf-8") as file:
+        return dict(line.split("\t") for line in file.read().splitlines())
 
 
 def on_meta(network: type[torch.nn.Module], config: AVHubertConfig) -> torch.nn.Module:
@@ -48,22 +54,16 @@ def test_parameter_counts_of_the_published_networks(network, config, count):
 
 @pytest.mark.parametrize(("config", "listing"), [(BASE, "statedict_base.txt"), (LARGE, "statedict_large.txt")])
 def test_names_and_shapes_are_those_of_the_official_checkpoints(config, listing):
-    path = SHARED / "reference" / listing
-    if not path.exists():
-        pytest.skip(f"{listing} is not here")
-    official = dict(line.split("\t")[:2] for line in path.read_text().splitlines())
+    official = listed(listing)
     state = on_meta(AVHubertSeq2Seq, config).state_dict()
     ours = {name: str(tuple(tensor.shape)) for name, tensor in state.items()}
     assert ours == official
 
 
 def test_talklip_names_are_those_of_its_checkpoint():
-    path = SHARED / "reference" / "keys_talklip.txt"
-    if not path.exists():
-        pytest.skip("keys_talklip.txt is not here")
     prefix = "audio_encoder.w2v_model."
-    lines = (line.split("\t")[:2] for line in path.read_text().splitlines() if line.startswith(prefix))
-    official = {name.removeprefix(prefix): shape for name, shape in lines}
+    names = listed("keys_talklip.txt").items()
+    official = {name.removeprefix(prefix): shape for name, shape in names if name.startswith(prefix)}
     state = on_meta(AVHubertEncoder, BASE).state_dict()
     assert {name: str(tuple(tensor.shape)) for name, tensor in state.items()} == official
 
