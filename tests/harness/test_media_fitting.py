@@ -70,6 +70,23 @@ def test_a_video_that_fits_is_read_as_it_is(tmp_path: Path) -> None:
     assert media.audio.shape == (640 * N,)
 
 
+def test_pictures_that_crowd_in_time_are_all_there(tmp_path: Path) -> None:
+    """A file whose own constant rate leaves pictures out: its clock stutters."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264rgb", rate=25, options={"qp": "0", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 16, 32, "rgb24"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index, picture in enumerate(pictures()):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = 200 * (index // 5) + 4 * (index % 5), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    media = read_fitted(path, reference())
+    assert levels(media.frames) == list(range(N))
+    assert kinds(media) == ["timestamps"]
+
+
 @pytest.mark.parametrize(
     ("made", "taken", "words"),
     [
