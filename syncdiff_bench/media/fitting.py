@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FPS, SAMPLES_PER_FRAME, Clip, Frames, Media, Planes
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.media.reading import read_media
+from syncdiff_bench.media.reading import read_every_picture, read_media
 from syncdiff_bench.media.retiming import rate_label
 
 # Published methods drop a few last frames (584 and 586 of 588 were met); more is another video.
@@ -67,7 +67,7 @@ def _in_step(media: Media, path: Path, reference: Clip) -> Media:
         return _without_late_start(media)
     if media.source_frames is None or np.array_equal(media.source_frames, wanted):
         return media
-    every = _every_picture(media, path, accept_damaged=reference.accept_damaged)
+    every = read_every_picture(path, accept_damaged=reference.accept_damaged)
     assert media.source_rate is not None
     if media.source_rate != rate:
         told = Caveat("rate-label", f"{_IN_ORDER} rate label", f"labelled {rate_label(media.source_rate)} fps")
@@ -75,13 +75,6 @@ def _in_step(media: Media, path: Path, reference: Clip) -> Media:
         told = Caveat("timestamps", f"{_IN_ORDER} timestamps", f"{len(media.frames)} frames by its timestamps")
     kept = tuple(one for one in every.caveats if one.kind not in _TIMING)
     return replace(_picked(every, wanted), caveats=(*kept, told))
-
-
-def _every_picture(media: Media, path: Path, *, accept_damaged: bool) -> Media:
-    """The pictures of a file in their order, each once."""
-    if len(_positions(media)) < media.source_count:  # bringing them to 25 fps has left some out
-        media = read_media(path, fps=None, accept_damaged=accept_damaged)
-    return _picked(media, _positions(media))
 
 
 def _pictures_of(media: Media, reference: Media) -> tuple[Indices | None, Fraction]:
