@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.fitting import cut, read_fitted, tolerated
+from syncdiff_bench.media.reading import read_media
 
 N = 60
 
@@ -21,14 +23,22 @@ def pictures(n: int = N, height: int = 16, width: int = 32) -> Frames:
     return np.repeat(np.arange(n, dtype=np.uint8), height * width * 3).reshape(n, height, width, 3)
 
 
-def write(path: Path, frames: Frames, *, fps: int = 25, late: int = 0, codec: str = "libx264rgb") -> Path:
-    """Lossless, `late` frames after the beginning of the file."""
+def write(
+    path: Path,
+    frames: Frames,
+    *,
+    fps: int = 25,
+    late: int = 0,
+    codec: str = "libx264rgb",
+    times: Sequence[int] | None = None,
+) -> Path:
+    """Lossless, `late` frames after the beginning of the file. times: of the pictures, in thousandths of a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options={"qp": "0"})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "rgb24" if codec == "libx264rgb" else "yuv444p"
-        stream.codec_context.time_base = Fraction(1, fps)
+        stream.codec_context.time_base = Fraction(1, fps if times is None else 1000)
         # Something that starts at 0, or the whole file would count from the first picture.
         sound = container.add_stream("pcm_s16le" if path.suffix == ".mkv" else "aac", rate=16_000, layout="mono")
         samples = av.AudioFrame.from_ndarray(np.full((1, 640 * len(frames)), 99, np.int16), format="s16", layout="mono")
@@ -37,6 +47,8 @@ def write(path: Path, frames: Frames, *, fps: int = 25, late: int = 0, codec: st
         for index, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = index + late, Fraction(1, fps)
+            if times is not None:
+                frame.pts, frame.time_base = times[index], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         container.mux(sound.encode(None))
@@ -121,6 +133,18 @@ def test_as_many_pictures_under_another_label_are_taken_one_by_one(tmp_path: Pat
     (label,) = media.caveats
     assert (label.kind, label.detail) == ("rate-label", f"labelled {fps} fps")
     assert media.audio.shape == (640 * N,)
+
+
+def test_as_many_pictures_at_uneven_times_are_taken_one_by_one(tmp_path: Path) -> None:
+    """By their times some would be dropped, even at the file's own rate, and others repeated."""
+    rng = np.random.default_rng(0)
+    times = np.cumsum(rng.choice([8, 40, 110], N)).tolist()
+    path = write(tmp_path / "a.mkv", pictures(), times=times)
+    for fps in (25, None):
+        assert len(np.unique(read_media(path, fps=fps).frames)) < N
+    media = read_fitted(path, reference())
+    assert levels(media.frames) == list(range(N))
+    assert kinds(media) in (["timestamps"], ["rate-label"])
 
 
 def test_another_rate_that_lasts_as_long_is_brought_to_25(tmp_path: Path) -> None:
