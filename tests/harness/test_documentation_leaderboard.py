@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from syncdiff_bench.cli import main
+from syncdiff_bench.runs.rendering import SUPERSCRIPTS
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCK = re.compile(r"<!-- leaderboard: (?P<command>.*) -->\n(?P<table>.*?)<!-- /leaderboard -->", re.DOTALL)
-CELL = re.compile(r"(-?[\d.]+) ±([\d.]+)")
+CELL = re.compile(rf"(-?[\d.]+) ±([\d.]+)([ {SUPERSCRIPTS}]*)")
 # Another machine's rounding moves a generated pixel, and now and then a word of 144: a fifth of the interval.
 SHARE_OF_INTERVAL = 0.2
 
@@ -26,18 +27,27 @@ def cells(table: str) -> list[list[str]]:
     return [[cell.strip().replace("**", "") for cell in row] for row in rows if not set("".join(row)) <= set(":- ")]
 
 
+def notes(table: str) -> list[str]:
+    return [line.strip() for line in table.splitlines() if line.startswith(tuple(SUPERSCRIPTS))]
+
+
 def agree(shown: str, made: str) -> bool:
     """Equal, or two numbers that differ by little of the interval, or by two of the last digit."""
     numbers = CELL.fullmatch(shown), CELL.fullmatch(made)
     if numbers[0] is None or numbers[1] is None:
         return shown == made
-    (old, interval), (new, _) = (match.groups() for match in numbers if match)
+    (old, interval, marks), (new, _, new_marks) = (match.groups() for match in numbers if match)
     digit = 10.0 ** -len(old.partition(".")[2])
-    return abs(float(old) - float(new)) <= max(SHARE_OF_INTERVAL * float(interval), 2 * digit) + 1e-9
+    return (
+        marks == new_marks
+        and abs(float(old) - float(new)) <= max(SHARE_OF_INTERVAL * float(interval), 2 * digit) + 1e-9
+    )
 
 
 def differences(shown: str, made: str) -> list[str]:
-    """Every cell that is not what was made; rows are found by the method's name, whatever their order."""
+    """Every note and cell that is not what was made; rows are found by the method's name, whatever their order."""
+    if notes(shown) != notes(made):
+        return [f"notes {notes(shown)}, made {notes(made)}"]
     (head, *rows), (new_head, *new_rows) = cells(shown), cells(made)
     if head != new_head:
         return [f"columns {head}, made {new_head}"]
@@ -53,13 +63,15 @@ def differences(shown: str, made: str) -> list[str]:
 
 
 def made_again(command: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """The Markdown table of the runs that the command makes, in the working folder."""
+    """The Markdown table of the runs that the command makes in the working folder, and the notes that it refers to."""
     program, *arguments = shlex.split(command)
     assert program == "syncdiff-bench" and main(arguments) == 0
     (folder,) = Path("runs").iterdir()
     capsys.readouterr()
     assert main(["report", str(folder), "--format", "markdown"]) == 0
-    return "".join(f"{line}\n" for line in capsys.readouterr().out.splitlines() if line.startswith("|"))
+    lines = capsys.readouterr().out.splitlines()
+    below = [line for line in lines if line.startswith(tuple(SUPERSCRIPTS))]
+    return "".join(f"{line}\n" for line in [*(line for line in lines if line.startswith("|")), "", *below])
 
 
 def problems(page: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -92,12 +104,15 @@ def test_a_stale_leaderboard_is_caught_and_mended(
     monkeypatch.delenv("UPDATE_DOCUMENTATION", raising=False)
     command = "syncdiff-bench run --method gt --method static --limit 3 --metrics psnr"
     page = tmp_path / "page.md"
-    table = "|  | Method | PSNR ↑<br>face96 | n (failed) |\n|---:|:---|---:|---:|\n|  | gt | N/A | 3 (0) |\n"
+    table = "|  | Method | PSNR ↑<br>face96 | n (failed) |\n|---:|:---|---:|---:|\n|  | gt | N/Aᵃ | 3 (0) |\n"
+    left_out = "{} psnr (face96), 3 of 3 clips: {} frames equal their reference, have no value and are left out\n"
+    below = left_out.format("ᵃ", 179) + left_out.format("ᵇ", 3)
     page.write_text(
-        f"<!-- leaderboard: {command} -->\n{table}| 1 | static | **21.00 ±0.10** | 3 (0) |\n<!-- /leaderboard -->\n"
+        f"<!-- leaderboard: {command} -->\n{table}| 1 | static | **21.00 ±0.10**ᵇ | 3 (0) |\n\n"
+        f"{below}<!-- /leaderboard -->\n"
     )
     (problem,) = problems(page, capsys)
-    assert problem.startswith("static, PSNR ↑<br>face96: 21.00 ±0.10, made 22.4")
+    assert problem.startswith("static, PSNR ↑<br>face96: 21.00 ±0.10ᵇ, made 22.4")
     monkeypatch.setenv("UPDATE_DOCUMENTATION", "1")
     assert problems(page, capsys) == [] and "made" not in page.read_text()
     monkeypatch.delenv("UPDATE_DOCUMENTATION")

@@ -289,7 +289,8 @@ def test_a_recogniser_counts_where_it_is_heard(lrs2: Path) -> None:
 
 
 def judged(metric: Any, stats: Any, dataset: str) -> list[str]:
-    return [caveat.sentence for caveat in metric.caveats(Pair(Clip("c", dataset)), stats)]
+    heard = Media(np.zeros((1, 4, 4, 3), np.uint8), np.ones(640, np.int16))
+    return [caveat.sentence for caveat in metric.caveats(Pair(Clip("c", dataset, preloaded=heard)), stats)]
 
 
 @pytest.mark.parametrize("name", ["lse", "wer"])

@@ -278,7 +278,7 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
         (AVSOptions(), "centre88-160"),
         (AVSOptions(frame_size="native"), "centre88-native"),
         (AVSOptions(encoder="avhubert-base-vox-iter5"), "avhubert-base-vox-iter5-centre88-160"),
-        (AVSOptions(encoder="mine/avhubert-lrs2-vsr.pt"), "avhubert-lrs2-vsr-file-centre88-160"),
+        (AVSOptions(encoder="mine/avhubert-lrs2-vsr.pt"), "avhubert-lrs2-vsr-missing-centre88-160"),
     ],
 )
 def test_every_option_is_part_of_the_protocol(options: AVSOptions, protocol: str) -> None:

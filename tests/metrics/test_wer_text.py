@@ -134,7 +134,7 @@ def test_the_official_rule_counts_unspellable_words_of_the_transcript(said: tupl
     pair = Pair(Clip("a", "lrs2", path=clip.path, transcript=f"{said[0]} soon, 3"))
     stats = metric.measure(pair)
     assert stats.reference == f"{said[0]}<unk><unk>", "as the official script glues them"
-    (caveat,) = metric.caveats(pair, stats)
+    (caveat,) = [one for one in metric.caveats(pair, stats) if one.kind != "foreign-judge"]
     assert (caveat.kind, caveat.amount, caveat.detail) == ("unspellable", 2, "cannot spell soon,, 3")
 
 
@@ -161,7 +161,8 @@ def test_a_file_that_is_no_transcript_fails_its_clip_with_the_reason(scored: Sco
 def test_a_guessed_encoding_is_told(normalising: Metric, said: tuple[str, ...]) -> None:
     clip = load_dataset("pocket").clip(CLIPS[0])
     pair = Pair(Clip("a", "folder", path=clip.path, transcript=said[0], transcript_note="not UTF-8; taken for cp1252"))
-    (caveat,) = normalising.caveats(pair, normalising.measure(pair))
+    found = normalising.caveats(pair, normalising.measure(pair))
+    (caveat,) = [one for one in found if one.kind != "foreign-judge"]
     assert (caveat.kind, caveat.detail) == ("encoding", "not UTF-8; taken for cp1252")
 
 

@@ -41,10 +41,15 @@ class WeightNormConv1d(nn.Module):
         return norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, dim, T) -> (B, dim, T); the surplus last step of an even kernel is dropped."""
+        """(B, dim, T) -> (B, dim, T); the surplus last step of an even kernel is dropped.
+
+        Always in float32: on processors with AMX, oneDNN's grouped convolution in bfloat16 is wrong by more than its
+        own size (measured with torch 2.13; AVX-512 is right), and a lip reader then reads nothing.
+        """
         kernel = self.weight_v.shape[2]
-        weight = self.weight_v * (self.weight_g / self._norm())
-        out = F.conv1d(x, weight, self.bias, padding=kernel // 2, groups=self.groups)
+        with torch.autocast(x.device.type, enabled=False):
+            weight = self.weight_v * (self.weight_g / self._norm())
+            out = F.conv1d(x.to(weight.dtype), weight, self.bias, padding=kernel // 2, groups=self.groups)
         return out[..., : x.shape[-1]]
 
 
