@@ -31,6 +31,7 @@ def run(
     seed: int = 0,
     options: Options | None = None,
     dataset_options: Options | None = None,
+    boxes: str = "auto",
     encoding: str = "lossless",
     out: str | Path | None = None,
     device: str = "auto",
@@ -39,6 +40,7 @@ def run(
     """Generate and score, resuming what `out` holds already, as `syncdiff-bench run` does.
 
     metrics: specs such as "psnr" or "lpips[net=vgg]"; none for the dataset's defaults. options: of the method.
+    boxes: where face boxes come from, as `--boxes`.
     out: folder that holds the run's directory `<method>/`; `runs/<dataset>-<split>` by default.
     fresh: delete first what a former run left there.
     Raises UsageError for what cannot be, WeightsError where the method lacks weights. A clip that fails is a line of
@@ -62,6 +64,7 @@ def run(
         device=device,
         settings=_texts(options),
         dataset_settings=_texts(dataset_options),
+        boxes=boxes,
         encoding=encoding,
     )
     plan = make_plan(selection)
@@ -78,17 +81,18 @@ def score(
     reference: str | Path | None = None,
     *,
     metrics: Sequence[str] = (),
+    boxes: str = "auto",
     out: str | Path | None = None,
     device: str = "auto",
     fresh: bool = False,
 ) -> Run:
     """Score a folder of videos, with or without a folder of references of the same names.
 
-    fresh: delete first what a former run left in `out`, not the videos.
+    boxes: face boxes, as `--boxes`. fresh: delete first what a former run left in `out`, not the videos.
 
     Raises UsageError for folders that are missing or hold no videos.
     """
-    selection = Selection(metrics=tuple(metrics), out=None if out is None else Path(out), device=device)
+    selection = Selection(metrics=tuple(metrics), boxes=boxes, out=None if out is None else Path(out), device=device)
     plan = plan_given(selection, Path(videos), None if reference is None else Path(reference))
     pipeline.score_given(plan, fresh=fresh)
     return load_run(plan.path)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 from syncdiff_bench.arrays import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Boxes, Frames, Media, Planes, Subsampling
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.faces import FaceBoxes, centred_boxes, read_boxes
+from syncdiff_bench.faces import FaceBoxes, asked_boxes
 
 if TYPE_CHECKING:
     from syncdiff_bench.estimates.workload import Workload
@@ -79,8 +79,11 @@ class Clip:
     transcript: what is said, lower case (how it is compared: `Dataset.text_rule`), None where there is none.
     transcript_note: what is to be said about its file: why it gives no transcript, or what was guessed in reading it.
     speaker: what confidence intervals cluster on (speaker or source video).
+    boxes: where face boxes come from: "" for `boxes_path`, else a detector; the name of a detector; "given" for a
+        `boxes_path` that the user named; "centred" for the guess, "centred-by-construction" where that is no guess.
     boxes_path: face boxes saved as `.npy` (T, 4) or by `prepare faces` as `.npz`, None where there are none.
     landmarks_path: 68 landmarks per frame saved as `.npy` (T, 68, 2), x and y in pixels; None where there are none.
+        T, of both: of the frames that are read, or of the pictures of the file.
     spoken: phones or words in order, where the dataset knows their times; figures are labelled with them.
     sound: the clip whose sound is heard instead of this file's own (`pairs`), None for its own. Transcript and
         spoken are then those of the sound, and the frames are no reference of what should be seen.
@@ -92,6 +95,7 @@ class Clip:
     path: Path | None = None
     transcript: str | None = None
     speaker: str | None = None
+    boxes: str = ""
     boxes_path: Path | None = None
     landmarks_path: Path | None = None
     spoken: tuple[Spoken, ...] = ()
@@ -124,13 +128,15 @@ class Clip:
         """(N,) int16 mono 16 kHz; empty where the file has no audio track."""
         return self.media.audio
 
-    @cached_property
+    @property
     def face_boxes(self) -> FaceBoxes:
-        """One box per frame: of `boxes_path`, else the documented centred box (and flagged as such)."""
-        n, height, width = self.frames.shape[:3]
-        if self.boxes_path is not None:
-            return read_boxes(self.boxes_path, n)
-        return centred_boxes(n, height, width)
+        """One box per frame; where there are none a detector looks. Raises ClipError `boxes`, NoBoxes (no face found)."""
+        return asked_boxes(self)
+
+    @cached_property
+    def asked_for(self) -> set[str]:
+        """ "boxes" once somebody asked for them, whatever came of it; to be emptied by whoever wants to know who."""
+        return set()
 
 
 # ---------------------------------------------------------------------------------------- datasets

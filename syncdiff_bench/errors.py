@@ -37,6 +37,18 @@ class ClipError(BenchError):
         self.kind = kind
 
 
+class NoBoxes(ClipError):  # noqa: N818 - beside NotApplicable
+    """A clip without face boxes (`no-face`: no frame shows one; `no-boxes`: nothing here can look for one).
+
+    A method cannot generate the clip; a metric that looks at faces has nothing to say about it (n/a). where: the clip,
+    or the file that says so. reason: the rest of the message.
+    """
+
+    def __init__(self, kind: str, where: str, reason: str) -> None:
+        super().__init__(kind, f"{where}: {reason}")
+        self.reason = reason
+
+
 class NotApplicable(BenchError):  # noqa: N818 - it is an answer, not a failure
     """A metric has nothing to say about this run (no reference, no transcript, weights missing).
 

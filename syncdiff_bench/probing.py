@@ -209,11 +209,11 @@ def summary_entry(experiment: str, spreads: Sequence[Spread]) -> dict[str, Any]:
 
 def probe_caveats(method: Any, groups: Sequence[Group]) -> tuple[Counted, ...]:
     """What a reader should know about the method and about the probed clips, as of a run."""
-    from syncdiff_bench.runs.generating import boxes_caveats
+    from syncdiff_bench.runs.generating import clip_caveats
 
     frames = (frame for group in groups for case in group.cases for frame in (case.target, case.identity, case.pose))
     clips = {frame.clip.id: frame.clip for frame in frames}
-    found = {name: (*clip.media.caveats, *boxes_caveats(clip)) for name, clip in clips.items()}
+    found = {name: clip_caveats(clip) for name, clip in clips.items()}
     general = (Counted(one.kind, one.sentence, example=one.detail) for one in method.general_caveats())
     return (*general, *counted(found, len(clips)))
 

@@ -167,12 +167,13 @@ def load_dataset(
     """The dataset at `root`, with options given as texts.
 
     recorded: options as run.json holds them, in place of `options`.
-    Every dataset takes the options `pairs` (`syncdiff_bench.pairs`) and `accept_damaged` (`syncdiff_bench.accepting`)
-    beside its own; run.json names the latter where it is given.
+    Every dataset takes the options `boxes` (`syncdiff_bench.boxed`), `pairs` (`.pairs`) and `accept_damaged`
+    (`.accepting`) beside its own; run.json names the last where it is given.
     Raises UsageError as `load_class`, for wrong options, and where a dataset that is not embedded gets no
     root.
     """
     from syncdiff_bench.accepting import OPTION, AcceptingDataset, with_acceptance
+    from syncdiff_bench.boxed import BoxedDataset, with_boxes
     from syncdiff_bench.pairs import NAME_SUFFIX, PairedDataset, with_pairs
 
     if recorded is not None and recorded.get("pairs"):
@@ -184,14 +185,20 @@ def load_dataset(
         state = "is not a folder" if root.exists() else "does not exist"
         raise UsageError(f"--data-root {root}: {state}; give the folder of {name} or its parent")
     mentioned = OPTION in (options or recorded or {})
-    own_class = with_acceptance(cls.Options) if mentioned else cls.Options
+    boxed = with_boxes(cls.Options)
+    own_class = with_acceptance(boxed) if mentioned else boxed
     given = _options(with_pairs(own_class), options or {}, recorded, name)
-    own = cls.Options(**{key: getattr(given, key) for key in option_names(cls.Options)})
-    dataset = cast("Dataset", _construct("dataset", name, cls, root, own))
-    if own_class is not cls.Options and given.accept_damaged:
-        accepting = own_class(**{key: getattr(given, key) for key in option_names(own_class)})
-        dataset = AcceptingDataset(dataset, accepting)
+    dataset = cast("Dataset", _construct("dataset", name, cls, root, _part(given, cls.Options)))
+    if boxed is not cls.Options and given.boxes:
+        dataset = BoxedDataset(dataset, _part(given, boxed))
+    if own_class is not boxed and given.accept_damaged:
+        dataset = AcceptingDataset(dataset, _part(given, with_acceptance(type(dataset.options))))
     return dataset if "pairs" in option_names(cls.Options) or given.pairs is None else PairedDataset(dataset, given)
+
+
+def _part(given: Any, options: type[Any]) -> Any:
+    """Those of the given options that a class has."""
+    return options(**{key: getattr(given, key) for key in option_names(options)})
 
 
 def describe(kind: Kind) -> tuple[Description, ...]:

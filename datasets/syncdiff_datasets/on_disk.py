@@ -9,9 +9,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from syncdiff_bench.boxed import with_boxes_of
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
-from syncdiff_bench.detection.cache import prepared_boxes
-from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.errors import ClipError
 from syncdiff_datasets.fingerprint import fingerprint_clips
 from syncdiff_datasets.layout import contained
 from syncdiff_datasets.transcripts import Transcript, read_transcript
@@ -20,9 +20,9 @@ from syncdiff_datasets.verification import Promise, check_clip
 
 @dataclass(frozen=True)
 class BoxOptions:
-    """boxes: folder of face boxes, `<clip id>.npy`; by default `boxes/` at the top of the dataset, if any.
+    """boxes: `centred`, the name of a detector, or a folder of face boxes, `<clip id>.npy` (`syncdiff_bench.boxed`).
 
-    A clip without such a file has the boxes of `syncdiff-bench prepare faces`, if any.
+    By default those in `boxes/` at the top of the dataset, else detected ones.
     """
 
     boxes: str = ""
@@ -62,18 +62,19 @@ class DatasetOnDisk(Dataset):
                 "missing", f"{path}: listed, but there is no such file; copy it there or take it off the list"
             )
         transcript, problem = self._transcript(path)
-        boxes = self._boxes_path(clip_id, path)
-        return Clip(
+        own = self._own_boxes(clip_id)
+        clip = Clip(
             id=clip_id,
             dataset=self.name,
             path=path,
             transcript=None if transcript is None else transcript.text,
             speaker=self.speaker(clip_id),
-            boxes_path=boxes if boxes is not None and boxes.is_file() else None,
+            boxes_path=own if own is not None and own.is_file() else None,
             landmarks_path=self._landmarks_path(clip_id),
             spoken=self.spoken(clip_id, transcript),
             transcript_note=problem,
         )
+        return with_boxes_of(clip, self.options.boxes)
 
     def spoken(self, clip_id: str, transcript: Transcript | None) -> tuple[Spoken, ...]:
         """Words of the transcript's table, where it has times."""
@@ -85,13 +86,13 @@ class DatasetOnDisk(Dataset):
     def verify(self, split: str) -> Iterator[Finding]:
         ids = self.clip_ids(split)
         yield from self.check_split(split, ids)
-        if self._boxes_folder is None:
-            yield Finding("note", str(self.home), "no boxes/ folder: boxes of `prepare faces`, else the centred box")
+        if not self._has_boxes and not self.options.boxes:
+            yield Finding("note", str(self.home), "no boxes/ folder: face boxes are detected where they are needed")
         for clip_id in ids:
             yield from check_clip(partial(self.clip, clip_id), clip_id, self.promise)
             for boxes in self._files(clip_id)[2:]:
                 if not boxes.is_file():
-                    yield Finding("note", clip_id, f"no face boxes {boxes}; the centred box will be used")
+                    yield Finding("note", clip_id, f"no face boxes {boxes}; they are detected where they are needed")
 
     def _transcript(self, video: Path) -> tuple[Transcript | None, str]:
         """The transcript, and what is to be said about its file."""
@@ -104,29 +105,20 @@ class DatasetOnDisk(Dataset):
     def _files(self, clip_id: str) -> list[Path]:
         try:
             path = self.media_path(clip_id)
-            boxes = self._boxes_path(clip_id, path)
+            boxes = self._own_boxes(clip_id)
         except ClipError:
             return []
         return [path, path.with_suffix(".txt"), *([] if boxes is None else [boxes])]
 
     @cached_property
-    def _boxes_folder(self) -> Path | None:
-        if self.options.boxes:
-            folder = Path(self.options.boxes)
-            if not folder.is_dir():
-                raise UsageError(f"{folder}: no such folder of face boxes; correct --dataset-set boxes=DIR")
-            return folder
-        beside = self.home / "boxes"
-        return beside if beside.is_dir() else None
+    def _has_boxes(self) -> bool:
+        return (self.home / "boxes").is_dir()
 
     def _landmarks_path(self, clip_id: str) -> Path | None:
         """`landmarks/<clip id>.npy` at the top of the dataset, if it is there."""
         file = contained(self.home / "landmarks", f"{clip_id}.npy")
         return file if file.is_file() else None
 
-    def _boxes_path(self, clip_id: str, video: Path) -> Path | None:
-        """The file of boxes that counts: the dataset's own, else a prepared one; the former, missing, for messages."""
-        given = None if self._boxes_folder is None else contained(self._boxes_folder, f"{clip_id}.npy")
-        if given is not None and given.is_file():
-            return given
-        return prepared_boxes(video) or given
+    def _own_boxes(self, clip_id: str) -> Path | None:
+        """`boxes/<clip id>.npy` at the top of the dataset, there or not; None where there is no such folder."""
+        return contained(self.home / "boxes", f"{clip_id}.npy") if self._has_boxes else None

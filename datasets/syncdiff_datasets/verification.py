@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from syncdiff_bench.contracts import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, Finding
+from syncdiff_bench.contracts import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, Finding, Media
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.faces import read_boxes, read_detected
+from syncdiff_bench.faces import read_boxes
 from syncdiff_datasets.transcripts import read_transcript
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ def _findings(open_clip: Callable[[], Clip], clip_id: str, promise: Promise) -> 
     yield from (Finding("note", clip_id, note) for note in notes if "late" in note or "constant" in note)
     yield from _words(path.with_suffix(".txt"), clip_id, promise)
     if clip.boxes_path is not None:
-        yield from _boxes(clip.boxes_path, n_frames, clip_id)
+        yield from _boxes(clip.boxes_path, clip.media, clip_id)
 
 
 def _picture(facts: MediaFacts, clip_id: str, promise: Promise) -> Iterator[Finding]:
@@ -110,15 +108,13 @@ def _words(path: Path, clip_id: str, promise: Promise) -> Iterator[Finding]:
         yield Finding("note", clip_id, f"transcript {path.name}: {transcript.encoding}: '{transcript.text}'")
 
 
-def _boxes(path: Path, n_frames: int, clip_id: str) -> Iterator[Finding]:
+def _boxes(path: Path, media: Media, clip_id: str) -> Iterator[Finding]:
     try:
-        read_boxes(path, n_frames)
-        n_boxes = len(read_detected(path).boxes if path.suffix == ".npz" else np.load(path, allow_pickle=False))
+        found = read_boxes(path, media)
     except ClipError as error:
         yield Finding("error", clip_id, str(error))
         return
-    if n_boxes != n_frames:
-        yield Finding("note", clip_id, f"{n_boxes} face boxes for {n_frames} frames; the last one is repeated or cut")
+    yield from (Finding("note", clip_id, doubt.text) for doubt in found.caveats)
 
 
 def _finding(level: str, where: str, message: str) -> Finding:

@@ -60,7 +60,7 @@ class MouthCropper:
             landmarks = clip_landmarks(clip, self._source)
         else:
             assert self._folder is not None, "landmarks are detected where no folder is given"
-            landmarks = read_landmarks(self._folder, clip.id, len(clip.frames))
+            landmarks = read_landmarks(self._folder, clip.id, clip.media)
         return mouth_crops(clip.frames, landmarks, self._mean_face)
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:

@@ -32,7 +32,8 @@ def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
     n is the length of the shorter video. `face96`: the reference's face box, both videos cut with the SAME
     box and resized to 96 x 96 (docs/spec/image-quality.md#crops); `mouth`: rows 48..95 of that; `full`: the frame as
     it is.
-    Raises ClipError `size` where the videos differ in resolution, `boxes` where a box holds no pixel.
+    Raises ClipError `size` where the videos differ in resolution, `boxes` where a box holds no pixel, NoBoxes where
+    there is no face.
     """
     if pair.reference is None:
         raise NotApplicable("image quality is measured against a reference, and there is none")
@@ -46,8 +47,8 @@ def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
     n = min(len(generated), len(reference))
     if region == "full":
         return generated[:n], reference[:n]
+    boxes = _boxes(pair.reference, n)  # every metric asks for them, which is recorded, and cuts once
     if pair not in _faces_of:
-        boxes = _boxes(pair.reference, n)
         _faces_of[pair] = cut_faces(generated[:n], boxes), cut_faces(reference[:n], boxes)
     top = MOUTH_TOP if region == "mouth" else 0
     ours, theirs = _faces_of[pair]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.gates import Outcome, Places, report_options
+from syncdiff_bench.cli.gates import ANY_BOXES, Outcome, Places, report_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,14 +37,22 @@ Exit codes: 0 no regression; 1 a regression or a lost clip; 2 not comparable."""
     metavar="COLUMN=VALUE",
     help="With --update: what a column may lose (psnr=0.1, or lse/jpeg/lse_c=0.2); one printed digit otherwise.",
 )
+@ANY_BOXES
 @report_options
 def check(
-    *, run: Path, baseline: Path, update: bool, tolerances: tuple[str, ...], junit: Path | None, summary: Path | None
+    *,
+    run: Path,
+    baseline: Path,
+    update: bool,
+    tolerances: tuple[str, ...],
+    any_boxes: bool,
+    junit: Path | None,
+    summary: Path | None,
 ) -> int:
     """Fail where RUN is worse than a baseline by more than chance and tolerance allow.
 
     A column is a regression when its change for the worse exceeds the column's tolerance AND the paired interval
-    excludes zero. Runs with another dataset, seed, encoding, protocol or metric weights are refused.
+    excludes zero. Runs with another dataset, seed, encoding, protocol, metric weights or face boxes are refused.
     """
     from syncdiff_bench.runs.directory import load_run
     from syncdiff_bench.significance import rendering
@@ -59,7 +67,7 @@ def check(
         raise UsageError("--tolerance goes with --update; a baseline keeps its tolerances")
     places = Places("syncdiff-bench check", run, junit, summary)
     with places.refusals():
-        report = check_scored(from_run(load_run(run)), read_baseline(baseline))
+        report = check_scored(from_run(load_run(run)), read_baseline(baseline), any_boxes=any_boxes)
     places.publish(
         Outcome(
             rendering.report_header(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.gates import ANY_BOXES
 from syncdiff_bench.cli.page_options import page_options
 from syncdiff_bench.cli.selection import with_options
 from syncdiff_bench.errors import UsageError
@@ -36,6 +37,7 @@ Examples:
     help="Markup.",
 )
 @click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
+@ANY_BOXES
 @with_options(page_options(shows="the differences", order="those that changed most"))
 def compare(
     *,
@@ -43,6 +45,7 @@ def compare(
     run_b: Path,
     format_name: str,
     resamples: int,
+    any_boxes: bool,
     html: Path | None,
     clips: int,
     data_root: Path | None,
@@ -59,7 +62,7 @@ def compare(
 
     sides = _seeds(run_a), _seeds(run_b)
     _require_pairs(*sides, page=html is not None)
-    comparison = compare_scored(*map(from_seeds, sides), resamples=resamples)
+    comparison = compare_scored(*map(from_seeds, sides), resamples=resamples, any_boxes=any_boxes)
     header, rows = rendering.comparison_header(comparison), rendering.comparison_rows(comparison)
     footnotes = rendering.comparison_footnotes(comparison)
     if format_name == "markdown":

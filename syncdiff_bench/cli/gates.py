@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from syncdiff_bench.significance.junit import Case
 
 
+ANY_BOXES = click.option(
+    "--any-boxes",
+    is_flag=True,
+    help="Also where the two look at other face boxes, which changes numbers.",
+)
+
+
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--junit and --summary."""
     junit = click.option(

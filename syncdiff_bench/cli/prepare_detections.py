@@ -62,8 +62,9 @@ DEVICE_OPTION = (
 def faces(detector: str, device: str, **chosen: Any) -> None:
     """Detect the face of every clip, once; goes on where it was interrupted.
 
-    Later commands use these boxes for clips that have none of their own. Boxes of another tool are used without
-    preparing anything: `boxes/<clip id>.npy` in the dataset, or --dataset-set boxes=DIR.
+    Later commands would do so when they need the boxes; this does it ahead, on a GPU. They take S3FD's before dlib's,
+    unless --boxes says otherwise. Boxes of another tool are used without preparing anything: `boxes/<clip id>.npy` in
+    the dataset, or --boxes DIR.
 
     \b
       syncdiff-bench prepare faces --dataset lrs3 --data-root /data/lrs3
@@ -82,7 +83,7 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
         lambda clip_id: prepare_clip(selection.dataset, clip_id, choice.detector),
         source=choice.detector.identity,
         own="boxes",
-        faceless="without any face: centred box",
+        faceless="without any face",
     )
 
 

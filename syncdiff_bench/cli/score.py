@@ -89,6 +89,7 @@ def _score_runs(selection: Selection, runs: tuple[Path, ...], retry_failed: bool
             selection.metrics,
             selection.device,
             data_root=selection.data_root,
+            boxes=selection.boxes,
             retry_failed=retry_failed,
             fresh=fresh,
             progress=progress,

@@ -60,6 +60,13 @@ METHOD_OPTIONS = (
         help="Option of the dataset, or pairs=FILE (`AUDIO VIDEO` lines); repeatable.",
     ),
     click.option(
+        "--boxes",
+        default="auto",
+        show_default=True,
+        metavar="WHAT",
+        help="Face boxes: auto (those of the data, else detected), s3fd, dlib-hog, centred (a guess), or a folder.",
+    ),
+    click.option(
         "--encoding",
         default="lossless",
         show_default=True,

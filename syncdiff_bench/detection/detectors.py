@@ -11,20 +11,26 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Frames, Runtime, WeightsUsed
 from syncdiff_bench.errors import NotApplicable, UsageError, WeightsError
+from syncdiff_bench.faces import DETECTORS
 from syncdiff_bench.options import nearest
 
 Faces = NDArray[np.float32]
 
-DETECTORS = ("s3fd", "dlib-hog")  # in order of preference
 AUTO = "auto"
 EXTRA = "pip install 'syncdiff-bench[faces]'"
+DLIB = "pip install dlib-bin"
 
 
 class FaceDetector(Protocol):
     """Finds the faces of single frames.
 
     identity: a slug that changes when the faces of a frame may ("s3fd-619a316812"); it names the detector in results.
+    most_pixels: larger frames are reduced before boxes are looked for: the face of a talking head stays large enough.
+    surest: of several faces the surest of each frame counts, as in the published scripts; else the box stays with one.
     """
+
+    most_pixels: int
+    surest: bool
 
     @property
     def identity(self) -> str: ...

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from syncdiff_bench.contracts import Frames, WeightsUsed
-from syncdiff_bench.detection.detectors import EXTRA, Faces
+from syncdiff_bench.detection.detectors import DLIB, Faces
 from syncdiff_bench.errors import NotApplicable
 
 
@@ -20,11 +20,14 @@ class DlibHOG:
     Raises NotApplicable where the package is missing.
     """
 
+    most_pixels = 1280 * 720
+    surest = False
+
     def __init__(self) -> None:
         try:
             self._dlib: Any = import_module("dlib")
         except ImportError as error:
-            raise NotApplicable(f"package dlib missing ({error}); {EXTRA}") from None
+            raise NotApplicable(f"package dlib missing ({error}); {DLIB}") from None
         self._detector = self._dlib.get_frontal_face_detector()
 
     @property

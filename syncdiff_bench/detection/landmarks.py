@@ -5,7 +5,7 @@ The points are numbered as iBUG's: 0..16 jaw, 17..26 brows, 27..35 nose, 36..47 
 
 from __future__ import annotations
 
-import hashlib
+import os
 import re
 import warnings
 from functools import cache
@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import Clip, Frames, WeightsUsed
+from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
+from syncdiff_bench.detection.cache import content_of
 from syncdiff_bench.errors import ClipError, NotApplicable
+from syncdiff_bench.framewise import rows_of_frames
 from syncdiff_bench.home import home
 
 POINTS = 68
@@ -138,7 +140,7 @@ def _digest_prefix(name: str) -> str:
 # ------------------------------------------------------------------------------------------ given landmarks
 
 
-def read_landmarks(folder: Path, clip_id: str, n_frames: int) -> Landmarks:
+def read_landmarks(folder: Path, clip_id: str, media: Media) -> Landmarks:
     """(T, 68, 2) float32 of `<folder>/<clip id>.npy`: x and y in pixels, NaN where a frame has no face.
 
     Raises ClipError (`landmarks`) where the file is missing, unreadable, of another shape or length, or lies
@@ -149,21 +151,26 @@ def read_landmarks(folder: Path, clip_id: str, n_frames: int) -> Landmarks:
         raise ClipError("landmarks", f"{file} lies outside {folder}; give the clip another id")
     if not file.is_file():
         raise ClipError("landmarks", f"{file} does not exist; write the landmarks of {clip_id} there")
-    return landmarks_in(file, n_frames)
+    return landmarks_in(file, media)
 
 
-def landmarks_in(file: Path, n_frames: int) -> Landmarks:
-    """(T, 68, 2) float32 of a file. Raises ClipError (`landmarks`) where it cannot be read or has another shape."""
+def landmarks_in(file: Path, media: Media) -> Landmarks:
+    """(T, 68, 2) float32 of a file with a row per frame of the clip, or per picture of its video.
+
+    Raises ClipError (`landmarks`) where it cannot be read or has another shape.
+    """
     try:
         found = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         raise ClipError("landmarks", f"{file} is no readable .npy of numbers; write it with numpy.save") from None
-    if found.shape != (n_frames, POINTS, 2) or found.dtype.kind not in "iuf":
+    fits = found.shape[1:] == (POINTS, 2) and found.dtype.kind in "iuf"
+    rows, doubts = rows_of_frames(len(found), media, "landmarks", file) if fits else (None, ())
+    if rows is None or doubts:  # a mouth that may be a frame late is of no use where mouths are measured
+        expected = (len(media.frames), POINTS, 2)
         raise ClipError(
-            "landmarks",
-            f"{file} holds {found.shape} {found.dtype}, expected ({n_frames}, {POINTS}, 2) numbers; detect them again",
+            "landmarks", f"{file} holds {found.shape} {found.dtype}, expected {expected} numbers; detect them again"
         )
-    landmarks: Landmarks = found.astype(np.float32)
+    landmarks: Landmarks = found[rows].astype(np.float32)
     return landmarks
 
 
@@ -179,9 +186,9 @@ def landmarks_of(clip: Clip, folder: str = "") -> Landmarks:
     neither files nor a detector.
     """
     if folder:
-        found = read_landmarks(Path(folder), clip.id, len(clip.frames))
+        found = read_landmarks(Path(folder), clip.id, clip.media)
     elif clip.landmarks_path is not None:
-        found = landmarks_in(clip.landmarks_path, len(clip.frames))
+        found = landmarks_in(clip.landmarks_path, clip.media)
     else:
         found = clip_landmarks(clip, _detector(clip.id))
     return without_gaps(found, clip.id)
@@ -239,16 +246,7 @@ def known_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks | None:
 
 
 def _entry(clip: Clip, source: LandmarkSource) -> Path:
-    return home() / "landmarks" / f"{_content(clip)}-{source.identity}.npy"
-
-
-def _content(clip: Clip) -> str:
-    from syncdiff_bench.weights.digests import sha256_of
-
-    if clip.path is not None and clip.preloaded is None:
-        return sha256_of(clip.path)
-    shape = np.asarray(clip.frames.shape, np.int64).tobytes()
-    return hashlib.sha256(shape + np.ascontiguousarray(clip.frames).tobytes()).hexdigest()
+    return home() / "landmarks" / f"{content_of(clip)}-{source.identity}.npy"
 
 
 def _read(file: Path, n_frames: int) -> Landmarks | None:
@@ -262,7 +260,7 @@ def _read(file: Path, n_frames: int) -> Landmarks | None:
 
 def _write(file: Path, landmarks: Landmarks) -> None:
     """Whole or not at all; a folder that cannot be written to costs time, not the score."""
-    part = file.with_suffix(".part")
+    part = file.with_suffix(f".{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as stream:

@@ -11,8 +11,8 @@ import numpy as np
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.detection import cache
 from syncdiff_bench.detection.detectors import FaceDetector
+from syncdiff_bench.detection.first_use import single_face
 from syncdiff_bench.detection.landmarks import LandmarkSource, clip_landmarks, known_landmarks
-from syncdiff_bench.detection.single import surest_face
 from syncdiff_bench.errors import BenchError, ClipError
 
 Outcome = Literal["detected", "known", "given", "failed"]
@@ -63,12 +63,11 @@ def _boxes(clip: Clip, detector: FaceDetector) -> Prepared:
         return Prepared(clip.id, "given")
     if clip.path is None:
         raise ClipError("no-file", f"{clip.id}: lies in memory; faces are prepared for clips in files")
-    path = cache.entry(clip.path, detector.identity)
+    path = cache.entry(cache.content_of(clip), detector.identity)
     known = cache.known_boxes(path)
     if known is not None:
         return Prepared(clip.id, "known", len(known.boxes), known.faceless)
-    height, width = clip.frames.shape[1:3]
-    face = surest_face(detector.detect(clip.frames), height, width)
+    face = single_face(clip, detector)
     cache.write(path, face, detector.identity)
     return Prepared(clip.id, "detected", len(face.found), int((~face.found).sum()))
 

@@ -51,6 +51,9 @@ class S3FD:
     network.
     """
 
+    most_pixels = 1920 * 1080
+    surest = True
+
     def __init__(self, runtime: Runtime, thresholds: Thresholds = WAV2LIP) -> None:
         store = runtime.weights or WeightsStore()
         path = store.ensure(WEIGHTS)  # before the package, which takes seconds to import

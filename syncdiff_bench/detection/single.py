@@ -21,6 +21,40 @@ class SingleFace:
     found: NDArray[np.bool_]
 
 
+SAME_FACE = 0.3  # overlap (intersection over union) with the box before, from which on it is that face
+
+
+def steady(faces: Sequence[Faces]) -> list[Faces]:
+    """The same faces; where one overlaps the first of the frame before, it comes first, however sure the others are.
+
+    So that of two people the box stays with one. It begins, and after a cut begins again, with the surest.
+
+    >>> first = [[0, 0, 40, 40, 0.9], [100, 0, 140, 40, 0.8]]
+    >>> then = [[101, 0, 141, 40, 0.9], [1, 0, 41, 40, 0.8]]
+    >>> [float(one[0, 0]) for one in steady([np.array(first), np.array(then)])]
+    [0.0, 1.0]
+    """
+    found: list[Faces] = []
+    before: Faces | None = None
+    for one in faces:
+        if before is not None and len(one) > 1:
+            overlap = _overlaps(one, before)
+            if overlap.max() > SAME_FACE:
+                order = np.argsort(-overlap, kind="stable")
+                one = one[order]  # noqa: PLW2901
+        found.append(one)
+        before = one[0] if len(one) else before
+    return found
+
+
+def _overlaps(faces: Faces, box: Faces) -> NDArray[np.float64]:
+    low, high = np.maximum(faces[:, :2], box[:2]), np.minimum(faces[:, 2:4], box[2:4])
+    common = np.maximum(high - low, 0).prod(axis=1)
+    areas = (faces[:, 2:4] - faces[:, :2]).prod(axis=1) + (box[2:4] - box[:2]).prod()
+    shares: NDArray[np.float64] = common / (areas - common)
+    return shares
+
+
 def surest_face(faces: Sequence[Faces], height: int, width: int) -> SingleFace:
     """The box of the surest face of each frame; negative sides become 0, the rest is cut off to whole pixels.
 

@@ -86,7 +86,10 @@ def _watchable(material: Material, board: Board, clip_id: str) -> dict[str, Any]
     players = clips if reference is None else {REFERENCE: reference, **clips}
     strip: dict[str, Any] = {"spoken": [], "rows": {}}
     if shown := {**reference_row(reference, able), **clips}:
-        made = strip_of(clip_id, shown, reference, area="mouth")
+        try:
+            made = strip_of(clip_id, shown, reference, area="mouth")
+        except ClipError:  # where nobody knows where the face is, there is all of it
+            made = strip_of(clip_id, shown, reference)
         strip = {"spoken": list(made.spoken), "rows": {row.name: picture_uri(row.frames) for row in made.rows}}
     return {
         "transcript": (reference.transcript if reference else None) or "",

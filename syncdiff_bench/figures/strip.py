@@ -56,7 +56,7 @@ class Strip:
 def make_strip(material: Material, clip_id: str, *, columns: int = 10, area: Area = "frame") -> Strip:
     """The reference and every run of the material, as `strip_of` shows them.
 
-    Raises UsageError where a run has no readable video of the clip.
+    Raises UsageError where a run has no readable video of the clip, or a mouth is wanted and there is no face.
     """
     reference, lacking = None, ""
     try:
@@ -68,7 +68,10 @@ def make_strip(material: Material, clip_id: str, *, columns: int = 10, area: Are
     except BenchError as error:
         lacking = str(error)
     shown = reference_row(reference, material.runs) | dict(zip(row_names(material.runs), clips, strict=True))
-    return replace(strip_of(clip_id, shown, reference, columns=columns, area=area), lacking=lacking)
+    try:
+        return replace(strip_of(clip_id, shown, reference, columns=columns, area=area), lacking=lacking)
+    except ClipError as error:
+        raise UsageError(f"{error}; show the whole --area frame") from None
 
 
 def reference_row(reference: Clip | None, runs: Sequence[Run]) -> dict[str, Clip]:

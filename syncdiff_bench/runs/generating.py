@@ -18,6 +18,7 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
+from syncdiff_bench.faces import FaceBoxes
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
 from syncdiff_bench.runs.directory import RunDirectory
@@ -64,20 +65,20 @@ def decoding(clip_id: str) -> Iterator[None]:
         raise ClipError(failure.kind, f"{clip_id}: cannot be decoded ({failure.message})") from error
 
 
-def boxes_source(clip: Clip) -> str:
-    """ "file", "centred", the name of a detector, or "unreadable" where the file of face boxes is damaged."""
+def boxes_used(clip: Clip) -> FaceBoxes | None:
+    """The boxes of a clip that somebody asked for; None where nobody did, or there are none, which fails who asks."""
+    if "boxes" not in clip.asked_for:
+        return None
     try:
-        return clip.face_boxes.source
+        return clip.face_boxes
     except ClipError:
-        return "unreadable"
+        return None
 
 
-def boxes_caveats(clip: Clip) -> tuple[Caveat, ...]:
-    """What is doubtful about the face boxes of a clip; nothing where they cannot be read, which fails whoever asks."""
-    try:
-        return clip.face_boxes.caveats
-    except ClipError:
-        return ()
+def clip_caveats(clip: Clip) -> tuple[Caveat, ...]:
+    """What decoding a clip told, and its face boxes where somebody asked for them."""
+    boxes = boxes_used(clip)
+    return clip.media.caveats if boxes is None else (*clip.media.caveats, *boxes.caveats)
 
 
 def record(
@@ -89,9 +90,11 @@ def record(
     **rest: Any,
 ) -> Generated:
     """The line of a clip: what decoding it told, then `notes` and `caveats` of how its video was made."""
-    every = (*clip.media.caveats, *boxes_caveats(clip), *caveats)
+    boxes = boxes_used(clip)
+    every = (*clip_caveats(clip), *caveats)
     words = (*clip.media.notes, *(caveat.text for caveat in every if caveat.detail), *notes)
-    return Generated(clip.id, frames, words, boxes_source(clip), speaker=clip.speaker, caveats=every, **rest)
+    source = None if boxes is None else boxes.source
+    return Generated(clip.id, frames, words, source, speaker=clip.speaker, caveats=every, **rest)
 
 
 Sources = Mapping[str, str | None]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from syncdiff_bench.caveats import Counted
+from syncdiff_bench.faces import FILE
 from syncdiff_bench.judges import Judge, told_apart
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
@@ -280,6 +281,9 @@ def _remarks(
         remarks.append("Rank: by the mean of the ranks in all columns. Bold: best, bounds aside.")
     if any(entry.failed for summary in summaries for entry in summary):
         remarks.append("Where clips failed, the mean is over the others: compare it with care.")
+    detected = {source for summary in summaries for entry in summary for source in entry.boxes or () if source != FILE}
+    if detected:
+        remarks.append(f"Face boxes: {', '.join(sorted(detected))}; numbers on others do not compare.")
     remarks += _weights_remarks(summaries)
     return tuple(remarks)
 

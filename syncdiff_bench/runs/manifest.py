@@ -29,6 +29,7 @@ class Identity:
 
     options, dataset_options: canonical records (`options_to_json`).
     root: where the dataset was; recorded, but not part of the identity.
+    boxes: where the face boxes come from (`boxed.boxes_of_clips`); None where that is not known, or nobody asked.
     topline: the method is a bound (ground truth), not a rival.
     trained_against: metrics whose judge it was trained to please; caveats: what the method says of all that it makes;
         run.json has either key only where there are some.
@@ -44,6 +45,7 @@ class Identity:
     dataset_options: Mapping[str, Any]
     seed: int
     encoding: str
+    boxes: str | None = None
     title: str = field(default="", compare=False)
     topline: bool = field(default=False, compare=False)
     trained_against: frozenset[str] = field(default=frozenset(), compare=False)
@@ -68,6 +70,7 @@ class Identity:
                 "options": dict(self.dataset_options),
                 "fingerprint": self.fingerprint,
                 "clips": list(self.clips),
+                **({} if self.boxes is None else {"boxes": self.boxes}),
             },
             "seed": self.seed,
             "encoding": self.encoding,
@@ -88,6 +91,7 @@ class Identity:
             dataset_options=dataset["options"],
             seed=manifest["seed"],
             encoding=manifest["encoding"],
+            boxes=_boxes_of(manifest),
             title=method["title"],
             topline=method["topline"],
             trained_against=frozenset(method.get("trained_against", ())),
@@ -101,7 +105,11 @@ class Identity:
         for name in ("method", "dataset", "split", "seed", "encoding"):
             found += _changed(name, getattr(self, name), getattr(other, name))
         found += _changed_options("option", self.options, other.options)
-        found += _changed_options("dataset option", self.dataset_options, other.dataset_options)
+        # What was asked for as boxes is one thing, and which ones they are the other; the latter decides.
+        mine, theirs = ({k: v for k, v in one.dataset_options.items() if k != "boxes"} for one in (self, other))
+        found += _changed_options("dataset option", mine, theirs)
+        if None not in (self.boxes, other.boxes):
+            found += _changed("boxes", self.boxes, other.boxes)
         found += _changed_weights(self.weights, other.weights)
         if self.clips != other.clips:
             same_number = len(self.clips) == len(other.clips)
@@ -111,6 +119,16 @@ class Identity:
             files = f"{self.fingerprint[:8]} -> {other.fingerprint[:8]}"
             found.append(f"the files of the clips changed: dataset fingerprint {files}")
         return found
+
+
+def _boxes_of(manifest: Mapping[str, Any]) -> str | None:
+    """Of a run whose boxes nobody asked for it does not matter where they come from."""
+    used = manifest.get("boxes")
+    recorded = manifest["dataset"].get("boxes")
+    if recorded is not None:
+        return None if used == {} else str(recorded)
+    # Versions that recorded nothing else counted the sources; files they did not tell apart.
+    return next(iter(used)) if used and len(used) == 1 and not {"file", "unreadable"} & used.keys() else None
 
 
 def _changed(name: str, mine: Any, theirs: Any) -> list[str]:
@@ -140,7 +158,7 @@ def new_manifest(identity: Identity, device: str) -> dict[str, Any]:
         "started": now(),
         "finished": None,
         "notes": {},
-        "boxes": {},
+        "boxes": None,
         "caveats": [],
         "summary": [],
     }

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from syncdiff_bench.caveats import UNRECORDED, Caveat, Counted, counted
+from syncdiff_bench.faces import BOX_CAVEATS
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import NOT_APPLICABLE, Generated, Score
 
@@ -19,16 +20,37 @@ def run_caveats(
     clips, total = identity.clips, len(identity.clips)
     known = {clip: records[clip] for clip in clips if clip in records}
     found = [Counted(one.kind, one.sentence, example=one.detail) for one in identity.caveats]
-    found += counted({clip: _of_record(record) for clip, record in known.items()}, total)
+    # Every column that looks at a face says the same of it, and so may the method: once is enough.
+    of_faces: dict[str, list[Caveat]] = {}
+    for row in scores:
+        of_faces.setdefault(row.clip, []).extend(one for one in row.caveats if one.kind in BOX_CAVEATS)
+    noticed = {clip: dict.fromkeys((*_of_record(one), *of_faces.get(clip, ()))) for clip, one in known.items()}
+    found += counted(noticed, total)
+    found += _mixed_boxes(known.values(), scores)
     for metric, protocol in dict.fromkeys((row.metric, row.protocol) for row in scores):
         rows = [row for row in scores if (row.metric, row.protocol) == (metric, protocol)]
-        found += counted({row.clip: row.caveats for row in rows}, total, metric=metric, protocol=protocol)
+        own = {row.clip: [one for one in row.caveats if one.kind not in BOX_CAVEATS] for row in rows}
+        found += counted(own, total, metric=metric, protocol=protocol)
         found += _left_out(rows, metric, protocol)
     return (*found, *few_speakers(speakers[clip] for clip in clips))
 
 
 def _of_record(record: Generated) -> tuple[Caveat, ...]:
     return (UNRECORDED,) if record.caveats is None else record.caveats
+
+
+def boxes_of_run(records: Iterable[Generated], scores: Sequence[Score]) -> dict[str, int]:
+    """Source of face boxes -> clips whose boxes a method or a metric asked for."""
+    used = {(record.clip, record.boxes) for record in records if record.boxes is not None}
+    used |= {(row.clip, row.boxes.rpartition(" ")[0]) for row in scores if row.boxes}
+    return dict(sorted(Counter(source for _, source in used).items()))
+
+
+def _mixed_boxes(records: Iterable[Generated], scores: Sequence[Score]) -> Iterable[Counted]:
+    sources = boxes_of_run(records, scores)
+    if len(sources) > 1:
+        each = ", ".join(f"{source} ({clips} clips)" for source, clips in sources.items())
+        yield Counted("mixed-boxes", f"face boxes of several sources: {each}")
 
 
 def _left_out(rows: Sequence[Score], metric: str, protocol: str) -> Iterable[Counted]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from syncdiff_bench import registry
+from syncdiff_bench.boxed import AUTO, boxes_of_clips
 from syncdiff_bench.contracts import Metric, Runtime
+from syncdiff_bench.detection.first_use import detecting
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faces import BOX_CAVEATS
 from syncdiff_bench.runs.directory import Run, RunDirectory, discard, load_run
 from syncdiff_bench.runs.generating import generate, source_digests, unfinished_clips
 from syncdiff_bench.runs.manifest import hardware, now, versions
-from syncdiff_bench.runs.noticing import run_caveats
+from syncdiff_bench.runs.noticing import boxes_of_run, run_caveats
 from syncdiff_bench.runs.plan import (
     AS_GIVEN,
     GivenPlan,
@@ -30,7 +34,7 @@ from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
-from syncdiff_bench.runs.summary import summarise
+from syncdiff_bench.runs.summary import boxes_behind, summarise
 
 
 def generate_run(
@@ -56,9 +60,10 @@ def generate_run(
             # Until it ends again, a run that gets new videos is not finished.
             run.manifest["finished"] = None
             run.save()
-        records = generate(
-            run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress, ranks=ranks
-        )
+        with detecting(plan.runtime.device, (progress or Progress()).looking_for_faces):
+            records = generate(
+                run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress, ranks=ranks
+            )
         if ranks.first:
             _enter_clips(run, records)
             run.save()
@@ -89,15 +94,16 @@ def score_recorded(
     device: str,
     *,
     data_root: Path | None = None,
+    boxes: str = AUTO,
     retry_failed: bool = False,
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Score the videos of a run directory again, with everything but the metrics taken from its run.json.
 
-    metrics: specs; none for the defaults. data_root: where the dataset is now; None for where it was. fresh: as
-    `score_run`.
-    Raises UsageError where the dataset is not the one that the videos were made from.
+    metrics: specs; none for the defaults. data_root: where the dataset is now; None for where it was. boxes: `--boxes`,
+    where the run does not say which ones it rests on. fresh: as `score_run`.
+    Raises UsageError where the dataset, or its face boxes, are not those that the videos were made from.
     """
     recorded = load_run(path).identity
     if recorded.encoding == AS_GIVEN:
@@ -105,13 +111,15 @@ def score_recorded(
         raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")
     runtime = make_runtime(device)
     root = data_root or (None if recorded.root is None else Path(recorded.root))
-    dataset = registry.load_dataset(recorded.dataset, root, recorded=recorded.dataset_options)
+    options = recorded.dataset_options if boxes == AUTO else {**recorded.dataset_options, "boxes": boxes}
+    dataset = registry.load_dataset(recorded.dataset, root, recorded=options)
     if dataset.fingerprint(recorded.split) != recorded.fingerprint:
         raise UsageError(
             f"{path}: {recorded.dataset} is not what it was when the videos were made; "
             "give its folder with --data-root, or generate into another --out"
         )
     chosen = load_metrics(metrics or default_metrics(dataset), runtime, dataset)
+    recorded = replace(recorded, boxes=boxes_of_clips(dataset, recorded.clips))
     if fresh:
         _discard(path, progress, scores_only=True)
     with RunDirectory.opened(path, recorded, runtime.device) as run:
@@ -139,9 +147,14 @@ def _discard(path: Path, progress: Progress | None, *, scores_only: bool = False
 def _enter_clips(run: RunDirectory, records: Mapping[str, Generated], scores: Sequence[Score] = ()) -> None:
     """What decoding and measuring told about the clips: conversions, where face boxes came from, caveats."""
     known = [records[clip] for clip in run.identity.clips if clip in records]
-    run.manifest["notes"] = {record.clip: list(record.notes) for record in known if record.notes}
-    sources = Counter(record.boxes for record in known if record.boxes is not None)
-    run.manifest["boxes"] = dict(sorted(sources.items()))
+    notes = {record.clip: list(record.notes) for record in known}
+    for row in scores:
+        told = [one.text for one in row.caveats if one.kind in BOX_CAVEATS and one.detail]
+        notes[row.clip] = list(dict.fromkeys((*notes.get(row.clip, ()), *told)))
+    run.manifest["notes"] = {clip: texts for clip, texts in notes.items() if texts}
+    run.manifest["boxes"] = boxes_of_run(known, scores)
+    if run.identity.boxes is not None:  # where nobody had asked for boxes, they may be others by now
+        run.manifest["dataset"]["boxes"] = run.identity.boxes
     speakers = load_run(run.path).speakers
     run.manifest["caveats"] = [one.to_json() for one in run_caveats(run.identity, records, scores, speakers)]
 
@@ -157,7 +170,11 @@ def _score(
 ) -> None:
     joined = joined_metrics(run.manifest, _complete_columns(run), metrics, runtime)
     _enter_metrics(run, joined)
-    scores = score(run, source, joined, retry_failed=retry_failed, progress=progress)
+    with detecting(runtime.device, (progress or Progress()).looking_for_faces):
+        scores = score(run, source, joined, retry_failed=retry_failed, progress=progress)
+    for entry in run.manifest["protocols"]:
+        column = (entry["metric"], entry["protocol"])
+        entry["boxes"] = boxes_behind(row for row in scores if (row.metric, row.protocol) == column)
     weights = {(entry["metric"], entry["protocol"]): entry["weights"] for entry in run.manifest["protocols"]}
     speakers = load_run(run.path).speakers
     run.manifest["summary"] = [entry.to_json() for entry in summarise(scores, joined, speakers, weights)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from syncdiff_bench import registry
+from syncdiff_bench.boxed import AUTO, boxes_of_clips
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.video_folder import VideoFolder
@@ -26,7 +27,7 @@ class Selection:
     """What a command line asks for.
 
     metrics: texts as given, each possibly a comma-separated list; none means the defaults.
-    settings, dataset_settings: `key=value` of the methods and of the dataset.
+    settings, dataset_settings: `key=value` of the methods and of the dataset. boxes: for short, the dataset's `boxes=`.
     limit: the first so many clips only. out: None for `runs/<dataset>-<split>`.
     accept_damaged: short for the dataset's option of that name.
     """
@@ -42,6 +43,7 @@ class Selection:
     device: str = "auto"
     settings: tuple[str, ...] = ()
     dataset_settings: tuple[str, ...] = ()
+    boxes: str = AUTO
     encoding: str = "lossless"
     accept_damaged: bool = False
 
@@ -49,6 +51,11 @@ class Selection:
     def acceptance(self) -> dict[str, str]:
         """`accept_damaged` as a dataset's option, where it is given."""
         return {"accept_damaged": "true"} if self.accept_damaged else {}
+
+    @property
+    def box_source(self) -> dict[str, str]:
+        """`boxes` as a dataset's option, where it is not the default."""
+        return {} if self.boxes == AUTO else {"boxes": self.boxes}
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,8 @@ def make_plan(selection: Selection, *, with_metrics: bool = True) -> Plan:
     weights.
     """
     check_encoding(selection.encoding)
-    dataset_settings = {**parse_settings(selection.dataset_settings, "--dataset-set"), **selection.acceptance}
+    short = {**selection.acceptance, **selection.box_source}
+    dataset_settings = {**parse_settings(selection.dataset_settings, "--dataset-set"), **short}
     dataset = registry.load_dataset(selection.dataset, selection.data_root, dataset_settings)
     runtime = make_runtime(selection.device, dataset.name)
     methods = load_methods(selection.methods, selection.settings, runtime)
@@ -102,9 +110,15 @@ def make_plan(selection: Selection, *, with_metrics: bool = True) -> Plan:
     clips = choose_clips(dataset, split, selection.limit)
     out = selection.out or default_out(dataset.name, split, selection.limit)
     fingerprint = dataset.fingerprint(split)
+    facts: dict[str, Any] = {
+        "split": split,
+        "clips": clips,
+        "fingerprint": fingerprint,
+        "boxes": boxes_of_clips(dataset, clips),
+    }
     runs = []
     for method in methods:
-        identity = _identity(method, dataset, selection, split=split, clips=clips, fingerprint=fingerprint)
+        identity = _identity(method, dataset, selection, **facts)
         runs.append(RunPlan(out / method.name, identity, method))
     return Plan(out, dataset, tuple(runs), metrics, runtime)
 
@@ -117,6 +131,7 @@ def _identity(
     split: str,
     clips: tuple[str, ...],
     fingerprint: str,
+    boxes: str,
 ) -> Identity:
     given = method.given_videos()
     return Identity(
@@ -130,6 +145,7 @@ def _identity(
         dataset_options=options_to_json(dataset.options),
         seed=selection.seed,
         encoding=selection.encoding,
+        boxes=boxes,
         title=method.title,
         topline=bool(getattr(method, "topline", False)),
         trained_against=frozenset(getattr(method, "trained_against", ())),
@@ -144,8 +160,9 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     Raises UsageError for folders that are missing or hold no videos.
     """
     runtime = make_runtime(selection.device)
-    given = registry.load_dataset("folder", videos, selection.acceptance)
-    truth = None if reference is None else registry.load_dataset("folder", reference, selection.acceptance)
+    short = {**selection.acceptance, **selection.box_source}
+    given = registry.load_dataset("folder", videos, short if reference is None else selection.acceptance)
+    truth = None if reference is None else registry.load_dataset("folder", reference, short)
     judged = given if truth is None else truth
     metrics = load_metrics(selection.metrics or default_metrics(judged), runtime, judged)
     split = judged.default_split
@@ -165,6 +182,7 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
         dataset_options=options_to_json(judged.options),
         seed=selection.seed,
         encoding=AS_GIVEN,
+        boxes=boxes_of_clips(judged, clips),
         title="Given videos",
         caveats=() if truth is None else folder.unclaimed(truth.clip_ids(split)),
         root=str((reference or videos).absolute()),

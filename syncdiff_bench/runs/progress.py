@@ -30,6 +30,9 @@ class Progress:
     def clips_done(self, clips: int = 1) -> None:
         """So many clips more, failed ones included."""
 
+    def looking_for_faces(self, clip_id: str, done: int, total: int) -> None:
+        """A detector has looked at so many of the frames of a clip."""
+
     def note(self, message: str) -> None:
         """Something to know that is no failure: clips at once that did not fit into memory."""
 
@@ -39,6 +42,12 @@ class Notes(Progress):
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._looked_for_faces = False
+
+    def looking_for_faces(self, clip_id: str, done: int, total: int) -> None:
+        if not self._looked_for_faces:
+            self._looked_for_faces = True
+            self.note("clips without face boxes: a detector looks for them, once (`prepare faces` does so ahead)")
 
     def note(self, message: str) -> None:
         self.console.print(f"note: {message}", markup=False, highlight=False, soft_wrap=True)
@@ -92,6 +101,10 @@ class Bar(Notes):
         if not self._batch_clips:
             self._batch_frames = 0
         self._show()
+
+    def looking_for_faces(self, clip_id: str, done: int, total: int) -> None:
+        super().looking_for_faces(clip_id, done, total)
+        self._show(clip=f"{clip_id}: faces in {done}/{total} frames" if done < total else clip_id)
 
     def _show(self, clip: str | None = None) -> None:
         if self._bars is None or self._task is None:

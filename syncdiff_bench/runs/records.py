@@ -49,7 +49,7 @@ class Generated:
     """One line of generation.jsonl.
 
     frames: how many the video has; None after a failure.
-    notes: all that was done to the clip, in words. boxes: where its face boxes came from.
+    notes: all that was done to the clip, in words. boxes: where its face boxes came from, None where none were needed.
     speaker: what its confidence interval clusters on, None for the clip itself.
     video: where a video lies that this project did not generate, else None.
     sha256: of the video that is scored, None where there is none and on a line of a version that did not record it.
@@ -93,8 +93,9 @@ class Score:
 
     values: column -> value, None where undefined; stats: the metric's sufficient statistics.
     Both are None after a failure, whose reason is `error`. sha256: of the video that was measured, whose score this
-    is and of no other; None where there is none, or a version that did not record it wrote the line. caveats: what
-    the metric noticed. A line has the last two keys only where there is something to say.
+    is and of no other; None where there is none, or a version that did not record it wrote the line. boxes: source and
+    digest of the face boxes that were looked at ("dlib-hog-20.0.1 0123456789abcdef"), "" for none. caveats: what the
+    metric noticed. A line has the last three keys only where there is something to say.
     """
 
     method: str
@@ -106,6 +107,7 @@ class Score:
     stats: Mapping[str, Any] | None = None
     error: Failure | None = None
     sha256: str | None = None
+    boxes: str = ""
     caveats: tuple[Caveat, ...] = ()
 
     @property
@@ -118,9 +120,8 @@ class Score:
 
     def to_row(self) -> dict[str, Any]:
         row = {"schema": SCHEMA, **self.__dict__, "error": None if self.error is None else asdict(self.error)}
-        del row["sha256"], row["caveats"]
-        sha256 = {"sha256": self.sha256} if self.sha256 else {}
-        return {**row, **sha256, **({"caveats": [asdict(one) for one in self.caveats]} if self.caveats else {})}
+        row["caveats"] = [asdict(caveat) for caveat in self.caveats]
+        return {key: value for key, value in row.items() if value or key not in ("sha256", "boxes", "caveats")}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:

@@ -15,10 +15,12 @@ import numpy as np
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Metric, Pair, WeightsUsed
-from syncdiff_bench.errors import BenchError, ClipError, NotApplicable, UsageError, WeightsError
+from syncdiff_bench.errors import BenchError, ClipError, NoBoxes, NotApplicable, UsageError, WeightsError
+from syncdiff_bench.faces import FaceBoxes
 from syncdiff_bench.runs.directory import RunDirectory
+from syncdiff_bench.runs.generating import boxes_used
 from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.runs.records import NOT_APPLICABLE, NOT_GENERATED, Failure, Score
+from syncdiff_bench.runs.records import NOT_APPLICABLE, NOT_GENERATED, Failure, Score, one_line
 from syncdiff_bench.runs.score_batches import plan_batches
 from syncdiff_bench.runs.sources import VideoSource
 
@@ -173,6 +175,8 @@ class _Scoring:
 
     def _outcomes(self, metric: Metric[Any], pairs: Sequence[Pair]) -> Sequence[Any]:
         """Statistics of each pair, or the exception that it ended in."""
+        for clip in (clip for pair in pairs for clip in (pair.generated, pair.truth)):
+            clip.asked_for.clear()
         try:
             found = metric.measure_many(pairs) if pairs else []
             if len(found) == len(pairs):
@@ -191,7 +195,11 @@ class _Scoring:
             recorded = _plain(metric.stats_to_json(outcome))
             values = _finite_values(metric, metric.values(metric.stats_from_json(recorded)))
             caveats = (*metric.caveats(pair, outcome), *_left_out(metric.left_out(outcome)))
-            return self._row(clip_id, metric, values=values, stats=recorded, caveats=caveats)
+            boxes = _boxes_used(pair)
+            if boxes is None:
+                return self._row(clip_id, metric, values=values, stats=recorded, caveats=caveats)
+            seen = {"boxes": f"{boxes.source} {boxes.digest[:16]}", "caveats": (*caveats, *boxes.caveats)}
+            return self._row(clip_id, metric, values=values, stats=recorded, **seen)
         except Exception as error:
             return self._row(clip_id, metric, error=_failure(error))
 
@@ -253,8 +261,16 @@ def _unmet_need(metric: Metric[Any], pair: Pair, no_reference: str) -> Failure |
     return None
 
 
+def _boxes_used(pair: Pair) -> FaceBoxes | None:
+    """The face boxes that a metric asked for: of the reference, or of the video itself."""
+    found = boxes_used(pair.truth)
+    return boxes_used(pair.generated) if found is None else found
+
+
 def _failure(error: Exception) -> Failure:
     """What an exception says about one clip. Raises those that are about the whole run."""
+    if isinstance(error, NoBoxes):
+        return Failure(NOT_APPLICABLE, one_line(error.reason))
     if isinstance(error, NotApplicable | WeightsError):
         return Failure.of(error, NOT_APPLICABLE)
     if isinstance(error, BenchError) and not isinstance(error, ClipError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,6 +27,7 @@ class ColumnSummary:
     ci95: 95 % interval, None with fewer than two speakers.
     n: clips scored. failed: clips that should have been and were not; not-applicable ones are neither.
     weights: the digests behind the number. reason: why the column is n/a for the whole run, else None.
+    boxes: source -> clips of the face boxes behind it ({} for none), None in a run that did not record them.
     """
 
     metric: str
@@ -40,6 +43,7 @@ class ColumnSummary:
     decimals: int
     weights: tuple[Mapping[str, str], ...]
     reason: str | None
+    boxes: Mapping[str, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -104,9 +108,21 @@ def _columns(
             decimals=column.decimals,
             weights=weights,
             reason=_reason(rows),
+            boxes=boxes_behind(rows)["sources"],
         )
 
     return map(summary, metric.columns)
+
+
+def boxes_behind(rows: Iterable[Score]) -> dict[str, Any]:
+    """Of one metric: `sources`, source -> clips of the face boxes that it looked at, and the `sha256` over all of them.
+
+    >>> boxes_behind([Score("m", "d", "c", "psnr", "full")])
+    {'sources': {}, 'sha256': None}
+    """
+    used = [(row.clip, *row.boxes.rsplit(" ", 1)) for row in rows if row.boxes]
+    digest = hashlib.sha256("".join(f"{clip} {boxes}\n" for clip, _, boxes in used).encode()).hexdigest()
+    return {"sources": dict(sorted(Counter(one[1] for one in used).items())), "sha256": digest if used else None}
 
 
 def aggregate(metric: Metric[Any], stats: Sequence[Any]) -> dict[str, float | None]:

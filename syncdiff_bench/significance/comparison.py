@@ -107,10 +107,13 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare(a: Scored, b: Scored, *, confidence: float = 0.95, resamples: int = RESAMPLES) -> Comparison:
+def compare(
+    a: Scored, b: Scored, *, confidence: float = 0.95, resamples: int = RESAMPLES, any_boxes: bool = False
+) -> Comparison:
     """Compare all metrics that both sides have, over the clips that both sides have.
 
-    Raises UsageError where the datasets differ, or no metric or no clip is common to both.
+    any_boxes: also where they looked at other face boxes, which is then a note.
+    Raises UsageError where the datasets or face boxes differ, or no metric or no clip is common to both.
     """
     for what in ("dataset", "split", "fingerprint"):
         mine, theirs = getattr(a.identity, what), getattr(b.identity, what)
@@ -121,7 +124,13 @@ def compare(a: Scored, b: Scored, *, confidence: float = 0.95, resamples: int = 
     common = [key for key in a.metrics if key in b.metrics]
     if not common:
         raise UsageError(f"{a.source} and {b.source} share no metric with the same protocol; score both alike")
-    notes = [*_notes(a.identity, b.identity), *_left_out(a, b), *_caveats(a, b)]
+    boxes = other_boxes(a, b)
+    if boxes and not any_boxes:
+        raise UsageError(
+            f"{a.source} and {b.source} do not look at the same face boxes: {'; '.join(boxes)}; "
+            "give both the same --boxes, or compare with --any-boxes"
+        )
+    notes = [*_notes(a.identity, b.identity), *boxes, *_left_out(a, b), *_caveats(a, b)]
     notes += [decoders] if (decoders := decoders_differ(a.versions, b.versions)) else []
     columns: list[ColumnComparison] = []
     for key in common:
@@ -134,10 +143,21 @@ def compare(a: Scored, b: Scored, *, confidence: float = 0.95, resamples: int = 
     return Comparison(a, b, final, tuple(notes))
 
 
+def other_boxes(a: Scored, b: Scored) -> list[str]:
+    """Columns that looked at faces of other sources, in words; what is not recorded is not known to differ."""
+    found: dict[str, list[str]] = {}
+    for key in (key for key in a.metrics if key in b.metrics):
+        mine, theirs = a.metrics[key].boxes, b.metrics[key].boxes
+        if mine is not None and theirs is not None and mine != theirs:
+            sides = [", ".join(one) or "boxes of the data" for one in (mine, theirs)]
+            found.setdefault(" against ".join(sides), []).append(f"{key[0]} ({key[1]})")
+    return [f"{', '.join(names)}: {what}" for what, names in found.items()]
+
+
 def _notes(a: Identity, b: Identity) -> list[str]:
     facts = [("seed", a.seed, b.seed), ("encoding", a.encoding, b.encoding)]
     notes = [f"{what} {mine} against {theirs}" for what, mine, theirs in facts if mine != theirs]
-    for name in sorted(a.dataset_options.keys() | b.dataset_options.keys()):
+    for name in sorted((a.dataset_options.keys() | b.dataset_options.keys()) - {"boxes"}):  # `other_boxes` tells
         mine, theirs = (side.dataset_options.get(name, "the default") for side in (a, b))
         if mine != theirs:
             notes.append(f"--dataset-set {name}: {mine} against {theirs}")

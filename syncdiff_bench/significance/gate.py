@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import options_to_json
-from syncdiff_bench.significance.comparison import ColumnComparison, Comparison, compare, load_recorded
+from syncdiff_bench.significance.comparison import ColumnComparison, Comparison, compare, load_recorded, other_boxes
 from syncdiff_bench.significance.resampling import RESAMPLES
 from syncdiff_bench.significance.scored import Key, MetricScores, Scored
 
@@ -44,20 +44,21 @@ class Report:
         return not self.lost and all(verdict.status not in ("regression", "no value") for verdict in self.verdicts)
 
 
-def check(run: Scored, baseline: Scored, *, resamples: int = RESAMPLES) -> Report:
+def check(run: Scored, baseline: Scored, *, resamples: int = RESAMPLES, any_boxes: bool = False) -> Report:
     """Judge a run. Intervals are at 1 - 5 % / columns, so that all columns together raise few false alarms.
 
     Raises UsageError, naming what differs, where the two are not comparable: method, dataset, clips, seed, encoding,
     or a metric's protocol or weights. The method's own options and weights may differ: they are what is on trial.
     """
-    refused = _refusals(run, baseline)
+    refused = _refusals(run, baseline, any_boxes=any_boxes)
     if refused:
         raise UsageError(
             f"{run.source} cannot be checked against {baseline.source}: {'; '.join(refused)}; run it as the baseline "
             "was run, or write a new baseline with --update"
         )
     columns = sum(len(load_recorded(key, scores).columns) for key, scores in baseline.metrics.items())
-    comparison = compare(baseline, run, confidence=1 - FALSE_ALARMS / columns, resamples=resamples)
+    confidence = 1 - FALSE_ALARMS / columns
+    comparison = compare(baseline, run, confidence=confidence, resamples=resamples, any_boxes=any_boxes)
     verdicts = tuple(_verdict(column, baseline) for column in comparison.columns)
     return Report(comparison, verdicts, _lost(run, baseline))
 
@@ -71,10 +72,13 @@ def default_tolerances(scored: Scored) -> dict[str, float]:
     }
 
 
-def _refusals(run: Scored, baseline: Scored) -> list[str]:
+def _refusals(run: Scored, baseline: Scored, *, any_boxes: bool) -> list[str]:
     # Of the method only the name counts.
     trial = replace(run.identity, options=baseline.identity.options, weights=baseline.identity.weights)
+    if any_boxes:
+        trial = replace(trial, boxes=None)
     refused = baseline.identity.differences(trial)
+    refused += [] if any_boxes else other_boxes(baseline, run)
     for key, scores in baseline.metrics.items():
         label = f"{key[0]} ({key[1]})"
         if key not in run.metrics:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.judges import judge_of
+from syncdiff_bench.judges import boxes_of, judge_of
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.journal import write_chosen
 from syncdiff_bench.runs.manifest import Identity
@@ -28,6 +28,7 @@ class MetricScores:
     options: of the metric, as run.json records them. weights: the digests behind the numbers. provenance: the versions
     that decide them; None in a baseline that was written before these were recorded.
     stats: clip -> sufficient statistics. failed: clip -> why it has none (not-applicable clips are in neither).
+    boxes: where the face boxes came from that it looked at ("dlib-hog-20.0.1"), None where that was not recorded.
     """
 
     options: Mapping[str, Any]
@@ -35,6 +36,7 @@ class MetricScores:
     stats: Mapping[str, Stats]
     failed: Mapping[str, str]
     provenance: Mapping[str, str] | None = None
+    boxes: tuple[str, ...] | None = None
 
     def same_judge(self, other: MetricScores) -> bool:
         """Whether weights and, as far as they are known, versions are the same."""
@@ -75,6 +77,7 @@ def from_run(run: Run) -> Scored:
             stats={row.clip: row.stats for row in rows if row.stats is not None},
             failed={row.clip: row.error.message for row in rows if row.failed and row.error is not None},
             provenance=entry.get("provenance"),
+            boxes=None if "boxes" not in entry else boxes_of(entry["boxes"]["sources"], run.identity.boxes or ""),
         )
     return Scored(
         str(run.path), run.identity, metrics, run.speakers, caveats=run.caveats, versions=run.manifest["versions"]
@@ -142,6 +145,7 @@ def write_baseline(scored: Scored, path: Path, tolerances: Mapping[str, float]) 
                 "options": dict(found.options),
                 "weights": [dict(one) for one in found.weights],
                 "provenance": None if found.provenance is None else dict(found.provenance),
+                "boxes": None if found.boxes is None else list(found.boxes),
                 "stats": dict(found.stats),
                 "failed": dict(found.failed),
             }
@@ -167,6 +171,7 @@ def read_baseline(path: Path) -> Scored:
             (entry["metric"], entry["protocol"]): MetricScores(
                 *(entry["options"], tuple(entry["weights"]), entry["stats"], entry["failed"]),
                 provenance=entry.get("provenance"),
+                boxes=None if entry.get("boxes") is None else tuple(entry["boxes"]),
             )
             for entry in document["metrics"]
         }

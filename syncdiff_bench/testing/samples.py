@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from syncdiff_bench.contracts import SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Clip, Frames, Media
+from syncdiff_bench.faces import BY_CONSTRUCTION
 
 
 def sample_clip(
@@ -20,6 +21,7 @@ def sample_clip(
         dataset="check",
         transcript="bin blue at f two now",
         speaker=name.partition("/")[0],
+        boxes=BY_CONSTRUCTION,
         preloaded=Media(_face(frames, height, width, number), _sound(frames, sound)),
     )
 
@@ -33,6 +35,7 @@ def degraded(clip: Clip, grey_levels: int = 24) -> Clip:
         clip.dataset,
         transcript=clip.transcript,
         speaker=clip.speaker,
+        boxes=clip.boxes,
         preloaded=Media(worse, clip.audio),
     )
 

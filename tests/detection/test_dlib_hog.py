@@ -55,7 +55,7 @@ def test_boxes_end_behind_their_last_pixel_and_small_faces_are_looked_for_again(
 
 def test_a_missing_package_is_not_applicable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dlib", None)
-    with pytest.raises(NotApplicable, match=r"package dlib missing .*pip install 'syncdiff-bench\[faces\]'"):
+    with pytest.raises(NotApplicable, match=r"package dlib missing .*pip install dlib-bin"):
         DlibHOG()
 
 
@@ -64,7 +64,6 @@ def test_a_missing_package_is_not_applicable(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def detector() -> DlibHOG:
-    pytest.importorskip("dlib", reason="needs the extra faces")
     return DlibHOG()
 
 

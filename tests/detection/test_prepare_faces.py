@@ -12,12 +12,12 @@ import pytest
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
-from syncdiff_bench.detection import cache, detectors
+from syncdiff_bench.detection import cache, detectors, first_use
 from syncdiff_bench.detection.detectors import Faces, choose_detector
 from syncdiff_bench.detection.preparing import prepare_clip
 from syncdiff_bench.detection.single import SingleFace
-from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
-from syncdiff_bench.faces import read_boxes, read_detected
+from syncdiff_bench.errors import ClipError, NoBoxes, NotApplicable, UsageError
+from syncdiff_bench.faces import DETECTORS, read_boxes, read_detected
 from syncdiff_bench.media.writing import write_video
 from syncdiff_datasets.folder import Folder
 
@@ -28,6 +28,8 @@ class Told:
     """Sees a face in every frame whose corner is bright, at a place that the brightness says."""
 
     identity = "s3fd-told"
+    most_pixels = 1 << 20
+    surest = False
 
     def __init__(self) -> None:
         self.frames = 0
@@ -50,6 +52,16 @@ def write(path: Path, corners: list[int]) -> None:
 @pytest.fixture(autouse=True)
 def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+
+    real = detectors.load_detector
+
+    def none(name: str, runtime: Any) -> Any:
+        if name in DETECTORS:
+            raise NotApplicable(f"package of {name} missing")
+        return real(name, runtime)
+
+    monkeypatch.setattr(detectors, "load_detector", none)
+    first_use._loaded.cache_clear()
     return tmp_path
 
 
@@ -70,6 +82,7 @@ Use = Callable[[Any], None]
 def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     def replace_detectors(detector: Any) -> None:
         monkeypatch.setattr(detectors, "load_detector", lambda _name, _runtime: detector)
+        first_use._loaded.cache_clear()
 
     return replace_detectors
 
@@ -93,25 +106,33 @@ def test_every_clip_is_detected_once(tree: Path) -> None:
     assert again == {name: ("known" if one[0] == "detected" else one[0], *one[1:]) for name, one in first.items()}
 
 
+def source(root: Path, clip_id: str) -> str:
+    return Folder(root).clip(clip_id).face_boxes.source
+
+
 def test_the_dataset_finds_the_boxes_and_names_the_detector(tree: Path) -> None:
     before = Folder(tree).fingerprint("all")
-    assert Folder(tree).clip("gap").face_boxes.source == "centred"
+    with pytest.raises(NoBoxes, match=r"gap: no face boxes, .*package of s3fd missing.*--boxes DIR") as none:
+        source(tree, "gap")
+    assert none.value.kind == "no-boxes"
     outcomes(tree, Told())
     found = Folder(tree).clip("gap").face_boxes
     assert (found.source, found.faceless) == ("s3fd-told", 1)
     assert found.boxes.tolist() == [[4, 4, 34, 44], [6, 6, 36, 46], [8, 8, 38, 48]]
-    none = Folder(tree).clip("empty").face_boxes
-    assert (none.source, none.faceless, none.boxes[0].tolist()) == ("centred", 3, [13, 13, 51, 51])
-    assert Folder(tree).fingerprint("all") != before  # a run with other boxes is another run
+    with pytest.raises(NoBoxes, match="empty: s3fd-told finds no face in any frame") as faceless:
+        source(tree, "empty")
+    assert faceless.value.kind == "no-face"
+    assert Folder(tree).fingerprint("all") == before  # the clips are the same; their boxes have a name of their own
 
 
 def test_entries_belong_to_the_content_of_a_file(tree: Path) -> None:
     outcomes(tree, Told())
     (tree / "elsewhere").mkdir()
     (tree / "steady.mp4").rename(tree / "elsewhere" / "moved.mp4")
-    assert Folder(tree).clip("elsewhere/moved").face_boxes.source == "s3fd-told"
+    assert source(tree, "elsewhere/moved") == "s3fd-told"
     write(tree / "gap.mp4", [9, 9, 9])
-    assert Folder(tree).clip("gap").face_boxes.source == "centred"
+    with pytest.raises(NoBoxes):
+        source(tree, "gap")
 
 
 def test_boxes_of_another_tool_come_first(tree: Path) -> None:
@@ -165,10 +186,14 @@ def entry(folder: Path) -> Path:
     return path
 
 
+def of_frames(n: int) -> Media:
+    return Media(np.zeros((n, 8, 8, 3), np.uint8), np.zeros(0, np.int16))
+
+
 def test_an_entry_fits_itself_to_the_frames(work_folder: Path) -> None:
     path = entry(work_folder)
-    assert read_boxes(path, 1).boxes.tolist() == [[1, 2, 3, 4]]
-    assert read_boxes(path, 3).boxes.tolist() == [[1, 2, 3, 4]] * 3
+    assert read_boxes(path, of_frames(1)).boxes.tolist() == [[1, 2, 3, 4]]
+    assert read_boxes(path, of_frames(3)).boxes.tolist() == [[1, 2, 3, 4]] * 3
     assert read_detected(path).faceless == 1
     first = path.read_bytes()
     assert entry(work_folder).read_bytes() == first
@@ -179,10 +204,10 @@ def test_an_entry_fits_itself_to_the_frames(work_folder: Path) -> None:
 def test_a_damaged_entry_is_told_and_made_again(tree: Path, content: bytes) -> None:
     detector = Told()
     outcomes(tree, detector)
-    path = cache.entry(tree / "steady.mp4", detector.identity)
+    path = cache.entry(cache.content_of(Folder(tree).clip("steady")), detector.identity)
     path.write_bytes(content)
     with pytest.raises(ClipError, match=r"damaged face boxes .* delete it and prepare faces again") as caught:
-        _ = Folder(tree).clip("steady").face_boxes
+        read_detected(path)
     assert caught.value.kind == "boxes"
     assert outcomes(tree, detector)["steady"] == ("detected", 3, 0)
     assert Folder(tree).clip("steady").face_boxes.source == "s3fd-told"
@@ -221,7 +246,7 @@ def test_the_command_tells_what_it_found(tree: Path, use: Use, capsys: pytest.Ca
     told = capsys.readouterr()
     assert told.out == (
         "folder test: 3 clips by s3fd-told (3 now, 0 before); 1 with gaps: 1 of 3 frames interpolated; "
-        "1 without any face: centred box; 1 failed\n"
+        "1 without any face; 1 failed\n"
     )
     assert "failed: " in told.err
     assert "broken.mp4: the file has no bytes" in told.err
@@ -236,10 +261,8 @@ def test_a_run_names_the_detector_and_counts_the_gaps(tree: Path, work_folder: P
     assert main([*command, "--out", str(out)]) == 0
     (manifest,) = out.glob("*/run.json")
     run = json.loads(manifest.read_text())
-    assert run["boxes"] == {"centred": 1, "s3fd-told": 2}
-    assert run["notes"]["gap"] == ["no face in 1 of 3 frames: boxes interpolated"]
-    assert run["notes"]["empty"] == ["no face in 3 of 3 frames: centred box"]
-    assert "steady" not in run["notes"]
+    assert run["boxes"] == {"s3fd-told": 2}
+    assert run["notes"] == {"gap": ["no face in 1 of 3 frames: boxes interpolated"]}
 
 
 def test_pocket_has_boxes_of_its_own(use: Use, capsys: pytest.CaptureFixture[str]) -> None:

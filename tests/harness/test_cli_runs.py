@@ -75,7 +75,7 @@ def test_manifest_holds_what_a_repetition_needs() -> None:
     assert run["seed"] == 2
     assert run["encoding"] == "lossless"
     assert run["notes"] == {"s0/0": ["made up"]}
-    assert run["boxes"] == {"centred": 5}
+    assert run["boxes"] == {}  # nobody asked for them
     assert run["versions"]["numpy"] == np.__version__  # type: ignore[index]
     assert run["started"] and run["finished"]
     entry = summary(Path("runs/toy-test/toy-noise"), "err")

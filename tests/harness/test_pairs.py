@@ -13,7 +13,7 @@ import pytest
 from syncdiff_bench import registry
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Dataset, Media, Planes, Spoken
-from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.errors import ClipError, NoBoxes, UsageError
 from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.pairs import PairedDataset
@@ -66,7 +66,8 @@ def test_the_first_word_is_the_sound(clips: Path) -> None:
     assert facts(clip) == (4, 10, 2560, 20)  # a's pictures, b's sound, the shorter of the two
     assert clip.media.notes == ("sound of b", "cut to the sound: 6 -> 4 frames")
     assert clip.transcript == "two words"
-    assert clip.face_boxes.source == "centred"
+    with pytest.raises(NoBoxes, match="finds no face in any frame"):
+        _ = clip.face_boxes
 
 
 def test_a_longer_sound_is_cut_to_the_video(clips: Path) -> None:

@@ -103,7 +103,6 @@ def test_any_number_of_ranks_makes_the_files_of_one(count: int) -> None:
     done = torchrun(count, "generate", *NOISE, "--out", "several")
     assert done.returncode == 0, done.stderr
     assert produced(Path("several/toy-noise")) == produced(Path("one/toy-noise"))
-    assert load_run(Path("several/toy-noise")).manifest["boxes"] == {"centred": 5}
     # One process reports, not each.
     assert done.stderr.count("5 of 5 clips generated") == 1
 

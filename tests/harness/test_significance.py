@@ -215,11 +215,11 @@ def test_other_decoders_are_said(theirs: dict[str, str], said: bool) -> None:
 
 def test_what_is_left_out_of_a_comparison_is_said() -> None:
     values = noisy(np.random.default_rng(0))
-    a = scored(values, dataset_options={"boxes": "centred"})
+    a = scored(values, dataset_options={"mark": "c"})
     fewer = scored(dict(list(values.items())[:20]), {CLIPS[20]: "truncated", CLIPS[21]: "truncated"})
     b = replace(fewer, source="runs/other", metrics={**fewer.metrics, ("wer", "av"): fewer.metrics[KEY]})
     assert compare(a, b, resamples=100).notes == (
-        "--dataset-set boxes: centred against the default",
+        "--dataset-set mark: c against the default",
         "only runs/other was scored with wer (av)",
         "level (default): 4 clips of runs/mine are left out: runs/other has no value (2 failed)",
     )

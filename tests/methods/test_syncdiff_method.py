@@ -164,7 +164,7 @@ def test_a_silent_file_fails_alone(method: SyncDiff, clips: list[Clip]) -> None:
 
 def test_one_frame_and_odd_size(method: SyncDiff, clips: list[Clip]) -> None:
     media = Media(clips[0].frames[:1, :121, :93], clips[0].audio[:640])
-    (frames,) = generate(method, [Clip("odd", "pocket", preloaded=media)]).values()
+    (frames,) = generate(method, [Clip("odd", "pocket", boxes="centred", preloaded=media)]).values()
     assert frames.shape == (1, 121, 93, 3)
 
 

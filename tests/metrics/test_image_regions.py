@@ -15,7 +15,8 @@ NO_SOUND = np.zeros(0, np.int16)
 
 
 def clip(frames: Frames, boxes_path: Path | None = None) -> Clip:
-    return Clip("speaker/1", "test", preloaded=Media(frames, NO_SOUND), boxes_path=boxes_path)
+    boxes = "centred" if boxes_path is None else ""
+    return Clip("speaker/1", "test", preloaded=Media(frames, NO_SOUND), boxes_path=boxes_path, boxes=boxes)
 
 
 def noise(shape: tuple[int, ...], seed: int = 0) -> Frames:

@@ -173,10 +173,14 @@ def test_the_codec_gives_the_same_bytes_again() -> None:
 # ------------------------------------------------------------------------------------------ landmark files
 
 
+def of_frames(n: int) -> Media:
+    return Media(np.zeros((n, 8, 8, 3), np.uint8), np.zeros(0, np.int16))
+
+
 def test_landmarks_are_read_by_clip_id(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     np.save(tmp_path / "s" / "1.npy", moving_face(3).astype(np.int64))
-    found = read_landmarks(tmp_path, "s/1", 3)
+    found = read_landmarks(tmp_path, "s/1", of_frames(3))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, moving_face(3))
 
@@ -200,7 +204,7 @@ def test_unusable_landmark_files_fail_their_clip(tmp_path: Path, content: Any, w
     elif content is not None:
         np.save(file, content, allow_pickle=True)
     with pytest.raises(ClipError, match=words) as caught:
-        read_landmarks(tmp_path, "s/1", 3)
+        read_landmarks(tmp_path, "s/1", of_frames(3))
     assert caught.value.kind == "landmarks"
     assert "\n" not in str(caught.value)
 
@@ -209,7 +213,7 @@ def test_a_clip_id_leads_to_no_file_outside_the_folder(tmp_path: Path) -> None:
     np.save(tmp_path / "out.npy", moving_face(3))
     (tmp_path / "in").mkdir()
     with pytest.raises(ClipError, match="lies outside"):
-        read_landmarks(tmp_path / "in", "../out", 3)
+        read_landmarks(tmp_path / "in", "../out", of_frames(3))
 
 
 @pytest.mark.parametrize("content", [b"", b"no numpy", np.zeros((68, 3)), np.zeros((68, 2), int)])

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from syncdiff_bench.boxed import boxes_fact
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.audio_features import clip_features
@@ -79,6 +80,7 @@ def latents_cache(
             "frame size": str(frame_size),
             "mask": json.dumps(mask),
             "list of clips": dataset.fingerprint(split)[:16],
+            **({} if condition.mask_mode == "nose_to_bottom" else boxes_fact(dataset, split)),
         },
         clip_ids=dataset.clip_ids(split),
         encode=encode,

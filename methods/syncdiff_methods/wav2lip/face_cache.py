@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from syncdiff_bench.boxed import boxes_fact
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_methods.wav2lip.config import FACE_SIZE, BoxConfig
@@ -47,7 +48,8 @@ def face_cache(dataset: Dataset, split: str, cache: Path) -> TensorCache:
         folder=cache / "faces96" / f"{dataset.name}-{split}",
         title=f"faces and mel windows of {dataset.name} {split}",
         split=split,
-        facts={"pads": str(BOXES.pads), "smooth": str(BOXES.smooth), "list of clips": dataset.fingerprint(split)[:16]},
+        facts={"pads": str(BOXES.pads), "smooth": str(BOXES.smooth), "list of clips": dataset.fingerprint(split)[:16]}
+        | boxes_fact(dataset, split),
         clip_ids=dataset.clip_ids(split),
         encode=encode,
         bytes_per_frame=3 * FACE_SIZE**2 + 2 * BANDS * WINDOW,

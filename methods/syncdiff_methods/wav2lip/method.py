@@ -11,7 +11,7 @@ import numpy as np
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Method, WeightsUsed
-from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.errors import ClipError, NoBoxes, UsageError
 from syncdiff_methods.wav2lip.config import BoxConfig
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Wav2Lip(Method):
         for clip in clips:
             try:
                 prepared.append(self._prepare(clip))
+            except NoBoxes as error:
+                yield clip.id, error
             except ClipError as error:
                 yield clip.id, ClipError(error.kind, f"{clip.id}: {error}")
         yield from redraw(
