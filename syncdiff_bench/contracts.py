@@ -130,7 +130,7 @@ class Clip:
 
     @property
     def face_boxes(self) -> FaceBoxes:
-        """One box per frame; where there are none a detector looks. Raises ClipError `boxes`, NoBoxes (no face found)."""
+        """One box per frame; where there are none a detector looks. Raises ClipError `boxes`, NoBoxes (no face)."""
         return asked_boxes(self)
 
     @cached_property
