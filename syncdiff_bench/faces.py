@@ -85,9 +85,10 @@ def asked_boxes(clip: Clip) -> FaceBoxes:
 
 def boxes_of(clip: Clip) -> FaceBoxes:
     """The boxes of a clip's frames, from where `clip.boxes` says. Raises as `Clip.face_boxes`."""
-    if clip.sound is not None:  # boxes belong to the file, which may be longer than what is heard
-        whole = boxes_of(replace(clip, sound=None))
-        return replace(whole, boxes=whole.boxes[: len(clip.frames)])
+    whole = _whole(clip)
+    if whole is not None:
+        found = boxes_of(whole)
+        return replace(found, boxes=found.boxes[: len(clip.frames)])
     if clip.boxes in (CENTRED, BY_CONSTRUCTION):
         n_frames, height, width = clip.frames.shape[:3]
         return centred_boxes(n_frames, height, width, clip.boxes)
@@ -97,6 +98,26 @@ def boxes_of(clip: Clip) -> FaceBoxes:
     from syncdiff_bench.detection.first_use import detected_boxes
 
     return detected_boxes(clip)
+
+
+def _whole(clip: Clip) -> Clip | None:
+    """The clip as its file has it, where this one shows the first frames of that: cut to a shorter sound or video.
+
+    Boxes belong to the file, and are counted by its frames.
+    """
+    if clip.sound is not None:
+        return replace(clip, sound=None)
+    if clip.path is None or clip.preloaded is None:
+        return None
+    whole = replace(clip, preloaded=None)
+    n, pictures = len(clip.frames), clip.media.source_frames
+    try:
+        every = whole.media
+    except ClipError:
+        return None
+    if every.source_frames is None or every.frames.shape[1:] != clip.frames.shape[1:]:
+        return None
+    return whole if np.array_equal(every.source_frames[:n], pictures) else None  # type: ignore[arg-type]
 
 
 def jumping_frames(boxes: NDArray[np.int32]) -> list[int]:

@@ -15,6 +15,7 @@ from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.detection.landmarks import landmarks_in
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.framewise import rows_of_frames
+from syncdiff_bench.media.fitting import cut
 from syncdiff_bench.media.reading import read_media
 from syncdiff_datasets.folder import Folder
 
@@ -110,6 +111,17 @@ def test_a_clip_made_in_memory_has_frames_alone() -> None:
     assert (rows.tolist(), doubts) == ([0, 1, 2, 3], ())
     with pytest.raises(ClipError, match="9 rows of boxes for 4 frames; they are"):
         rows_of_frames(9, media, "boxes", Path("a.npy"))
+
+
+@pytest.mark.parametrize("rows", [PICTURES, 30])
+def test_a_clip_that_is_cut_keeps_the_boxes_of_its_file(clips: Path, rows: int) -> None:
+    """A given video may be up to five frames shorter than its reference, which is then cut to it."""
+    save_boxes(clips, rows)
+    whole = Folder(clips).clip("a")
+    short = cut(whole, 25)
+    assert len(short.frames) == 25
+    assert short.face_boxes.boxes[:, 0].tolist() == (shown(short.media) if rows == PICTURES else list(range(25)))
+    assert short.face_boxes.caveats == ()
 
 
 def test_boxes_of_a_pair_belong_to_the_pictures(clips: Path) -> None:
