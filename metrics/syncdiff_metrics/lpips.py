@@ -31,7 +31,8 @@ class LPIPSOptions:
     """Options of `lpips`.
 
     net: `alex`, the authors' choice for evaluation, or `vgg`.
-    region: `face96` (face box at 96 x 96), `mouth` (its lower half) or `full` (the frame).
+    region: `face96` (face box at 96 x 96), `mouth` (its lower half) or `full` (the frame); `own-face96`, `own-mouth` of
+        videos of another crop than their references, each by boxes of its own (`score --align faces`).
     """
 
     net: Net = "alex"

@@ -22,7 +22,8 @@ TALKLIP_IDENTICAL = 100.0  # dB that TalkLip's script gives where its error is 0
 class PSNROptions:
     """Options of `psnr`.
 
-    region: `face96` (face box at 96 x 96), `mouth` (its lower half) or `full` (the frame).
+    region: `face96` (face box at 96 x 96), `mouth` (its lower half) or `full` (the frame); `own-face96`, `own-mouth` of
+        videos of another crop than their references, each by boxes of its own (`score --align faces`).
     protocol: `float` is PSNR; `talklip` is what TalkLip's script computes in wrapping 8-bit arithmetic on
         `face96`, the only one to compare with the paper's PSNR column.
     """
@@ -33,7 +34,7 @@ class PSNROptions:
     def __post_init__(self) -> None:
         check_option("psnr", "region", self.region, Region)
         check_option("psnr", "protocol", self.protocol, Arithmetic)
-        if self.protocol == "talklip" and self.region != "face96":
+        if self.protocol == "talklip" and self.region not in ("face96", "own-face96"):
             raise UsageError(f"psnr: protocol talklip is defined on region face96; leave region={self.region} out")
 
 
@@ -63,7 +64,9 @@ class PSNR(Metric[PSNRStats]):
 
     @property
     def protocol(self) -> str:
-        return "talklip" if self.options.protocol == "talklip" else self.options.region
+        if self.options.protocol == "float":
+            return self.options.region
+        return "talklip" if self.options.region == "face96" else f"talklip-{self.options.region}"
 
     def measure(self, pair: Pair) -> PSNRStats:
         """Sum over the frames of a pair. Raises ClipError `size`, `boxes`."""

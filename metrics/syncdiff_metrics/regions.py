@@ -11,12 +11,14 @@ from syncdiff_bench.contracts import Boxes, Clip, Frames, Pair
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
 from syncdiff_bench.media.bilinear import resize_linear
 
-Region = Literal["face96", "mouth", "full"]
+# `own-`: each side is cut by boxes of its own, for videos of another crop than their references
+Region = Literal["face96", "mouth", "full", "own-face96", "own-mouth"]
+OWN = ("own-face96", "own-mouth")
 SIDE = 96
 MOUTH_TOP = 48  # SyncDiff blanks the lower half of the face box
 
 # several metrics look at the same pair one after the other; the faces go when the pair goes
-_faces_of: WeakKeyDictionary[Pair, tuple[Frames, Frames]] = WeakKeyDictionary()
+_faces_of: WeakKeyDictionary[Pair, dict[bool, tuple[Frames, Frames]]] = WeakKeyDictionary()
 
 
 def check_option(metric: str, key: str, value: str, allowed: object) -> None:
@@ -31,14 +33,15 @@ def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
 
     n is the length of the shorter video. `face96`: the reference's face box, both videos cut with the SAME
     box and resized to 96 x 96 (docs/spec/image-quality.md#crops); `mouth`: rows 48..95 of that; `full`: the frame as
-    it is.
+    it is; `own-...`: each cut with its own box.
     Raises ClipError `size` where the videos differ in resolution, `boxes` where a box holds no pixel, NoBoxes where
     there is no face.
     """
     if pair.reference is None:
         raise NotApplicable("image quality is measured against a reference, and there is none")
     generated, reference = pair.generated.frames, pair.reference.frames
-    if generated.shape[1:3] != reference.shape[1:3]:
+    own = region in OWN
+    if generated.shape[1:3] != reference.shape[1:3] and not own:
         sizes = [f"{frames.shape[2]}x{frames.shape[1]}" for frames in (generated, reference)]
         raise ClipError(
             "size",
@@ -48,11 +51,25 @@ def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
     if region == "full":
         return generated[:n], reference[:n]
     boxes = _boxes(pair.reference, n)  # every metric asks for them, which is recorded, and cuts once
-    if pair not in _faces_of:
-        _faces_of[pair] = cut_faces(generated[:n], boxes), cut_faces(reference[:n], boxes)
-    top = MOUTH_TOP if region == "mouth" else 0
-    ours, theirs = _faces_of[pair]
+    own_boxes = _own_boxes(pair, n) if own else boxes
+    known = _faces_of.setdefault(pair, {})
+    if own not in known:
+        known[own] = cut_faces(generated[:n], own_boxes), cut_faces(reference[:n], boxes)
+    top = MOUTH_TOP if region in ("mouth", "own-mouth") else 0
+    ours, theirs = known[own]
     return ours[:, top:], theirs[:, top:]
+
+
+def _own_boxes(pair: Pair, n: int) -> Boxes:
+    """Those of the generated video. Raises NotApplicable where another detector found them than the reference's."""
+    assert pair.reference is not None
+    ours, theirs = pair.generated.face_boxes.source, pair.reference.face_boxes.source
+    if ours != theirs:
+        raise NotApplicable(
+            f"the boxes of the videos are {ours}, those of the references {theirs}: of another cut; give one detector "
+            "for both (--boxes dlib-hog)"
+        )
+    return _boxes(pair.generated, n)
 
 
 def cut_faces(frames: Frames, boxes: Boxes) -> Frames:

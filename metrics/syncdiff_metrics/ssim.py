@@ -19,7 +19,8 @@ WINDOW = 11  # pixels: sigma 1.5 cut at 3.5 sigma
 class SSIMOptions:
     """Options of `ssim`.
 
-    region: `face96` (face box at 96 x 96), `mouth` (its lower half) or `full` (the frame).
+    region: `face96` (face box at 96 x 96), `mouth` (its lower half) or `full` (the frame); `own-face96`, `own-mouth` of
+        videos of another crop than their references, each by boxes of its own (`score --align faces`).
     """
 
     region: Region = "face96"

@@ -19,6 +19,8 @@ Examples:
       add a metric to runs that exist; the rest is taken from their run.json
   syncdiff-bench score --videos mine/ --reference theirs/
       videos of any program, paired by name
+  syncdiff-bench score --videos faces512/ --reference theirs/ --align faces
+      crops against whole frames: faces, each cut by boxes of its own
   syncdiff-bench score --videos dubbed/ --metrics lse
       without a reference; metrics that need one read n/a"""
 
@@ -28,6 +30,13 @@ Examples:
 @click.option("--videos", type=click.Path(path_type=Path), metavar="DIR", help="Score the videos below this folder.")
 @click.option(
     "--reference", type=click.Path(path_type=Path), metavar="DIR", help="Their references, of the same names."
+)
+@click.option(
+    "--align",
+    type=click.Choice(["frames", "faces"]),
+    default="frames",
+    show_default=True,
+    help="With --reference: what is compared; faces for videos of another shape or crop.",
 )
 @with_options(METHOD_OPTIONS, METRIC_OPTIONS, COMMON_OPTIONS)
 @click.pass_context
@@ -53,6 +62,8 @@ def score(
 
     if bool(runs) + (videos is not None) > 1 or (reference is not None and videos is None):
         raise UsageError("give RUN directories, or --videos with or without --reference, not both")
+    if selection["align"] == "faces" and reference is None:
+        raise UsageError("--align faces goes with --videos and --reference")
     chosen = Selection(**selection)
     if videos is not None:
         paths = [_score_videos(chosen, videos, reference, retry_failed, fresh)]

@@ -12,6 +12,7 @@ from syncdiff_bench import registry
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.media.fitting import read_fitted
+from syncdiff_bench.runs.aligning import is_aligned
 from syncdiff_bench.runs.directory import Run
 
 
@@ -66,7 +67,7 @@ class Material:
             with suppress(BenchError):  # without its reference it is shown as it is
                 reference = self.reference(clip_id)
         if reference is not None:
-            return replace(clip, preloaded=read_fitted(path, reference))
+            return replace(clip, preloaded=read_fitted(path, reference, any_shape=is_aligned(run.identity)))
         clip.media  # noqa: B018 - decodes, or says that it cannot
         return clip
 

@@ -40,8 +40,10 @@ def tolerated(frames: int) -> int:
     return min(MOST_FRAMES, frames * MOST_PERCENT // 100)
 
 
-def read_fitted(path: Path, reference: Clip) -> Media:
+def read_fitted(path: Path, reference: Clip, *, any_shape: bool = False) -> Media:
     """A video that should show the frames of `reference`: no more frames than it has, of its size.
+
+    any_shape: of any size, as it is, for those who cut the face out of either by its own boxes.
 
     A file with as many pictures as the reference is taken picture by picture, whatever its rate label and timestamps
     say; any other is brought to 25 fps by its label. Then up to `tolerated` frames may be missing, or over and are cut
@@ -50,7 +52,7 @@ def read_fitted(path: Path, reference: Clip) -> Media:
     """
     media = _in_step(read_media(path, accept_damaged=reference.accept_damaged), path, reference)
     media = _of_length(media, path, reference)
-    return _of_size(media, path, reference.frames)
+    return _as_it_is(media, reference.frames) if any_shape else _of_size(media, path, reference.frames)
 
 
 def cut(clip: Clip, n: int) -> Clip:
@@ -144,11 +146,19 @@ def _of_size(media: Media, path: Path, reference: Frames) -> Media:
         raise ClipError(
             "size",
             f"{path}: frames are {sizes[0]}, those of the reference {sizes[1]}, another shape; "
-            "paste the face back into the whole frame, or crop the reference as the video is",
+            "paste the face back into the whole frame, crop the reference as the video is, or score with --align faces",
         )
     resized = Caveat("resized", _RESIZED, f"resized {' -> '.join(sizes)}")
     frames = _resized(media.frames, wanted_width, wanted_height)
     return replace(media, frames=frames, planes=None, caveats=(*media.caveats, resized))
+
+
+def _as_it_is(media: Media, reference: Frames) -> Media:
+    (height, width), (wanted_height, wanted_width) = media.frames.shape[1:3], reference.shape[1:3]
+    sizes = f"{width}x{height} against {wanted_width}x{wanted_height}"
+    other = Caveat("aligned", "of another size than the reference; faces are cut out of either by its own boxes", sizes)
+    same = (height, width) == (wanted_height, wanted_width)
+    return media if same else replace(media, caveats=(*media.caveats, other))
 
 
 def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:

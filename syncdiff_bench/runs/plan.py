@@ -14,6 +14,7 @@ from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.options import address_settings, options_to_json, parse_settings, split_list
+from syncdiff_bench.runs.aligning import FACES, FRAMES, Align, align_option, by_own_boxes
 from syncdiff_bench.runs.directory import video_name
 from syncdiff_bench.runs.manifest import Identity
 
@@ -29,6 +30,7 @@ class Selection:
     metrics: texts as given, each possibly a comma-separated list; none means the defaults.
     settings, dataset_settings: `key=value` of the methods and of the dataset. boxes: for short, the dataset's `boxes=`.
     limit: the first so many clips only. out: None for `runs/<dataset>-<split>`.
+    align: of given videos, `faces` for those of another crop than their references (`runs.aligning`).
     accept_damaged: short for the dataset's option of that name.
     """
 
@@ -44,6 +46,7 @@ class Selection:
     settings: tuple[str, ...] = ()
     dataset_settings: tuple[str, ...] = ()
     boxes: str = AUTO
+    align: Align = FRAMES
     encoding: str = "lossless"
     accept_damaged: bool = False
 
@@ -165,6 +168,8 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     truth = None if reference is None else registry.load_dataset("folder", reference, short)
     judged = given if truth is None else truth
     metrics = load_metrics(selection.metrics or default_metrics(judged), runtime, judged)
+    if selection.align == FACES:
+        metrics = tuple(map(by_own_boxes, metrics))
     split = judged.default_split
     # The list of the reference: a video that is missing is a failure, not a shorter list.
     clips = choose_clips(judged, split, selection.limit)
@@ -173,7 +178,7 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     identity = Identity(
         method="videos",
         # The videos themselves are no part of it: scores are bound to the digest of the video that they measured.
-        options={"folder": str(videos.absolute())},
+        options={"folder": str(videos.absolute()), **align_option(selection.align)},
         weights=(),
         dataset=judged.name,
         split=split,

@@ -198,7 +198,8 @@ class _Scoring:
             boxes = _boxes_used(pair)
             if boxes is None:
                 return self._row(clip_id, metric, values=values, stats=recorded, caveats=caveats)
-            seen = {"boxes": f"{boxes.source} {boxes.digest[:16]}", "caveats": (*caveats, *boxes.caveats)}
+            every = dict.fromkeys((*caveats, *(one for found in _every_boxes(pair) for one in found.caveats)))
+            seen = {"boxes": f"{boxes.source} {boxes.digest[:16]}", "caveats": tuple(every)}
             return self._row(clip_id, metric, values=values, stats=recorded, **seen)
         except Exception as error:
             return self._row(clip_id, metric, error=_failure(error))
@@ -263,8 +264,14 @@ def _unmet_need(metric: Metric[Any], pair: Pair, no_reference: str) -> Failure |
 
 def _boxes_used(pair: Pair) -> FaceBoxes | None:
     """The face boxes that a metric asked for: of the reference, or of the video itself."""
-    found = boxes_used(pair.truth)
-    return boxes_used(pair.generated) if found is None else found
+    return next(_every_boxes(pair), None)
+
+
+def _every_boxes(pair: Pair) -> Iterator[FaceBoxes]:
+    for clip in dict.fromkeys((pair.truth, pair.generated)):
+        found = boxes_used(clip)
+        if found is not None:
+            yield found
 
 
 def _failure(error: Exception) -> Failure:

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faces import GIVEN
 from syncdiff_bench.media.fitting import LENGTH, cut, read_fitted
 from syncdiff_bench.media.video_folder import VideoFolder
+from syncdiff_bench.runs.aligning import is_aligned
 from syncdiff_bench.runs.directory import RunDirectory
 from syncdiff_bench.runs.generating import decoding, open_clip, record, unfinished_clips
 from syncdiff_bench.runs.records import NOT_GENERATED, Failure, Generated
@@ -92,6 +94,7 @@ class GivenVideos:
 
     def __init__(self, run: RunDirectory, videos: Dataset, folder: VideoFolder, reference: Dataset | None) -> None:
         self.run = run
+        self._aligned = is_aligned(run.identity)
         self.videos = videos
         self.folder = folder
         self.reference = reference
@@ -141,8 +144,10 @@ class GivenVideos:
             return open_clip(self.videos, clip_id), None
         path, reference = self._paths[clip_id], replace(self.reference.clip(clip_id))
         with decoding(clip_id):
-            media = read_fitted(path, reference)
-        return Clip(clip_id, self.videos.name, path, preloaded=media), cut(reference, len(media.frames))
+            media = read_fitted(path, reference, any_shape=self._aligned)
+        # A folder of boxes is of the reference; a guess, or a detector, is for both.
+        boxes = "" if reference.boxes == GIVEN else reference.boxes
+        return Clip(clip_id, self.videos.name, path, boxes=boxes, preloaded=media), cut(reference, len(media.frames))
 
     def _note(self, line: Generated) -> None:
         if self.records.get(line.clip) != line:
