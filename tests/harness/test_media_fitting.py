@@ -56,7 +56,7 @@ def write(
 
 
 def reference(n: int = N) -> Clip:
-    return Clip("c", "test", preloaded=Media(pictures(n), np.zeros(640 * n, np.int16)))
+    return Clip("c", "test", boxes="centred", preloaded=Media(pictures(n), np.zeros(640 * n, np.int16)))
 
 
 def levels(frames: Frames) -> list[int]:

@@ -36,7 +36,9 @@ def distorted(name: str) -> Frames:
 
 
 def pair(generated: Frames, reference: Frames) -> Pair:
-    clips = [Clip("a", "test", preloaded=Media(f, np.zeros(0, np.int16))) for f in (generated, reference)]
+    clips = [
+        Clip("a", "test", boxes="centred", preloaded=Media(f, np.zeros(0, np.int16))) for f in (generated, reference)
+    ]
     return Pair(*clips)
 
 
