@@ -11,6 +11,7 @@ from syncdiff_bench.faces import FILE
 from syncdiff_bench.judges import Judge, told_apart
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
+from syncdiff_bench.tables.rendering.characters import is_cut
 
 ColumnKey = tuple[str, str, str, Judge]
 ARROWS = {"up": "↑", "down": "↓"}
@@ -276,6 +277,8 @@ def _remarks(
         remarks.append(
             "± is half of the 95 % interval (Student's t on a bootstrap over speakers, or clips where there are none)."
         )
+    if any(e.mean is not None and e.ci95 and is_cut(e.mean, e.ci95, e.decimals) for one in summaries for e in one):
+        remarks.append("[low, high]: that interval where a bound of the metric cuts one end off.")
     rivals = sum(not run.identity.topline for run in runs)
     if rivals > 1 and columns:
         remarks.append("Rank: by the mean of the ranks in all columns. Bold: best, bounds aside.")

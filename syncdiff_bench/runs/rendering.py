@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from syncdiff_bench.runs.leaderboard import Board, BoardRow, Cell
+from syncdiff_bench.tables.rendering.characters import with_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -127,11 +128,9 @@ def _cell(cell: Cell, decimals: int) -> str:
         return "–"
     if cell.entry.mean is None:
         return "N/A"
-    text = f"{cell.entry.mean:.{decimals}f}"
-    if cell.entry.ci95 is not None:
-        low, high = cell.entry.ci95
-        text += f" ±{(high - low) / 2:.{decimals}f}"
-    return text
+    if cell.entry.ci95 is None:
+        return f"{cell.entry.mean:.{decimals}f}"
+    return with_interval(cell.entry.mean, cell.entry.ci95, decimals, " ±")
 
 
 def _rank(row: BoardRow) -> str:

@@ -104,12 +104,14 @@ def test_cells_and_notes_of_the_markdown() -> None:
         for line in text.splitlines()
         if line.startswith("|  ")
     }
-    assert lines["x"][2:] == ["**30.00 ±1.25**", "**0.123**", "–", "1 (1)"]
+    assert lines["x"][2:] == ["**30.00 [29.00, 31.50]**", "**0.123**", "–", "1 (1)"]
     assert lines["y"][2:] == ["N/A", "N/Aᵃ", "–", "2 (0)"]
     assert "ᵃ lpips (face96): n/a, weights &lt;alex&gt; missing" in text
     assert r"| z\|\[&lt;b&gt;\]" in text and "\x1b" not in text
     assert "this run has not finished" in text
     assert "Where clips failed" in text
+    assert ": that interval where a bound of the metric cuts one end off" in text
+    assert "±1.50" in markdown([board(run("x", replace(UP, mean=30.0, ci95=(28.5, 31.5))))])
 
 
 def test_rows_are_named_by_as_much_of_their_path_as_tells_them_apart() -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from syncdiff_bench.tables.comparison import GROUND_TRUTH, Cell, ComparedRow, Comparison, Panel
 from syncdiff_bench.tables.paper import PaperColumn
+from syncdiff_bench.tables.rendering.characters import is_cut, with_interval
 from syncdiff_bench.tables.results import Measured
 
 Kind = Literal["paper", "ours", "delta", "n"]
@@ -94,6 +95,13 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
             "ours: mean ± half the width of the 95 % interval; delta: ours - paper; "
             "n: clips scored (clips that failed)."
         )
+    if any(
+        _is_cut(cell, column)
+        for panel in comparison.panels
+        for row in panel.rows
+        for column, cell in zip(panel.columns, row.cells, strict=True)
+    ):
+        lines.append("[low, high]: the 95 % interval where a bound of the metric cuts one end off.")
     if any(panel.other_protocols for panel in comparison.panels):
         lines.append(
             "A column with a name in brackets is measured under that protocol, which is not the paper's: "
@@ -163,11 +171,16 @@ def signed(value: float, decimals: int) -> str:
 
 
 def _with_interval(ours: Measured, decimals: int) -> str:
-    text = number(ours.mean, decimals)
     if ours.mean is None or ours.ci95 is None:
-        return text
-    low, high = ours.ci95
-    return f"{text} ± {(high - low) / 2:.{decimals}f}"
+        return number(ours.mean, decimals)
+    return with_interval(ours.mean, ours.ci95, decimals, " ± ")
+
+
+def _is_cut(cell: Cell, column: PaperColumn) -> bool:
+    ours = cell.ours
+    if ours is None or ours.mean is None or ours.ci95 is None:
+        return False
+    return is_cut(ours.mean, ours.ci95, column.decimals)
 
 
 def _paper_value(cell: Cell) -> float | None:
