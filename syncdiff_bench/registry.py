@@ -173,7 +173,7 @@ def load_dataset(
     root.
     """
     from syncdiff_bench.accepting import OPTION, AcceptingDataset, with_acceptance
-    from syncdiff_bench.boxed import BoxedDataset, with_boxes
+    from syncdiff_bench.boxed import AUTO, BoxedDataset, with_boxes
     from syncdiff_bench.pairs import NAME_SUFFIX, PairedDataset, with_pairs
 
     if recorded is not None and recorded.get("pairs"):
@@ -189,7 +189,7 @@ def load_dataset(
     own_class = with_acceptance(boxed) if mentioned else boxed
     given = _options(with_pairs(own_class), options or {}, recorded, name)
     dataset = cast("Dataset", _construct("dataset", name, cls, root, _part(given, cls.Options)))
-    if boxed is not cls.Options and given.boxes:
+    if boxed is not cls.Options and given.boxes not in ("", AUTO):
         dataset = BoxedDataset(dataset, _part(given, boxed))
     if own_class is not boxed and given.accept_damaged:
         dataset = AcceptingDataset(dataset, _part(given, with_acceptance(type(dataset.options))))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.selection import BOXES
+
 if TYPE_CHECKING:
     from syncdiff_bench.probing import Spread
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Option of the method; repeatable.",
 )
+@BOXES
 @click.option("--layer", default="mid", show_default=True, help="Where the latent is read; mid or z0 with syncdiff.")
 @click.option(
     "--step", type=click.IntRange(min=0), metavar="T", help="Timestep at which it is read.  [default: the last]"
@@ -50,6 +53,7 @@ def probe(
     data_root: Path | None,
     split: str | None,
     settings: tuple[str, ...],
+    boxes: str,
     layer: str,
     step: int | None,
     clips: int,
@@ -87,7 +91,7 @@ def probe(
     )
     from syncdiff_bench.runs.plan import load_methods, make_runtime
 
-    dataset = registry.load_dataset(dataset_name, data_root)
+    dataset = registry.load_dataset(dataset_name, data_root, {"boxes": boxes})
     split = split or dataset.default_split
     clip_ids = dataset.clip_ids(split)
     (plugin,) = load_methods((method,), settings, make_runtime(device, dataset.name))

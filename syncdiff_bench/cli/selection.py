@@ -11,6 +11,13 @@ import click
 Function = TypeVar("Function", bound=Callable[..., Any])
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+BOXES = click.option(
+    "--boxes",
+    default="auto",
+    show_default=True,
+    metavar="WHAT",
+    help="Face boxes: auto (those of the data, else detected), s3fd, dlib-hog, centred (a guess), or a folder.",
+)
 METHOD_OPTIONS = (
     click.option(
         "--method",
@@ -59,13 +66,7 @@ METHOD_OPTIONS = (
         metavar="KEY=VALUE",
         help="Option of the dataset, or pairs=FILE (`AUDIO VIDEO` lines); repeatable.",
     ),
-    click.option(
-        "--boxes",
-        default="auto",
-        show_default=True,
-        metavar="WHAT",
-        help="Face boxes: auto (those of the data, else detected), s3fd, dlib-hog, centred (a guess), or a folder.",
-    ),
+    BOXES,
     click.option(
         "--encoding",
         default="lossless",

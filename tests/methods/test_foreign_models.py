@@ -172,7 +172,12 @@ def test_a_probe_takes_no_drawn_model(videos: Path, capsys: pytest.CaptureFixtur
     assert main(["probe", "--dataset", "folder", "--data-root", str(videos)]) == 2
     assert "syncdiff has no model for dataset folder" in capsys.readouterr().err
     clip(videos / "one.mp4", 5)
-    assert main(["probe", "--dataset", "folder", "--data-root", str(videos), "--set", "model=pocket"]) == 0
+    assert (
+        main(
+            ["probe", "--dataset", "folder", "--data-root", str(videos), "--set", "model=pocket", "--boxes", "centred"]
+        )
+        == 0
+    )
     caveats = read_run(Path("probes/folder-test/syncdiff/run.json")).caveats
     assert [one.kind for one in caveats] == [FOREIGN, "guessed-boxes"]
 
@@ -251,7 +256,18 @@ def test_what_was_given_stays() -> None:
 def test_the_table_says_that_the_model_is_a_stranger(
     settings: tuple[str, ...], said: str, videos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = ("--dataset", "folder", "--data-root", str(videos), "--metrics", "psnr[region=full]", "--out", "runs")
+    data = (
+        "--dataset",
+        "folder",
+        "--data-root",
+        str(videos),
+        "--metrics",
+        "psnr[region=full]",
+        "--out",
+        "runs",
+        "--boxes",
+        "centred",
+    )
     assert main(["run", *settings, *data]) == 0
     assert said in " ".join(capsys.readouterr().out.split())
     assert said in Path("runs/leaderboard.md").read_text()

@@ -36,7 +36,7 @@ TINY = SyncDiffConfig(
 def clip() -> Clip:
     rng = np.random.default_rng(0)
     sound = rng.integers(-900, 900, 640 * 6).astype(np.int16)
-    return Clip("a", "toy", preloaded=Media(rng.integers(0, 255, (6, 40, 40, 3), np.uint8), sound))
+    return Clip("a", "toy", boxes="centred", preloaded=Media(rng.integers(0, 255, (6, 40, 40, 3), np.uint8), sound))
 
 
 def latents(clip: Clip, cases: list[Case], condition: ConditionConfig, layer: str = "mid", step: int | None = None):  # type: ignore[no-untyped-def]
@@ -71,11 +71,11 @@ def test_earlier_previous_frames_are_those_before_the_pose_frame(clip: Clip) -> 
     whole = latents(clip, [Case(FrameOf(clip, 3), FrameOf(clip, 0), FrameOf(clip, 1))], condition)
     frames = clip.frames.copy()
     frames[4:] = 0  # later frames play no part
-    other = Clip("b", "toy", preloaded=Media(frames, clip.audio))
+    other = Clip("b", "toy", boxes="centred", preloaded=Media(frames, clip.audio))
     same = latents(other, [Case(FrameOf(other, 3), FrameOf(other, 0), FrameOf(other, 1))], condition)
     np.testing.assert_array_equal(whole, same)
     frames[0] = 0
-    changed = Clip("c", "toy", preloaded=Media(frames, clip.audio))
+    changed = Clip("c", "toy", boxes="centred", preloaded=Media(frames, clip.audio))
     case = Case(FrameOf(changed, 3), FrameOf(clip, 0), FrameOf(changed, 1))
     assert np.abs(latents(changed, [case], condition) - whole).max() > 1e-6
 
