@@ -18,7 +18,9 @@ FRAMES = 58
 def fresh_pair() -> Pair:
     """A pair whose faces have not been cut yet."""
     videos = np.random.default_rng(0).integers(0, 256, (2, FRAMES, 224, 224, 3), dtype=np.uint8)
-    return Pair(*(Clip("a", "test", preloaded=Media(video, np.zeros(0, np.int16))) for video in videos))
+    return Pair(
+        *(Clip("a", "test", boxes="centred", preloaded=Media(video, np.zeros(0, np.int16))) for video in videos)
+    )
 
 
 @pytest.mark.gate

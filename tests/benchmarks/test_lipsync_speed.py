@@ -68,7 +68,7 @@ def test_wav2lip_clips_to_videos(benchmark: Any, wav2lip: Wav2Lip) -> None:
     for index in range(2):
         pictures = rng.integers(0, 256, (50, 160, 160, 3), np.uint8)
         sound = rng.integers(-9000, 9000, 640 * 50).astype(np.int16)
-        clips.append(Clip(str(index), "test", preloaded=Media(pictures, sound)))
+        clips.append(Clip(str(index), "test", boxes="centred", preloaded=Media(pictures, sound)))
     method = Method(Wav2LipOptions())
     method.__dict__["generator"] = wav2lip  # the cached property, filled by hand
     benchmark.pedantic(lambda: list(method.generate(clips, seed=0)), rounds=1)

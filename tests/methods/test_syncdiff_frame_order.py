@@ -139,7 +139,7 @@ def narrowed(model: SyncDiffModel, latent: Tensor) -> Tensor:
 def test_a_probe_sees_previous_frames_nearest_first(count: int) -> None:
     rng = np.random.default_rng(0)
     sound = rng.integers(-900, 900, 640 * 13).astype(np.int16)
-    clip = Clip("a", "toy", preloaded=Media(rng.integers(0, 255, (13, 40, 40, 3), np.uint8), sound))
+    clip = Clip("a", "toy", boxes="centred", preloaded=Media(rng.integers(0, 255, (13, 40, 40, 3), np.uint8), sound))
     model = model_of(ConditionConfig(previous="full", previous_frames=count))
     model.autoencoder.encode = lambda images: torch.nn.functional.avg_pool2d(images, 4)  # type: ignore[method-assign]
     seen: list[Tensor] = []
