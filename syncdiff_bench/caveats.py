@@ -6,9 +6,14 @@ every table prints the counts below its numbers (docs/protocols.md, Caveats).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from operator import index
 from typing import Any
+
+
+MOST_SENTENCES = 5  # of one kind, below a table
 
 
 @dataclass(frozen=True)
@@ -19,12 +24,24 @@ class Caveat:
     sentence: what holds of every clip of this kind, to stand behind "3 of 40 clips: ". `{most}` in it becomes the
         largest `amount` of these clips, `{sum}` their sum.
     detail: about this clip, "" where the sentence says it all.
+
+    Raises TypeError for words that are no text, and for an amount that is no whole number (numpy's are).
     """
 
     kind: str
     sentence: str
     detail: str = ""
     amount: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("kind", "sentence", "detail"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise TypeError(f"the {name} of a caveat is {value!r}, no text")
+        try:
+            object.__setattr__(self, "amount", index(self.amount))
+        except TypeError:
+            raise TypeError(f"the amount of the caveat {self.kind!r} is {self.amount!r}, no whole number") from None
 
     @property
     def text(self) -> str:
@@ -71,6 +88,25 @@ class Counted:
         return cls(**{**entry, "clips": tuple(entry["clips"])})
 
 
+Groups = dict[tuple[str, str], dict[str, Caveat]]
+
+
+def as_caveats(said: Any) -> tuple[Caveat, ...]:
+    """What a plugin says, held to be caveats. Raises TypeError for anything else.
+
+    >>> as_caveats("resized")
+    Traceback (most recent call last):
+    TypeError: caveats are a str ('resized'), not a sequence of Caveat
+    """
+    if isinstance(said, str) or not isinstance(said, Iterable):
+        raise TypeError(f"caveats are a {type(said).__name__} ({said!r}), not a sequence of Caveat")
+    found = tuple(said)
+    for one in found:
+        if not isinstance(one, Caveat):
+            raise TypeError(f"caveats hold a {type(one).__name__} ({one!r}), not a Caveat")
+    return found
+
+
 def counted(
     found: Mapping[str, Iterable[Caveat]], total: int, *, metric: str = "", protocol: str = ""
 ) -> tuple[Counted, ...]:
@@ -83,10 +119,11 @@ def counted(
     >>> one.text
     '1 of 2 clips: up to 4 frames shorter than the reference (a: 584 of 588 frames)'
     """
-    groups: dict[tuple[str, str], dict[str, Caveat]] = {}
+    groups: Groups = {}
     for clip, caveats in found.items():
         for caveat in caveats:
             groups.setdefault((caveat.kind, caveat.sentence), {}).setdefault(clip, caveat)
+    groups = _folded(groups)
     return tuple(
         Counted(
             kind,
@@ -99,6 +136,18 @@ def counted(
         )
         for (kind, sentence), of_clips in groups.items()
     )
+
+
+def _folded(groups: Groups) -> Groups:
+    """One group for a kind of which nearly every clip says something else: a table has no room for a line per clip."""
+    ways = Counter(kind for kind, _ in groups)
+    folded: Groups = {}
+    for (kind, sentence), of_clips in groups.items():
+        if ways[kind] > MOST_SENTENCES:
+            sentence = f"{kind}, in {ways[kind]} ways"
+            of_clips = {clip: replace(one, detail=_filled(one.text, [one.amount])) for clip, one in of_clips.items()}
+        folded[kind, sentence] = {**folded.get((kind, sentence), {}), **of_clips}
+    return folded
 
 
 def _filled(sentence: str, amounts: list[int]) -> str:

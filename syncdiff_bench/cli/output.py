@@ -62,7 +62,7 @@ def print_failures(run: Run) -> int:
             reasons.setdefault(score.clip, f"{score.metric}: {score.error.message}")
     for clip, message in list(reasons.items())[:SHOWN_FAILURES]:
         named = message if clip in message else f"{clip}: {message}"
-        click.echo(f"failed ({run.identity.method}): {named}", err=True)
+        click.echo(f"failed ({run.identity.method}): {one_line(named)}", err=True)
     if len(reasons) > SHOWN_FAILURES:
         more = len(reasons) - SHOWN_FAILURES
         click.echo(f"failed ({run.identity.method}): {more} more clips, see {run.path}", err=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method
+from syncdiff_bench.caveats import Caveat, as_caveats
+from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method, Runtime
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.faces import FaceBoxes
 from syncdiff_bench.media.fitting import LENGTH, tolerated
@@ -185,7 +185,8 @@ def generate(
         if ranks.first and 0 < len(batches) < ranks.count:
             progress.note(f"{len(batches)} batches for {ranks.count} ranks: the others have nothing to do")
         todo = [clip_id for _, wanted in mine for clip_id in wanted]
-    method.runtime = replace(method.runtime, folder=run.path)
+    # A method with an __init__ of its own need not have kept the runtime.
+    method.runtime = replace(getattr(method, "runtime", Runtime()), folder=run.path)
     stage = _Generation(run, method, dataset, journal, records=records, sources=sources, progress=progress)
     with progress.stage(title, n_clips, n_clips - len(todo)):
         for batch, wanted in mine:
@@ -329,7 +330,14 @@ class _Generation:
         if isinstance(frames, ClipError):
             self._fail(clip, Failure.of(frames, NOT_GENERATED))
             return
-        noticed = self.method.caveats(clip.id)
+        try:
+            noticed = as_caveats(self.method.caveats(clip.id))
+        except Exception as error:
+            if isinstance(error, BenchError) and not isinstance(error, ClipError):
+                raise
+            problem = Failure.of(error, "caveats")
+            self._fail(clip, replace(problem, message=f"{clip.id}: caveats of {self.method.name}: {problem.message}"))
+            return
         problem = _frames_problem(clip, frames, shorter=any(one.kind == LENGTH for one in noticed))
         if problem:
             self._fail(clip, Failure("wrong-output", f"{clip.id}: {self.method.name} made {problem}"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from syncdiff_bench.caveats import UNRECORDED, Caveat, Counted, counted
 from syncdiff_bench.faces import BOX_CAVEATS
 from syncdiff_bench.runs.manifest import Identity
-from syncdiff_bench.runs.records import NOT_APPLICABLE, Generated, Score
+from syncdiff_bench.runs.records import FRAMES_LEFT_OUT, NOT_APPLICABLE, Generated, Score
 
 FEW_SPEAKERS = 5  # of fewer, the smallest p that signs can give is above .05, and intervals rest on three differences
 
@@ -32,6 +33,7 @@ def run_caveats(
         own = {row.clip: [one for one in row.caveats if one.kind not in BOX_CAVEATS] for row in rows}
         found += counted(own, total, metric=metric, protocol=protocol)
         found += _left_out(rows, metric, protocol)
+        found += _fewer_speakers(rows, clips, speakers)
     return (*found, *few_speakers(speakers[clip] for clip in clips))
 
 
@@ -56,12 +58,31 @@ def _mixed_boxes(records: Iterable[Generated], scores: Sequence[Score]) -> Itera
 def _left_out(rows: Sequence[Score], metric: str, protocol: str) -> Iterable[Counted]:
     """A column over a part of the clips; of one over none, its cells say why."""
     missing = [row.error for row in rows if row.stats is None and row.error is not None]
-    if not missing or len(missing) == len(rows):
+    if len(missing) == len(rows):
         return
     why = Counter("failed" if error.kind != NOT_APPLICABLE else f"n/a, {error.message}" for error in missing)
+    if undefined := sum(_undefined(rows)):
+        why["without a value"] = undefined
+    if not why:
+        return
     reasons = "; ".join(f"{n} {reason}" for reason, n in why.most_common())
-    sentence = f"over {len(rows) - len(missing)} of {len(rows)} clips ({reasons})"
+    sentence = f"over {len(rows) - why.total()} of {len(rows)} clips ({reasons})"
     yield Counted("subset", sentence, total=len(rows), metric=metric, protocol=protocol)
+
+
+def _undefined(rows: Sequence[Score]) -> Iterable[bool]:
+    """Whether a measured clip lacks a value that another clip has; not where a caveat says so of its frames."""
+    defined = {name for row in rows for name, value in (row.values or {}).items() if value is not None}
+    for row in rows:
+        lacking = any(value is None and name in defined for name, value in (row.values or {}).items())
+        yield lacking and not any(one.kind == FRAMES_LEFT_OUT for one in row.caveats)
+
+
+def _fewer_speakers(rows: Sequence[Score], clips: Iterable[str], speakers: Mapping[str, str]) -> Iterable[Counted]:
+    """A column over few speakers in a run of more."""
+    measured = {speakers[row.clip] for row in rows if row.stats is not None}
+    if measured and len({speakers[clip] for clip in clips}) >= FEW_SPEAKERS:
+        yield from (replace(one, metric=rows[0].metric, protocol=rows[0].protocol) for one in few_speakers(measured))
 
 
 def few_speakers(speakers: Iterable[str]) -> tuple[Counted, ...]:

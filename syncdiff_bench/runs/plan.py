@@ -10,8 +10,9 @@ from typing import Any
 
 from syncdiff_bench import registry
 from syncdiff_bench.boxed import AUTO, boxes_of_clips
+from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.options import address_settings, options_to_json, parse_settings, split_list
 from syncdiff_bench.runs.aligning import FACES, FRAMES, Align, align_option, by_own_boxes
@@ -152,9 +153,19 @@ def _identity(
         title=method.title,
         topline=bool(getattr(method, "topline", False)),
         trained_against=frozenset(getattr(method, "trained_against", ())),
-        caveats=(*method.general_caveats(), *(() if given is None else given.unclaimed(dataset.clip_ids(split)))),
+        caveats=(*_general(method), *(() if given is None else given.unclaimed(dataset.clip_ids(split)))),
         root=None if dataset.root is None else str(dataset.root.absolute()),
     )
+
+
+def _general(method: Method) -> tuple[Caveat, ...]:
+    """What the method says of all that it makes. Raises UsageError where it cannot say that."""
+    try:
+        return as_caveats(method.general_caveats())
+    except BenchError:
+        raise
+    except Exception as error:
+        raise UsageError(f"method {method.name}: general_caveats fails ({error}); mend the plugin") from error
 
 
 def plan_given(selection: Selection, videos: Path, reference: Path | None) -> GivenPlan:

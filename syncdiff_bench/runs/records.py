@@ -17,6 +17,8 @@ NOT_APPLICABLE = "not-applicable"
 NOT_GENERATED = "generation"
 # A clip does not fit into memory, not even without batch mates.
 OUT_OF_MEMORY = "out-of-memory"
+# The caveat of frames that equal their reference and have no value.
+FRAMES_LEFT_OUT = "frames-left-out"
 
 
 @dataclass(frozen=True)

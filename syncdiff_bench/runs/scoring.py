@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from syncdiff_bench.caveats import Caveat
+from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import BenchError, ClipError, NoBoxes, NotApplicable, UsageError, WeightsError
 from syncdiff_bench.faces import FaceBoxes
 from syncdiff_bench.runs.directory import RunDirectory
 from syncdiff_bench.runs.generating import boxes_used
 from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.runs.records import NOT_APPLICABLE, NOT_GENERATED, Failure, Score, one_line
+from syncdiff_bench.runs.records import FRAMES_LEFT_OUT, NOT_APPLICABLE, NOT_GENERATED, Failure, Score, one_line
 from syncdiff_bench.runs.score_batches import plan_batches
 from syncdiff_bench.runs.sources import VideoSource
 
@@ -194,7 +194,7 @@ class _Scoring:
         try:
             recorded = _plain(metric.stats_to_json(outcome))
             values = _finite_values(metric, metric.values(metric.stats_from_json(recorded)))
-            caveats = (*metric.caveats(pair, outcome), *_left_out(metric.left_out(outcome)))
+            caveats = (*as_caveats(metric.caveats(pair, outcome)), *_left_out(metric.left_out(outcome)))
             boxes = _boxes_used(pair)
             if boxes is None:
                 return self._row(clip_id, metric, values=values, stats=recorded, caveats=caveats)
@@ -288,7 +288,7 @@ def _failure(error: Exception) -> Failure:
 
 def _left_out(frames: int) -> tuple[Caveat, ...]:
     sentence = "{sum} frames equal their reference, have no value and are left out"
-    return (Caveat("frames-left-out", sentence, amount=frames),) if frames else ()
+    return (Caveat(FRAMES_LEFT_OUT, sentence, amount=frames),) if frames else ()
 
 
 def _plain(value: Any) -> Any:

@@ -100,12 +100,12 @@ def verdict_text(verdict: Verdict) -> str:
 def report_footnotes(report: Report) -> list[str]:
     lost = [f"LOST {clip} ({name}): {reason}" for name, clip, reason in report.lost]
     confidence = report.verdicts[0].column.confidence if report.verdicts else 0.95
-    speakers = min((verdict.column.clusters for verdict in report.verdicts), default=0)
+    few = {verdict.column.clusters for verdict in report.verdicts if 1 < verdict.column.clusters < FEW_SPEAKERS}
     blind = "a loss is hardly seen: with so few speakers, intervals are too wide to exclude zero"
     return [
         *lost,
         *report.comparison.notes,
-        *([f"{speakers} speaker{'s' * (speakers != 1)}: {blind}"] if 1 < speakers < FEW_SPEAKERS else []),
+        *([f"{min(few)} speakers: {blind}"] if few else []),
         f"A regression exceeds its tolerance and its {100 * confidence:.1f} % interval (5 % over all columns, paired, "
         "bootstrap over speakers) excludes zero.",
         "passed" if report.passed else "FAILED",

@@ -59,4 +59,4 @@ def _entry(entry: Entry) -> str:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is and that cannot leave its cell: one line, no markup, no HTML, no controls."""
-    return re.sub(r"([\\`*_{}\[\]|])", r"\\\1", html.escape(one_line(text), quote=False))
+    return re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", html.escape(one_line(text), quote=False))

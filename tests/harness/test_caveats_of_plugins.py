@@ -1,0 +1,129 @@
+"""Caveats as plugins bring them: numpy's numbers, a sentence for every clip, and what is no caveat at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from syncdiff_methods.static import Static
+from syncdiff_metrics.ssim import SSIM
+
+import syncdiff_bench
+from syncdiff_bench.caveats import Caveat, counted
+from syncdiff_bench.contracts import Method
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.runs.noticing import run_caveats
+from syncdiff_bench.runs.records import Failure, Generated, Score
+from syncdiff_bench.tables.rendering.markdown import escape
+
+SECOND = "3000000000000000000/00002"
+
+
+def raising(*_: Any) -> Any:
+    raise KeyError("box")
+
+
+NO_CAVEATS: list[Callable[..., Any]] = [lambda *_: "resized", lambda *_: None, lambda *_: ["resized"], raising]
+
+
+@pytest.mark.parametrize("said", NO_CAVEATS)
+def test_what_is_no_caveat_fails_the_clip_of_a_method_alone(
+    said: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Static, "caveats", lambda _self, clip: said() if clip == SECOND else ())
+    done = syncdiff_bench.run("static", limit=3, metrics=["ssim"], out=tmp_path)
+    assert [clip for clip, line in done.generated.items() if line.error is not None] == [SECOND]
+    error = done.generated[SECOND].error
+    assert error is not None and error.kind == "caveats" and SECOND in error.message
+    assert done.summary[0].n == 2 and done.summary[0].failed == 1
+
+
+@pytest.mark.parametrize("said", NO_CAVEATS)
+def test_what_is_no_caveat_fails_the_clip_of_a_metric_alone(
+    said: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SSIM, "caveats", lambda _self, pair, _stats: said() if pair.truth.id == SECOND else ())
+    done = syncdiff_bench.run("static", limit=3, metrics=["ssim"], out=tmp_path)
+    assert [score.clip for score in done.scores if score.failed] == [SECOND]
+
+
+def test_numbers_of_numpy_count_as_python_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    caveat = [Caveat("moved", "up to {most} pixels moved", amount=np.int64(4))]  # type: ignore[arg-type]
+    monkeypatch.setattr(Static, "caveats", lambda _self, _clip: caveat)
+    monkeypatch.setattr(SSIM, "left_out", lambda _self, _stats: np.int64(3))
+    done = syncdiff_bench.run("static", limit=2, metrics=["ssim"], out=tmp_path)
+    texts = [one.text for one in done.caveats]
+    assert "2 of 2 clips: up to 4 pixels moved" in texts
+    assert any(text.startswith("ssim (face96), 2 of 2 clips: 6 frames equal") for text in texts)
+
+
+def test_a_method_that_cannot_speak_of_itself_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Static, "general_caveats", raising)
+    with pytest.raises(UsageError, match="static: general_caveats"):
+        syncdiff_bench.run("static", limit=1, metrics=["ssim"], out=tmp_path)
+
+
+def test_a_method_with_an_init_of_its_own_need_not_keep_the_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(self: Method, options: Any = None, _runtime: Any = None) -> None:
+        self.options = options
+
+    monkeypatch.setattr(Static, "__init__", init)
+    assert syncdiff_bench.run("static", limit=1, metrics=["ssim"], out=tmp_path).summary[0].n == 1
+
+
+@pytest.mark.parametrize(("amount", "kind"), [(2.5, "odd"), ("3", "odd"), (1, None)])
+def test_a_caveat_holds_text_and_a_whole_number(amount: Any, kind: Any) -> None:
+    with pytest.raises(TypeError, match="caveat"):
+        Caveat(kind, "sentence", amount=amount)
+
+
+def test_a_sentence_for_every_clip_is_one_line_of_a_table() -> None:
+    found = {f"clip {i}": [Caveat("odd", f"frame {i} is odd"), Caveat("dim", "dim")] for i in range(1000)}
+    odd, dim = counted(found, 1000)
+    assert odd.text == "1000 of 1000 clips: odd, in 1000 ways (clip 0: frame 0 is odd)"
+    assert odd.clips == tuple(found) and dim.text == "1000 of 1000 clips: dim"
+    assert len(counted(dict(list(found.items())[:5]), 5)) == 6  # so few are said in full
+
+
+def _caveats(n: int, scores: Callable[[str, int], dict[str, Any]], speakers: int) -> list[str]:
+    plain = {"method": "m", "dataset": "pocket", "metric": "k", "protocol": "default"}
+    clips = tuple(f"c{i}" for i in range(n))
+    records = {clip: Generated(clip, 10) for clip in clips}
+    rows = [Score(clip=clip, **plain, **scores(clip, i)) for i, clip in enumerate(clips)]
+    done = Identity(
+        *("m", {}, (), "pocket", "test", "f", clips, {}, 0, "lossless"),
+    )
+    spoken = {clip: f"s{i % speakers}" for i, clip in enumerate(clips)}
+    return [one.text for one in run_caveats(done, records, rows, spoken)]
+
+
+def test_a_clip_without_a_value_is_not_among_those_of_the_mean() -> None:
+    def scores(_clip: str, i: int) -> dict[str, Any]:
+        return {"stats": {}, "values": {"k": None if i == 1 else 1.0}}
+
+    assert _caveats(6, scores, 6) == ["k (default): over 5 of 6 clips (1 without a value)"]
+    # A column that is defined nowhere says so in its cell.
+    assert _caveats(6, lambda *_: {"stats": {}, "values": {"k": None}}, 6) == []
+
+
+@pytest.mark.parametrize(("kept", "few"), [(5, False), (4, True)])
+def test_speakers_are_those_that_a_column_is_over(kept: int, few: bool) -> None:
+    error = Failure("bad", "broken")
+
+    def scores(_clip: str, i: int) -> dict[str, Any]:
+        return {"stats": {}, "values": {"k": 1.0}} if i < kept else {"error": error}
+
+    texts = _caveats(6, scores, 6)
+    assert (f"k (default): {kept} speakers: with fewer than 5 neither intervals nor tests decide" in texts) == few
+    assert json.dumps(texts).count("speakers") == few
+
+
+def test_what_github_reads_as_mathematics_or_struck_out_is_text_in_markdown() -> None:
+    assert escape("~~a~~ $x$") == r"\~\~a\~\~ \$x\$"
