@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from operator import index
 from typing import Any
 
-
 MOST_SENTENCES = 5  # of one kind, below a table
 
 
@@ -143,10 +142,12 @@ def _folded(groups: Groups) -> Groups:
     ways = Counter(kind for kind, _ in groups)
     folded: Groups = {}
     for (kind, sentence), of_clips in groups.items():
-        if ways[kind] > MOST_SENTENCES:
-            sentence = f"{kind}, in {ways[kind]} ways"
-            of_clips = {clip: replace(one, detail=_filled(one.text, [one.amount])) for clip, one in of_clips.items()}
-        folded[kind, sentence] = {**folded.get((kind, sentence), {}), **of_clips}
+        if ways[kind] <= MOST_SENTENCES:
+            folded[kind, sentence] = of_clips
+            continue
+        ones = folded.setdefault((kind, f"{kind}, in {ways[kind]} ways"), {})
+        for clip, one in of_clips.items():
+            ones.setdefault(clip, replace(one, detail=_filled(one.text, [one.amount])))
     return folded
 
 

@@ -81,7 +81,11 @@ class Run:
     @property
     def caveats(self) -> tuple[Counted, ...]:
         """What a reader should know before believing a number of this run."""
-        return recorded(self.manifest)
+        from syncdiff_bench.runs.noticing import few_speakers
+
+        # A version that recorded no caveats did record the speakers.
+        known = few_speakers(self.speakers.values()) if "caveats" not in self.manifest else ()
+        return (*recorded(self.manifest), *known)
 
     def to_pandas(self) -> DataFrame:
         """One row per clip: speaker, a column "<column>[<protocol>]" per value (NaN: undefined or failed), and the

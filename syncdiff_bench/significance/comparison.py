@@ -108,11 +108,18 @@ class Comparison:
 
 
 def compare(
-    a: Scored, b: Scored, *, confidence: float = 0.95, resamples: int = RESAMPLES, any_boxes: bool = False
+    a: Scored,
+    b: Scored,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    any_boxes: bool = False,
+    names: tuple[str, str] = ("A", "B"),
 ) -> Comparison:
     """Compare all metrics that both sides have, over the clips that both sides have.
 
     any_boxes: also where they looked at other face boxes, which is then a note.
+    names: what the notes call the two sides, as the headings of the table do.
     Raises UsageError where the datasets or face boxes differ, or no metric or no clip is common to both.
     """
     for what in ("dataset", "split", "fingerprint"):
@@ -130,7 +137,7 @@ def compare(
             f"{a.source} and {b.source} do not look at the same face boxes: {'; '.join(boxes)}; "
             "give both the same --boxes, or compare with --any-boxes"
         )
-    notes = [*_notes(a.identity, b.identity), *boxes, *_left_out(a, b), *_caveats(a, b)]
+    notes = [*_notes(a.identity, b.identity), *boxes, *_left_out(a, b), *_caveats(a, b, names)]
     notes += [decoders] if (decoders := decoders_differ(a.versions, b.versions)) else []
     columns: list[ColumnComparison] = []
     for key in common:
@@ -164,13 +171,13 @@ def _notes(a: Identity, b: Identity) -> list[str]:
     return notes
 
 
-def _caveats(a: Scored, b: Scored) -> list[str]:
+def _caveats(a: Scored, b: Scored, names: tuple[str, str]) -> list[str]:
     """What a reader should know before believing either side."""
     sides: dict[str, list[str]] = {}
-    for name, side in (("A", a), ("B", b)):
+    for name, side in zip(names, (a, b), strict=True):
         for one in side.caveats:
             sides.setdefault(one.text, []).append(name)
-    return [f"{' and '.join(names)}: {text}" for text, names in sides.items()]
+    return [f"{' and '.join(found)}: {text}" for text, found in sides.items()]
 
 
 def _left_out(a: Scored, b: Scored) -> list[str]:

@@ -58,7 +58,10 @@ def check(run: Scored, baseline: Scored, *, resamples: int = RESAMPLES, any_boxe
         )
     columns = sum(len(load_recorded(key, scores).columns) for key, scores in baseline.metrics.items())
     confidence = 1 - FALSE_ALARMS / columns
-    comparison = compare(baseline, run, confidence=confidence, resamples=resamples, any_boxes=any_boxes)
+    sides = ("baseline", "now")
+    comparison = compare(
+        baseline, run, confidence=confidence, resamples=resamples, any_boxes=any_boxes, names=sides
+    )
     verdicts = tuple(_verdict(column, baseline) for column in comparison.columns)
     return Report(comparison, verdicts, _lost(run, baseline))
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from syncdiff_methods.static import Static
-from syncdiff_metrics.ssim import SSIM
 
 import syncdiff_bench
 from syncdiff_bench.caveats import Caveat, counted
@@ -20,6 +18,8 @@ from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.noticing import run_caveats
 from syncdiff_bench.runs.records import Failure, Generated, Score
 from syncdiff_bench.tables.rendering.markdown import escape
+from syncdiff_methods.static import Static
+from syncdiff_metrics.ssim import SSIM
 
 SECOND = "3000000000000000000/00002"
 

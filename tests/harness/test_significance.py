@@ -348,6 +348,7 @@ def test_caveats_of_both_sides_stand_below_and_in_the_report() -> None:
     wanted = [f"A and B: {guess.text}", f"B: {few.text}"]
     assert [note for note in comparison_footnotes(compare(a, b)) if "of 24 clips" in note] == wanted
     report = check(b, replace(a, tolerances=default_tolerances(a)))
+    wanted = [f"baseline and now: {guess.text}", f"now: {few.text}"]  # as its table calls the two
     assert set(wanted) <= set(report_footnotes(report))
     suite = ElementTree.fromstring(junit_xml("check", "b", report_cases(report), report_footnotes(report)))
     said = suite.findtext("system-out")
