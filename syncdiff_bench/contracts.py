@@ -220,14 +220,16 @@ class WeightsUsed:
 
     file: where it lies, so that the conformance suite can hold the digest against it; not needed for a name of the
         weights catalogue. It is not recorded and takes no part in comparisons.
+    published: False for a file that was kept under a name of the catalogue although another is published under it.
     """
 
     name: str
     sha256: str
     file: Path | None = field(default=None, compare=False, repr=False)
+    published: bool = field(default=True, compare=False)
 
-    def to_json(self) -> dict[str, str]:
-        return {"name": self.name, "sha256": self.sha256}
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "sha256": self.sha256, **({} if self.published else {"published": False})}
 
 
 def _ignore_progress(_frames: int) -> None:

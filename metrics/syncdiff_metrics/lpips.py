@@ -115,8 +115,10 @@ class LPIPS(Metric[LPIPSStats]):
         return {"lpips": sum(clip.total for clip in stats) / frames if frames else None}
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
+        from syncdiff_bench.weights.finding import weights_found
+
         name = f"lpips-{self.options.net}"
-        return (WeightsUsed(name, self._store.digest(name)),)
+        return (weights_found(name, self._store.path(name)),)
 
     def distances(self, a: Sequence[Picture], b: Sequence[Picture]) -> NDArray[np.float64]:
         """(T,) distances of frames (T, H, W, 3) uint8 RGB, a bounded number of pixels at a time."""

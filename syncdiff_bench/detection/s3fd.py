@@ -14,6 +14,7 @@ from torch import Tensor
 from syncdiff_bench.contracts import Frames, Runtime, WeightsUsed
 from syncdiff_bench.detection.detectors import EXTRA, Faces
 from syncdiff_bench.errors import NotApplicable
+from syncdiff_bench.weights.finding import weights_found
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_bench.weights.store import WeightsStore
 
@@ -66,20 +67,20 @@ class S3FD:
         network = layout.s3fd()
         check_state_dict(network, load_tensors(path), str(path))
         self._network = network.to(runtime.device).eval().requires_grad_(requires_grad=False)
-        self._sha256 = store.digest(WEIGHTS)
+        self._weights = weights_found(WEIGHTS, path)
         self._device = runtime.device
         self.thresholds = thresholds
 
     @property
     def identity(self) -> str:
         """The first digits of the digest, which the published file has in its name (s3fd-619a316812.pth)."""
-        return f"s3fd-{self._sha256[:10]}"
+        return f"s3fd-{self._weights.sha256[:10]}"
 
     def detect(self, frames: Frames) -> list[Faces]:
         return [face for part in _parts(frames) for face in self._detect(part)]
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        return (WeightsUsed(WEIGHTS, self._sha256),)
+        return (self._weights,)
 
     def _detect(self, frames: Frames) -> Iterator[Faces]:
         candidates = self._decoding.get_predictions(self._maps(frames), len(frames))

@@ -239,16 +239,21 @@ def _best(runs: Sequence[Run], column: BoardColumn, values: Sequence[ColumnSumma
 def _ranks(
     runs: Sequence[Run], columns: Sequence[BoardColumn], grid: Sequence[Sequence[ColumnSummary | None]]
 ) -> list[int | None]:
-    """Position by the mean of the ranks in all columns; a value that is missing ranks last in its column."""
+    """Position by the mean of the ranks in all columns of one judge; a value that is missing ranks last in its column.
+
+    Runs that different judges measured cannot be ordered by what these found.
+    """
     competing = [index for index, run in enumerate(runs) if not run.identity.topline]
     sums = dict.fromkeys(competing, 0.0)
-    for i, column in enumerate(columns):
-        rivals = _rivals(runs, [row[i] for row in grid])
-        sign = -1 if column.direction == "up" else 1
-        for index in competing if rivals else ():
+    found = [_rivals(runs, [row[i] for row in grid]) for i in range(len(columns))]
+    judges = Counter(column.key[:3] for column, rivals in zip(columns, found, strict=True) if rivals)
+    ranking = [i for i, column in enumerate(columns) if judges[column.key[:3]] == 1 and found[i]]
+    for i in ranking:
+        rivals, sign = found[i], -1 if columns[i].direction == "up" else 1
+        for index in competing:
             ahead = [other for other in rivals if _ahead(rivals, other, index, sign)]
             sums[index] += len(ahead)
-    scored = [i for i in competing if any(e is not None and e.mean is not None for e in grid[i])]
+    scored = [index for index in competing if any(index in found[i] for i in ranking)]
     return [
         sum(sums[other] < sums[index] for other in scored) + 1 if index in scored else None
         for index in range(len(runs))
@@ -281,7 +286,9 @@ def _remarks(
         remarks.append("[low, high]: that interval where a bound of the metric cuts one end off.")
     rivals = sum(not run.identity.topline for run in runs)
     if rivals > 1 and columns:
-        remarks.append("Rank: by the mean of the ranks in all columns. Bold: best, bounds aside.")
+        split = "in all columns but those of several weights or versions"
+        ranked = split if any(column.twins for column in columns) else "in all columns"
+        remarks.append(f"Rank: by the mean of the ranks {ranked}. Bold: best, bounds aside.")
     if any(entry.failed for summary in summaries for entry in summary):
         remarks.append("Where clips failed, the mean is over the others: compare it with care.")
     detected = {source for summary in summaries for entry in summary for source in entry.boxes or () if source != FILE}

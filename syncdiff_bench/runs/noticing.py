@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from syncdiff_bench.caveats import UNRECORDED, Caveat, Counted, counted
 from syncdiff_bench.faces import BOX_CAVEATS
@@ -15,12 +16,17 @@ FEW_SPEAKERS = 5  # of fewer, the smallest p that signs can give is above .05, a
 
 
 def run_caveats(
-    identity: Identity, records: Mapping[str, Generated], scores: Sequence[Score], speakers: Mapping[str, str]
+    identity: Identity,
+    records: Mapping[str, Generated],
+    scores: Sequence[Score],
+    speakers: Mapping[str, str],
+    protocols: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Counted, ...]:
-    """records, speakers: by clip. scores: none before the run is scored."""
+    """records, speakers: by clip. scores: none before the run is scored. protocols: of run.json."""
     clips, total = identity.clips, len(identity.clips)
     known = {clip: records[clip] for clip in clips if clip in records}
     found = [Counted(one.kind, one.sentence, example=one.detail) for one in identity.caveats]
+    found += _unpublished(one.to_json() for one in identity.weights)
     # Every column that looks at a face says the same of it, and so may the method: once is enough.
     of_faces: dict[str, list[Caveat]] = {}
     for row in scores:
@@ -28,6 +34,9 @@ def run_caveats(
     noticed = {clip: dict.fromkeys((*_of_record(one), *of_faces.get(clip, ()))) for clip, one in known.items()}
     found += counted(noticed, total)
     found += _mixed_boxes(known.values(), scores)
+    for entry in protocols:
+        judges = _unpublished(entry["weights"])
+        found += [replace(one, metric=entry["metric"], protocol=entry["protocol"]) for one in judges]
     for metric, protocol in dict.fromkeys((row.metric, row.protocol) for row in scores):
         rows = [row for row in scores if (row.metric, row.protocol) == (metric, protocol)]
         own = {row.clip: [one for one in row.caveats if one.kind not in BOX_CAVEATS] for row in rows}
@@ -35,6 +44,15 @@ def run_caveats(
         found += _left_out(rows, metric, protocol)
         found += _fewer_speakers(rows, clips, speakers)
     return (*found, *few_speakers(speakers[clip] for clip in clips))
+
+
+def _unpublished(weights: Iterable[Mapping[str, Any]]) -> list[Counted]:
+    """A file under the name of a published one that it is not."""
+    return [
+        Counted("unpublished-weights", f"{one['name']} is sha256 {one['sha256'][:12]}, not the published file")
+        for one in weights
+        if not one.get("published", True)
+    ]
 
 
 def _of_record(record: Generated) -> tuple[Caveat, ...]:

@@ -156,7 +156,8 @@ def _enter_clips(run: RunDirectory, records: Mapping[str, Generated], scores: Se
     if run.identity.boxes is not None:  # where nobody had asked for boxes, they may be others by now
         run.manifest["dataset"]["boxes"] = run.identity.boxes
     speakers = load_run(run.path).speakers
-    run.manifest["caveats"] = [one.to_json() for one in run_caveats(run.identity, records, scores, speakers)]
+    found = run_caveats(run.identity, records, scores, speakers, run.manifest["protocols"])
+    run.manifest["caveats"] = [one.to_json() for one in found]
 
 
 def _score(

@@ -31,7 +31,8 @@ def weights_found(given: str, path: Path) -> WeightsUsed:
     """Name and digest of what was found, for the record: a catalogue name as it is, a file by its own name."""
     if is_file(given):
         return WeightsUsed(path.name, sha256_of(path), path)
-    return WeightsUsed(given, digest_of(path).sha256, path)
+    digest = digest_of(path)
+    return WeightsUsed(given, digest.sha256, path, published=not digest.accepted)
 
 
 def is_file(given: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pytest
 
 import syncdiff_bench
 from syncdiff_bench.caveats import Caveat, counted
-from syncdiff_bench.contracts import Method
+from syncdiff_bench.contracts import Method, WeightsUsed
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.noticing import run_caveats
 from syncdiff_bench.runs.records import Failure, Generated, Score
 from syncdiff_bench.tables.rendering.markdown import escape
+from syncdiff_bench.weights.catalog import Catalogue, Entry
+from syncdiff_bench.weights.finding import weights_found
+from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_methods.static import Static
 from syncdiff_metrics.ssim import SSIM
 
@@ -127,3 +131,23 @@ def test_speakers_are_those_that_a_column_is_over(kept: int, few: bool) -> None:
 
 def test_what_github_reads_as_mathematics_or_struck_out_is_text_in_markdown() -> None:
     assert escape("~~a~~ $x$") == r"\~\~a\~\~ \$x\$"
+
+
+def test_a_file_kept_under_the_name_of_a_published_one_is_a_caveat(tmp_path: Path) -> None:
+    """As `weights add NAME FILE --force` keeps it: the number then enters the paper's column under the name."""
+    entry = Entry("judge", "judge.pt", "", "", "", sha256="0" * 64)
+    store = WeightsStore(tmp_path / "store", catalogue=Catalogue({"judge": entry}))
+    (tmp_path / "mine.pt").write_bytes(b"another network")
+    used = weights_found("judge", store.add("judge", tmp_path / "mine.pt", force=True))
+    assert not used.published and WeightsUsed(**used.to_json()) == used
+    protocols = [{"metric": "lse", "protocol": "lrs", "weights": [used.to_json()]}]
+    done = Identity("m", {}, (used,), "pocket", "test", "f", (), {}, 0, "lossless")
+    sentence = f"judge is sha256 {used.sha256[:12]}, not the published file"
+    texts = [one.text for one in run_caveats(done, {}, [], {}, protocols) if one.kind == "unpublished-weights"]
+    assert texts == [sentence, f"lse (lrs): {sentence}"]
+    assert Identity.from_json(done.to_json() | {"seed": 0}).weights[0].published is False
+
+    good = replace(entry, sha256=used.sha256)
+    other = WeightsStore(tmp_path / "other", catalogue=Catalogue({"judge": good}))
+    known = weights_found("judge", other.add("judge", tmp_path / "mine.pt"))
+    assert known.published and known.to_json() == {"name": "judge", "sha256": used.sha256}

@@ -173,4 +173,27 @@ def test_a_run_of_a_version_without_caveats_says_that_they_are_unknown() -> None
     assert [one.text for one in found] == [
         "made by a version that did not record guesses, conversions and damage: unknown",
         "psnr (face96): over 1 of 2 clips",
+        "2 speakers: with fewer than 5 neither intervals nor tests decide",
     ]
+
+
+def judged(one: Run, sha256: str) -> Run:
+    weights = [{"name": "judge", "sha256": sha256}]
+    return replace(
+        one, manifest={**one.manifest, "protocols": [{"metric": "psnr", "protocol": "face96", "weights": weights}]}
+    )
+
+
+def test_what_different_judges_found_decides_no_rank() -> None:
+    def row(name: str, psnr: float, lpips: float, judge: str, *, topline: bool = False) -> Run:
+        return judged(run(name, replace(UP, mean=psnr), replace(DOWN, mean=lpips), topline=topline), judge)
+
+    # By a, x is ahead of y; z, alone with its judge, is best in the column that all share.
+    one = board(row("x", 31.0, 0.3, "a"), row("y", 30.0, 0.2, "a"), row("z", 1.0, 0.1, "b"))
+    assert [column.named for column in one.columns] == ["face96 a", "face96 b", "face96"]
+    assert ranks(one) == {"z": 1, "y": 2, "x": 3}
+    assert any("in all columns but those of several weights" in remark for remark in one.remarks)
+    # With nothing in common there is no rank; a bound that was judged otherwise costs the rivals none.
+    assert set(ranks(board(judged(run("x", UP), "a"), judged(run("y", UP), "b"))).values()) == {None}
+    bound = board(judged(run("t", UP, topline=True), "b"), judged(run("x", UP), "a"), judged(run("y", UP), "a"))
+    assert ranks(bound) == {"t": None, "x": 1, "y": 1}
