@@ -47,6 +47,16 @@ class Caveat:
         """For a list of what happened to this clip."""
         return self.detail or self.sentence
 
+    @property
+    def alone(self) -> str:
+        """All that it says of this clip.
+
+        >>> Caveat("length", "up to {most} frames shorter", "584 of 588 frames", 4).alone
+        'up to 4 frames shorter (584 of 588 frames)'
+        """
+        sentence = _filled(self.sentence, [self.amount])
+        return f"{sentence} ({self.detail})" if self.detail else sentence
+
 
 @dataclass(frozen=True)
 class Counted:
@@ -147,7 +157,7 @@ def _folded(groups: Groups) -> Groups:
             continue
         ones = folded.setdefault((kind, f"{kind}, in {ways[kind]} ways"), {})
         for clip, one in of_clips.items():
-            ones.setdefault(clip, replace(one, detail=_filled(one.text, [one.amount])))
+            ones.setdefault(clip, replace(one, detail=one.alone))
     return folded
 
 

@@ -16,6 +16,7 @@ from syncdiff_bench.significance.rendering import (
     comparison_rows,
     largest_changes,
 )
+from syncdiff_bench.tables.rendering.characters import one_line
 
 CHANGES = 3  # clips named per column
 SPAN = 60  # pixels to either side of zero in the picture of an interval
@@ -33,8 +34,8 @@ def leaderboard(board: Board) -> str:
             f'<tr{kind}><td data-value="{rank}">{rank}</td><th scope="row">{escape(row.name)}{_marks(row.notes)}</th>'
             f'{cells}<td data-value="{row.n}">{row.n} ({row.failed})</td></tr>'
         )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in board.notes)
-    remarks = "".join(f"<p>{escape(remark)}</p>" for remark in board.remarks)
+    notes = "".join(f"<li>{escape(one_line(note))}</li>" for note in board.notes)
+    remarks = "".join(f"<p>{escape(one_line(remark))}</p>" for remark in board.remarks)
     return (
         f'{scrolling("", "Leaderboard")}<table class="sortable" id="leaderboard">'
         f'<caption class="unseen">Leaderboard of {escape(board.title)}</caption><thead><tr>'
@@ -55,7 +56,7 @@ def clip_table(board: Board) -> str:
                 f'<td data-value="{"" if value is None else value}">{_number(value, column)}</td>'
                 for value, column in zip(values[clip], board.columns, strict=True)
             )
-            reason = f' <span class="failed">{escape(errors[clip])}</span>' if clip in errors else ""
+            reason = f' <span class="failed">{escape(one_line(errors[clip]))}</span>' if clip in errors else ""
             rows.append(
                 f'<tr data-method="{name}" data-text="{escape(f"{clip} {speakers[clip]}".lower())}">'
                 f'<th scope="row">{escape(clip)}{reason}</th><td data-value="{name}">{name}</td>'
@@ -93,7 +94,7 @@ def difference_table(comparison: Comparison) -> str:
             f"<td>{escape(texts[-2])}</td><td>{clips}</td></tr>"
         )
     remarks = (*comparison_footnotes(comparison), "Intervals are drawn with what is better to the right of zero.")
-    notes = "".join(f"<p>{escape(remark)}</p>" for remark in remarks)
+    notes = "".join(f"<p>{escape(one_line(remark))}</p>" for remark in remarks)
     return (
         f'{scrolling("", "Difference")}<table class="sortable" id="difference">'
         f'<caption class="unseen">B minus A, column by column, over the clips that both have</caption><thead><tr>{head}'

@@ -88,22 +88,38 @@ class Run:
         return (*recorded(self.manifest), *known)
 
     def to_pandas(self) -> DataFrame:
-        """One row per clip: speaker, a column "<column>[<protocol>]" per value (NaN: undefined or failed), and the
-        reasons of failures, joined.
+        """One row per clip: speaker, a column "<column>[<protocol>]" per value (NaN: undefined or failed), the reasons
+        of failures, and what to know of this clip (`caveats` has what is of the run); both joined.
+
+        Where two metrics have a column of one name and protocol, theirs are "<metric>.<column>[<protocol>]".
         """
         import pandas as pd
 
-        rows: dict[str, dict[str, Any]] = {
-            clip: {"speaker": speaker, "failures": ""} for clip, speaker in self.speakers.items()
-        }
+        from syncdiff_bench.caveats import UNRECORDED
+
+        owners: dict[tuple[str, str], set[str]] = {}
         for score in self.scores:
-            row = rows[score.clip]
+            for column in score.values or {}:
+                owners.setdefault((column, score.protocol), set()).add(score.metric)
+        values: dict[str, dict[str, Any]] = {clip: {"speaker": speaker} for clip, speaker in self.speakers.items()}
+        failures: dict[str, list[str]] = {clip: [] for clip in values}
+        caveats: dict[str, list[str]] = {clip: [] for clip in values}
+        for clip, line in self.generated.items():
+            if clip in caveats:
+                found = (UNRECORDED,) if line.caveats is None else line.caveats
+                caveats[clip] += [one.alone for one in found]
+        for score in self.scores:
             for column, value in (score.values or {}).items():
-                row[f"{column}[{score.protocol}]"] = float("nan") if value is None else value
+                owner = f"{score.metric}." if len(owners[column, score.protocol]) > 1 else ""
+                values[score.clip][f"{owner}{column}[{score.protocol}]"] = float("nan") if value is None else value
             if score.error is not None and score.failed:
-                row["failures"] = "; ".join(filter(None, [row["failures"], f"{score.metric}: {score.error.message}"]))
-        frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("clip")
-        return frame[[*(name for name in frame.columns if name != "failures"), "failures"]]
+                failures[score.clip].append(f"{score.metric}: {score.error.message}")
+            caveats[score.clip] += [f"{score.metric}: {one.alone}" for one in score.caveats]
+        frame = pd.DataFrame.from_dict(values, orient="index").rename_axis("clip")
+        return frame.assign(
+            failures=pd.Series({clip: "; ".join(texts) for clip, texts in failures.items()}),
+            caveats=pd.Series({clip: "; ".join(texts) for clip, texts in caveats.items()}),
+        )
 
     def _speaker(self, clip: str) -> str | None:
         record = self.generated.get(clip)

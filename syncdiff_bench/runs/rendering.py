@@ -75,6 +75,8 @@ def below(board: Board) -> list[str]:
 
 def csv_text(boards: Sequence[Board]) -> str:
     """One line per run and column, in full precision."""
+    from syncdiff_bench.tables.rendering.characters import one_line
+
     text = io.StringIO()
     records = [record for board in boards for record in _records(board)]
     fields = [
@@ -85,7 +87,7 @@ def csv_text(boards: Sequence[Board]) -> str:
     writer.writeheader()
     for record in records:
         low, high = record["ci95"] or (None, None)
-        texts = "; ".join(caveat["text"] for caveat in record["caveats"])
+        texts = one_line("; ".join(caveat["text"] for caveat in record["caveats"]))
         writer.writerow(
             {**record, "ci95_low": low, "ci95_high": high, "caveats": texts, "judge": " ".join(record["judge"])}
         )

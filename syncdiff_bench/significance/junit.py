@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from syncdiff_bench.significance.gate import Report
 from syncdiff_bench.significance.rendering import report_header, report_rows
-from syncdiff_bench.tables.rendering.characters import printable
+from syncdiff_bench.tables.rendering.characters import one_line, printable
 
 FAILING = ("regression", "no value")
 
@@ -36,7 +36,7 @@ def junit_xml(command: str, subject: str, cases: Sequence[Case], notes: Sequence
         if case.outcome != "passed":
             ElementTree.SubElement(element, case.outcome, type=case.kind, message=printable(case.message))
     if notes:
-        ElementTree.SubElement(suite, "system-out").text = printable("\n".join(notes))
+        ElementTree.SubElement(suite, "system-out").text = "\n".join(map(one_line, notes))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from syncdiff_bench.caveats import as_caveats
 from syncdiff_bench.contracts import Clip, Frames, Method
 from syncdiff_bench.errors import ClipError, WeightsError
 from syncdiff_bench.options import option_names
@@ -100,6 +101,14 @@ def check_incidental(method: Method) -> None:
     assert isinstance(names, frozenset) and names <= set(known), (
         f"incidental is {names!r}, not a frozenset of options; there are {', '.join(known) or 'none'}"
     )
+
+
+def check_caveats(method: Method) -> None:
+    """`caveats` of a clip that was made, and `general_caveats`, are sequences of Caveat."""
+    clip = sample_clip("check/caveats")
+    _generate(method, [clip])
+    as_caveats(method.general_caveats())
+    as_caveats(method.caveats(clip.id))
 
 
 def _batch(method: Method) -> list[Clip]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from operator import index
 from typing import Any
 
 import numpy as np
 
+from syncdiff_bench.caveats import as_caveats
 from syncdiff_bench.contracts import Column, Metric, Pair, attempt
 from syncdiff_bench.errors import BenchError, ClipError, WeightsError
 from syncdiff_bench.testing.checks import Skipped, only_for
@@ -105,6 +107,15 @@ def check_statistics_survive_json(metric: Metric[Any]) -> None:
     line = json.dumps(metric.stats_to_json(stats), allow_nan=False)
     back = metric.stats_from_json(json.loads(line))
     _assert_close(metric.aggregate([stats]), metric.aggregate([back]), "JSON changes")
+
+
+def check_caveats(metric: Metric[Any]) -> None:
+    """`caveats` of a measured pair are a sequence of Caveat, and `left_out` is a number of frames."""
+    pair = _pair("check/a", _length(metric))
+    stats = metric.measure(pair)
+    as_caveats(metric.caveats(pair, stats))
+    lost = metric.left_out(stats)
+    assert 0 <= index(lost) <= len(pair.generated.frames), f"left_out is {lost!r} of {len(pair.generated.frames)}"
 
 
 def check_shards_aggregate_to_the_whole(metric: Metric[Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +16,24 @@ import pytest
 import syncdiff_bench
 from syncdiff_bench.caveats import Caveat, counted
 from syncdiff_bench.contracts import Method, WeightsUsed
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.figures.page_tables import clip_table, difference_table, leaderboard
+from syncdiff_bench.runs.leaderboard import boards
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.noticing import run_caveats
 from syncdiff_bench.runs.records import Failure, Generated, Score
+from syncdiff_bench.runs.rendering import csv_text, json_text, markdown
+from syncdiff_bench.significance.comparison import compare
+from syncdiff_bench.significance.junit import junit_xml
+from syncdiff_bench.significance.rendering import comparison_footnotes, markdown_table
+from syncdiff_bench.significance.scored import from_run
+from syncdiff_bench.tables.comparison import compare as join
+from syncdiff_bench.tables.paper import table
+from syncdiff_bench.tables.rendering import render
 from syncdiff_bench.tables.rendering.markdown import escape
+from syncdiff_bench.tables.results import read_run
+from syncdiff_bench.testing import checks_of
+from syncdiff_bench.testing.checks import Plugin
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.finding import weights_found
 from syncdiff_bench.weights.store import WeightsStore
@@ -151,3 +166,63 @@ def test_a_file_kept_under_the_name_of_a_published_one_is_a_caveat(tmp_path: Pat
     other = WeightsStore(tmp_path / "other", catalogue=Catalogue({"judge": good}))
     known = weights_found("judge", other.add("judge", tmp_path / "mine.pt"))
     assert known.published and known.to_json() == {"name": "judge", "sha256": used.sha256}
+
+
+def test_no_writer_passes_on_what_a_terminal_would_obey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ESC, a line end and a change of direction, in a program's words and in a clip's reason."""
+    nasty = Caveat("odd", "a\x1b[31mred\x1b[0m\nline\u202e<b>", "d\x1b[2J|\x07")
+    monkeypatch.setattr(Static, "caveats", lambda _self, _clip: (nasty,))
+    broken = ClipError("bad", "no\x1b[2Jpe\u202e")
+    monkeypatch.setattr(SSIM, "measure", raise_for(SECOND, broken, SSIM.measure))
+    done = syncdiff_bench.run("static", limit=2, metrics=["ssim"], out=tmp_path)
+    found = boards([done])
+    side = from_run(done)
+    compared = compare(side, side)
+    notes = comparison_footnotes(compared)
+    texts = {
+        "csv": csv_text(found),
+        "json": json_text(found),
+        "markdown": markdown(found),
+        "page": leaderboard(found[0]) + clip_table(found[0]) + difference_table(compared),
+        "gate": markdown_table(["column"], [], notes),
+        "junit": junit_xml("check", "b", [], notes),
+        "tidy": render([join(table(1), [read_run(done.path / "run.json")])], "csv"),
+    }
+    for writer, text in texts.items():
+        # JSON is for programs: every character is there, those that a terminal obeys as escapes.
+        assert ("red\\u001b[0m\\nline" if writer == "json" else "red line") in text, writer
+        assert not set(text) & set("\x1b\x07" if writer == "json" else "\x1b\x07\u202e"), writer
+    assert len(list(csv.DictReader(io.StringIO(texts["csv"])))) == 1
+
+
+def raise_for(clip: str, error: Exception, measure: Callable[..., Any]) -> Callable[..., Any]:
+    def measured(self: Any, pair: Any) -> Any:
+        if pair.truth.id == clip:
+            raise error
+        return measure(self, pair)
+
+    return measured
+
+
+def failing(plugin: Plugin) -> list[str]:
+    """Names of the conformance checks that it fails."""
+    found = []
+    for check in checks_of(plugin):
+        try:
+            check()
+        except Exception:
+            found.append(check.name)
+    return found
+
+
+@pytest.mark.parametrize("said", ["resized", None, ["resized"]])
+def test_what_is_no_caveat_fails_the_conformance_suite(said: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "caveats" not in failing(SSIM()) + failing(Static())
+    monkeypatch.setattr(SSIM, "caveats", lambda *_: said)
+    assert failing(SSIM()) == ["caveats"]
+    monkeypatch.setattr(Static, "general_caveats", lambda *_: said)
+    assert failing(Static()) == ["caveats"]
+    monkeypatch.undo()
+    monkeypatch.setattr(Static, "caveats", lambda *_: said)
+    monkeypatch.setattr(SSIM, "left_out", lambda *_: -1)
+    assert [failing(plugin) for plugin in (Static(), SSIM())] == [["caveats"]] * 2

@@ -324,7 +324,7 @@ def test_something_else_is_refused() -> None:
 @pytest.mark.usefixtures("toy_plugins")
 def test_check_plugin_by_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-plugin", "toy-truth"]) == 0
-    assert "17 passed\n" in capsys.readouterr().out
+    assert "18 passed\n" in capsys.readouterr().out
     assert main(["check-plugin", "nobody"]) == 2
     assert "no plugin 'nobody' is installed" in capsys.readouterr().err
 

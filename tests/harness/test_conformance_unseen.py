@@ -32,6 +32,7 @@ MEASURING = {
     "identical-is-best",
     "symmetry-where-it-is-claimed",
     "statistics-survive-json",
+    "caveats",
     "shards-aggregate-to-the-whole",
     "measuring-many-is-measuring-each",
     "a-clip-of-one-frame",
@@ -308,7 +309,7 @@ class Raising(Yielding):
 
 def test_a_method_without_its_weights_is_skipped(tmp_path: Path) -> None:
     failed, skipped = outcomes(Waiting(None, Runtime("cpu", store(tmp_path))))
-    assert failed == {} and len(skipped) == 10
+    assert failed == {} and len(skipped) == 11
     assert set(skipped.values()) == {"weights net missing; syncdiff-bench weights fetch net"}
 
 
@@ -392,8 +393,8 @@ def test_check_plugin_counts_what_was_skipped(
     monkeypatch.setenv("SYNCDIFF_BENCH_OFFLINE", "1")
     assert main(["check-plugin", "lse"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "8 passed, 8 skipped: weights syncnet-v2 missing; syncdiff-bench weights fetch syncnet-v2"
-    assert sum(line.startswith("skip ") for line in lines) == 8
+    assert lines[-1] == "8 passed, 9 skipped: weights syncnet-v2 missing; syncdiff-bench weights fetch syncnet-v2"
+    assert sum(line.startswith("skip ") for line in lines) == 9
     assert main(["check-plugin", "lse", "--strict"]) == 1
     assert main(["check-plugin", "lse[weights=nowhere.pt]"]) == 1
     assert "no such file" in capsys.readouterr().out
@@ -423,7 +424,7 @@ def test_pytest_shows_the_reason(tmp_path: Path) -> None:
         "def test_conformance(check):\n    check()\n"
     )
     told = run("-m", "pytest", "-p", "no:cacheprovider", "-rs", str(tmp_path), SYNCDIFF_BENCH_HOME=str(tmp_path))
-    assert told.returncode == 0 and "8 passed, 8 skipped" in told.stdout
+    assert told.returncode == 0 and "8 passed, 9 skipped" in told.stdout
     assert "weights avhubert-lrs2-vsr missing; syncdiff-bench weights fetch avhubert-lrs2-vsr" in told.stdout
 
 

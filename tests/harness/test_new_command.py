@@ -118,7 +118,7 @@ def test_new_plugins_are_installed_run_and_uninstalled(machine: Machine) -> None
     listed = machine.run("syncdiff_bench", "list", "datasets").stdout
     assert "a-dataset" in listed
     checked = machine.run("syncdiff_bench", "check-plugin", "a-method")
-    assert checked.returncode == 0 and "17 passed" in checked.stdout
+    assert checked.returncode == 0 and "18 passed" in checked.stdout
     for kind in ("method", "metric", "dataset"):
         machine.uninstall(f"a-{kind}")
         assert f"a-{kind}" not in machine.run("syncdiff_bench", "list", f"{kind}s").stdout

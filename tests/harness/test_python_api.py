@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import syncdiff_bench
 from syncdiff_bench import load_dataset, load_run, run, score
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import UsageError
 
 
@@ -30,11 +32,40 @@ def test_a_run_as_a_data_frame(tmp_path: Path) -> None:
     done = run("toy-noise", "toy", metrics=["toy-error"], options={"shift": 3}, out=tmp_path)
     frame = done.to_pandas()
     assert list(frame.index) == ["s0/0", "s0/1", "s1/2", "s1/3", "s2/4"]
-    assert list(frame.columns) == ["speaker", "err[absolute]", "failures"]
+    assert list(frame.columns) == ["speaker", "err[absolute]", "failures", "caveats"]
     assert frame["err[absolute]"].tolist() == [3.0] * 5
     assert frame["speaker"].tolist() == ["s0", "s0", "s1", "s1", "s2"]
     again = load_run(tmp_path / "toy-noise")
     assert again.to_pandas().equals(frame) and again.summary[0].mean == 3.0
+
+
+@pytest.mark.usefixtures("toy_plugins")
+def test_caveats_are_in_the_row_of_their_clip(tmp_path: Path) -> None:
+    run("toy-noise", "toy", metrics=["toy-error"], out=tmp_path)
+    done = load_run(tmp_path / "toy-noise")
+    short = Caveat("length", "up to {most} frames shorter", "8 of 9 frames", 1)
+    silent = Caveat("silent", "silence")
+    scores = tuple(replace(one, caveats=(silent,) if one.clip == "s0/1" else ()) for one in done.scores)
+    generated = {clip: replace(line, caveats=()) for clip, line in done.generated.items()}
+    generated["s0/0"] = replace(generated["s0/0"], caveats=(short,))
+    frame = replace(done, scores=scores, generated=generated).to_pandas()
+    assert frame["caveats"].tolist() == [
+        "up to 1 frames shorter (8 of 9 frames)",
+        "toy-error: silence",
+        *[""] * 3,
+    ]
+    old = {clip: replace(line, caveats=None) for clip, line in done.generated.items()}
+    assert replace(done, generated=old).to_pandas()["caveats"].str.endswith("unknown").all()
+
+
+@pytest.mark.usefixtures("toy_plugins")
+def test_two_metrics_never_share_a_column_of_the_data_frame(tmp_path: Path) -> None:
+    run("toy-noise", "toy", metrics=["toy-error"], options={"shift": 3}, out=tmp_path)
+    done = load_run(tmp_path / "toy-noise")
+    other = [replace(one, metric="mine", values={"err": 9.0}) for one in done.scores]
+    frame = replace(done, scores=(*done.scores, *other)).to_pandas()
+    assert frame["toy-error.err[absolute]"].tolist() == [3.0] * 5
+    assert frame["mine.err[absolute]"].tolist() == [9.0] * 5
 
 
 @pytest.mark.usefixtures("toy_plugins")

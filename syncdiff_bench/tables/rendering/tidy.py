@@ -7,6 +7,7 @@ from typing import Any
 
 from syncdiff_bench.tables.comparison import Cell, ComparedRow, Comparison, Panel
 from syncdiff_bench.tables.paper import PaperColumn
+from syncdiff_bench.tables.rendering.characters import one_line
 
 FIELDS = (
     *("table", "dataset", "row", "method", "metric", "protocol", "column", "direction"),
@@ -51,5 +52,5 @@ def _record(number: int, panel: Panel, row: ComparedRow, column: PaperColumn, ce
         "failed": None if ours is None else ours.failed,
         "run": None if cell.run is None else str(cell.run),
         "departs": "; ".join(one.text for one in cell.departs) or None,
-        "caveats": "; ".join(cell.caveats) or None,
+        "caveats": one_line("; ".join(cell.caveats)) or None,
     }
