@@ -331,12 +331,12 @@ class _Generation:
             self._fail(clip, Failure.of(frames, NOT_GENERATED))
             return
         try:
-            noticed = as_caveats(self.method.caveats(clip.id))
+            noticed = (*as_caveats(self.method.caveats(clip.id)), *self._notes(clip.id))
         except Exception as error:
             if isinstance(error, BenchError) and not isinstance(error, ClipError):
                 raise
-            problem = Failure.of(error, "caveats")
-            self._fail(clip, replace(problem, message=f"{clip.id}: caveats of {self.method.name}: {problem.message}"))
+            failure = Failure.of(error, "caveats")
+            self._fail(clip, replace(failure, message=f"{clip.id}: caveats of {self.method.name}: {failure.message}"))
             return
         problem = _frames_problem(clip, frames, shorter=any(one.kind == LENGTH for one in noticed))
         if problem:
@@ -359,6 +359,11 @@ class _Generation:
             return
         made = self.run.files.sha256(path)
         self._record(record(clip, len(frames), notes=self.memory_notes, caveats=noticed, sha256=made))
+
+    def _notes(self, clip_id: str) -> Iterator[Caveat]:
+        """What a method of an earlier contract says in `notes`, which `caveats` took the place of."""
+        notes = getattr(self.method, "notes", None)
+        return (Caveat("note", note) for note in (notes(clip_id) if callable(notes) else ()))
 
     def _fail(self, clip: Clip, failure: Failure) -> None:
         self._record(record(clip, None, error=failure))

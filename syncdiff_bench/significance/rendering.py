@@ -65,11 +65,13 @@ def largest_changes(column: ColumnComparison, n: int) -> list[ClipChange]:
 
 def comparison_footnotes(comparison: Comparison) -> list[str]:
     clusters = {column.clusters for column in comparison.columns}
+    few = any(column.undecided == "too few speakers" for column in comparison.columns)
     counted = ", ".join(str(n) for n in sorted(clusters))
     return [
         *comparison.notes,
         f"Paired over clips; whole speakers ({counted}) are resampled. p: permutation of A and B within speakers; "
         "* significant at 5 % after Holm's correction over all columns.",
+        *(["too few speakers: with 5 or fewer no p can come below .05, however large the difference."] if few else []),
         "d: mean of the per-clip differences over their standard deviation.",
     ]
 
@@ -101,11 +103,13 @@ def report_footnotes(report: Report) -> list[str]:
     lost = [f"LOST {clip} ({name}): {reason}" for name, clip, reason in report.lost]
     confidence = report.verdicts[0].column.confidence if report.verdicts else 0.95
     few = {verdict.column.clusters for verdict in report.verdicts if 1 < verdict.column.clusters < FEW_SPEAKERS}
+    lone = any(verdict.column.ci is None and verdict.column.delta is not None for verdict in report.verdicts)
     blind = "a loss is hardly seen: with so few speakers, intervals are too wide to exclude zero"
     return [
         *lost,
         *report.comparison.notes,
         *([f"{min(few)} speakers: {blind}"] if few else []),
+        *(["1 speaker gives no interval: there the tolerance alone decides."] if lone else []),
         f"A regression exceeds its tolerance and its {100 * confidence:.1f} % interval (5 % over all columns, paired, "
         "bootstrap over speakers) excludes zero.",
         "passed" if report.passed else "FAILED",

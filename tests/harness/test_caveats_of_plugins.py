@@ -81,6 +81,14 @@ def test_numbers_of_numpy_count_as_python_s(tmp_path: Path, monkeypatch: pytest.
     assert any(text.startswith("ssim (face96), 2 of 2 clips: 6 frames equal") for text in texts)
 
 
+def test_notes_of_a_method_of_the_earlier_contract_are_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Static, "notes", lambda _self, clip: ("padded",) if clip == SECOND else (), raising=False)
+    done = syncdiff_bench.run("static", limit=2, metrics=["ssim"], out=tmp_path)
+    assert "1 of 2 clips: padded" in [one.text for one in done.caveats]
+
+
 def test_a_method_that_cannot_speak_of_itself_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Static, "general_caveats", raising)
     with pytest.raises(UsageError, match="static: general_caveats"):

@@ -429,3 +429,18 @@ def test_no_character_of_a_reason_breaks_the_xml() -> None:
     (failure,) = suite.iter("failure")
     for text in (suite.get("name"), suite[0].get("name"), failure.get("message")):
         assert text is not None and text.endswith("ÿbad < & > 語") and "[1;31m" not in text
+
+
+def test_footnotes_say_what_decided_where_the_usual_rule_could_not() -> None:
+    def side(speakers: int) -> Scored:
+        base = scored(noisy(np.random.default_rng(1)))
+        few = {clip: f"s{i % speakers}" for i, clip in enumerate(base.speakers)}
+        return replace(base, speakers=few, tolerances=default_tolerances(base))
+
+    def said(lines: list[str], words: str) -> bool:
+        return any(words in line for line in lines)
+
+    for speakers in (1, 5, 6):
+        one = side(speakers)
+        assert said(comparison_footnotes(compare(one, one)), "too few speakers: with 5 or fewer") == (speakers < 6)
+        assert said(report_footnotes(check(one, one)), "the tolerance alone decides") == (speakers == 1)
