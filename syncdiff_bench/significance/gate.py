@@ -59,9 +59,7 @@ def check(run: Scored, baseline: Scored, *, resamples: int = RESAMPLES, any_boxe
     columns = sum(len(load_recorded(key, scores).columns) for key, scores in baseline.metrics.items())
     confidence = 1 - FALSE_ALARMS / columns
     sides = ("baseline", "now")
-    comparison = compare(
-        baseline, run, confidence=confidence, resamples=resamples, any_boxes=any_boxes, names=sides
-    )
+    comparison = compare(baseline, run, confidence=confidence, resamples=resamples, any_boxes=any_boxes, names=sides)
     verdicts = tuple(_verdict(column, baseline) for column in comparison.columns)
     return Report(comparison, verdicts, _lost(run, baseline))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_datasets.fingerprint import fingerprint_clips
 from syncdiff_datasets.folder import Folder
 
 WriteClip = Callable[..., Path]
@@ -111,3 +112,9 @@ def test_real_clips() -> None:
     refused = {finding.where for finding in edge.verify("all") if finding.level == "error"}
     assert refused == {"empty", "novideo", "truncated"}
     assert len(edge.clip_ids("all")) == 29
+
+
+def test_a_name_that_is_not_utf_8_is_refused_in_one_line() -> None:
+    """As a file system of bytes hands it over: byte 0xff stands as a lone surrogate."""
+    with pytest.raises(UsageError, match=r"bad\\udcff: the name of this file is not UTF-8"):
+        fingerprint_clips([("bad\udcff", [])])
