@@ -22,7 +22,7 @@ MOST_FRAMES = 5
 MOST_PERCENT = 5
 LENGTH = "length"  # the kind of the caveat, and of the failure
 
-_TIMING = frozenset({"retimed", "made-constant", "starts-late"})
+_UNSETTLED = 2  # pictures at the start whose times B-frames may put astray
 _IN_ORDER = "as many frames as the reference, taken frame by frame whatever the"
 _SHORTER = "up to {most} frames shorter than their reference, scored over the common part"
 _LONGER = "up to {most} frames longer than their reference, scored over the common part"
@@ -66,7 +66,7 @@ def _in_step(media: Media, path: Path, reference: Clip) -> Media:
     """By the order of its pictures where that is certain, by time elsewhere."""
     wanted, rate = _pictures_of(media, reference.media)
     if wanted is None:
-        return _without_late_start(media)
+        return _without_late_start(media, path, reference)
     if media.source_frames is None or np.array_equal(media.source_frames, wanted):
         return media
     every = read_every_picture(path, accept_damaged=reference.accept_damaged)
@@ -89,24 +89,21 @@ def _pictures_of(media: Media, reference: Media) -> tuple[Indices | None, Fracti
     return None, Fraction(FPS)
 
 
-def _positions(media: Media) -> Indices:
-    """(pictures that are shown,): where in the frames each picture is shown first, in the order of the pictures."""
-    assert media.source_frames is not None
-    found: Indices = np.unique(media.source_frames, return_index=True)[1]
-    return found
+def _without_late_start(media: Media, path: Path, reference: Clip) -> Media:
+    """Each picture once, and the sound from the first on, where only the first two are repeated, in a file of 25 fps.
 
-
-def _without_late_start(media: Media) -> Media:
-    """Without the first picture's repetitions that stand in for a late start, in a file of 25 fps.
-
-    What is generated starts with the clip; containers that put B-frames late (Matroska, AVI) only claim otherwise.
+    What is generated starts with the clip; containers that put B-frames late (Matroska, AVI, fragmented mp4) only claim
+    otherwise.
     """
+    assert media.source_frames is not None
     late = len(media.frames) - media.source_count
-    if late <= 0 or not np.array_equal(_positions(media), [0, *range(late + 1, len(media.frames))]):
+    pictures, positions = np.unique(media.source_frames, return_index=True)
+    steady = positions[_UNSETTLED:] - pictures[_UNSETTLED:] == late
+    if late <= 0 or len(pictures) != media.source_count or not len(steady) or not steady.all():
         return media
-    kept = tuple(one for one in media.caveats if one.kind not in _TIMING)
+    every = read_every_picture(path, accept_damaged=reference.accept_damaged)
     ignored = Caveat("timestamps", "a late start ignored: the first picture is the first frame", f"{late} frames late")
-    return replace(_picked(media, slice(late, None)), caveats=(*kept, ignored))
+    return replace(every, caveats=(*every.caveats, ignored))
 
 
 def _of_length(media: Media, path: Path, reference: Clip) -> Media:

@@ -50,7 +50,8 @@ def read_media(
 def read_every_picture(path: Path, *, accept_damaged: bool = False) -> Media:
     """Decode a clip without a look at its times: each picture of the file once, in the order of showing.
 
-    Returns and raises as `read_media` does; nothing is repeated, dropped or retimed. `source_rate` is the label.
+    Returns and raises as `read_media` does; nothing is repeated, dropped or retimed, and the sound starts with
+    the first picture. `source_rate` is the label.
     """
     return _read(path, SAMPLE_RATE, accept_damaged, each_once)
 
@@ -77,8 +78,9 @@ def _read(path: Path, sample_rate: int, accept_damaged: bool, choose: Callable[[
     refuse_too_long(len(indices), height * width, path)
     turn = orientation(pictures.frames[0], path)
     bits = pictures.frames[0].format.components[0].bits
-    frames, planes = arrays(pictures.frames, indices, turn, pixel_aspect)
-    audio = sound.samples[: len(frames) * sample_rate // FPS]
+    frames, planes = arrays(pictures.frames, indices, turn, pixel_aspect, path)
+    first = max(0, round(timing.starts[0] * timing.tick * sample_rate)) if choose is each_once else 0
+    audio = sound.samples[first : first + len(frames) * sample_rate // FPS]
     notes = (*([str(turn)] if str(turn) else []), *sound.notes)
     return Media(frames, audio, notes, planes, (*wrong, *noticed), indices, count, timing.rate, bits)
 

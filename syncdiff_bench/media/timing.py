@@ -82,6 +82,8 @@ def _timestamps(
             starts.append(frame.pts * per_base - origin)
         else:
             starts.append(starts[-1] + round(1 / rate / tick) if starts else 0)
+    # Decoders give pictures in the order of showing; times that go back are those of decoding (packed B-frames).
+    starts.sort()
     # With B-frames a packet's duration is the step to the next packet in decoding order, which says nothing
     # about the picture; ffmpeg 5.1, the reference, takes one frame for it.
     told = not track.stream.codec_context.has_b_frames
