@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FPS, SAMPLES_PER_FRAME, Clip, Frames, Media, Planes
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.orientation import turn_of
 from syncdiff_bench.media.reading import read_every_picture, read_media
 from syncdiff_bench.media.retiming import rate_label
 
@@ -26,6 +27,7 @@ _UNSETTLED = 2  # pictures at the start whose times B-frames may put astray
 _IN_ORDER = "as many frames as the reference, taken frame by frame whatever the"
 _SHORTER = "up to {most} frames shorter than their reference, scored over the common part"
 _LONGER = "up to {most} frames longer than their reference, scored over the common part"
+_TURNED = "turned or mirrored as their display matrix says, their reference is not"
 _RESIZED = "resized to the size of the reference (Pillow, bicubic)"
 
 Indices = NDArray[np.int64]
@@ -51,7 +53,7 @@ def read_fitted(path: Path, reference: Clip, *, any_shape: bool = False) -> Medi
     Raises ClipError `length`, `size`, and those of `read_media`; those of decoding the reference.
     """
     media = _in_step(read_media(path, accept_damaged=reference.accept_damaged), path, reference)
-    media = _of_length(media, path, reference)
+    media = _turned(_of_length(media, path, reference), reference.media)
     return _as_it_is(media, reference.frames) if any_shape else _of_size(media, path, reference.frames)
 
 
@@ -132,6 +134,14 @@ def _counts(media: Media) -> str:
         return shown
     label = f"{media.source_count} frames at {rate_label(media.source_rate)} fps"
     return f"{label} ({shown.replace(' frames', '')})"
+
+
+def _turned(media: Media, reference: Media) -> Media:
+    """A display matrix that its reference does not have was seldom meant. The reverse is: methods write upright."""
+    turn = turn_of(media.notes)
+    if not turn or turn == turn_of(reference.notes):
+        return media
+    return replace(media, caveats=(*media.caveats, Caveat("turned", _TURNED, turn)))
 
 
 def _of_size(media: Media, path: Path, reference: Frames) -> Media:

@@ -10,7 +10,15 @@ from pathlib import Path
 from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Media
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.capacity import refuse_too_long
-from syncdiff_bench.media.containers import MediaFacts, audio_stream, labelled_rate, open_media, probe, video_stream
+from syncdiff_bench.media.containers import (
+    MediaFacts,
+    audio_stream,
+    labelled_rate,
+    open_media,
+    other_tracks,
+    probe,
+    video_stream,
+)
 from syncdiff_bench.media.damage import damage
 from syncdiff_bench.media.orientation import orientation
 from syncdiff_bench.media.packets import Track, demuxed
@@ -72,6 +80,7 @@ def _read(path: Path, sample_rate: int, accept_damaged: bool, choose: Callable[[
         if wrong and not accept_damaged:
             mend = "copy or download it again, or accept what is left with --accept-damaged"
             raise ClipError("damaged", f"{path}: {wrong[0].detail}; {mend}")
+        several = other_tracks(container)
         pixel_aspect = stream.sample_aspect_ratio or None
     indices, noticed = choose(timing, path)
     count, (height, width) = len(pictures.frames), one_size(pictures.frames, path)
@@ -82,7 +91,7 @@ def _read(path: Path, sample_rate: int, accept_damaged: bool, choose: Callable[[
     first = max(0, round(timing.starts[0] * timing.tick * sample_rate)) if choose is each_once else 0
     audio = sound.samples[first : first + len(frames) * sample_rate // FPS]
     notes = (*([str(turn)] if str(turn) else []), *sound.notes)
-    return Media(frames, audio, notes, planes, (*wrong, *noticed), indices, count, timing.rate, bits)
+    return Media(frames, audio, notes, planes, (*wrong, *several, *noticed), indices, count, timing.rate, bits)
 
 
 def _refuse_too_many(track: Track, path: Path) -> None:

@@ -1,8 +1,10 @@
-"""Files whose clocks mislead: times of decoding, sound that B-frames push back, starts that are late for one reason."""
+"""Files whose clocks mislead: times of decoding, sound that B-frames push back; and tracks and colours of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import av
 import numpy as np
 import pytest
 from av.filter import Graph
+from av.stream import Disposition
 
 from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.fitting import read_fitted
+from syncdiff_bench.media.packets import demuxed
 from syncdiff_bench.media.reading import read_media
 
 N = 40
@@ -109,6 +113,52 @@ def test_nor_does_it_leave_the_sound_behind_where_pictures_are_missing(tmp_path:
     assert levels(media.frames) == list(range(N))
     assert [one.kind for one in media.caveats] == ["timestamps", "length"]
     assert int(np.argmax(media.audio)) == 640 * 20
+
+
+# ------------------------------------------------------------------------------------------------------- tracks
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"), [("video", "2 video and 0 sound tracks"), ("audio", "1 video and 2 sound tracks"), ("cover", "")]
+)
+def test_a_file_with_several_tracks_says_so(tmp_path: Path, extra: str, told: str) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        videos: list[Any] = [
+            container.add_stream(codec, rate=25) for codec in ("mpeg4", "mjpeg")[: 1 + (extra != "audio")]
+        ]
+        sounds = [container.add_stream("aac", rate=16_000, layout="mono") for _ in range(2 * (extra == "audio"))]
+        for video in videos:
+            video.width, video.height = 32, 32
+            video.pix_fmt = "yuvj420p" if video.codec.name == "mjpeg" else "yuv420p"
+        if extra == "cover":
+            videos[1].disposition = Disposition.attached_pic
+        for video in videos:
+            container.mux([packet for t in range(10) for packet in video.encode(grey(t))] + video.encode(None))
+        for sound in sounds:
+            heard = av.AudioFrame.from_ndarray(np.zeros((1, 6400), np.int16), format="s16", layout="mono")
+            heard.sample_rate = 16_000
+            container.mux(sound.encode(heard) + sound.encode(None))
+    media = read_media(path)
+    assert len(media.frames) == media.source_count == 10
+    assert [(one.kind, one.detail) for one in media.caveats] == ([("several-tracks", told)] if told else [])
+
+
+def test_a_track_that_appears_on_the_way_stops_reading(tmp_path: Path) -> None:
+    """PyAV knows no stream for its packets; a damaged FLV has such."""
+
+    class Appearing:
+        def __init__(self, of: Any) -> None:
+            self.of = of
+
+        def demux(self, *streams: Any) -> Iterator[Any]:
+            yield from islice(self.of.demux(*streams), 10)
+            raise IndexError("list index out of range")
+
+    with av.open(str(write(tmp_path / "a.mp4"))) as container:
+        (track,) = demuxed(Appearing(container), container.streams.video[:1], lambda _track: None)
+    assert track.count == 10
+    assert track.broken == "a track that no header names"
 
 
 # ------------------------------------------------------------------------------------------------------ colours
