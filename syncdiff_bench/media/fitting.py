@@ -17,6 +17,7 @@ from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.orientation import turn_of
 from syncdiff_bench.media.reading import read_every_picture, read_media
 from syncdiff_bench.media.retiming import rate_label
+from syncdiff_bench.media.timing import STARTS_LATE
 
 # Published methods drop a few last frames (584 and 586 of 588 were met); more is another video.
 MOST_FRAMES = 5
@@ -77,7 +78,16 @@ def _in_step(media: Media, path: Path, reference: Clip) -> Media:
         told = Caveat("rate-label", f"{_IN_ORDER} rate label", f"labelled {rate_label(media.source_rate)} fps")
     else:
         told = Caveat("timestamps", f"{_IN_ORDER} timestamps", f"{len(media.frames)} frames by its timestamps")
+    silence = np.zeros(_late(reference.media) * SAMPLES_PER_FRAME, np.int16)
+    every = replace(every, audio=np.concatenate([silence, every.audio]))
     return replace(_picked(every, wanted), caveats=(*every.caveats, told))
+
+
+def _late(media: Media) -> int:
+    """Frames that stand in for a late start, which a video that is brought to them has its sound after."""
+    if media.source_frames is None or all(one.kind != STARTS_LATE for one in media.caveats):
+        return 0
+    return int(np.count_nonzero(media.source_frames == media.source_frames[0])) - 1
 
 
 def _pictures_of(media: Media, reference: Media) -> tuple[Indices | None, Fraction]:

@@ -115,6 +115,13 @@ def test_nor_does_it_leave_the_sound_behind_where_pictures_are_missing(tmp_path:
     assert int(np.argmax(media.audio)) == 640 * 20
 
 
+def test_sound_follows_pictures_that_are_brought_to_a_late_reference(tmp_path: Path) -> None:
+    late = Clip("c", "test", write(tmp_path / "reference.mkv", sound="pcm_s16le", late=5))
+    media = read_fitted(write(tmp_path / "a.mkv", sound="pcm_s16le"), late)
+    assert levels(media.frames) == [*[0] * 5, *range(N)]
+    assert int(np.argmax(media.audio)) == int(np.argmax(late.audio)) == 640 * 25
+
+
 # ------------------------------------------------------------------------------------------------------- tracks
 
 
