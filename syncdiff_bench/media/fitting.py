@@ -69,7 +69,7 @@ def _in_step(media: Media, path: Path, reference: Clip) -> Media:
     """By the order of its pictures where that is certain, by time elsewhere."""
     wanted, rate = _pictures_of(media, reference.media)
     if wanted is None:
-        return _without_late_start(media, path, reference)
+        return _started_with(_without_late_start(media, path, reference), reference.media)
     if media.source_frames is None or np.array_equal(media.source_frames, wanted):
         return media
     every = read_every_picture(path, accept_damaged=reference.accept_damaged)
@@ -78,13 +78,29 @@ def _in_step(media: Media, path: Path, reference: Clip) -> Media:
         told = Caveat("rate-label", f"{_IN_ORDER} rate label", f"labelled {rate_label(media.source_rate)} fps")
     else:
         told = Caveat("timestamps", f"{_IN_ORDER} timestamps", f"{len(media.frames)} frames by its timestamps")
-    silence = np.zeros(_late(reference.media) * SAMPLES_PER_FRAME, np.int16)
-    every = replace(every, audio=np.concatenate([silence, every.audio]))
+    every = _silent_first(every, _late(reference.media))
     return replace(_picked(every, wanted), caveats=(*every.caveats, told))
 
 
+def _started_with(media: Media, reference: Media) -> Media:
+    """Held at its first picture as long as a reference that starts late, where it has more nearly the pictures of the
+    reference's file than the reference's frames.
+    """
+    late, pictures = _late(reference), np.arange(len(media.frames))
+    nearer = abs(media.source_count - reference.source_count) < abs(media.source_count - len(reference.frames))
+    if not late or not nearer or not np.array_equal(media.source_frames, pictures):  # type: ignore[arg-type]
+        return media
+    told = Caveat("timestamps", "starts late as the reference does, filled with its first frame", f"{late} frames late")
+    held = _picked(_silent_first(media, late), np.concatenate([np.zeros(late, np.int64), pictures]))
+    return replace(held, caveats=(*media.caveats, told))
+
+
+def _silent_first(media: Media, late: int) -> Media:
+    return replace(media, audio=np.concatenate([np.zeros(late * SAMPLES_PER_FRAME, np.int16), media.audio]))
+
+
 def _late(media: Media) -> int:
-    """Frames that stand in for a late start, which a video that is brought to them has its sound after."""
+    """How many frames stand in for a late start."""
     if media.source_frames is None or all(one.kind != STARTS_LATE for one in media.caveats):
         return 0
     return int(np.count_nonzero(media.source_frames == media.source_frames[0])) - 1

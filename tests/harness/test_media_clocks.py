@@ -37,7 +37,7 @@ def reference() -> Clip:
     return Clip("c", "test", preloaded=Media(np.zeros((N, 32, 32, 3), np.uint8), np.zeros(640 * N, np.int16)))
 
 
-def write(path: Path, *, sound: str = "", late: int = 0, decoding_times: bool = False) -> Path:
+def write(path: Path, *, sound: str = "", late: int = 0, decoding_times: bool = False, n: int = N) -> Path:
     """40 greys, two B-frames in a row, and a click in the sound when picture 20 is shown.
 
     late: frames, of pictures and sound alike; the sound is silent from 0 on. decoding_times: in place of those of
@@ -50,7 +50,7 @@ def write(path: Path, *, sound: str = "", late: int = 0, decoding_times: bool = 
         video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
         heard: Any = container.add_stream(sound, rate=16_000, layout="mono") if sound else None
         packets = []
-        for t in range(N):
+        for t in range(n):
             frame = grey(t)
             frame.pts = late + t
             packets += video.encode(frame)
@@ -120,6 +120,15 @@ def test_sound_follows_pictures_that_are_brought_to_a_late_reference(tmp_path: P
     media = read_fitted(write(tmp_path / "a.mkv", sound="pcm_s16le"), late)
     assert levels(media.frames) == [*[0] * 5, *range(N)]
     assert int(np.argmax(media.audio)) == int(np.argmax(late.audio)) == 640 * 25
+
+
+def test_so_does_a_video_that_is_a_picture_short(tmp_path: Path) -> None:
+    late = Clip("c", "test", write(tmp_path / "reference.mkv", sound="pcm_s16le", late=2))
+    short = write(tmp_path / "a.mkv", sound="pcm_s16le", n=N - 1)
+    media = read_fitted(short, late)
+    assert levels(media.frames) == [0, 0, *range(N - 1)]
+    assert [one.kind for one in media.caveats] == ["timestamps", "length"]
+    assert int(np.argmax(media.audio)) == 640 * 22
 
 
 # ------------------------------------------------------------------------------------------------------- tracks
