@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FPS
 from syncdiff_bench.errors import ClipError
 
@@ -82,6 +83,17 @@ def audio_stream(container: Any, path: Path) -> Any | None:
     """The sound track that FFmpeg would pick, None without any. Raises ClipError `undecodable` (no decoder for it)."""
     stream = container.streams.best("audio")
     return None if stream is None else _decodable(stream, path)
+
+
+def other_tracks(container: Any) -> tuple[Caveat, ...]:
+    """A caveat `several-tracks` where a file holds more pictures or sounds than one of each; covers do not count."""
+    from av.stream import Disposition
+
+    pictures = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    held = f"{len(pictures)} video and {len(container.streams.audio)} sound tracks"
+    if len(pictures) < 2 and len(container.streams.audio) < 2:
+        return ()
+    return (Caveat("several-tracks", "of several video or sound tracks the ones that FFmpeg picks were used", held),)
 
 
 def labelled_rate(stream: Any) -> Fraction | None:

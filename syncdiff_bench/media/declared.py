@@ -27,8 +27,17 @@ def seconds_short(container: Any, track: Track, others: Sequence[Track]) -> floa
         # By times, not by counts: an edit list leaves packets out, and a fragmented file counts none in its header.
         return max(0.0, _declared(stream, stream.duration) - (track.end - track.start))
     if name == "avi":  # its header counts chunks of one tick each, empty ones (a repeated picture) included
-        return max(0.0, _declared(stream, max(stream.duration or 0, stream.frames)) - track.slots_seconds)
+        short = _declared(stream, max(stream.duration or 0, stream.frames)) - track.slots_seconds
+        return max(0.0, short if stream.type == "video" else short - max(map(_reordering, others), default=0.0))
     return 0.0
+
+
+def _reordering(track: Track) -> float:
+    """Seconds by which B-frames put pictures late. FFmpeg delays the sound as much, by empty chunks: AVI's header
+    counts them, and reading passes over them.
+    """
+    rate = track.stream.guessed_rate or track.stream.average_rate
+    return float(track.stream.codec_context.has_b_frames / rate) if rate else 0.0
 
 
 def _declared(stream: Any, ticks: int | None) -> float:

@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FPS, SAMPLES_PER_FRAME, Clip, Frames, Media, Planes
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.orientation import turn_of
 from syncdiff_bench.media.reading import read_every_picture, read_media
 from syncdiff_bench.media.retiming import rate_label
+from syncdiff_bench.media.timing import STARTS_LATE
 
 # Published methods drop a few last frames (584 and 586 of 588 were met); more is another video.
 MOST_FRAMES = 5
 MOST_PERCENT = 5
 LENGTH = "length"  # the kind of the caveat, and of the failure
 
-_TIMING = frozenset({"retimed", "made-constant", "starts-late"})
+_UNSETTLED = 2  # pictures at the start whose times B-frames may put astray
 _IN_ORDER = "as many frames as the reference, taken frame by frame whatever the"
 _SHORTER = "up to {most} frames shorter than their reference, scored over the common part"
 _LONGER = "up to {most} frames longer than their reference, scored over the common part"
+_TURNED = "turned or mirrored as their display matrix says, their reference is not"
 _RESIZED = "resized to the size of the reference (Pillow, bicubic)"
 
 Indices = NDArray[np.int64]
@@ -51,7 +54,7 @@ def read_fitted(path: Path, reference: Clip, *, any_shape: bool = False) -> Medi
     Raises ClipError `length`, `size`, and those of `read_media`; those of decoding the reference.
     """
     media = _in_step(read_media(path, accept_damaged=reference.accept_damaged), path, reference)
-    media = _of_length(media, path, reference)
+    media = _turned(_of_length(media, path, reference), reference.media)
     return _as_it_is(media, reference.frames) if any_shape else _of_size(media, path, reference.frames)
 
 
@@ -66,7 +69,7 @@ def _in_step(media: Media, path: Path, reference: Clip) -> Media:
     """By the order of its pictures where that is certain, by time elsewhere."""
     wanted, rate = _pictures_of(media, reference.media)
     if wanted is None:
-        return _without_late_start(media)
+        return _started_with(_without_late_start(media, path, reference), reference.media)
     if media.source_frames is None or np.array_equal(media.source_frames, wanted):
         return media
     every = read_every_picture(path, accept_damaged=reference.accept_damaged)
@@ -75,7 +78,32 @@ def _in_step(media: Media, path: Path, reference: Clip) -> Media:
         told = Caveat("rate-label", f"{_IN_ORDER} rate label", f"labelled {rate_label(media.source_rate)} fps")
     else:
         told = Caveat("timestamps", f"{_IN_ORDER} timestamps", f"{len(media.frames)} frames by its timestamps")
+    every = _silent_first(every, _late(reference.media))
     return replace(_picked(every, wanted), caveats=(*every.caveats, told))
+
+
+def _started_with(media: Media, reference: Media) -> Media:
+    """Held at its first picture as long as a reference that starts late, where it has more nearly the pictures of the
+    reference's file than the reference's frames.
+    """
+    late, pictures = _late(reference), np.arange(len(media.frames))
+    nearer = abs(media.source_count - reference.source_count) < abs(media.source_count - len(reference.frames))
+    if not late or not nearer or not np.array_equal(media.source_frames, pictures):  # type: ignore[arg-type]
+        return media
+    told = Caveat("timestamps", "starts late as the reference does, filled with its first frame", f"{late} frames late")
+    held = _picked(_silent_first(media, late), np.concatenate([np.zeros(late, np.int64), pictures]))
+    return replace(held, caveats=(*media.caveats, told))
+
+
+def _silent_first(media: Media, late: int) -> Media:
+    return replace(media, audio=np.concatenate([np.zeros(late * SAMPLES_PER_FRAME, np.int16), media.audio]))
+
+
+def _late(media: Media) -> int:
+    """How many frames stand in for a late start."""
+    if media.source_frames is None or all(one.kind != STARTS_LATE for one in media.caveats):
+        return 0
+    return int(np.count_nonzero(media.source_frames == media.source_frames[0])) - 1
 
 
 def _pictures_of(media: Media, reference: Media) -> tuple[Indices | None, Fraction]:
@@ -89,24 +117,21 @@ def _pictures_of(media: Media, reference: Media) -> tuple[Indices | None, Fracti
     return None, Fraction(FPS)
 
 
-def _positions(media: Media) -> Indices:
-    """(pictures that are shown,): where in the frames each picture is shown first, in the order of the pictures."""
-    assert media.source_frames is not None
-    found: Indices = np.unique(media.source_frames, return_index=True)[1]
-    return found
+def _without_late_start(media: Media, path: Path, reference: Clip) -> Media:
+    """Each picture once, and the sound from the first on, where only the first two are repeated, in a file of 25 fps.
 
-
-def _without_late_start(media: Media) -> Media:
-    """Without the first picture's repetitions that stand in for a late start, in a file of 25 fps.
-
-    What is generated starts with the clip; containers that put B-frames late (Matroska, AVI) only claim otherwise.
+    What is generated starts with the clip; containers that put B-frames late (Matroska, AVI, fragmented mp4) only claim
+    otherwise.
     """
+    assert media.source_frames is not None
     late = len(media.frames) - media.source_count
-    if late <= 0 or not np.array_equal(_positions(media), [0, *range(late + 1, len(media.frames))]):
+    pictures, positions = np.unique(media.source_frames, return_index=True)
+    steady = positions[_UNSETTLED:] - pictures[_UNSETTLED:] == late
+    if late <= 0 or len(pictures) != media.source_count or not len(steady) or not steady.all():
         return media
-    kept = tuple(one for one in media.caveats if one.kind not in _TIMING)
+    every = read_every_picture(path, accept_damaged=reference.accept_damaged)
     ignored = Caveat("timestamps", "a late start ignored: the first picture is the first frame", f"{late} frames late")
-    return replace(_picked(media, slice(late, None)), caveats=(*kept, ignored))
+    return replace(every, caveats=(*every.caveats, ignored))
 
 
 def _of_length(media: Media, path: Path, reference: Clip) -> Media:
@@ -135,6 +160,14 @@ def _counts(media: Media) -> str:
         return shown
     label = f"{media.source_count} frames at {rate_label(media.source_rate)} fps"
     return f"{label} ({shown.replace(' frames', '')})"
+
+
+def _turned(media: Media, reference: Media) -> Media:
+    """A display matrix that its reference does not have was seldom meant. The reverse is: methods write upright."""
+    turn = turn_of(media.notes)
+    if not turn or turn == turn_of(reference.notes):
+        return media
+    return replace(media, caveats=(*media.caveats, Caveat("turned", _TURNED, turn)))
 
 
 def _of_size(media: Media, path: Path, reference: Frames) -> Media:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,11 @@ _WORDS = {
     Orientation(exchanged=True): "mirrored along the diagonal",
     Orientation(exchanged=True, across=True, down=True): "mirrored along the other diagonal",
 }
+
+
+def turn_of(notes: Iterable[str]) -> str:
+    """What the notes of a decoded clip say of its orientation, "" where it is shown as it is coded."""
+    return next((note for note in notes if note in _WORDS.values()), "")
 
 
 def orientation(frame: Any, path: Path) -> Orientation:

@@ -83,9 +83,9 @@ def demuxed(container: Any, streams: Sequence[Any], check: Callable[[Track], Non
             track = tracks[packet.stream.index]
             track.packets.append(packet)
             check(track)
-    except FFmpegError as error:
+    except (FFmpegError, IndexError) as error:  # PyAV's for a packet of a track that appears on the way
         for track in tracks.values():
-            track.broken = str(error.strerror)
+            track.broken = str(getattr(error, "strerror", "a track that no header names"))
             track.packets.append(last := Packet())
             last.stream = track.stream
     return list(tracks.values())

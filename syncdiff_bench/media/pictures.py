@@ -51,13 +51,15 @@ def one_size(frames: Sequence[Any], path: Path) -> tuple[int, int]:
 
 
 def arrays(
-    frames: list[Any], indices: NDArray[np.int64], turn: Orientation, pixel_aspect: Fraction | None
+    frames: list[Any], indices: NDArray[np.int64], turn: Orientation, pixel_aspect: Fraction | None, path: Path
 ) -> tuple[Frames, Planes | None]:
     """RGB, (T, H, W, 3) uint8, and planes of the pictures of these indices, which never descend.
 
     frames: emptied on the way, so that a clip does not lie in memory twice.
     One scaler serves all: PyAV's `to_ndarray` would build one, and threads for it, for each picture.
+    Raises ClipError `undecodable` for colours that swscale cannot turn into RGB.
     """
+    from av.error import FFmpegError
     from av.video.reformatter import VideoReformatter
 
     height, width = frames[0].height, frames[0].width
@@ -70,7 +72,10 @@ def arrays(
             _repeat(shown, planes, position)
             continue
         frame, frames[index] = frames[index], None
-        shown[position] = turn.applied(_rgb(scaler, frame))
+        try:
+            shown[position] = turn.applied(_rgb(scaler, frame))
+        except FFmpegError as error:
+            raise ClipError("undecodable", f"{path}: {_no_rgb(frame, error)}; re-encode it") from None
         if planes is not None:
             fill_planes(planes, position, frame, turn)
         last = index
@@ -78,11 +83,15 @@ def arrays(
 
 
 def _rgb(scaler: Any, frame: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8, a view."""
-    picture = scaler.reformat(frame, format="rgb24", threads=1)
+    """(H, W, 3) uint8, a view. Bicubic as in ffmpeg: so chroma is enlarged in odd sizes and deep pictures."""
+    picture = scaler.reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1)
     plane = picture.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
     return rows[:, : 3 * plane.width].reshape(plane.height, plane.width, 3)
+
+
+def _no_rgb(frame: Any, error: Exception) -> str:
+    return f"pictures of format {frame.format.name}, colour space {int(frame.colorspace)} have no RGB ({error})"
 
 
 def _repeat(shown: Frames, planes: Planes | None, position: int) -> None:

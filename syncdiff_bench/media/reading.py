@@ -10,7 +10,15 @@ from pathlib import Path
 from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Media
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.capacity import refuse_too_long
-from syncdiff_bench.media.containers import MediaFacts, audio_stream, labelled_rate, open_media, probe, video_stream
+from syncdiff_bench.media.containers import (
+    MediaFacts,
+    audio_stream,
+    labelled_rate,
+    open_media,
+    other_tracks,
+    probe,
+    video_stream,
+)
 from syncdiff_bench.media.damage import damage
 from syncdiff_bench.media.orientation import orientation
 from syncdiff_bench.media.packets import Track, demuxed
@@ -50,7 +58,8 @@ def read_media(
 def read_every_picture(path: Path, *, accept_damaged: bool = False) -> Media:
     """Decode a clip without a look at its times: each picture of the file once, in the order of showing.
 
-    Returns and raises as `read_media` does; nothing is repeated, dropped or retimed. `source_rate` is the label.
+    Returns and raises as `read_media` does; nothing is repeated, dropped or retimed, and the sound starts with
+    the first picture. `source_rate` is the label.
     """
     return _read(path, SAMPLE_RATE, accept_damaged, each_once)
 
@@ -71,16 +80,18 @@ def _read(path: Path, sample_rate: int, accept_damaged: bool, choose: Callable[[
         if wrong and not accept_damaged:
             mend = "copy or download it again, or accept what is left with --accept-damaged"
             raise ClipError("damaged", f"{path}: {wrong[0].detail}; {mend}")
+        several = other_tracks(container)
         pixel_aspect = stream.sample_aspect_ratio or None
     indices, noticed = choose(timing, path)
     count, (height, width) = len(pictures.frames), one_size(pictures.frames, path)
     refuse_too_long(len(indices), height * width, path)
     turn = orientation(pictures.frames[0], path)
     bits = pictures.frames[0].format.components[0].bits
-    frames, planes = arrays(pictures.frames, indices, turn, pixel_aspect)
-    audio = sound.samples[: len(frames) * sample_rate // FPS]
+    frames, planes = arrays(pictures.frames, indices, turn, pixel_aspect, path)
+    first = max(0, round(timing.starts[0] * timing.tick * sample_rate)) if choose is each_once else 0
+    audio = sound.samples[first : first + len(frames) * sample_rate // FPS]
     notes = (*([str(turn)] if str(turn) else []), *sound.notes)
-    return Media(frames, audio, notes, planes, (*wrong, *noticed), indices, count, timing.rate, bits)
+    return Media(frames, audio, notes, planes, (*wrong, *several, *noticed), indices, count, timing.rate, bits)
 
 
 def _refuse_too_many(track: Track, path: Path) -> None:

@@ -25,6 +25,8 @@ from syncdiff_bench.media.retiming import (
 
 SLOWEST, FASTEST = 1, 1000  # pictures per second; beyond, it is the clock that is broken
 
+STARTS_LATE = "starts-late"  # the kind of the caveat
+
 Chosen = tuple[NDArray[np.int64], tuple[Caveat, ...]]  # indices of the pictures to show, and what to say of that
 
 
@@ -82,6 +84,8 @@ def _timestamps(
             starts.append(frame.pts * per_base - origin)
         else:
             starts.append(starts[-1] + round(1 / rate / tick) if starts else 0)
+    # Decoders give pictures in the order of showing; times that go back are those of decoding (packed B-frames).
+    starts.sort()
     # With B-frames a packet's duration is the step to the next packet in decoding order, which says nothing
     # about the picture; ffmpeg 5.1, the reference, takes one frame for it.
     told = not track.stream.codec_context.has_b_frames
@@ -156,7 +160,7 @@ def _starts_late(late: int, shown: int) -> tuple[Caveat, ...]:
     if late < 1:
         return ()
     filled = f"video starts late: {late} of {shown} frames filled with the first"
-    return (Caveat("starts-late", "the video starts late, filled with its first frame", filled),)
+    return (Caveat(STARTS_LATE, "the video starts late, filled with its first frame", filled),)
 
 
 def _refuse_gaps(shown: float, n: int, path: Path) -> None:

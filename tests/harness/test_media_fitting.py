@@ -189,6 +189,22 @@ def test_nor_where_last_pictures_are_missing(tmp_path: Path) -> None:
     assert kinds(media) == ["timestamps", "length"]
 
 
+@pytest.mark.parametrize("made", [N - 1, N - 3])
+def test_nor_where_b_frames_put_the_first_times_astray(tmp_path: Path, made: int) -> None:
+    """As fragmented mp4 has it: the first picture shown twice, and the second."""
+    times = [40, 104, *(40 * t + 80 for t in range(2, made))]
+    media = read_fitted(write(tmp_path / "a.mkv", pictures(made), times=times), reference())
+    assert levels(media.frames) == list(range(made))
+    assert kinds(media) == ["timestamps", "length"]
+
+
+def test_a_pause_later_on_is_kept(tmp_path: Path) -> None:
+    times = [40 * t + 80 * (t >= 3) for t in range(N - 2)]
+    media = read_fitted(write(tmp_path / "a.mkv", pictures(N - 2), times=times), reference())
+    assert levels(media.frames)[:3] == [0, 1, 2] and levels(media.frames)[6:] == list(range(4, N - 2))
+    assert kinds(media) == ["made-constant"]
+
+
 def test_a_reference_that_starts_late_is_followed(tmp_path: Path) -> None:
     truth = Clip("c", "test", write(tmp_path / "truth.mkv", pictures(), late=2))
     assert levels(truth.frames) == [0, 0, *range(N)]

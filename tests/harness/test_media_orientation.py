@@ -12,7 +12,9 @@ import pytest
 from av.filter import Graph
 from numpy.typing import NDArray
 
+from syncdiff_bench.contracts import Clip
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.fitting import read_fitted
 from syncdiff_bench.media.reading import read_media
 
 ONE = 1 << 16
@@ -89,3 +91,13 @@ def test_a_turn_by_another_angle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match="quarter") as caught:
         read_media(write(tmp_path / "clip.mp4", slanted))
     assert caught.value.kind == "rotation"
+
+
+def test_a_given_video_that_is_turned_alone_is_told(tmp_path: Path) -> None:
+    upside_down = (-ONE, 0, 0, -ONE)
+    turned = write(tmp_path / "turned.mp4", upside_down)
+    upright = write(tmp_path / "upright.mp4", (ONE, 0, 0, ONE))
+    (told,) = read_fitted(turned, Clip("c", "test", upright)).caveats
+    assert (told.kind, told.detail) == ("turned", "rotated by 180 degrees")
+    assert read_fitted(turned, Clip("c", "test", turned)).caveats == ()
+    assert read_fitted(upright, Clip("c", "test", turned)).caveats == ()  # what a method writes of a phone's clip

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ import pytest
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.media.writing import write_video
 from syncdiff_methods.external.method import External, ExternalOptions
+from syncdiff_methods.external.result import read_result
 from syncdiff_methods.external.template import read_template
 
 # What the program does to its video: `tool.py MODE ARGUMENTS...`.
@@ -358,3 +361,14 @@ def test_no_shell_sees_the_command(tmp_path: Path) -> None:
         made(External(ExternalOptions(config)))
     assert "['$HOME; `id` > x', 'a b', '" in str(caught.value)
     assert "'{\"json\": 1} {}']" in str(caught.value)
+
+
+def test_a_result_belongs_to_the_frames_that_were_shown_not_to_those_of_the_file(tmp_path: Path) -> None:
+    """A clip of 24 pictures per second was shown as 60 frames; of these a program left out the last two."""
+    frames = np.repeat(np.arange(60, dtype=np.uint8) * 4, 32 * 16 * 3).reshape(60, 16, 32, 3)
+    of_file = np.minimum(np.arange(60) * 24 // 25, 57)
+    media = Media(frames, np.zeros(0, np.int16), source_frames=of_file, source_count=58, source_rate=Fraction(24))
+    write_video(tmp_path / "output.mp4", Media(frames[:58], np.zeros(0, np.int16)))
+    made, (told,) = read_result(tmp_path / "output.mp4", Clip("c", "test", preloaded=media))
+    assert np.array_equal(made, frames[:58])
+    assert (told.kind, told.detail) == ("length", "output: 58 of 60 frames")

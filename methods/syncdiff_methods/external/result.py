@@ -26,10 +26,15 @@ def read_result(path: Path, clip: Clip) -> tuple[Frames, tuple[Caveat, ...]]:
     Raises ClipError of the kinds of `media.fitting.read_fitted`.
     """
     try:
-        media = read_fitted(path, clip)
+        media = read_fitted(path, _as_shown(clip))
     except ClipError as error:
         # The file is gone once this is read.
         told = str(error).replace(str(path), path.name)
         does_not = "does not fit" if error.kind in (LENGTH, "size") else "cannot be read"
         raise ClipError(error.kind, f"{clip.id}: what came out {does_not} ({told})") from None
     return media.frames, tuple(replace(one, detail=f"output: {one.detail}") for one in media.caveats)
+
+
+def _as_shown(clip: Clip) -> Clip:
+    """The clip as the program saw it, at 25 frames per second: how many pictures its file has, nobody told it."""
+    return replace(clip, sound=None, preloaded=replace(clip.media, source_frames=None, source_rate=None))

@@ -1,0 +1,215 @@
+"""Files whose clocks mislead: times of decoding, sound that B-frames push back; and tracks and colours of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from av.filter import Graph
+from av.stream import Disposition
+
+from syncdiff_bench.contracts import Clip, Frames, Media
+from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.fitting import read_fitted
+from syncdiff_bench.media.packets import demuxed
+from syncdiff_bench.media.reading import read_media
+
+N = 40
+
+
+def grey(t: int) -> Any:
+    frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 40 + 4 * t, np.uint8), format="rgb24")
+    frame.pts, frame.time_base = t, Fraction(1, 25)
+    return frame
+
+
+def levels(frames: Frames) -> list[int]:
+    return np.round((frames.mean(axis=(1, 2, 3)) - 40) / 4).astype(int).tolist()  # type: ignore[no-any-return]
+
+
+def reference() -> Clip:
+    return Clip("c", "test", preloaded=Media(np.zeros((N, 32, 32, 3), np.uint8), np.zeros(640 * N, np.int16)))
+
+
+def write(path: Path, *, sound: str = "", late: int = 0, decoding_times: bool = False, n: int = N) -> Path:
+    """40 greys, two B-frames in a row, and a click in the sound when picture 20 is shown.
+
+    late: frames, of pictures and sound alike; the sound is silent from 0 on. decoding_times: in place of those of
+    showing, as in what was an AVI.
+    """
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream(
+            "mpeg4", rate=25, options={"bf": "2", "b_strategy": "0", "qmin": "1", "qmax": "2"}
+        )
+        video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
+        heard: Any = container.add_stream(sound, rate=16_000, layout="mono") if sound else None
+        packets = []
+        for t in range(n):
+            frame = grey(t)
+            frame.pts = late + t
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        for step, packet in enumerate(packets):
+            if decoding_times:
+                packet.pts = packet.dts = step
+            container.mux(packet)
+        if heard is not None:
+            samples = np.zeros((1, 640 * N + 640 * late), np.int16)
+            samples[0, 640 * 20 + 640 * late :][:160] = 20_000
+            audio = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            audio.sample_rate, audio.pts, audio.time_base = 16_000, 0, Fraction(1, 16_000)
+            container.mux(heard.encode(audio))
+            container.mux(heard.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_times_of_decoding_drop_no_picture(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"a{suffix}", decoding_times=True)
+    with av.open(str(path)) as container:
+        times = [frame.pts for frame in container.decode(video=0)]
+    assert times != sorted(times)
+    assert sorted(set(levels(read_media(path).frames))) == list(range(N))
+
+
+def test_sound_beside_b_frames_in_avi_is_all_there(tmp_path: Path) -> None:
+    """FFmpeg delays it by empty chunks, which the header counts."""
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("libx264", rate=25, options={"bf": "2", "b_strategy": "0"})
+        video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
+        sound: Any = container.add_stream("libmp3lame", rate=44_100, layout="mono")
+        for t in range(N):
+            container.mux(video.encode(grey(t)))
+            tone = (8_000 * np.sin(np.arange(1764) / 9)).astype(np.int16)[None]
+            heard = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+            heard.sample_rate, heard.pts, heard.time_base = 44_100, 1764 * t, Fraction(1, 44_100)
+            container.mux(sound.encode(heard))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    with av.open(str(path)) as container:
+        packets = sum(packet.size > 0 for packet in container.demux(audio=0))
+        assert container.streams.audio[0].frames > packets + 1
+    assert read_media(path).caveats == ()
+
+
+@pytest.mark.parametrize("sound", ["pcm_s16le", "flac"])
+def test_a_late_start_that_is_ignored_takes_the_sound_along(tmp_path: Path, sound: str) -> None:
+    media = read_fitted(write(tmp_path / "a.mkv", sound=sound, late=5), reference())
+    assert levels(media.frames) == list(range(N))
+    assert [one.kind for one in media.caveats] == ["timestamps"]
+    assert int(np.argmax(media.audio)) == 640 * 20
+
+
+def test_nor_does_it_leave_the_sound_behind_where_pictures_are_missing(tmp_path: Path) -> None:
+    longer = Clip("c", "test", preloaded=Media(np.zeros((N + 2, 32, 32, 3), np.uint8), np.zeros(0, np.int16)))
+    media = read_fitted(write(tmp_path / "a.mkv", sound="pcm_s16le", late=5), longer)
+    assert levels(media.frames) == list(range(N))
+    assert [one.kind for one in media.caveats] == ["timestamps", "length"]
+    assert int(np.argmax(media.audio)) == 640 * 20
+
+
+def test_sound_follows_pictures_that_are_brought_to_a_late_reference(tmp_path: Path) -> None:
+    late = Clip("c", "test", write(tmp_path / "reference.mkv", sound="pcm_s16le", late=5))
+    media = read_fitted(write(tmp_path / "a.mkv", sound="pcm_s16le"), late)
+    assert levels(media.frames) == [*[0] * 5, *range(N)]
+    assert int(np.argmax(media.audio)) == int(np.argmax(late.audio)) == 640 * 25
+
+
+def test_so_does_a_video_that_is_a_picture_short(tmp_path: Path) -> None:
+    late = Clip("c", "test", write(tmp_path / "reference.mkv", sound="pcm_s16le", late=2))
+    short = write(tmp_path / "a.mkv", sound="pcm_s16le", n=N - 1)
+    media = read_fitted(short, late)
+    assert levels(media.frames) == [0, 0, *range(N - 1)]
+    assert [one.kind for one in media.caveats] == ["timestamps", "length"]
+    assert int(np.argmax(media.audio)) == 640 * 22
+
+
+# ------------------------------------------------------------------------------------------------------- tracks
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"), [("video", "2 video and 0 sound tracks"), ("audio", "1 video and 2 sound tracks"), ("cover", "")]
+)
+def test_a_file_with_several_tracks_says_so(tmp_path: Path, extra: str, told: str) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        videos: list[Any] = [
+            container.add_stream(codec, rate=25) for codec in ("mpeg4", "mjpeg")[: 1 + (extra != "audio")]
+        ]
+        sounds = [container.add_stream("aac", rate=16_000, layout="mono") for _ in range(2 * (extra == "audio"))]
+        for video in videos:
+            video.width, video.height = 32, 32
+            video.pix_fmt = "yuvj420p" if video.codec.name == "mjpeg" else "yuv420p"
+        if extra == "cover":
+            videos[1].disposition = Disposition.attached_pic
+        for video in videos:
+            container.mux([packet for t in range(10) for packet in video.encode(grey(t))] + video.encode(None))
+        for sound in sounds:
+            heard = av.AudioFrame.from_ndarray(np.zeros((1, 6400), np.int16), format="s16", layout="mono")
+            heard.sample_rate = 16_000
+            container.mux(sound.encode(heard) + sound.encode(None))
+    media = read_media(path)
+    assert len(media.frames) == media.source_count == 10
+    assert [(one.kind, one.detail) for one in media.caveats] == ([("several-tracks", told)] if told else [])
+
+
+def test_a_track_that_appears_on_the_way_stops_reading(tmp_path: Path) -> None:
+    """PyAV knows no stream for its packets; a damaged FLV has such."""
+
+    class Appearing:
+        def __init__(self, of: Any) -> None:
+            self.of = of
+
+        def demux(self, *streams: Any) -> Iterator[Any]:
+            yield from islice(self.of.demux(*streams), 10)
+            raise IndexError("list index out of range")
+
+    with av.open(str(write(tmp_path / "a.mp4"))) as container:
+        (track,) = demuxed(Appearing(container), container.streams.video[:1], lambda _track: None)
+    assert track.count == 10
+    assert track.broken == "a track that no header names"
+
+
+# ------------------------------------------------------------------------------------------------------ colours
+
+
+def test_chroma_of_odd_sizes_is_enlarged_as_ffmpeg_does(tmp_path: Path) -> None:
+    path = tmp_path / "odd.mkv"
+    noise = np.random.default_rng(0).integers(0, 256, (3, 37, 41, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 41, 37, "yuv420p"
+        for t, picture in enumerate(noise):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = t
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        graph = Graph()
+        source = graph.add_buffer(template=container.streams.video[0])
+        graph.link_nodes(source, graph.add("format", "rgb24"), graph.add("buffersink")).configure()
+        for frame in container.decode(video=0):
+            graph.push(frame)
+        graph.push(None)
+        wanted = np.stack([graph.pull().to_ndarray() for _ in noise])
+    assert np.array_equal(read_media(path).frames, wanted)
+
+
+def test_colours_that_have_no_rgb_fail_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "ycgco.mp4"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25, options={"x264-params": "colormatrix=YCgCo"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for t in range(3):
+            container.mux(stream.encode(grey(t)))
+        container.mux(stream.encode(None))
+    with pytest.raises(ClipError, match=r"colour space 8 have no RGB .*re-encode") as caught:
+        read_media(path)
+    assert caught.value.kind == "undecodable"
