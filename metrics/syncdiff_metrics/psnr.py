@@ -82,6 +82,11 @@ class PSNR(Metric[PSNRStats]):
     def left_out(self, stats: PSNRStats) -> int:
         return 0 if self.options.protocol == "talklip" else stats.identical
 
+    def with_left_out(self, stats: PSNRStats) -> PSNRStats:
+        """At the 100 dB that TalkLip's script gives an identical frame."""
+        lost = self.left_out(stats)
+        return PSNRStats(stats.total_db + TALKLIP_IDENTICAL * lost, stats.frames + lost, stats.identical)
+
     def aggregate(self, stats: Sequence[PSNRStats]) -> Mapping[str, float | None]:
         """None where every frame equals its reference: ground truth has no PSNR (the script prints 100)."""
         frames = sum(clip.frames for clip in stats)

@@ -218,11 +218,12 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
         p_values = permutation_p_values(clusters, difference, resamples=resamples)
     else:
         intervals, p_values = [None] * len(metric.columns), [None] * len(metric.columns)
-    lost = [sum(metric.left_out(one) for one in stats.values()) for stats in (stats_a, stats_b)]
+    every = [[metric.with_left_out(one) for one in stats.values()] for stats in (stats_a, stats_b)]
+    means_of_all = difference(*every)
     found = []
     for i, column in enumerate(metric.columns):
         changes = _changes(metric, column, stats_a, stats_b)
-        undecided = _undecided(column, float(means_b[i] - means_a[i]), len(clusters), lost)
+        undecided = _undecided(float(means_b[i] - means_a[i]), float(means_of_all[i]), len(clusters))
         found.append(
             ColumnComparison(
                 metric=key[0],
@@ -244,14 +245,13 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
     return found
 
 
-def _undecided(column: Column, delta: float, clusters: int, lost: Sequence[int]) -> Verdict:
-    """Why a difference decides nothing. lost: frames that either side leaves out of the number, for being perfect."""
+def _undecided(delta: float, delta_of_all: float, clusters: int) -> Verdict:
+    """Why a difference decides nothing. delta_of_all: with the frames that were left out for being perfect."""
     if np.isnan(delta) or not clusters:
         return ""
-    if smallest_p(clusters) >= LEVEL:
-        return "too few speakers"
-    b_is_worse = (delta < 0) == (column.direction == "up")
-    return "frames left out" if delta and lost[b_is_worse] > lost[not b_is_worse] else ""
+    if delta * delta_of_all < 0:
+        return "frames left out"
+    return "too few speakers" if smallest_p(clusters) >= LEVEL else ""
 
 
 def load_recorded(key: Key, scores: MetricScores) -> Metric[Any]:

@@ -163,3 +163,12 @@ def test_wrong_options_are_told_the_right_ones():
         PSNROptions(region="full", protocol="talklip")
     with pytest.raises(UsageError, match="face96 or mouth or full"):
         SSIMOptions(region="face")  # type: ignore[arg-type]
+
+
+def test_frames_that_equal_their_reference_can_be_counted_at_100_db() -> None:
+    metric = PSNR()
+    stats = PSNRStats(20.9, 1, 26)
+    assert metric.left_out(stats) == 26
+    assert metric.aggregate([metric.with_left_out(stats)])["psnr"] == pytest.approx((20.9 + 26 * 100) / 27)
+    wrapped = PSNR(PSNROptions(protocol="talklip"))  # counts them already
+    assert wrapped.left_out(stats) == 0 and wrapped.with_left_out(stats) == stats
