@@ -102,3 +102,13 @@ def test_a_broken_citation_is_seen(cited: str) -> None:
 def test_a_page_from_elsewhere_is_seen() -> None:
     source = '"""As no_such_page.md says."""\nX = "kept.md"  # and other_page.md\n'
     assert [name for part in explained(source) for name in foreign(part, ROOT)] == ["no_such_page.md", "other_page.md"]
+
+
+def test_every_kind_of_caveat_is_explained() -> None:
+    """In docs/protocols.md, by its name: scripts rely on it."""
+    rooms = [ROOT / room for room in ("syncdiff_bench", "methods", "metrics", "datasets")]
+    code = [path.read_text(encoding="utf-8") for room in rooms for path in room.rglob("*.py")]
+    kinds = {kind for text in code for kind in re.findall(r"(?:Caveat|Counted)\(\s*\"([a-z-]+)\"", text)}
+    page = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    assert {"guessed-boxes", "subset", "retimed"} <= kinds
+    assert {kind for kind in kinds if f"`{kind}`" not in page} == set()
