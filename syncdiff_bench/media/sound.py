@@ -84,6 +84,7 @@ def _aligned(frames: list[Any], time_base: Fraction, sample_rate: int, start: Fr
 
     shape = _shape(frames[0])
     graph = Graph()
+    graph.threads = 1  # a pool of threads costs more than the sound of a clip
     source = graph.add_abuffer(
         sample_rate=shape.sample_rate, format=shape.format, layout=shape.layout, time_base=time_base
     )
