@@ -39,7 +39,7 @@ def load(kind: str, spec: str) -> Plugin:
 
 
 def failing(plugin: Plugin, skipped: list[str] | None = None) -> dict[str, str]:
-    """Name -> message of the checks that fail. skipped: gets the reasons of those that can be skipped; else they fail."""
+    """Name -> message of the checks that fail. skipped: gets the reasons of those that are; without it they fail."""
     failed = {}
     for check in checks_of(plugin):
         try:
