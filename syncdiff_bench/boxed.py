@@ -7,26 +7,23 @@ of boxes by another tool, `<clip id>.npy`, which come before the data set's own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import make_dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syncdiff_bench.contracts import Clip, Dataset, Finding, take_after
+from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces import CENTRED, DETECTORS, FILE, GIVEN
-from syncdiff_bench.options import option_names
+from syncdiff_bench.views import DatasetView, with_option
 
 OPTION = "boxes"
 AUTO = "auto"  # the default, said aloud
 
 
 def with_boxes(options: type[Any]) -> type[Any]:
-    """A data set's Options class with the field `boxes` added; one that has such a field keeps its own."""
-    if OPTION in option_names(options):
-        return options
-    frozen = options.__dataclass_params__.frozen
-    return make_dataclass(options.__name__, [(OPTION, str, "")], bases=(options,), frozen=frozen)
+    """A data set's Options class with the field `boxes`."""
+    return with_option(options, OPTION, str, "")
 
 
 def with_boxes_of(clip: Clip, value: str) -> Clip:
@@ -90,29 +87,8 @@ def boxes_fact(dataset: Dataset, split: str) -> dict[str, str]:
     return {} if boxes.partition(" ")[0] == FILE and "," not in boxes else {"face boxes": boxes}
 
 
-class BoxedDataset(Dataset):
+class BoxedDataset(DatasetView):
     """Any data set that has no option `boxes` of its own, with its boxes from elsewhere."""
-
-    def __init__(self, of: Dataset, options: Any) -> None:
-        super().__init__(of.root, options)
-        self.of = of
-        self.name = of.name  # type: ignore[misc]
-        take_after(self, of)
-
-    def splits(self) -> tuple[str, ...]:
-        return self.of.splits()
-
-    def clip_ids(self, split: str) -> tuple[str, ...]:
-        return self.of.clip_ids(split)
 
     def clip(self, clip_id: str) -> Clip:
         return with_boxes_of(self.of.clip(clip_id), self.options.boxes)
-
-    def fingerprint(self, split: str) -> str:
-        return self.of.fingerprint(split)
-
-    def verify(self, split: str) -> Iterator[Finding]:
-        return self.of.verify(split)
-
-    def prepare(self, split: str, workers: int) -> Iterator[tuple[int, int]]:
-        return self.of.prepare(split, workers)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import make_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Finding, Media, Planes, take_after
+from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Finding, Media, Planes
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.options import option_names
 from syncdiff_bench.text_files import DecodedText, decode_text
+from syncdiff_bench.views import DatasetView, with_option
 
 OPTION = "pairs"
 NAME_SUFFIX = "-pairs"
@@ -23,14 +23,11 @@ WITH_SOUND_OF = "/with-sound-of/"
 
 
 def with_pairs(options: type[Any]) -> type[Any]:
-    """A data set's Options class with the field `pairs` added; one that has such a field keeps its own."""
-    if OPTION in option_names(options):
-        return options
-    frozen = options.__dataclass_params__.frozen
-    return make_dataclass(options.__name__, [(OPTION, Path | None, None)], bases=(options,), frozen=frozen)
+    """A data set's Options class with the field `pairs`."""
+    return with_option(options, OPTION, Path | None, None)
 
 
-class PairedDataset(Dataset):
+class PairedDataset(DatasetView):
     """The pairs of a list, as clips of their own: pictures, boxes and speaker of VIDEO, sound and words of AUDIO.
 
     Ids are `<line number>/<VIDEO>/with-sound-of/<AUDIO>`: lists repeat pairs. A pair lasts as long as the shorter of
@@ -39,15 +36,10 @@ class PairedDataset(Dataset):
     """
 
     def __init__(self, of: Dataset, options: Any) -> None:
-        super().__init__(of.root, options)
-        self.of = of
+        super().__init__(of, options)
         self.list: Path = options.pairs
         # A name of its own: these numbers belong in no column of the matched data set. The class has none.
         self.name = f"{of.name}{NAME_SUFFIX}"  # type: ignore[misc]
-        take_after(self, of)
-
-    def splits(self) -> tuple[str, ...]:
-        return self.of.splits()
 
     def clip_ids(self, split: str) -> tuple[str, ...]:
         """One id per line, in the list's order. Raises UsageError naming the line that is no pair of the split."""
@@ -93,9 +85,6 @@ class PairedDataset(Dataset):
                 yield Finding("note", str(self.list), note)
         except UsageError as error:
             yield Finding("error", str(self.list), str(error))
-
-    def prepare(self, split: str, workers: int) -> Iterator[tuple[int, int]]:
-        return self.of.prepare(split, workers)
 
     def _content(self) -> bytes:
         try:
