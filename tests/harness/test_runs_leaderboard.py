@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from syncdiff_bench.caveats import Counted
+from syncdiff_bench.caveats import Caveat, Counted, counted
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.leaderboard import Board, boards, row_names
 from syncdiff_bench.runs.manifest import Identity
@@ -197,3 +197,11 @@ def test_what_different_judges_found_decides_no_rank() -> None:
     assert set(ranks(board(judged(run("x", UP), "a"), judged(run("y", UP), "b"))).values()) == {None}
     bound = board(judged(run("t", UP, topline=True), "b"), judged(run("x", UP), "a"), judged(run("y", UP), "a"))
     assert ranks(bound) == {"t": None, "x": 1, "y": 1}
+
+
+def test_a_caveat_counts_its_clips_and_their_amounts() -> None:
+    short = [Caveat("length", "up to {most} frames shorter, {sum} in all", f"{40 - n} of 40", n) for n in (2, 5, 1)]
+    found = {"a": [short[0]], "b": [short[1]], "c": [], "d": [short[2], short[1]]}
+    (one,) = counted(found, 4)
+    assert one.clips == ("a", "b", "d")
+    assert one.text == "3 of 4 clips: up to 5 frames shorter, 8 in all (a: 38 of 40)"  # a clip counts once
