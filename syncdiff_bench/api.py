@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from syncdiff_bench import registry
+from syncdiff_bench import pipeline, plugins
 from syncdiff_bench.contracts import Dataset, Method, Metric
-from syncdiff_bench.runs import pipeline
 from syncdiff_bench.runs.directory import Run, check_identity
 from syncdiff_bench.runs.directory import load_run as load_run_directory
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan, make_runtime, plan_given
@@ -129,7 +128,7 @@ def load_metric(spec: str, *, device: str = "auto") -> Metric[Any]:
     >>> psnr.values(psnr.measure(Pair(one, one)))
     {'psnr': None}
     """
-    metric = registry.load_metric(spec, make_runtime(device))
+    metric = plugins.load_metric(spec, make_runtime(device))
     metric.prepare()
     return metric
 
@@ -137,7 +136,7 @@ def load_metric(spec: str, *, device: str = "auto") -> Metric[Any]:
 def load_dataset(name: str, data_root: str | Path | None = None, options: Options | None = None) -> Dataset:
     """A dataset to look into. Raises UsageError for a folder that is missing or is not of this dataset."""
     texts = dict(text.split("=", 1) for text in _texts(options))
-    return registry.load_dataset(name, None if data_root is None else Path(data_root), texts)
+    return plugins.load_dataset(name, None if data_root is None else Path(data_root), texts)
 
 
 def _texts(options: Options | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from syncdiff_bench.arrays import Audio, Frames, Media
-from syncdiff_bench.faces import FaceBoxes, asked_boxes
+from syncdiff_bench.faces.boxes import FaceBoxes, asked_boxes
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Clip:
     def media(self) -> Media:
         """The decoded file, with the sound of `sound` where that is set. Raises ClipError where it is undecodable."""
         if self.sound is not None:
-            from syncdiff_bench.pairs import dubbed
+            from syncdiff_bench.views.pairs import dubbed
 
             return dubbed(self)
         if self.preloaded is not None:

@@ -152,7 +152,7 @@ def _disk(folder: Path) -> Check:
 
 
 def _plugins() -> Iterator[Check]:
-    from syncdiff_bench.registry import Kind, describe
+    from syncdiff_bench.plugins import Kind, describe
 
     for kind in get_args(Kind):
         found = describe(kind)
@@ -192,7 +192,7 @@ def _weights() -> Iterator[Check]:
 
 
 def _datasets(roots: dict[str, Path]) -> Iterator[Check]:
-    from syncdiff_bench.registry import describe, load_class, load_dataset
+    from syncdiff_bench.plugins import describe, load_class, load_dataset
 
     embedded = [
         one.name for one in describe("dataset") if one.status == "ok" and load_class("dataset", one.name).embedded

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from syncdiff_bench.faces import BY_CONSTRUCTION, FILE
+from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, FILE
 
 Judge = tuple[str, ...]
 SHOWN = 8  # characters of a digest, where two columns have to be told apart

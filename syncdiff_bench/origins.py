@@ -84,16 +84,16 @@ def foreign(origin: Origin | None, dataset: str, subject: str, kind: Kind = "for
 
 def is_drawn(dataset: str) -> bool:
     """Whether the installed data set of that name says that its faces are drawn."""
-    from syncdiff_bench import registry
+    from syncdiff_bench import plugins
 
     try:
-        return bool(registry.load_class("dataset", matched(dataset)).drawn_faces)
+        return bool(plugins.load_class("dataset", matched(dataset)).drawn_faces)
     except UsageError:  # clips of somebody's own, in memory
         return False
 
 
 def matched(dataset: str) -> str:
     """The data set whose clips are mismatched pairs under another name."""
-    from syncdiff_bench.pairs import NAME_SUFFIX
+    from syncdiff_bench.views.pairs import NAME_SUFFIX
 
     return dataset.removesuffix(NAME_SUFFIX)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.caveats import Counted, counted
 from syncdiff_bench.contracts import FPS, Clip, Dataset
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.text_files import read_text_file
+from syncdiff_bench.files import read_text_file
 
 Experiment = Literal["ident", "pose"]
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.text_files import read_text_file
+from syncdiff_bench.files import read_text_file
 
 # Depth to which the dataset is searched below --data-root: the dataset itself, its parent, its grandparent.
 SEARCH_DEPTH = 2

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from syncdiff_bench.contracts import Finding
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.files import read_text_file
 from syncdiff_bench.normalisation import TextRule
-from syncdiff_bench.text_files import read_text_file
 from syncdiff_datasets.layout import contained, find_layout, list_lines, required_root, safe_relative
 from syncdiff_datasets.on_disk import DatasetOnDisk
 from syncdiff_datasets.verification import Promise, check_count

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from syncdiff_bench.contracts import Spoken
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.text_files import read_text_file
+from syncdiff_bench.files import read_text_file
 
 WORD_TABLE = "WORD START END"
 SECTION = re.compile(r"\s*(?:(?P<name>[A-Za-z]+)\s*:|WORD\s+START\s+END|FRAME\s+X\s+Y)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from syncdiff_bench.contracts import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, Finding, Media
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.faces import read_boxes
+from syncdiff_bench.faces.boxes import read_boxes
 from syncdiff_datasets.transcripts import read_transcript
 
 if TYPE_CHECKING:

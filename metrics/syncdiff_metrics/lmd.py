@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Column, Metric, Pair, Runtime, WeightsUsed
-from syncdiff_bench.detection.landmarks import MOUTH, FaceAlignmentSource, Landmarks, LandmarkSource, clip_landmarks
 from syncdiff_bench.errors import ClipError, NotApplicable
+from syncdiff_bench.faces.landmarks import MOUTH, FaceAlignmentSource, Landmarks, LandmarkSource, clip_landmarks
 from syncdiff_metrics.regions import check_option
 
 Align = Literal["centre", "none"]

@@ -36,7 +36,7 @@ from syncdiff_metrics.lse_real_video import (
 )
 
 if TYPE_CHECKING:
-    from syncdiff_bench.detection.detectors import FaceDetector
+    from syncdiff_bench.faces.detectors import FaceDetector
     from syncdiff_bench.networks.syncnet.network import SyncNet
 
 PUBLISHED_WEIGHTS = "syncnet-v2"

@@ -24,7 +24,7 @@ from syncdiff_metrics.face_tracks import MEDIAN, Track, crop_track, find_tracks
 from syncdiff_metrics.scene_cuts import scenes
 
 if TYPE_CHECKING:
-    from syncdiff_bench.detection.detectors import FaceDetector
+    from syncdiff_bench.faces.detectors import FaceDetector
 
 Detector = Literal["s3fd", "dlib-hog"]
 MIN_TRACK = 100  # the official script's
@@ -74,10 +74,10 @@ def protocol_name(detector: Detector, min_track: int) -> str:
 def load_official(detector: Detector, runtime: Runtime) -> FaceDetector:
     """The detector with the official thresholds. Raises NotApplicable or WeightsError."""
     if detector == "s3fd":
-        from syncdiff_bench.detection.s3fd import S3FD, SYNCNET
+        from syncdiff_bench.faces.s3fd import S3FD, SYNCNET
 
         return S3FD(runtime, SYNCNET)
-    from syncdiff_bench.detection.dlib_hog import DlibHOG
+    from syncdiff_bench.faces.dlib_hog import DlibHOG
 
     return DlibHOG()
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import FPS, Clip, Frames, Runtime, WeightsUsed
-from syncdiff_bench.detection.landmarks import (
+from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
+from syncdiff_bench.faces.landmarks import (
     MOUTH,
     POINTS,
     FaceAlignmentSource,
@@ -24,7 +25,6 @@ from syncdiff_bench.detection.landmarks import (
     clip_landmarks,
     read_landmarks,
 )
-from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.weights.finding import find_weights, weights_found
 

@@ -21,8 +21,8 @@ from syncdiff_bench.contracts import (
     WeightsUsed,
     attempt,
 )
-from syncdiff_bench.detection.landmarks import LandmarkSource
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faces.landmarks import LandmarkSource
 from syncdiff_bench.networks.avhubert.tokenizer import UNK
 from syncdiff_bench.normalisation import TextRule, normalised, numbers_in
 from syncdiff_bench.weights.finding import find_weights, slug, weights_found

@@ -50,8 +50,9 @@ def calibrate(
     For LRS2 and LRS3 these are the published ones, so that agreement means: this machine, these weights and these
     files give the numbers of the literature. Resumes by itself.
     """
+    from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import print_failures, stderr_progress
-    from syncdiff_bench.runs import pipeline
+    from syncdiff_bench.report.anchors import find_anchors
     from syncdiff_bench.runs.calibration import (
         METHOD,
         Answer,
@@ -63,7 +64,6 @@ def calibrate(
     )
     from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
-    from syncdiff_bench.tables.anchors import find_anchors
 
     anchors = find_anchors(dataset, split)
     plan = make_plan(

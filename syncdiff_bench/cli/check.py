@@ -54,10 +54,10 @@ def check(
     A column is a regression when its change for the worse exceeds the column's tolerance AND the paired interval
     excludes zero. Runs with another dataset, seed, encoding, protocol, metric weights or face boxes are refused.
     """
+    from syncdiff_bench.report import comparison as rendering
+    from syncdiff_bench.report.writers.junit import report_cases
     from syncdiff_bench.runs.directory import load_run
-    from syncdiff_bench.significance import rendering
     from syncdiff_bench.significance.gate import check as check_scored
-    from syncdiff_bench.significance.junit import report_cases
     from syncdiff_bench.significance.scored import from_run, read_baseline
 
     if update:

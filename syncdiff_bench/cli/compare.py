@@ -56,7 +56,7 @@ def compare(
     speakers), permutation p with Holm's correction, effect size, and the clips that changed most.
     """
     from syncdiff_bench.cli.output import print_table, stderr_progress, write_told
-    from syncdiff_bench.significance import rendering
+    from syncdiff_bench.report import comparison as rendering
     from syncdiff_bench.significance.comparison import compare as compare_scored
     from syncdiff_bench.significance.scored import from_seeds
 
@@ -70,7 +70,7 @@ def compare(
     else:
         print_table(rendering.terminal_table(header, rows), footnotes)
     if html is not None:
-        from syncdiff_bench.figures.page import build_page
+        from syncdiff_bench.report.page.page import build_page
 
         page = build_page(
             [*sides[0], *sides[1]], comparison=comparison, clips=clips, data_root=data_root, progress=stderr_progress()

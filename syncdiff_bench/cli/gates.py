@@ -14,7 +14,7 @@ import click
 from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
-    from syncdiff_bench.significance.junit import Case
+    from syncdiff_bench.report.writers.junit import Case
 
 
 ANY_BOXES = click.option(
@@ -61,7 +61,7 @@ class Places:
     def publish(self, outcome: Outcome) -> None:
         """The JUnit report comes last: a place that cannot be written must not cost the others."""
         from syncdiff_bench.cli.output import print_table
-        from syncdiff_bench.significance.rendering import markdown_table, terminal_table
+        from syncdiff_bench.report.comparison import markdown_table, terminal_table
 
         table = outcome.header, outcome.rows
         print_table(terminal_table(*table), outcome.footnotes)
@@ -71,8 +71,8 @@ class Places:
     @contextmanager
     def refusals(self) -> Iterator[None]:
         """What is not comparable is reported as well, an error of its own, before it ends the command."""
-        from syncdiff_bench.significance.junit import Case
-        from syncdiff_bench.tables.rendering.markdown import escape
+        from syncdiff_bench.report.writers.junit import Case
+        from syncdiff_bench.report.writers.markdown import escape
 
         try:
             yield
@@ -99,8 +99,8 @@ class Places:
             raise unwritable(target, error, "--summary") from None
 
     def _write_junit(self, cases: Sequence[Case], notes: Sequence[str] = ()) -> None:
+        from syncdiff_bench.report.writers.junit import junit_xml
         from syncdiff_bench.runs.journal import write_chosen
-        from syncdiff_bench.significance.junit import junit_xml
 
         if self.junit is not None:
             write_chosen(self.junit, junit_xml(self.command, str(self.subject), cases, notes), "--junit")

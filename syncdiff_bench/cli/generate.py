@@ -22,8 +22,8 @@ Examples:
 @click.pass_context
 def generate(ctx: click.Context, /, *, retry_failed: bool, fresh: bool, strict: bool, **selection: Any) -> None:
     """Generate the videos and stop; resumes by itself."""
+    from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import exit_code, print_generated, stderr_progress
-    from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
     from syncdiff_bench.runs.progress import Progress

@@ -32,7 +32,7 @@ def plugin_rows(kind: str) -> list[dict[str, Any]]:
 
     weights: of a metric, the catalogue's entries that are made for it; which of them a protocol takes is its options'.
     """
-    from syncdiff_bench.registry import describe
+    from syncdiff_bench.plugins import describe
 
     descriptions = describe({"methods": "method", "metrics": "metric", "datasets": "dataset"}[kind])  # type: ignore[arg-type]
     records = [asdict(description) for description in descriptions]
@@ -64,7 +64,7 @@ def _catalogue() -> Catalogue:
 
 def tables_rows() -> list[dict[str, Any]]:
     """One record per table of the installed leaderboard packages."""
-    from syncdiff_bench.tables.paper import tables
+    from syncdiff_bench.report.paper import tables
 
     return [
         {

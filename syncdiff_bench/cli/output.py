@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.report.leaderboard import Board, boards
+from syncdiff_bench.report.run_tables import below, markdown, terminal_table
+from syncdiff_bench.report.writers.characters import one_line
 from syncdiff_bench.runs.directory import Run, load_run, run_directories
 from syncdiff_bench.runs.journal import write_chosen, write_whole
-from syncdiff_bench.runs.leaderboard import Board, boards
 from syncdiff_bench.runs.progress import Bar, Notes, Progress
-from syncdiff_bench.runs.rendering import below, markdown, terminal_table
-from syncdiff_bench.tables.rendering.characters import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -40,7 +40,7 @@ def data(dataset: str, splits: tuple[str, ...], data_root: Path | None, workers:
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from syncdiff_bench.registry import load_dataset
+    from syncdiff_bench.plugins import load_dataset
 
     opened = load_dataset(dataset, data_root)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -14,7 +14,7 @@ from syncdiff_bench.cli.selection import with_options
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Dataset
-    from syncdiff_bench.detection.preparing import Prepared
+    from syncdiff_bench.faces.preparing import Prepared
 
 SHOWN_FAILURES = 10
 
@@ -69,8 +69,8 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
     \b
       syncdiff-bench prepare faces --dataset lrs3 --data-root /data/lrs3
     """
-    from syncdiff_bench.detection.detectors import choose_detector
-    from syncdiff_bench.detection.preparing import prepare_clip
+    from syncdiff_bench.faces.detectors import choose_detector
+    from syncdiff_bench.faces.preparing import prepare_clip
     from syncdiff_bench.runs.plan import make_runtime
 
     selection = _selection(**chosen)
@@ -98,9 +98,9 @@ def landmarks(device: str, **chosen: Any) -> None:
     \b
       syncdiff-bench prepare landmarks --dataset lrs2 --data-root /data/mvlrs_v1 --split train
     """
-    from syncdiff_bench.detection import landmarks as room
-    from syncdiff_bench.detection.preparing import prepare_landmarks
     from syncdiff_bench.errors import NotApplicable, UsageError
+    from syncdiff_bench.faces import landmarks as room
+    from syncdiff_bench.faces.preparing import prepare_landmarks
     from syncdiff_bench.runs.plan import resolve_device
 
     selection = _selection(**chosen)
@@ -122,7 +122,7 @@ def _selection(
     *, dataset: str, data_root: Path | None, settings: tuple[str, ...], split: str | None, limit: int | None
 ) -> Selection:
     from syncdiff_bench.options import parse_settings
-    from syncdiff_bench.registry import load_dataset
+    from syncdiff_bench.plugins import load_dataset
 
     opened = load_dataset(dataset, data_root, parse_settings(settings, "--dataset-set"))
     split = split or opened.default_split

@@ -51,7 +51,7 @@ def latents(
     """
     import torch
 
-    from syncdiff_bench.training.forecast import cache_line, split_size
+    from syncdiff_bench.estimates.forecast import cache_line, split_size
     from syncdiff_bench.training.loader import load_task, read_plan
 
     number, parts = _part(part)

@@ -76,7 +76,7 @@ def probe(
     """
     from rich.progress import Progress
 
-    from syncdiff_bench import registry
+    from syncdiff_bench import plugins
     from syncdiff_bench.errors import UsageError
     from syncdiff_bench.probing import (
         Group,
@@ -91,7 +91,7 @@ def probe(
     )
     from syncdiff_bench.runs.plan import load_methods, make_runtime
 
-    dataset = registry.load_dataset(dataset_name, data_root, {"boxes": boxes})
+    dataset = plugins.load_dataset(dataset_name, data_root, {"boxes": boxes})
     split = split or dataset.default_split
     clip_ids = dataset.clip_ids(split)
     (plugin,) = load_methods((method,), settings, make_runtime(device, dataset.name))

@@ -14,7 +14,7 @@ from syncdiff_bench.cli.selection import with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from syncdiff_bench.figures.strip import Area
+    from syncdiff_bench.report.page.strip import Area
     from syncdiff_bench.runs.directory import Run
 
 EPILOG = """\b
@@ -77,14 +77,14 @@ def report(
 ) -> None:
     """Print or write the leaderboard of run directories, or of folders of them (two levels down); scores nothing."""
     from syncdiff_bench.cli.output import print_boards, stderr_progress, write_told
+    from syncdiff_bench.report.leaderboard import boards
+    from syncdiff_bench.report.run_tables import csv_text, json_text, markdown
     from syncdiff_bench.runs.directory import load_run, run_directories
-    from syncdiff_bench.runs.leaderboard import boards
-    from syncdiff_bench.runs.rendering import csv_text, json_text, markdown
 
     runs = _labelled([load_run(path) for path in run_directories(folders)], labels)
     if strip is not None:
-        from syncdiff_bench.figures.material import Material
-        from syncdiff_bench.figures.strip import draw_strip, make_strip
+        from syncdiff_bench.report.page.material import Material
+        from syncdiff_bench.report.page.strip import draw_strip, make_strip
 
         material = Material(runs, data_root)
         made = make_strip(material, clip or material.first_common(), columns=columns, area=area)
@@ -93,7 +93,7 @@ def report(
             click.echo(f"without the reference: {made.lacking}", err=True)
         click.echo(f"wrote {strip}: clip {made.clip}", err=True)
     if html is not None:
-        from syncdiff_bench.figures.page import build_page
+        from syncdiff_bench.report.page.page import build_page
 
         write_told("--html", html, build_page(runs, clips=clips, data_root=data_root, progress=stderr_progress()))
     if strip is not None or html is not None:

@@ -13,8 +13,8 @@ import click
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from syncdiff_bench.estimates.reproduction import Costs
     from syncdiff_bench.reproduction.claims import Claims
-    from syncdiff_bench.reproduction.costs import Costs
     from syncdiff_bench.reproduction.jobs import Job, Request
     from syncdiff_bench.reproduction.planning import Plan
 
@@ -99,15 +99,15 @@ def reproduce(
 
     A row whose model is missing stays blank, unless --train is given; the command that makes it is named.
     """
+    from syncdiff_bench.estimates.reproduction import Costs
     from syncdiff_bench.options import parse_settings
+    from syncdiff_bench.report import paper
     from syncdiff_bench.reproduction.claims import Claims
-    from syncdiff_bench.reproduction.costs import Costs
     from syncdiff_bench.reproduction.jobs import Request, jobs_of
     from syncdiff_bench.reproduction.models import Place
     from syncdiff_bench.reproduction.planning import make_plan
     from syncdiff_bench.reproduction.recipe import read_recipe, recipe_of
     from syncdiff_bench.runs.plan import resolve_device
-    from syncdiff_bench.tables import paper
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(
@@ -144,12 +144,12 @@ def reproduce(
 def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, claims: Claims, *, train: bool) -> int:
     """Does the work of the plan; tables and findings are those of all jobs, whoever made their runs."""
     from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.report.writers import render
     from syncdiff_bench.reproduction.findings import judge_all, write_findings
     from syncdiff_bench.reproduction.planning import blanks
     from syncdiff_bench.reproduction.results import comparisons, write_tables
     from syncdiff_bench.reproduction.units import Workshop
     from syncdiff_bench.reproduction.working import units_of, work
-    from syncdiff_bench.tables.rendering import render
 
     blank = {one.job.name: one.blank for one in plan.jobs if one.blank}
     units = units_of([one.job for one in plan.jobs if not one.blank], train=train)

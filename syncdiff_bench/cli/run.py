@@ -39,8 +39,8 @@ def run(
 
     Each method gets a run directory below --out: run.json, videos/, scores.jsonl.
     """
+    from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import exit_code, publish, stderr_progress
-    from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
     from syncdiff_bench.runs.progress import Progress

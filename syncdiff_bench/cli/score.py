@@ -78,8 +78,8 @@ def score(
 
 
 def _score_videos(selection: Selection, videos: Path, reference: Path | None, retry_failed: bool, fresh: bool) -> Path:
+    from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import stderr_progress
-    from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.plan import plan_given
 
     plan = plan_given(selection, videos, reference)
@@ -88,8 +88,8 @@ def _score_videos(selection: Selection, videos: Path, reference: Path | None, re
 
 
 def _score_runs(selection: Selection, runs: tuple[Path, ...], retry_failed: bool, fresh: bool) -> list[Path]:
+    from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import stderr_progress
-    from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.directory import run_directories
 
     progress = stderr_progress()
@@ -109,8 +109,8 @@ def _score_runs(selection: Selection, runs: tuple[Path, ...], retry_failed: bool
 
 
 def _score_plan(selection: Selection, retry_failed: bool, fresh: bool) -> list[Path]:
+    from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import stderr_progress
-    from syncdiff_bench.runs import pipeline
     from syncdiff_bench.runs.directory import MANIFEST, check_identity
     from syncdiff_bench.runs.plan import make_plan
 

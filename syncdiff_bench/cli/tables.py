@@ -62,11 +62,11 @@ def tables(
     Without --runs, ours is blank. A number of another protocol than the paper's gets a column of its own.
     """
     from syncdiff_bench.cli.output import write_told
-    from syncdiff_bench.registry import default_options
-    from syncdiff_bench.tables import paper
-    from syncdiff_bench.tables.comparison import compare
-    from syncdiff_bench.tables.rendering import render
-    from syncdiff_bench.tables.results import find_runs
+    from syncdiff_bench.plugins import default_options
+    from syncdiff_bench.report import paper
+    from syncdiff_bench.report.paper_comparison import compare
+    from syncdiff_bench.report.results import find_runs
+    from syncdiff_bench.report.writers import render
 
     if more_runs and not runs:
         raise UsageError(f"unexpected argument {more_runs[0]}; run directories follow --runs")

@@ -55,7 +55,7 @@ def train(
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() and not cpu else "cpu"
     task = load_task(plan, data_root, cache, device)
     if dry_run:
-        from syncdiff_bench.training.forecast import forecast
+        from syncdiff_bench.estimates.forecast import forecast
         from syncdiff_bench.training.record import require_trackers
 
         require_trackers(plan.settings)

@@ -26,7 +26,7 @@ def verify(dataset: str, data_root: Path | None, split: str | None, limit: int |
 
     Exit code 0: no errors (notes are fine); 1: errors were found; 2: the dataset cannot be used at all.
     """
-    from syncdiff_bench.registry import load_dataset
+    from syncdiff_bench.plugins import load_dataset
 
     found = load_dataset(dataset, data_root)
     chosen = split or found.default_split

@@ -18,14 +18,14 @@ from typing import Literal
 import numpy as np
 
 from syncdiff_bench.errors import BenchError
+from syncdiff_bench.report.findings import PaperFinding, findings
+from syncdiff_bench.report.paper import tables
 from syncdiff_bench.reproduction.jobs import Job, Request, jobs_of
 from syncdiff_bench.runs.directory import load_run
-from syncdiff_bench.runs.intervals import Interval
 from syncdiff_bench.significance.comparison import compare
-from syncdiff_bench.significance.resampling import Cluster, difference_intervals, holm, permutation_p_values
 from syncdiff_bench.significance.scored import Scored, from_run, pooled
-from syncdiff_bench.tables.findings import PaperFinding, findings
-from syncdiff_bench.tables.paper import tables
+from syncdiff_bench.statistics.intervals import Interval
+from syncdiff_bench.statistics.resampling import Cluster, difference_intervals, holm, permutation_p_values
 
 LEVEL = 0.05
 Direction = Literal["up", "down"]

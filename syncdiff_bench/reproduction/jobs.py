@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from syncdiff_bench.errors import BenchError
+from syncdiff_bench.report.paper import PaperTable, System
 from syncdiff_bench.reproduction.models import MissingInputError, Model, Place
 from syncdiff_bench.reproduction.recipe import MethodRecipe, VariantRecipe
-from syncdiff_bench.tables.paper import PaperTable, System
 
 if TYPE_CHECKING:
     from syncdiff_bench.runs.plan import Plan, RunPlan
@@ -186,7 +186,7 @@ class Job:
 
         if "metrics" not in self._plans:
             from syncdiff_bench.contracts import Runtime
-            from syncdiff_bench.registry import load_class
+            from syncdiff_bench.plugins import load_class
 
             recipe = self.request.place.recipe
             self._plans["metrics"] = load_metrics(recipe.metrics, Runtime(), load_class("dataset", recipe.dataset))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncdiff_bench.errors import BenchError
-from syncdiff_bench.reproduction.costs import NOTHING, Costs, Estimate
+from syncdiff_bench.estimates.reproduction import NOTHING, Costs, Estimate
 from syncdiff_bench.reproduction.jobs import Job, Request, trainings
 from syncdiff_bench.reproduction.models import Model
 from syncdiff_bench.reproduction.units import Seed
@@ -98,7 +98,7 @@ def _other_run(job: Job) -> str:
 def _frames(request: Request) -> list[int]:
     """Of every clip, by headers."""
     from syncdiff_bench.estimates.workload import clip_frames
-    from syncdiff_bench.registry import load_dataset
+    from syncdiff_bench.plugins import load_dataset
     from syncdiff_bench.runs.plan import choose_clips
 
     recipe = request.place.recipe

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.report.paper import PaperTable
+from syncdiff_bench.report.paper_comparison import Comparison, compare
+from syncdiff_bench.report.results import Measured, RunResult, read_run
 from syncdiff_bench.reproduction.jobs import Job, Request
-from syncdiff_bench.tables.comparison import Comparison, compare
-from syncdiff_bench.tables.paper import PaperTable
-from syncdiff_bench.tables.results import Measured, RunResult, read_run
 
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html"}
 FOLDER = "tables"
@@ -135,8 +135,8 @@ def _notes(
 
 def write_tables(request: Request, found: Sequence[Comparison], jobs: Sequence[Job]) -> list[Path]:
     """OUT/tables/tableN.md, .tex, .csv and .html, and manifests/<job>/seed-S.json, the run.json behind each number."""
+    from syncdiff_bench.report.writers import render
     from syncdiff_bench.runs.journal import unwritable, write_whole
-    from syncdiff_bench.tables.rendering import render
 
     folder, written = request.out / FOLDER, []
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.estimates.reproduction import Costs, frames_of, steps_done
 from syncdiff_bench.reproduction.claims import Claim, Claims
-from syncdiff_bench.reproduction.costs import Costs, frames_of, steps_done
 from syncdiff_bench.reproduction.jobs import Job
 from syncdiff_bench.reproduction.models import Model
 
@@ -57,7 +57,7 @@ class Training(Unit):
         return self.model.found() is not None
 
     def work(self, claim: Claim, shop: Workshop) -> None:
-        from syncdiff_bench.registry import load_dataset
+        from syncdiff_bench.plugins import load_dataset
         from syncdiff_bench.training.loader import load_task
         from syncdiff_bench.training.loop import train
 
@@ -112,7 +112,7 @@ class Seed(Unit):
             raise UsageError(f"{path} was probed with other weights; choose another --out, or delete it")
 
     def work(self, claim: Claim, shop: Workshop) -> None:
-        from syncdiff_bench.runs import pipeline
+        from syncdiff_bench import pipeline
         from syncdiff_bench.runs.memory import clear_memory
 
         job = self.job

@@ -10,11 +10,11 @@ from typing import Any
 
 from syncdiff_bench.contracts import Dataset, Metric, Runtime
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.report.anchors import Anchor, Anchors
 from syncdiff_bench.runs.directory import MANIFEST, Run, read_manifest
 from syncdiff_bench.runs.manifest import versions
 from syncdiff_bench.runs.plan import load_metrics
 from syncdiff_bench.runs.summary import ColumnSummary
-from syncdiff_bench.tables.anchors import Anchor, Anchors
 
 METHOD = "gt"
 

@@ -18,7 +18,7 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method, Runtime
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
-from syncdiff_bench.faces import FaceBoxes
+from syncdiff_bench.faces.boxes import FaceBoxes
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
 from syncdiff_bench.runs.directory import RunDirectory

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from syncdiff_bench.caveats import UNRECORDED, Caveat, Counted, counted
-from syncdiff_bench.faces import BOX_CAVEATS
+from syncdiff_bench.faces.boxes import BOX_CAVEATS
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import FRAMES_LEFT_OUT, NOT_APPLICABLE, Generated, Score
 

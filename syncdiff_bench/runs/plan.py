@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from syncdiff_bench import registry
-from syncdiff_bench.boxed import AUTO, boxes_of_clips
+from syncdiff_bench import plugins
 from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
 from syncdiff_bench.errors import BenchError, UsageError
@@ -18,6 +17,7 @@ from syncdiff_bench.options import address_settings, options_to_json, parse_sett
 from syncdiff_bench.runs.aligning import FACES, FRAMES, Align, align_option, by_own_boxes
 from syncdiff_bench.runs.directory import video_name
 from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.views.boxes import AUTO, boxes_of_clips
 
 # The encoding of videos that somebody else wrote.
 AS_GIVEN = "as given"
@@ -105,7 +105,7 @@ def make_plan(selection: Selection, *, with_metrics: bool = True) -> Plan:
     check_encoding(selection.encoding)
     short = {**selection.acceptance, **selection.box_source}
     dataset_settings = {**parse_settings(selection.dataset_settings, "--dataset-set"), **short}
-    dataset = registry.load_dataset(selection.dataset, selection.data_root, dataset_settings)
+    dataset = plugins.load_dataset(selection.dataset, selection.data_root, dataset_settings)
     runtime = make_runtime(selection.device, dataset.name)
     methods = load_methods(selection.methods, selection.settings, runtime)
     specs = (selection.metrics or default_metrics(dataset)) if with_metrics else ()
@@ -175,8 +175,8 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     """
     runtime = make_runtime(selection.device)
     short = {**selection.acceptance, **selection.box_source}
-    given = registry.load_dataset("folder", videos, short if reference is None else selection.acceptance)
-    truth = None if reference is None else registry.load_dataset("folder", reference, short)
+    given = plugins.load_dataset("folder", videos, short if reference is None else selection.acceptance)
+    truth = None if reference is None else plugins.load_dataset("folder", reference, short)
     judged = given if truth is None else truth
     metrics = load_metrics(selection.metrics or default_metrics(judged), runtime, judged)
     if selection.align == FACES:
@@ -219,11 +219,9 @@ def load_methods(names: Sequence[str], settings: Sequence[str], runtime: Runtime
     """
     from syncdiff_bench.reproduction.defaults import with_model
 
-    classes = {name: registry.load_class("method", name).Options for name in names}
+    classes = {name: plugins.load_class("method", name).Options for name in names}
     given = address_settings(settings, classes)
-    return tuple(
-        registry.load_method(name, with_model(name, given[name], runtime.dataset), runtime) for name in classes
-    )
+    return tuple(plugins.load_method(name, with_model(name, given[name], runtime.dataset), runtime) for name in classes)
 
 
 def load_metrics(specs: Iterable[str], runtime: Runtime, dataset: Dataset | type[Dataset]) -> tuple[Metric[Any], ...]:
@@ -233,7 +231,7 @@ def load_metrics(specs: Iterable[str], runtime: Runtime, dataset: Dataset | type
     """
     found: dict[tuple[str, str], Metric[Any]] = {}
     for spec in (one for text in specs for one in split_list(text)):
-        metric = registry.load_metric(spec, runtime).for_dataset(dataset)
+        metric = plugins.load_metric(spec, runtime).for_dataset(dataset)
         same = found.setdefault((metric.name, metric.protocol), metric)
         if same.options != metric.options:
             raise UsageError(
@@ -301,7 +299,7 @@ def recorded_metric(entry: Mapping[str, Any], runtime: Runtime | None = None) ->
 
     A protocol that names weights by their digest would have another name where they were replaced or removed.
     """
-    metric = registry.load_metric(entry["metric"], runtime, recorded=entry["options"])
+    metric = plugins.load_metric(entry["metric"], runtime, recorded=entry["options"])
     if metric.protocol == entry["protocol"]:
         return metric
     cls = type(metric)

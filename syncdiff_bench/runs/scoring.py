@@ -16,7 +16,7 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import BenchError, ClipError, NoBoxes, NotApplicable, UsageError, WeightsError
-from syncdiff_bench.faces import FaceBoxes
+from syncdiff_bench.faces.boxes import FaceBoxes
 from syncdiff_bench.runs.directory import RunDirectory
 from syncdiff_bench.runs.generating import boxes_used
 from syncdiff_bench.runs.progress import Progress

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.faces import GIVEN
+from syncdiff_bench.faces.boxes import GIVEN
 from syncdiff_bench.media.fitting import LENGTH, cut, read_fitted
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.runs.aligning import is_aligned

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from syncdiff_bench.contracts import Column, Metric
-from syncdiff_bench.runs.intervals import Interval, bootstrap_t
 from syncdiff_bench.runs.records import NOT_APPLICABLE, Score
 from syncdiff_bench.runs.scoring import finite_or_none
+from syncdiff_bench.statistics.intervals import Interval, bootstrap_t
 
 RESAMPLES = 1000
 BOOTSTRAP_SEED = 0

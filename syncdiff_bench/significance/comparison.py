@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from syncdiff_bench import registry
+from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Column, Metric
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.runs.intervals import Interval
 from syncdiff_bench.runs.manifest import Identity, decoders_differ
 from syncdiff_bench.runs.scoring import finite_or_none
-from syncdiff_bench.significance.resampling import (
+from syncdiff_bench.significance.scored import Key, MetricScores, Scored
+from syncdiff_bench.statistics.intervals import Interval
+from syncdiff_bench.statistics.resampling import (
     RESAMPLES,
     Cluster,
     difference_intervals,
@@ -22,7 +23,6 @@ from syncdiff_bench.significance.resampling import (
     permutation_p_values,
     smallest_p,
 )
-from syncdiff_bench.significance.scored import Key, MetricScores, Scored
 
 LEVEL = 0.05  # of significance
 Verdict = Literal["B better", "B worse", "no difference shown", "too few speakers", "frames left out", ""]
@@ -256,7 +256,7 @@ def _undecided(delta: float, delta_of_all: float, clusters: int) -> Verdict:
 
 def load_recorded(key: Key, scores: MetricScores) -> Metric[Any]:
     """The metric with the options it was scored with; it only aggregates, so it is never prepared."""
-    return registry.load_metric(key[0], recorded=scores.options)
+    return plugins.load_metric(key[0], recorded=scores.options)
 
 
 def _clusters(

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import options_to_json
 from syncdiff_bench.significance.comparison import ColumnComparison, Comparison, compare, load_recorded, other_boxes
-from syncdiff_bench.significance.resampling import RESAMPLES
 from syncdiff_bench.significance.scored import Key, MetricScores, Scored
+from syncdiff_bench.statistics.resampling import RESAMPLES
 
 FALSE_ALARMS = 0.05  # of all columns together, on runs in which nothing changed
 

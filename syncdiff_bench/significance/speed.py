@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.report.comparison import STATUS_MARKS
+from syncdiff_bench.report.writers.junit import Case, row_case
 from syncdiff_bench.runs.journal import write_chosen
-from syncdiff_bench.significance.junit import Case, row_case
-from syncdiff_bench.significance.rendering import STATUS_MARKS
 
 SCHEMA = 1
 CALIBRATE = "put its measurement inside `with syncdiff_bench.testing.calibrated(benchmark):`"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from syncdiff_bench.contracts import SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Clip, Frames, Media
-from syncdiff_bench.faces import BY_CONSTRUCTION
+from syncdiff_bench.faces.boxes import BY_CONSTRUCTION
 
 
 def sample_clip(

@@ -91,7 +91,7 @@ def ending_plainly(
 
 
 def _out_of_memory(task: TrainingTask, settings: TrainingSettings, device: str, out: Path) -> NoReturn:
-    from syncdiff_bench.training.estimate import fitting_batch
+    from syncdiff_bench.estimates.training import fitting_batch
 
     size = settings.batch_size
     fits = fitting_batch(task, settings, device)

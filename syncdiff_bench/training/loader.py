@@ -68,7 +68,7 @@ def read_plan(config: str, overrides: Sequence[str] = (), variant: str = "") -> 
 
 def load_task(plan: TrainingPlan, data_root: Path | None, cache: Path, device: str) -> TrainingTask:
     """The task of a plan with its dataset opened. Raises UsageError for an unknown trainer or dataset."""
-    from syncdiff_bench.registry import load_dataset
+    from syncdiff_bench.plugins import load_dataset
 
     cls = _trainer(plan.trainer)
     options = options_from_values(cls.Options, plan.options, f"trainer {plan.trainer}")

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 
+from syncdiff_bench import pipeline
 from syncdiff_bench.contracts import Media
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.networks.avhubert import beam
@@ -30,7 +31,6 @@ from syncdiff_bench.networks.avhubert.tokenizer import WordPieces
 from syncdiff_bench.networks.lpips import LPIPSNetwork
 from syncdiff_bench.networks.syncnet.embedding import prepare_for_inference
 from syncdiff_bench.networks.syncnet.network import SyncNet
-from syncdiff_bench.runs import pipeline
 from syncdiff_bench.runs.plan import Selection, plan_given
 from syncdiff_metrics.avs import Expert
 

@@ -17,12 +17,12 @@ from syncdiff_datasets.lrs3 import LRS3
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+def fake_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str, root: Path | None, options: Mapping[str, str] | None = None) -> Dataset:
         assert name == "lrs3"
         return LRS3(root)
 
-    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", load)
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", load)
 
 
 def run(root: Path, *more: str) -> Result:

@@ -12,9 +12,9 @@ import pytest
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Frames, Media, WeightsUsed
-from syncdiff_bench.detection import detectors, first_use
-from syncdiff_bench.detection.detectors import Faces
 from syncdiff_bench.errors import NotApplicable
+from syncdiff_bench.faces import detectors, first_use
+from syncdiff_bench.faces.detectors import Faces
 from syncdiff_bench.media.writing import write_video
 from syncdiff_metrics.psnr import psnr_per_frame
 

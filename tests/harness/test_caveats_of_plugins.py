@@ -17,21 +17,21 @@ import syncdiff_bench
 from syncdiff_bench.caveats import Caveat, counted
 from syncdiff_bench.contracts import Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.figures.page_tables import clip_table, difference_table, leaderboard
-from syncdiff_bench.runs.leaderboard import boards
+from syncdiff_bench.report.comparison import comparison_footnotes, markdown_table
+from syncdiff_bench.report.leaderboard import boards
+from syncdiff_bench.report.page.page_tables import clip_table, difference_table, leaderboard
+from syncdiff_bench.report.paper import table
+from syncdiff_bench.report.paper_comparison import compare as join
+from syncdiff_bench.report.results import read_run
+from syncdiff_bench.report.run_tables import csv_text, json_text, markdown
+from syncdiff_bench.report.writers import render
+from syncdiff_bench.report.writers.junit import junit_xml
+from syncdiff_bench.report.writers.markdown import escape
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.noticing import run_caveats
 from syncdiff_bench.runs.records import Failure, Generated, Score
-from syncdiff_bench.runs.rendering import csv_text, json_text, markdown
 from syncdiff_bench.significance.comparison import compare
-from syncdiff_bench.significance.junit import junit_xml
-from syncdiff_bench.significance.rendering import comparison_footnotes, markdown_table
 from syncdiff_bench.significance.scored import from_run
-from syncdiff_bench.tables.comparison import compare as join
-from syncdiff_bench.tables.paper import table
-from syncdiff_bench.tables.rendering import render
-from syncdiff_bench.tables.rendering.markdown import escape
-from syncdiff_bench.tables.results import read_run
 from syncdiff_bench.testing import checks_of
 from syncdiff_bench.testing.checks import Plugin
 from syncdiff_bench.weights.catalog import Catalogue, Entry

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from syncdiff_bench.cli import main
-from syncdiff_bench.significance.rendering import markdown_table
+from syncdiff_bench.report.comparison import markdown_table
 
 pytestmark = pytest.mark.usefixtures("toy_plugins")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from syncdiff_bench import registry
+from syncdiff_bench import plugins
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Column, Frames, Method, Metric, Pair, Runtime
 from syncdiff_bench.errors import ClipError
@@ -35,7 +35,7 @@ def load(kind: str, spec: str) -> Plugin:
     runtime = Runtime("cpu", WeightsStore(), dataset="pocket")
     if kind == "method":
         return load_methods((spec,), (), runtime)[0]
-    return registry.load_metric(spec, runtime) if kind == "metric" else registry.load_dataset(spec)
+    return plugins.load_metric(spec, runtime) if kind == "metric" else plugins.load_dataset(spec)
 
 
 def failing(plugin: Plugin, skipped: list[str] | None = None) -> dict[str, str]:

@@ -418,9 +418,9 @@ def test_a_plugin_that_exits_does_not_pass(capsys: pytest.CaptureFixture[str], m
 def test_pytest_shows_the_reason(tmp_path: Path) -> None:
     """A skipped check is a skipped test."""
     (tmp_path / "test_it.py").write_text(
-        "from syncdiff_bench import registry\n"
+        "from syncdiff_bench import plugins\n"
         "from syncdiff_bench.testing import parametrize_with_checks\n\n"
-        "@parametrize_with_checks(registry.load_metric('wer'))\n"
+        "@parametrize_with_checks(plugins.load_metric('wer'))\n"
         "def test_conformance(check):\n    check()\n"
     )
     told = run("-m", "pytest", "-p", "no:cacheprovider", "-rs", str(tmp_path), SYNCDIFF_BENCH_HOME=str(tmp_path))

@@ -18,15 +18,15 @@ from PIL import Image, ImageFont
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Column, Media, Spoken
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.figures.material import Material
-from syncdiff_bench.figures.notable import changed_clips, notable_clips, worst_first
-from syncdiff_bench.figures.page import build_page
-from syncdiff_bench.figures.page_tables import difference_table
-from syncdiff_bench.figures.playback import picture_uri, video_uri
-from syncdiff_bench.figures.strip import Row, Strip, draw_strip, make_strip, sampled_frames
 from syncdiff_bench.media.reading import read_media
+from syncdiff_bench.report.leaderboard import boards
+from syncdiff_bench.report.page.material import Material
+from syncdiff_bench.report.page.notable import changed_clips, notable_clips, worst_first
+from syncdiff_bench.report.page.page import build_page
+from syncdiff_bench.report.page.page_tables import difference_table
+from syncdiff_bench.report.page.playback import picture_uri, video_uri
+from syncdiff_bench.report.page.strip import Row, Strip, draw_strip, make_strip, sampled_frames
 from syncdiff_bench.runs.directory import Run, load_run
-from syncdiff_bench.runs.leaderboard import boards
 from syncdiff_bench.runs.records import Score
 from syncdiff_bench.significance.comparison import Comparison, compare
 from syncdiff_bench.significance.scored import from_run

@@ -12,9 +12,9 @@ import pytest
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Media
-from syncdiff_bench.detection.landmarks import landmarks_in
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.framewise import rows_of_frames
+from syncdiff_bench.faces.framewise import rows_of_frames
+from syncdiff_bench.faces.landmarks import landmarks_in
 from syncdiff_bench.media.fitting import cut
 from syncdiff_bench.media.reading import read_media
 from syncdiff_datasets.folder import Folder

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from syncdiff_bench.cli import main
-from syncdiff_bench.figures.page import build_page
+from syncdiff_bench.report.page.page import build_page
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.significance.comparison import compare
 from syncdiff_bench.significance.scored import from_run

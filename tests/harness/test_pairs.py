@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from syncdiff_bench import registry
+from syncdiff_bench import plugins
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Dataset, Media, Planes, Spoken
 from syncdiff_bench.errors import ClipError, NoBoxes, UsageError
 from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.media.writing import write_video
-from syncdiff_bench.pairs import PairedDataset
 from syncdiff_bench.runs.directory import load_run, video_name
+from syncdiff_bench.views.pairs import PairedDataset
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def clips(tmp_path: Path) -> Path:
 def paired(root: Path, text: str) -> Dataset:
     path = root.parent / "pairs.txt"
     path.write_text(text)
-    return registry.load_dataset("folder", root, {"pairs": str(path)})
+    return plugins.load_dataset("folder", root, {"pairs": str(path)})
 
 
 def only_clip(dataset: Dataset) -> Clip:
@@ -131,7 +131,7 @@ def test_lists_may_leave_the_split_out(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(
         "0Fi83BHQsMA/00002 QoT0S2vu9m4/00002\ntest/QoT0S2vu9m4/00002 0Fi83BHQsMA/00002\n"
     )
-    dataset = registry.load_dataset("lrs3", tmp_path / "lrs3", {"pairs": str(tmp_path / "list.txt")})
+    dataset = plugins.load_dataset("lrs3", tmp_path / "lrs3", {"pairs": str(tmp_path / "list.txt")})
     first, second = dataset.clip_ids("test")
     assert first == "00001/test/QoT0S2vu9m4/00002/with-sound-of/test/0Fi83BHQsMA/00002"
     assert second == "00002/test/0Fi83BHQsMA/00002/with-sound-of/test/QoT0S2vu9m4/00002"
@@ -176,7 +176,7 @@ def test_what_is_wrong_with_a_transcript_goes_with_the_sound(clips: Path) -> Non
 
 
 def test_a_list_that_is_not_there(clips: Path) -> None:
-    dataset = registry.load_dataset("folder", clips, {"pairs": "nowhere.txt"})
+    dataset = plugins.load_dataset("folder", clips, {"pairs": "nowhere.txt"})
     with pytest.raises(UsageError, match=r"pairs nowhere\.txt cannot be read"):
         dataset.clip_ids("all")
     with pytest.raises(ClipError, match=r"not a pair of nowhere\.txt"):
@@ -196,13 +196,13 @@ def test_the_fingerprint_covers_list_and_clips(clips: Path) -> None:
 
 def test_every_dataset_has_the_option_beside_its_own(toy_plugins: Path, tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("s0/0 s0/1\n")
-    dataset = registry.load_dataset("toy", options={"pairs": "p.txt", "mark": "b"})
+    dataset = plugins.load_dataset("toy", options={"pairs": "p.txt", "mark": "b"})
     assert isinstance(dataset, PairedDataset)
     assert dataset.of.options.mark == "b"
     assert (dataset.name, dataset.default_metrics) == ("toy-pairs", ("toy-error",))
-    assert type(registry.load_dataset("toy", options={"mark": "b"}).options).__name__ == "ToyOptions"
+    assert type(plugins.load_dataset("toy", options={"mark": "b"}).options).__name__ == "ToyOptions"
     with pytest.raises(UsageError, match="unknown option 'pair' of toy; did you mean 'pairs'"):
-        registry.load_dataset("toy", options={"pair": "p.txt"})
+        plugins.load_dataset("toy", options={"pair": "p.txt"})
 
 
 def run_rows(path: Path) -> list[dict[str, Any]]:
@@ -240,7 +240,7 @@ def test_a_run_over_pairs(clips: Path, toy_plugins: Path, capsys: pytest.Capture
 
 def test_lse_needs_no_matching_reference(tmp_path: Path) -> None:
     """On pocket: the sound that belongs there is in sync, another one is not."""
-    dataset = registry.load_dataset("pocket")
+    dataset = plugins.load_dataset("pocket")
     a, b = dataset.clip_ids("test")[:2]
     Path("pairs.txt").write_text(f"{a} {a}\n{b} {a}\n")
     command = ["run", "--method", "gt", "--metrics", "lse[weights=pocket],psnr", "--dataset-set", "pairs=pairs.txt"]

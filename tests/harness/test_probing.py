@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from syncdiff_bench import registry
+from syncdiff_bench import plugins
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Frames, Media, Method, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
@@ -26,7 +26,7 @@ from syncdiff_bench.probing import (
     read_poses,
     variance,
 )
-from syncdiff_bench.tables.results import read_run
+from syncdiff_bench.report.results import read_run
 
 
 def clip(name: str, frames: int = 6, *, speaker: str = "s", spoken: tuple[Spoken, ...] = ()) -> Clip:
@@ -140,7 +140,7 @@ def test_variance_is_unbiased_and_averaged_over_dimensions() -> None:
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "load_dataset", lambda *_a, **_k: ToyDataset())
+    monkeypatch.setattr(plugins, "load_dataset", lambda *_a, **_k: ToyDataset())
     monkeypatch.setattr("syncdiff_bench.runs.plan.load_methods", lambda *_a: (ToyMethod(),))
 
 

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from syncdiff_bench import registry
+from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Column, Metric, Pair
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.report import findings as files
+from syncdiff_bench.report import paper
+from syncdiff_bench.report.findings import PaperFinding, findings
+from syncdiff_bench.report.paper import PaperTable, System
 from syncdiff_bench.reproduction import findings as judging
 from syncdiff_bench.reproduction.findings import Judgement, judge, judge_all, rendered
 from syncdiff_bench.reproduction.jobs import Request, SeedState
@@ -21,10 +25,6 @@ from syncdiff_bench.reproduction.models import Place
 from syncdiff_bench.reproduction.recipe import recipe_of
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.significance.scored import MetricScores, Scored
-from syncdiff_bench.tables import findings as files
-from syncdiff_bench.tables import paper
-from syncdiff_bench.tables.findings import PaperFinding, findings
-from syncdiff_bench.tables.paper import PaperTable, System
 
 CLIPS = tuple(f"s{i // 2:02}/{i % 2}" for i in range(24))
 COLUMNS = (Column("lse_c", "LSE-C", "up"), Column("lse_d", "LSE-D", "down"))
@@ -90,7 +90,7 @@ def finding(key: str) -> PaperFinding:
 @pytest.fixture
 def verdict_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """(shift of LSE-C, shift of LSE-D) of the claimed row over the other -> judgement of "triple-sync"."""
-    monkeypatch.setattr(registry, "load_metric", lambda _name, recorded: TwoColumns())
+    monkeypatch.setattr(plugins, "load_metric", lambda _name, recorded: TwoColumns())
     monkeypatch.setattr(judging, "load_run", lambda path: path)
 
     def judged(shift_c: float, shift_d: float, margin: float | None = None, protocol: str = "lrs") -> Judgement:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from syncdiff_bench.significance.resampling import difference_intervals, holm, permutation_p_values
+from syncdiff_bench.statistics.resampling import difference_intervals, holm, permutation_p_values
 
 
 def mean_difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from syncdiff_bench.caveats import Caveat, Counted, counted
+from syncdiff_bench.report.leaderboard import Board, boards, row_names
+from syncdiff_bench.report.run_tables import csv_text, json_text, markdown
 from syncdiff_bench.runs.directory import Run
-from syncdiff_bench.runs.leaderboard import Board, boards, row_names
 from syncdiff_bench.runs.manifest import Identity
-from syncdiff_bench.runs.rendering import csv_text, json_text, markdown
 from syncdiff_bench.runs.summary import ColumnSummary
 
 IDENTITY = Identity("m", {}, (), "d", "test", "f", ("a", "b"), {}, 0, "lossless")

@@ -12,20 +12,20 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from syncdiff_bench import registry
+from syncdiff_bench import plugins
 from syncdiff_bench.caveats import Counted
 from syncdiff_bench.contracts import Column, Metric, Pair
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.runs.manifest import Identity
-from syncdiff_bench.significance.comparison import compare
-from syncdiff_bench.significance.gate import check, default_tolerances
-from syncdiff_bench.significance.junit import Case, junit_xml, report_cases
-from syncdiff_bench.significance.rendering import (
+from syncdiff_bench.report.comparison import (
     comparison_footnotes,
     comparison_rows,
     report_footnotes,
     report_rows,
 )
+from syncdiff_bench.report.writers.junit import Case, junit_xml, report_cases
+from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.significance.comparison import compare
+from syncdiff_bench.significance.gate import check, default_tolerances
 from syncdiff_bench.significance.scored import MetricScores, Scored, read_baseline, write_baseline
 
 CLIPS = tuple(f"s{i // 2:02}/{i % 2}" for i in range(24))
@@ -60,7 +60,7 @@ def level_metric(monkeypatch: pytest.MonkeyPatch) -> None:
         assert name == "level"
         return Level()
 
-    monkeypatch.setattr(registry, "load_metric", load)
+    monkeypatch.setattr(plugins, "load_metric", load)
 
 
 def scored(values: Mapping[str, float], failed: Mapping[str, str] | None = None, **identity: Any) -> Scored:
@@ -277,7 +277,7 @@ def test_the_side_that_leaves_perfect_frames_out_is_never_called_worse(
     monkeypatch: pytest.MonkeyPatch, speakers: int
 ) -> None:
     """26 of 27 frames equal and one noisy: 20.9 dB; all 27 with weak noise: 30.3 dB. The former is the better video."""
-    monkeypatch.setattr(registry, "load_metric", lambda *_args, **_options: Perfect())
+    monkeypatch.setattr(plugins, "load_metric", lambda *_args, **_options: Perfect())
     rng, clips = np.random.default_rng(3), CLIPS[: 2 * speakers]
     equal = scored({clip: 20.9 - rng.random() for clip in clips})
     weak = scored({clip: 30.3 + rng.random() for clip in clips})
@@ -290,7 +290,7 @@ def test_the_side_that_leaves_perfect_frames_out_is_never_called_worse(
 
 def test_a_perfect_frame_excuses_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """One frame of 60 at 100 dB adds little over 1 dB: a loss of 5 dB is still one."""
-    monkeypatch.setattr(registry, "load_metric", lambda *_args, **_options: OnePerfect())
+    monkeypatch.setattr(plugins, "load_metric", lambda *_args, **_options: OnePerfect())
     rng = np.random.default_rng(3)
     before = scored({clip: 28 + rng.random() for clip in CLIPS})
     after = scored({clip: 23 + rng.random() for clip in CLIPS})

@@ -342,7 +342,7 @@ def test_figures_show_a_given_video_as_it_was_scored() -> None:
     """A video labelled 50 per second, taken frame by frame: not every second frame of it beside the reference."""
     import av
 
-    from syncdiff_bench.figures.material import Material
+    from syncdiff_bench.report.page.material import Material
 
     write(Path("truth/a.mp4"), 100, frames=4)
     Path("mine").mkdir()

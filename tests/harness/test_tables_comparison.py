@@ -11,10 +11,10 @@ import pytest
 
 from syncdiff_bench.caveats import Counted
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.tables.comparison import Cell, ComparedRow, Comparison, Panel, compare
-from syncdiff_bench.tables.paper import PaperTable, package_tables
-from syncdiff_bench.tables.rendering import render
-from syncdiff_bench.tables.results import find_runs, read_run
+from syncdiff_bench.report.paper import PaperTable, package_tables
+from syncdiff_bench.report.paper_comparison import Cell, ComparedRow, Comparison, Panel, compare
+from syncdiff_bench.report.results import find_runs, read_run
+from syncdiff_bench.report.writers import render
 
 TABLES: dict[int, PaperTable] = {table.number: table for table in package_tables("syncdiff_leaderboards")}
 SYSTEMS = [row.system for table in TABLES.values() for row in table.rows]

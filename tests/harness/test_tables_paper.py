@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.tables import paper
-from syncdiff_bench.tables.paper import PaperRow, PaperTable, package_tables
-from syncdiff_bench.tables.paper_format import parse_tables
+from syncdiff_bench.report import paper
+from syncdiff_bench.report.paper import PaperRow, PaperTable, package_tables
+from syncdiff_bench.report.paper_format import parse_tables
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from syncdiff_bench.tables.comparison import compare
-from syncdiff_bench.tables.paper import PaperTable, package_tables
-from syncdiff_bench.tables.rendering import render
-from syncdiff_bench.tables.results import Measured, RunResult
+from syncdiff_bench.report.paper import PaperTable, package_tables
+from syncdiff_bench.report.paper_comparison import compare
+from syncdiff_bench.report.results import Measured, RunResult
+from syncdiff_bench.report.writers import render
 
 TABLES = package_tables("syncdiff_leaderboards")
 SYSTEMS = [row.system for table in TABLES for row in table.rows]

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.tables.comparison import Comparison, compare
-from syncdiff_bench.tables.paper import PaperTable, package_tables
-from syncdiff_bench.tables.rendering import FORMATS, render
-from syncdiff_bench.tables.rendering.latex import escape
-from syncdiff_bench.tables.rendering.layout import number, signed
-from syncdiff_bench.tables.results import Measured, RunResult
+from syncdiff_bench.report.paper import PaperTable, package_tables
+from syncdiff_bench.report.paper_comparison import Comparison, compare
+from syncdiff_bench.report.results import Measured, RunResult
+from syncdiff_bench.report.writers import FORMATS, render
+from syncdiff_bench.report.writers.latex import escape
+from syncdiff_bench.report.writers.layout import number, signed
 
 TABLES: dict[int, PaperTable] = {table.number: table for table in package_tables("syncdiff_leaderboards")}
 SYSTEMS = [row.system for table in TABLES.values() for row in table.rows]

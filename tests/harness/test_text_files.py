@@ -7,7 +7,7 @@ import codecs
 import pytest
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.text_files import DecodedText, decode_text
+from syncdiff_bench.files import DecodedText, decode_text
 
 TEXT = "Place — “naïve” white,\r\nat l six’s €2\r\n"
 MARKS = {

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import ClipError, WeightsError
 from syncdiff_bench.estimates.counting import flops_of
+from syncdiff_bench.estimates.forecast import forecast, split_size
+from syncdiff_bench.estimates.training import fitting_batch, probe_seconds, saved_bytes_of, step_cost
 from syncdiff_bench.training.cache import TensorCache
-from syncdiff_bench.training.estimate import fitting_batch, probe_seconds, saved_bytes_of, step_cost
-from syncdiff_bench.training.forecast import forecast, split_size
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingData, TrainingTask
 
@@ -143,7 +143,7 @@ def test_the_batch_that_fits(monkeypatch: pytest.MonkeyPatch, room: float, fits:
     cost = step_cost(task_of(), SETTINGS)
     assert cost is not None
     free = (cost.state_bytes + room * cost.example_bytes) / 0.9 + 1
-    monkeypatch.setattr("syncdiff_bench.training.estimate.available_bytes", lambda _device: free)
+    monkeypatch.setattr("syncdiff_bench.estimates.training.available_bytes", lambda _device: free)
     assert fitting_batch(task_of(), SETTINGS, "cpu") == fits
 
 
@@ -165,7 +165,7 @@ def test_probe_scales_to_the_step(cold: float, monkeypatch: pytest.MonkeyPatch) 
         call()
         return clock[0] - began
 
-    monkeypatch.setattr("syncdiff_bench.training.estimate.seconds_of", seconds_of)
+    monkeypatch.setattr("syncdiff_bench.estimates.training.seconds_of", seconds_of)
 
     class Slow(Two):
         def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -211,7 +211,7 @@ def test_the_forecast_says_it_all_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_fit_is_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncdiff_bench.estimates.machine.available_bytes", lambda _device: 1000)
-    monkeypatch.setattr("syncdiff_bench.training.estimate.probe_seconds", lambda *_: pytest.fail("probed"))
+    monkeypatch.setattr("syncdiff_bench.estimates.training.probe_seconds", lambda *_: pytest.fail("probed"))
     lines = dict(forecast(task_of(), SETTINGS, device="cpu", processes=1))
     assert lines["time"] == "not measured: not even one example fits"
 
@@ -220,7 +220,7 @@ def test_weights_that_are_not_here_leave_the_time_unmeasured(monkeypatch: pytest
     def missing(*_: Any) -> float:
         raise WeightsError("weights NAME missing; syncdiff-bench weights fetch NAME")
 
-    monkeypatch.setattr("syncdiff_bench.training.estimate.probe_seconds", missing)
+    monkeypatch.setattr("syncdiff_bench.estimates.training.probe_seconds", missing)
     lines = dict(forecast(task_of(), SETTINGS, device="cpu", processes=1))
     assert lines["time"] == "not measured: weights NAME missing; syncdiff-bench weights fetch NAME"
     assert lines["FLOPs"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from syncdiff_bench.errors import BenchError
-from syncdiff_bench.registry import load_dataset
+from syncdiff_bench.plugins import load_dataset
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingData, TrainingTask
@@ -133,10 +133,10 @@ def test_out_of_memory_suggests_half(tmp_path: Path, error: Any) -> None:
 
 def test_out_of_memory_suggests_the_batch_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """State: 4 numbers of 4 bytes for the one weight (no EMA). An example keeps its x and its product."""
-    monkeypatch.setattr("syncdiff_bench.training.estimate.available_bytes", lambda _device: 16 / 0.9 + 3.5 * 8 / 0.9)
+    monkeypatch.setattr("syncdiff_bench.estimates.training.available_bytes", lambda _device: 16 / 0.9 + 3.5 * 8 / 0.9)
     with pytest.raises(BenchError, match=r"batch_size=3 --set training.gradient_accumulation=3 "):
         run(tmp_path, probed=True, trouble=no_room_for(4, torch.OutOfMemoryError))
-    monkeypatch.setattr("syncdiff_bench.training.estimate.available_bytes", lambda _device: 10)
+    monkeypatch.setattr("syncdiff_bench.estimates.training.available_bytes", lambda _device: 10)
     with pytest.raises(BenchError, match="one example does not fit"):
         run(tmp_path, probed=True, trouble=no_room_for(4, torch.OutOfMemoryError))
 

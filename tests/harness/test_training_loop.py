@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
 from syncdiff_bench.origins import Origin, origin_of
-from syncdiff_bench.registry import load_dataset
+from syncdiff_bench.plugins import load_dataset
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingData, TrainingTask

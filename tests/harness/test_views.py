@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from syncdiff_bench.accepting import AcceptingDataset
-from syncdiff_bench.boxed import BoxedDataset
-from syncdiff_bench.pairs import PairedDataset
-from syncdiff_bench.registry import load_dataset
+from syncdiff_bench.plugins import load_dataset
+from syncdiff_bench.views.boxes import BoxedDataset
+from syncdiff_bench.views.damaged import AcceptingDataset
+from syncdiff_bench.views.pairs import PairedDataset
 
 FACTS = {
     "default_split": "odd",

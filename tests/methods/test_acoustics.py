@@ -118,7 +118,7 @@ def test_the_loss_is_ctc_of_the_rows_that_count() -> None:
 
 
 def test_a_trained_one_is_what_its_folder_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: FewClips())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
     assert "acoustics/pocket-acoustics" in shipped_configs()
     plan = read_plan(
         "acoustics/pocket-acoustics", (*SMALL, "training.steps=3", "training.log_every=1", "options.half=false")
@@ -136,7 +136,7 @@ def test_a_trained_one_is_what_its_folder_holds(tmp_path: Path, monkeypatch: pyt
 
 
 def test_batches_belong_to_seed_step_and_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: FewClips())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
     task = task_of(tmp_path)
     task.prepare()
     once, again, other = (task.batch(seed, 5, 0, 2) for seed in (3, 3, 4))
@@ -153,7 +153,7 @@ def test_it_learns_the_words_that_are_compared(tmp_path: Path, monkeypatch: pyte
         def clip(self, clip_id: str) -> Clip:
             return replace(super().clip(clip_id), transcript="Bin — 2!")
 
-    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: Written())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: Written())
     task = task_of(tmp_path)
     task.prepare()
     assert {clip.transcript for clip in task.clips} == {"bin two"}
@@ -164,7 +164,7 @@ def test_a_split_without_words_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         def clip(self, clip_id: str) -> Clip:
             return Clip(clip_id, "silent")
 
-    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: Silent())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: Silent())
     with pytest.raises(UsageError, match="no clip with sound and transcript"):
         task_of(tmp_path).prepare()
 

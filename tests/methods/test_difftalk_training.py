@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from syncdiff_bench.detection.landmarks import landmarks_of, without_gaps
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faces.landmarks import landmarks_of, without_gaps
 from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
@@ -37,7 +37,7 @@ class FewClips(Pocket):
 
 @pytest.fixture(autouse=True)
 def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: FewClips())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
 
 
 @pytest.fixture(scope="module")

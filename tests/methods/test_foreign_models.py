@@ -18,12 +18,12 @@ from syncdiff_bench.contracts import Clip, Media, Method, Pair, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.origins import PUBLISHED, UNRECORDED, Origin, foreign, origin_of, write_origin
-from syncdiff_bench.registry import load_dataset
-from syncdiff_bench.registry import load_method as registered
+from syncdiff_bench.plugins import load_dataset
+from syncdiff_bench.plugins import load_method as registered
+from syncdiff_bench.report.departures import FOREIGN
+from syncdiff_bench.report.results import read_run
 from syncdiff_bench.reproduction.defaults import with_model
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan
-from syncdiff_bench.tables.departures import FOREIGN
-from syncdiff_bench.tables.results import read_run
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
 from syncdiff_methods.reconstruction import Reconstruction
 from syncdiff_methods.syncdiff.config import AudioConfig, AutoencoderConfig, SyncDiffConfig, UNetConfig

@@ -52,7 +52,7 @@ class TwoClips(Pocket):
 
 @pytest.fixture(autouse=True)
 def two_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: TwoClips())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: TwoClips())
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +261,7 @@ def test_dry_run_without_the_autoencoder_still_estimates(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_step_at_the_papers_size() -> None:
     """Counted without storage: 546 M, 342.8 GFLOP a pass, 21.3 M (docs/spec/syncdiff.md, docs/spec/parity.md#costs)."""
-    from syncdiff_bench.training.estimate import step_cost
+    from syncdiff_bench.estimates.training import step_cost
     from syncdiff_methods.syncdiff.training import SyncDiffTrainingOptions
 
     plan = read_plan("syncdiff/paper", ("training.mixed_precision=no",))

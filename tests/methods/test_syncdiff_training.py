@@ -43,14 +43,14 @@ class FewClips(Pocket):
 
 @pytest.fixture(autouse=True)
 def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: FewClips())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
 
 
 @pytest.fixture(scope="module")
 def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained for 40 steps, the codebook filled after 30."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: FewClips())
+    patch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
     out = tmp_path_factory.mktemp("autoencoder")
     overrides = (
         *SMALL,

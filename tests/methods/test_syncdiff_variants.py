@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.tables.paper import package_tables
+from syncdiff_bench.report.paper import package_tables
 from syncdiff_bench.training.loader import read_plan
 from syncdiff_methods.difftalk.config import DiffTalkConfig
 from syncdiff_methods.difftalk.model import DiffTalkModel

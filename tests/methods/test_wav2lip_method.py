@@ -10,7 +10,7 @@ import torch
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
-from syncdiff_bench.faces import FaceBoxes
+from syncdiff_bench.faces.boxes import FaceBoxes
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_methods.wav2lip.checkpoint import generator_of, load_generator, published_tensors, save_generator
 from syncdiff_methods.wav2lip.config import Wav2LipConfig

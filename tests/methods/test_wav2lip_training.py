@@ -41,7 +41,7 @@ class FewClips(Pocket):
 
 @pytest.fixture(autouse=True)
 def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.registry.load_dataset", lambda _name, _root: FewClips())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
 
 
 @pytest.fixture(scope="module")

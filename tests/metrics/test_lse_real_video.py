@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime, WeightsUsed
-from syncdiff_bench.detection.detectors import Faces
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
+from syncdiff_bench.faces.detectors import Faces
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.networks.syncnet.network import SyncNet, SyncNetConfig
 from syncdiff_bench.weights.store import WeightsStore

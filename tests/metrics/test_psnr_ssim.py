@@ -12,7 +12,7 @@ import pytest
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.registry import load_metric
+from syncdiff_bench.plugins import load_metric
 from syncdiff_metrics.psnr import PSNR, PSNROptions, PSNRStats, psnr_of_wrapped_bytes, psnr_per_frame
 from syncdiff_metrics.regions import cut_faces
 from syncdiff_metrics.ssim import SSIM, SSIMOptions, SSIMStats, ssim_per_frame

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime, WeightsUsed
-from syncdiff_bench.detection.landmarks import Landmarks, read_landmarks
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
+from syncdiff_bench.faces.landmarks import Landmarks, read_landmarks
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.weights.catalog import Catalogue, Entry, installed
 from syncdiff_bench.weights.store import WeightsStore

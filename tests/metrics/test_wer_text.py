@@ -12,10 +12,10 @@ import pytest
 from syncdiff_bench import load_dataset, score
 from syncdiff_bench.contracts import Clip, Metric, Pair
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.pairs import PairedDataset
-from syncdiff_bench.registry import load_class, load_metric
+from syncdiff_bench.plugins import load_class, load_metric
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.plan import load_metrics, make_runtime
+from syncdiff_bench.views.pairs import PairedDataset
 from syncdiff_metrics.experts.clips import read_split
 from syncdiff_metrics.wer import WER, WEROptions
 

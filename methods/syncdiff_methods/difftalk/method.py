@@ -152,7 +152,7 @@ class DiffTalk(Method):
     def _inputs(self, clip: Clip) -> ClipInputs:
         import torch
 
-        from syncdiff_bench.detection.landmarks import landmarks_of
+        from syncdiff_bench.faces.landmarks import landmarks_of
         from syncdiff_methods.difftalk.generation import ClipInputs
         from syncdiff_methods.difftalk.inputs import KEPT, kept_cells, neighbours
         from syncdiff_methods.syncdiff.autoencoder import to_images

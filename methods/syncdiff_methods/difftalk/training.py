@@ -159,7 +159,7 @@ class DiffTalkTask(LatentTask):
         dataset, size = self.data.dataset, self.options.model.frame_size
 
         def seen(clip_id: str) -> dict[str, Tensor]:
-            from syncdiff_bench.detection.landmarks import landmarks_of
+            from syncdiff_bench.faces.landmarks import landmarks_of
 
             clip = dataset.clip(clip_id)
             points = scaled(landmarks_of(clip), (clip.frames.shape[1], clip.frames.shape[2]), size)

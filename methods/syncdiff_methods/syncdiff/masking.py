@@ -24,7 +24,7 @@ def clip_mask(clip: Clip, condition: ConditionConfig, size: int) -> Tensor:
     """
     frame_hw = clip.frames.shape[1], clip.frames.shape[2]
     if condition.mask_mode == "nose_to_bottom":
-        from syncdiff_bench.detection.landmarks import landmarks_of
+        from syncdiff_bench.faces.landmarks import landmarks_of
 
         return torch.from_numpy(below_nose(scaled(landmarks_of(clip), frame_hw, size), size))
     return lower_half_mask(torch.from_numpy(clip.face_boxes.boxes), frame_hw, size, condition.mask_pad)

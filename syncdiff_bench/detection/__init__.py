@@ -1,1 +1,0 @@
-"""Face detection: detectors that need an extra, one box per frame out of what they find, and its cache on disk."""

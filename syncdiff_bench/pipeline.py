@@ -1,0 +1,210 @@
+"""The stages in order, on one run directory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from syncdiff_bench import plugins
+from syncdiff_bench.contracts import Metric, Runtime
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faces.boxes import BOX_CAVEATS
+from syncdiff_bench.faces.first_use import detecting
+from syncdiff_bench.runs.directory import Run, RunDirectory, discard, load_run
+from syncdiff_bench.runs.generating import generate, source_digests, unfinished_clips
+from syncdiff_bench.runs.manifest import hardware, now, versions
+from syncdiff_bench.runs.noticing import boxes_of_run, run_caveats
+from syncdiff_bench.runs.plan import (
+    AS_GIVEN,
+    GivenPlan,
+    Plan,
+    RunPlan,
+    default_metrics,
+    joined_metrics,
+    load_metrics,
+    make_runtime,
+    metric_entry,
+)
+from syncdiff_bench.runs.progress import Progress
+from syncdiff_bench.runs.ranks import Ranks
+from syncdiff_bench.runs.records import Generated, Score
+from syncdiff_bench.runs.scoring import score
+from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
+from syncdiff_bench.runs.summary import boxes_behind, summarise
+from syncdiff_bench.views.boxes import AUTO, boxes_of_clips
+
+
+def generate_run(
+    plan: Plan,
+    run_plan: RunPlan,
+    *,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    progress: Progress | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+) -> None:
+    """Stage one of one method, by all ranks together.
+
+    fresh: what the directory holds is deleted first, whatever run it is of.
+    Raises UsageError and WeightsError as `generating.generate`.
+    """
+    if fresh and ranks.first:
+        _discard(run_plan.path, progress)
+    with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device, ranks) as run:
+        _, records = run.generation_journal()
+        sources = source_digests(run, run_plan.method)
+        if ranks.first and unfinished_clips(run, records, sources=sources, retry_failed=retry_failed):
+            # Until it ends again, a run that gets new videos is not finished.
+            run.manifest["finished"] = None
+            run.save()
+        with detecting(plan.runtime.device, (progress or Progress()).looking_for_faces):
+            records = generate(
+                run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress, ranks=ranks
+            )
+        if ranks.first:
+            _enter_clips(run, records)
+            run.save()
+
+
+def score_run(
+    plan: Plan,
+    run_plan: RunPlan,
+    *,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Stages two and three of one method. fresh: scores that are there are deleted first, the videos kept.
+
+    Raises UsageError where videos are still missing.
+    """
+    if fresh:
+        _discard(run_plan.path, progress, scores_only=True)
+    with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device) as run:
+        source = GeneratedVideos(run, plan.dataset)
+        _score(run, source, plan.metrics, plan.runtime, retry_failed=retry_failed, progress=progress)
+
+
+def score_recorded(
+    path: Path,
+    metrics: Sequence[str],
+    device: str,
+    *,
+    data_root: Path | None = None,
+    boxes: str = AUTO,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Score the videos of a run directory again, with everything but the metrics taken from its run.json.
+
+    metrics: specs; none for the defaults. data_root: where the dataset is now; None for where it was. boxes: `--boxes`,
+    where the run does not say which ones it rests on. fresh: as `score_run`.
+    Raises UsageError where the dataset, or its face boxes, are not those that the videos were made from.
+    """
+    recorded = load_run(path).identity
+    if recorded.encoding == AS_GIVEN:
+        folder = recorded.options["folder"]
+        raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")
+    runtime = make_runtime(device)
+    root = data_root or (None if recorded.root is None else Path(recorded.root))
+    options = recorded.dataset_options if boxes == AUTO else {**recorded.dataset_options, "boxes": boxes}
+    dataset = plugins.load_dataset(recorded.dataset, root, recorded=options)
+    if dataset.fingerprint(recorded.split) != recorded.fingerprint:
+        raise UsageError(
+            f"{path}: {recorded.dataset} is not what it was when the videos were made; "
+            "give its folder with --data-root, or generate into another --out"
+        )
+    chosen = load_metrics(metrics or default_metrics(dataset), runtime, dataset)
+    recorded = replace(recorded, boxes=boxes_of_clips(dataset, recorded.clips))
+    if fresh:
+        _discard(path, progress, scores_only=True)
+    with RunDirectory.opened(path, recorded, runtime.device) as run:
+        source = GeneratedVideos(run, dataset)
+        _score(run, source, chosen, runtime, retry_failed=retry_failed, progress=progress)
+
+
+def score_given(
+    plan: GivenPlan, *, retry_failed: bool = False, fresh: bool = False, progress: Progress | None = None
+) -> None:
+    """Score videos where they lie, with or without references. fresh: as `generate_run`."""
+    if fresh:
+        _discard(plan.path, progress)
+    with RunDirectory.opened(plan.path, plan.identity, plan.runtime.device) as run:
+        source = GivenVideos(run, plan.videos, plan.folder, plan.reference)
+        _score(run, source, plan.metrics, plan.runtime, retry_failed=retry_failed, progress=progress)
+
+
+def _discard(path: Path, progress: Progress | None, *, scores_only: bool = False) -> None:
+    deleted = discard(path, scores_only=scores_only)
+    if deleted and progress is not None:
+        progress.note(deleted)
+
+
+def _enter_clips(run: RunDirectory, records: Mapping[str, Generated], scores: Sequence[Score] = ()) -> None:
+    """What decoding and measuring told about the clips: conversions, where face boxes came from, caveats."""
+    known = [records[clip] for clip in run.identity.clips if clip in records]
+    notes = {record.clip: list(record.notes) for record in known}
+    for row in scores:
+        told = [one.text for one in row.caveats if one.kind in BOX_CAVEATS and one.detail]
+        notes[row.clip] = list(dict.fromkeys((*notes.get(row.clip, ()), *told)))
+    run.manifest["notes"] = {clip: texts for clip, texts in notes.items() if texts}
+    run.manifest["boxes"] = boxes_of_run(known, scores)
+    if run.identity.boxes is not None:  # where nobody had asked for boxes, they may be others by now
+        run.manifest["dataset"]["boxes"] = run.identity.boxes
+    speakers = load_run(run.path).speakers
+    found = run_caveats(run.identity, records, scores, speakers, run.manifest["protocols"])
+    run.manifest["caveats"] = [one.to_json() for one in found]
+
+
+def _score(
+    run: RunDirectory,
+    source: VideoSource,
+    metrics: Sequence[Metric[Any]],
+    runtime: Runtime,
+    *,
+    retry_failed: bool,
+    progress: Progress | None,
+) -> None:
+    joined = joined_metrics(run.manifest, _complete_columns(run), metrics, runtime)
+    _enter_metrics(run, joined)
+    with detecting(runtime.device, (progress or Progress()).looking_for_faces):
+        scores = score(run, source, joined, retry_failed=retry_failed, progress=progress)
+    for entry in run.manifest["protocols"]:
+        column = (entry["metric"], entry["protocol"])
+        entry["boxes"] = boxes_behind(row for row in scores if (row.metric, row.protocol) == column)
+    weights = {(entry["metric"], entry["protocol"]): entry["weights"] for entry in run.manifest["protocols"]}
+    speakers = load_run(run.path).speakers
+    run.manifest["summary"] = [entry.to_json() for entry in summarise(scores, joined, speakers, weights)]
+    _enter_clips(run, source.records, scores)
+    run.manifest["finished"] = run.manifest["finished"] or now()
+    run.save()
+
+
+def _complete_columns(run: RunDirectory) -> list[tuple[str, str]]:
+    """(metric, protocol) pairs that have a line for every clip."""
+    _, have = run.score_journal()
+    lines = Counter(key[1:] for key in have)
+    return [column for column, n in lines.items() if n == len(run.identity.clips)]
+
+
+def _enter_metrics(run: RunDirectory, metrics: Sequence[Metric[Any]]) -> None:
+    manifest = run.manifest
+    before = {(entry["metric"], entry["protocol"]): entry for entry in manifest["protocols"]}
+    entries = [before.get((metric.name, metric.protocol)) or metric_entry(metric) for metric in metrics]
+    if entries != manifest["protocols"]:
+        manifest.update(
+            protocols=entries,
+            finished=None,
+            versions=versions(),
+            hardware=hardware(run.manifest["hardware"]["device"]),
+        )
+    run.save()
+
+
+def load_runs(plan: Plan) -> tuple[Run, ...]:
+    """The runs of a plan, read back from disk."""
+    return tuple(load_run(run_plan.path) for run_plan in plan.runs)

@@ -1,0 +1,326 @@
+"""A paper's table joined with runs: paper | ours | delta | n (failed), cell by cell.
+
+A run stands in the row of the system that it measured: the paper row of the same method whose options, all
+of them, are among the run's; where several fit, the one with the most options. A number stands in the paper's
+column only where metric, protocol and column agree; one that was measured under another protocol gets a
+column of its own, without a paper value. A delta needs the same dataset and split as well (`departures`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.judges import told_apart
+from syncdiff_bench.report.anchors import split_size
+from syncdiff_bench.report.departures import FOREIGN, Departure, departures, preference, same_clips
+from syncdiff_bench.report.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, tables
+from syncdiff_bench.report.results import Measured, RunResult
+
+MISSING = object()
+GROUND_TRUTH = "gt"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """paper: the printed value, None for N/A; means something only where `printed`.
+
+    run: the directory that `ours` comes from.
+    delta: ours - paper, None unless both are numbers of the same dataset and split.
+    departs: in what the run was otherwise than the paper's. truth: what ground truth scored over the same clips.
+    caveats: what a reader should know before believing `ours`.
+    """
+
+    paper: PaperValue = None
+    printed: bool = False
+    ours: Measured | None = None
+    run: Path | None = None
+    delta: float | None = None
+    departs: tuple[Departure, ...] = ()
+    truth: float | None = None
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        return not any(one.excludes for one in self.departs)
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """cells: one per column of the panel. in_paper: False for a method that the paper does not have."""
+
+    label: str
+    system: System
+    topline: bool
+    in_paper: bool
+    cells: tuple[Cell, ...]
+
+    @property
+    def was_run(self) -> bool:
+        return any(cell.ours is not None for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The table on one dataset.
+
+    paper_dataset: whose values the paper prints; another one than `dataset` where the paper did not use ours.
+    columns: the paper's, each followed by those of the same metric under other protocols.
+    other_protocols: keys of the latter.
+    """
+
+    dataset: str
+    paper_dataset: str
+    columns: tuple[PaperColumn, ...]
+    other_protocols: frozenset[str]
+    rows: tuple[ComparedRow, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """notes: of the paper's table, then what was left out or chosen while joining."""
+
+    table: PaperTable
+    panels: tuple[Panel, ...]
+    notes: tuple[str, ...]
+
+
+def compare(
+    table: PaperTable,
+    runs: Sequence[RunResult] = (),
+    *,
+    datasets: Sequence[str] = (),
+    systems: Iterable[System] | None = None,
+    defaults: Callable[[str], Mapping[str, Any]] = lambda _method: {},
+) -> Comparison:
+    """Join one table with runs.
+
+    datasets: panels to show; by default the paper's (unless every run is on another dataset), then those of
+        the runs.
+    systems: everything that has a row in some table, so that a variant never passes for the method's default;
+        by default the systems of all installed tables.
+    defaults: the default options of a method, by its name; a footnote names what a run sets otherwise.
+    Raises UsageError for a dataset that neither the paper nor a run has.
+    """
+    known = {row.system for row in table.rows}
+    known.update({row.system for one in tables() for row in one.rows} if systems is None else systems)
+    scored = [run for run in runs if run.summary]
+    owned = [(run, owner(run, known)) for run in scored]
+    here = {row.system for row in table.rows}
+    placed = [(run, system or _own_system(run)) for run, system in owned if _has_row(table, here, system)]
+    notes = [*table.notes]
+    notes += [f"{run.path} has no summary yet and is left out" for run in runs if not run.summary]
+    truths = [run for run in scored if run.method == GROUND_TRUTH]
+    truths.sort(key=lambda run: run.finished, reverse=True)
+    strangers = [str(run.path) for run, system in owned if run not in truths and not _has_row(table, here, system)]
+    if strangers:
+        notes.append(f"without a row in this table: {', '.join(strangers)}")
+    panels = []
+    for dataset in _panel_datasets(table, scored, datasets):
+        on_it = [(run, system) for run, system in placed if run.dataset == dataset]
+        total = split_size(dataset, table.split) if on_it else None
+
+        def departs(run: RunResult, total: int | None = total) -> tuple[Departure, ...]:
+            # A method outside the paper has a row for every set of options.
+            outside = owner(run, known) is None
+            return departures(run, table.split, total, {} if outside else defaults(run.method), known)
+
+        panel = _panel(table, dataset, on_it, truths, departs)
+        panels.append(panel)
+        notes += [*_judges(panel.columns), *_repeats(table, dataset, on_it), *_departures(panel)]
+        notes += _caveats(panel)
+    return Comparison(table, tuple(panels), tuple(notes))
+
+
+def owner(run: RunResult, systems: Iterable[System]) -> System | None:
+    """The most specific of `systems` that the run is an instance of, None where it is of none."""
+    fitting = [
+        system
+        for system in systems
+        if system.method == run.method
+        and all(run.options.get(name, MISSING) == value for name, value in system.options)
+    ]
+    return max(fitting, key=lambda system: len(system.options), default=None)
+
+
+def _has_row(table: PaperTable, here: set[System], system: System | None) -> bool:
+    return table.open if system is None else system in here
+
+
+def _own_system(run: RunResult) -> System:
+    """A method outside the paper: every set of options is a system of its own."""
+    options = {name: value if isinstance(value, str) else json.dumps(value) for name, value in run.options.items()}
+    return System(run.method, tuple(sorted(options.items())))
+
+
+def _panel_datasets(table: PaperTable, runs: Sequence[RunResult], wanted: Sequence[str]) -> tuple[str, ...]:
+    of_runs = tuple(dict.fromkeys(run.dataset for run in runs))
+    known = tuple(dict.fromkeys((*table.datasets, *of_runs)))
+    for dataset in wanted:
+        if dataset not in known:
+            raise UsageError(f"dataset {dataset}: neither the paper nor a run has it; known: {', '.join(known)}")
+    if wanted:
+        return tuple(dict.fromkeys(wanted))
+    return of_runs if of_runs and not set(of_runs) & set(table.datasets) else known
+
+
+def _panel(
+    table: PaperTable,
+    dataset: str,
+    runs: Sequence[tuple[RunResult, System]],
+    truths: Sequence[RunResult],
+    departs: Callable[[RunResult], tuple[Departure, ...]],
+) -> Panel:
+    paper_dataset = dataset if dataset in table.datasets else table.datasets[0]
+    columns, others = _columns(table, [run for run, _ in runs])
+
+    def cells(row: PaperRow | None, system: System) -> tuple[Cell, ...]:
+        own = [run for run, one in runs if one == system]
+        own.sort(key=lambda run: preference(run, table.split), reverse=True)
+        printed = {} if row is None else row.values[paper_dataset]
+        found = (_cell(column, printed, own, truths, departs) for column in columns)
+        return tuple(found) if dataset == paper_dataset else tuple(replace(cell, delta=None) for cell in found)
+
+    rows = [
+        ComparedRow(row.label, row.system, row.topline, in_paper=True, cells=cells(row, row.system))
+        for row in table.rows
+    ]
+    in_paper = {row.system for row in table.rows}
+    extra = tuple(dict.fromkeys(system for _, system in runs if system not in in_paper))
+    for system in extra:
+        first = next(run for run, one in runs if one == system)
+        judges = frozenset[str]().union(*(run.trained_against for run, one in runs if one == system))
+        judged, label = replace(system, trained_against=judges), _label(first, system, extra)
+        rows.append(ComparedRow(label, judged, first.topline, in_paper=False, cells=cells(None, system)))
+    return Panel(dataset, paper_dataset, columns, others, tuple(rows))
+
+
+def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperColumn, ...], frozenset[str]]:
+    """The paper's columns, each followed by the same metric under the other protocols, and of the other judges, that
+    the runs used. Where several judged by the paper's protocol, its column holds the numbers of the one with most runs.
+    """
+    columns: list[PaperColumn] = []
+    others = []
+    ours = {(column.metric, column.protocol, column.column) for column in table.columns}
+    for column in table.columns:
+        measured = [m for run in runs for m in run.summary if (m.metric, m.column) == (column.metric, column.column)]
+        for protocol in dict.fromkeys([column.protocol, *(m.protocol for m in measured)]):
+            if protocol != column.protocol and (column.metric, protocol, column.column) in ours:
+                continue
+            ours.add((column.metric, protocol, column.column))
+            by = Counter(m.judge for m in measured if m.protocol == protocol and m.mean is not None)
+            several = [judge for judge, _ in by.most_common()] if len(by) > 1 else [None]
+            for index, judge in enumerate(several):
+                mark = "" if judge is None else told_apart(judge, [one for one in by if one != judge])
+                if protocol == column.protocol and not index:
+                    columns.append(replace(column, judge=judge))
+                    continue
+                name = f"{protocol} {mark}".rstrip()
+                key, label = f"{column.key}[{name}]", f"{column.label} [{name}]"
+                columns.append(replace(column, key=key, label=label, protocol=protocol, judge=judge))
+                others.append(key)
+    return tuple(columns), frozenset(others)
+
+
+def _judges(columns: Sequence[PaperColumn]) -> list[str]:
+    """A note for every column of the paper that several judges share."""
+    notes = []
+    for column in columns:
+        rivals = [one.judge for one in columns if one.judge and one.key.startswith(f"{column.key}[")]
+        if column.judge is not None and rivals:
+            mine = told_apart(column.judge, rivals)
+            notes.append(
+                f"{column.label}: runs were judged by different weights or versions; in its column stand those of "
+                f"{mine or 'the others'}, with the most runs"
+            )
+    return notes
+
+
+def _cell(
+    column: PaperColumn,
+    printed: Mapping[str, PaperValue],
+    runs: Sequence[RunResult],
+    truths: Sequence[RunResult],
+    departs: Callable[[RunResult], tuple[Departure, ...]],
+) -> Cell:
+    """printed: column -> the paper's value. runs: of this row's system, the best choice first."""
+    cell = Cell(printed.get(column.key), column.key in printed)
+    found = next(((run, m) for run in runs for m in run.summary if _measures(m, column)), None)
+    if found is None:
+        return cell
+    run, ours = found
+    bounds = (m.mean for one in truths if same_clips(one, run) for m in one.summary if _measures(m, column))
+    own = (one for one in run.caveats if one.metric in ("", ours.metric) and one.protocol in ("", ours.protocol))
+    caveats = tuple(one.text for one in own if one.kind != FOREIGN)  # that one is a departure
+    cell = replace(cell, ours=ours, run=run.path, departs=departs(run), truth=next(bounds, None), caveats=caveats)
+    if cell.paper is None or ours.mean is None or not cell.comparable:
+        return cell
+    return replace(cell, delta=round(ours.mean - cell.paper, 10))
+
+
+def _measures(measured: Measured, column: PaperColumn) -> bool:
+    identity = (measured.metric, measured.protocol, measured.column)
+    judged = column.judge is None or measured.mean is None or measured.judge == column.judge
+    return judged and identity == (column.metric, column.protocol, column.column)
+
+
+def _label(run: RunResult, system: System, extra: Sequence[System]) -> str:
+    """The method's title, and the options that tell it from the others of that name."""
+    title = run.title or run.method
+    rivals = [one for one in extra if one.method == system.method and one != system]
+    differing = [pair for pair in system.options if any(pair not in rival.options for rival in rivals)]
+    if not differing:
+        return title
+    return f"{title} ({', '.join(f'{name}={value}' for name, value in differing)})"
+
+
+def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, System]]) -> list[str]:
+    """A note for every system of which several runs measured the same column."""
+    labels = {row.system: row.label for row in table.rows}
+    notes = []
+    for system in dict.fromkeys(system for _, system in runs):
+        own = [run for run, one in runs if one == system]
+        identities = [{(m.metric, m.protocol, m.column, m.judge) for m in run.summary} for run in own]
+        if len(set().union(*identities)) < sum(len(one) for one in identities):
+            label = labels.get(system, system.method)
+            shown = max(own, key=lambda run: preference(run, table.split))
+            seed = f" (seed {shown.seed})" if len({run.seed for run in own}) > 1 else ""
+            notes.append(
+                f"{label} on {dataset}: {len(own)} runs measured the same; shown is {shown.path}{seed}, of the most"
+                " clips, then the newest"
+            )
+    return notes
+
+
+def _caveats(panel: Panel) -> list[str]:
+    """What a reader should know of the numbers that a panel shows, with the rows that it is about."""
+    found: dict[str, dict[str, None]] = {}
+    for row in panel.rows:
+        for text in (text for cell in row.cells for text in cell.caveats):
+            found.setdefault(text, {})[row.label] = None
+    return [f"{', '.join(rows)} on {panel.dataset}: {text}" for text, rows in found.items()]
+
+
+def _departures(panel: Panel) -> list[str]:
+    """A note for everything in which the runs of a panel were otherwise than the paper's, with the rows it is about."""
+    found: dict[tuple[Departure, ...], list[str]] = {}
+    for row in panel.rows:
+        columns: dict[tuple[Departure, ...], list[str]] = {}
+        for column, cell in zip(panel.columns, row.cells, strict=True):
+            if cell.ours is not None:
+                columns.setdefault(cell.departs, []).append(column.label)
+        for departs, labels in columns.items():
+            some = f" ({', '.join(labels)})" if len(columns) > 1 else ""
+            found.setdefault(departs, []).append(f"{row.label}{some}")
+    without_delta = "; no delta" if panel.dataset == panel.paper_dataset else ""
+    return [
+        f"{', '.join(rows)} on {panel.dataset}: {'; '.join(one.text for one in departs)}"
+        + (without_delta if any(one.excludes for one in departs) else "")
+        for departs, rows in found.items()
+        if departs
+    ]

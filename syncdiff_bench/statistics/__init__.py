@@ -1,0 +1,1 @@
+"""Statistics without files: intervals and resampling."""

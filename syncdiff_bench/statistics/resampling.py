@@ -1,0 +1,88 @@
+"""Paired resampling of sufficient statistics, over whole clusters (speakers, or source videos).
+
+Both sides of a clip stay together, so what is common to them (a hard sentence) cancels out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+
+import numpy as np
+
+from syncdiff_bench.statistics.intervals import Interval, bootstrap_t
+
+RESAMPLES = 2000
+EXACT_UP_TO = 2000  # permutations that are enumerated rather than drawn
+
+# One cluster: the statistics of its clips on side A, and of the same clips on side B.
+Cluster = tuple[Sequence[object], Sequence[object]]
+# Statistics of both sides -> B minus A, one number per column; NaN where a column is undefined.
+Difference = Callable[[Sequence[object], Sequence[object]], np.ndarray]
+
+
+def difference_intervals(
+    clusters: Sequence[Cluster], difference: Difference, *, confidence: float = 0.95, resamples: int = RESAMPLES
+) -> list[Interval | None]:
+    """Bootstrap interval of each column's difference; None with fewer than two clusters or where it is undefined."""
+    k = len(clusters)
+    observed = difference(*_joined(clusters))
+    if k < 2:
+        return [None] * len(observed)
+    rng = np.random.default_rng(0)
+    drawn = np.array([difference(*_joined([clusters[i] for i in rng.integers(k, size=k)])) for _ in range(resamples)])
+    return [
+        bootstrap_t(float(one), values[np.isfinite(values)], resamples, k, confidence)
+        for one, values in zip(observed, drawn.T, strict=True)
+    ]
+
+
+def permutation_p_values(
+    clusters: Sequence[Cluster], difference: Difference, *, resamples: int = RESAMPLES
+) -> list[float | None]:
+    """Two-sided p of each column: A and B change places in every cluster with probability 1/2.
+
+    All 2^k exchanges where they are few (then p is exact), else random ones with the usual (1 + hits) / (1 + drawn).
+    """
+    k = len(clusters)
+    observed = np.abs(difference(*_joined(clusters)))
+    exact = 2**k <= EXACT_UP_TO
+    rng = np.random.default_rng(0)
+    exchanges: Iterable[Sequence[bool]] = (
+        product((False, True), repeat=k) if exact else ((rng.random(k) < 0.5).tolist() for _ in range(resamples))
+    )
+    values = np.array([np.abs(difference(*_joined(clusters, exchange))) for exchange in exchanges])
+    # Rounding must not make an exchange that changes nothing look smaller than the observation.
+    hits = (values >= observed * (1 - 1e-9)).sum(axis=0)
+    p = hits / len(values) if exact else (1 + hits) / (1 + len(values))
+    return [float(one) if np.isfinite(seen) else None for one, seen in zip(p, observed, strict=True)]
+
+
+def smallest_p(clusters: int) -> float:
+    """The least two-sided p that exchanging whole clusters can give: all of them, or none, of 2^k exchanges.
+
+    >>> smallest_p(5), smallest_p(6)
+    (0.0625, 0.03125)
+    """
+    return 2.0 ** (1 - clusters)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction over those that are not None (Holm 1979)."""
+    order = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, index) in enumerate(order):
+        largest = max(largest, min(1.0, p * (len(order) - rank)))
+        corrected[index] = largest
+    return corrected
+
+
+def _joined(clusters: Sequence[Cluster], exchange: Sequence[bool] | None = None) -> tuple[list[object], list[object]]:
+    a: list[object] = []
+    b: list[object] = []
+    for index, (mine, theirs) in enumerate(clusters):
+        first, second = (theirs, mine) if exchange is not None and exchange[index] else (mine, theirs)
+        a += first
+        b += second
+    return a, b
