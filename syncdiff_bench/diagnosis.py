@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from syncdiff_bench.errors import BenchError
-from syncdiff_bench.home import home
+from syncdiff_bench.files import home
 
 Level = Literal["ok", "warn", "fail"]
 

@@ -1,13 +1,183 @@
-"""Text files that people bring (transcripts, lists of clips), whatever program wrote them."""
+"""Files on disk: text of any encoding, files that appear whole or not at all, journals, locks, the folder of caches."""
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping, Sequence
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from syncdiff_bench.errors import UsageError
+
+Row = Mapping[str, Any]
+
+# ---------------------------------------------------------------------------------------------- whole files
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, renamed to `path` at the end: a reader, or a kill, sees the old file or the new one.
+
+    It lies in the folder of `path`, which is made, and is deleted where the block fails. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes, option: str = "--out") -> None:
+    """Write a file at once, as `replacing` does, and wait until it is on the disk.
+
+    option: what chose its place, for the message.
+    Raises UsageError where it cannot be written.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        with replacing(path) as partial, partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise unwritable(path, error, option) from None
+
+
+def replace_folder(partial: Path, folder: Path) -> None:
+    """Give a folder that is complete its name, in place of an older one. Raises OSError."""
+    for path in () if os.name == "nt" else (*partial.rglob("*"), partial):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)  # a power cut after the renaming finds complete files
+        finally:
+            os.close(descriptor)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+def unwritable(path: Path, error: Exception, option: str = "--out") -> UsageError:
+    """The one-line error for a file that cannot be written; option: what chose its place."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return UsageError(f"{path} cannot be written ({reason}); free space or choose another {option}")
+
+
+def home() -> Path:
+    """The folder for weights, drawn data sets and caches: `$SYNCDIFF_BENCH_HOME`, by default the user's cache folder.
+
+    Not created here.
+    """
+    chosen = os.environ.get("SYNCDIFF_BENCH_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("syncdiff-bench", appauthor=False)
+
+
+# ---------------------------------------------------------------------------------------------------- locks
+
+
+@contextmanager
+def locked(path: Path, *, refusal: str = "", member: int | None = None) -> Iterator[None]:
+    """Hold the lock `path`, which ends with its process, however that ends.
+
+    refusal: what is wrong where another process holds it; "" waits for it instead.
+    member: number of a process that shares the lock. Members are let in by the process that holds the whole lock
+    (member None), and while one of them lives nobody else gets it.
+    Raises UsageError with `refusal`, OSError where the file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    wait = 0 if refusal else -1
+    file = path if member is None else path.with_name(f"{path.name}-{member}")
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(file, timeout=wait))
+            for other in path.parent.glob(f"{path.name}-*") if member is None else ():
+                with FileLock(other, timeout=wait), suppress(OSError):  # Windows deletes no open file
+                    other.unlink()  # a killed member left it
+        except Timeout:
+            raise UsageError(refusal) from None
+        yield
+        if member is not None:
+            with suppress(OSError):
+                file.unlink()
+
+
+# ------------------------------------------------------------------------------------------------- journals
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """All complete lines of a journal; none where there is no file.
+
+    A last line without its newline was cut off by a kill and is left out.
+    Raises UsageError for a damaged line anywhere else.
+    """
+    rows = []
+    for number, line in enumerate(_complete_bytes(path).split(b"\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            raise UsageError(f"{path} line {number} is damaged ({error}); delete the file to redo this stage") from None
+        rows.append(row)
+    return rows
+
+
+class Journal:
+    """Append-only JSON lines that survive `kill -9`, opened for appending.
+
+    rows: what the file holds already. Opening cuts a torn last line off, so that the next line starts clean.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = read_rows(path)
+        complete = len(_complete_bytes(path))
+        if path.exists() and path.stat().st_size > complete:
+            os.truncate(path, complete)
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Write rows to the end and wait until they are on the disk."""
+        text = "".join(map(encode_row, rows))
+        try:
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def rewrite(self, rows: Iterable[Row]) -> None:
+        """Replace the whole journal at once."""
+        write_whole(self.path, "".join(map(encode_row, rows)))
+
+
+def encode_row(row: Row) -> str:
+    """One line of JSON; a number that JSON does not know (NaN, infinity) raises ValueError."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _complete_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); check its permissions") from None
+    return data[: data.rfind(b"\n") + 1]
+
+
+# ------------------------------------------------------------------------------------- text of any encoding
 
 # UTF-32 first: its mark begins with that of UTF-16.
 _MARKS = (

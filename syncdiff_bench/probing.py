@@ -231,8 +231,8 @@ def write_record(
 
     spreads: of the groups, as `measure` gives them. settings: what was asked for, kept under "probe".
     """
+    from syncdiff_bench.files import write_whole
     from syncdiff_bench.options import options_to_json
-    from syncdiff_bench.runs.journal import write_whole
     from syncdiff_bench.runs.manifest import now
 
     record = {

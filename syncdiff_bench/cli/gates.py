@@ -85,7 +85,7 @@ class Places:
             raise
 
     def _summarise(self, verdict: str, markdown: str) -> None:
-        from syncdiff_bench.runs.journal import unwritable
+        from syncdiff_bench.files import unwritable
 
         step_summary = os.environ.get("GITHUB_STEP_SUMMARY")
         target = self.summary or (Path(step_summary) if step_summary else None)
@@ -99,8 +99,8 @@ class Places:
             raise unwritable(target, error, "--summary") from None
 
     def _write_junit(self, cases: Sequence[Case], notes: Sequence[str] = ()) -> None:
+        from syncdiff_bench.files import write_whole
         from syncdiff_bench.report.writers.junit import junit_xml
-        from syncdiff_bench.runs.journal import write_chosen
 
         if self.junit is not None:
-            write_chosen(self.junit, junit_xml(self.command, str(self.subject), cases, notes), "--junit")
+            write_whole(self.junit, junit_xml(self.command, str(self.subject), cases, notes), "--junit")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.files import write_whole
 from syncdiff_bench.report.leaderboard import Board, boards
 from syncdiff_bench.report.run_tables import below, markdown, terminal_table
 from syncdiff_bench.report.writers.characters import one_line
 from syncdiff_bench.runs.directory import Run, load_run, run_directories
-from syncdiff_bench.runs.journal import write_chosen, write_whole
 from syncdiff_bench.runs.progress import Bar, Notes, Progress
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def print_table(table: Table, footnotes: Sequence[str]) -> None:
 
 def write_told(option: str, path: Path, text: str) -> None:
     """Write to where `option` says, and say so. Raises UsageError that names the option."""
-    write_chosen(path, text, option)
+    write_whole(path, text, option)
     click.echo(f"wrote {path}", err=True)
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from syncdiff_bench.errors import BenchError
+from syncdiff_bench.files import read_rows, write_whole
 from syncdiff_bench.reproduction.jobs import Job, Request
 from syncdiff_bench.reproduction.models import Model
-from syncdiff_bench.runs.journal import read_rows, write_whole
 
 Stage = Literal["train", "generate", "score", "probe"]
 Trial = tuple[float, str]  # seconds per step, frame or probe; what was tried

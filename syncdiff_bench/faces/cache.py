@@ -8,8 +8,6 @@ Keyed by content, so that a data set may move, and may lie where nobody can writ
 from __future__ import annotations
 
 import hashlib
-import os
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +17,7 @@ import numpy as np
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces.boxes import FaceBoxes, read_detected
 from syncdiff_bench.faces.single import SingleFace
-from syncdiff_bench.home import home
+from syncdiff_bench.files import home, replacing
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Clip
@@ -79,20 +77,14 @@ def write(path: Path, face: SingleFace, detector: str) -> None:
 
     Raises UsageError where the folder cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
+        with replacing(path) as partial, partial.open("wb") as stream:
             np.savez(stream, boxes=face.boxes, found=face.found, detector=np.array(detector))
-        part.replace(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UsageError(
             f"{path.parent} cannot be written ({reason}); set SYNCDIFF_BENCH_HOME to a folder that can"
         ) from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 @lru_cache(4096)

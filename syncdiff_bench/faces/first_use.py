@@ -20,7 +20,7 @@ from syncdiff_bench.faces import cache, detectors
 from syncdiff_bench.faces.boxes import DETECTORS, FILE, FaceBoxes, with_a_face
 from syncdiff_bench.faces.detectors import FaceDetector, Faces
 from syncdiff_bench.faces.single import SingleFace, steady, surest_face
-from syncdiff_bench.home import home
+from syncdiff_bench.files import home
 
 Tell = Callable[[str, int, int], None]  # clip id, frames looked at, frames in all
 

@@ -5,9 +5,9 @@ The points are numbered as iBUG's: 0..16 jaw, 17..26 brows, 27..35 nose, 36..47 
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -21,7 +21,7 @@ from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable
 from syncdiff_bench.faces.cache import content_of
 from syncdiff_bench.faces.framewise import rows_of_frames
-from syncdiff_bench.home import home
+from syncdiff_bench.files import home, replacing
 
 POINTS = 68
 MOUTH = slice(48, 68)
@@ -260,11 +260,5 @@ def _read(file: Path, n_frames: int) -> Landmarks | None:
 
 def _write(file: Path, landmarks: Landmarks) -> None:
     """Whole or not at all; a folder that cannot be written to costs time, not the score."""
-    part = file.with_suffix(f".{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            np.save(stream, landmarks, allow_pickle=False)
-        part.replace(file)
-    except OSError:
-        return
+    with suppress(OSError), replacing(file) as partial, partial.open("wb") as stream:
+        np.save(stream, landmarks, allow_pickle=False)

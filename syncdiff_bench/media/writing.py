@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +12,7 @@ import numpy as np
 
 from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Audio, Frames, Media
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.files import replacing, unwritable
 from syncdiff_bench.media.divx import through_divx
 
 
@@ -76,18 +75,11 @@ def write_video(path: Path, media: Media, *, encoding: str = "lossless") -> None
     frames = media.frames
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise ClipError("frames", f"{path}: frames are {frames.shape} {frames.dtype}, expected (T, H, W, 3) uint8")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _encode(partial, media, ENCODINGS[encoding])
-        os.replace(partial, path)  # noqa: PTH105 - atomic on every platform, and says so
+        with replacing(path) as partial:
+            _encode(partial, media, ENCODINGS[encoding])
     except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another --out"
-        ) from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+        raise unwritable(path, error) from None
 
 
 def _pictures(frames: Frames) -> Iterator[Any]:

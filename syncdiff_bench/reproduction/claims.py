@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import BenchError
-from syncdiff_bench.runs.journal import unwritable, write_whole
+from syncdiff_bench.files import unwritable, write_whole
 
 BEAT = 30.0  # seconds between two touches
 STALE = 600.0

@@ -232,8 +232,8 @@ def _minus(a: float | None, b: float | None) -> float | None:
 
 def write_findings(request: Request, judgements: Sequence[Judgement]) -> Path:
     """OUT/tables/findings.md."""
+    from syncdiff_bench.files import unwritable, write_whole
     from syncdiff_bench.reproduction.results import FOLDER
-    from syncdiff_bench.runs.journal import unwritable, write_whole
 
     path = request.out / FOLDER / "findings.md"
     try:

@@ -135,8 +135,8 @@ def _notes(
 
 def write_tables(request: Request, found: Sequence[Comparison], jobs: Sequence[Job]) -> list[Path]:
     """OUT/tables/tableN.md, .tex, .csv and .html, and manifests/<job>/seed-S.json, the run.json behind each number."""
+    from syncdiff_bench.files import unwritable, write_whole
     from syncdiff_bench.report.writers import render
-    from syncdiff_bench.runs.journal import unwritable, write_whole
 
     folder, written = request.out / FOLDER, []
     try:

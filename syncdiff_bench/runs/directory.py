@@ -13,16 +13,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.files import Journal, locked, read_rows, unwritable, write_whole
 from syncdiff_bench.judges import Judge, judges
-from syncdiff_bench.runs.journal import Journal, read_rows, unwritable, write_whole
 from syncdiff_bench.runs.known_files import DIGESTS, KnownFiles
 from syncdiff_bench.runs.manifest import Identity, new_manifest
 from syncdiff_bench.runs.ranks import Ranks
@@ -219,16 +219,14 @@ class RunDirectory:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(path, error) from None
-        with _locked(path, shared=not ranks.first) as lock:
+        with _locked(path, None if ranks.first else ranks.index):
             exists = (path / MANIFEST).is_file()
             run = cls(path, identity, read_manifest(path) if exists else new_manifest(identity, device))
             if ranks.first:
                 run.merge_rank_journals()
                 if not exists:
                     run.save()
-                if ranks.count > 1:
-                    _share(lock)
-                    ranks.wait()
+                ranks.wait()
             yield run
 
     def save(self) -> None:
@@ -334,31 +332,15 @@ def _rank_journals(path: Path) -> list[Path]:
 
 
 @contextmanager
-def _locked(path: Path, *, shared: bool = False) -> Iterator[IO[str] | None]:
-    """Two processes that append to one journal would tear it; the lock dies with its process.
+def _locked(path: Path, rank: int | None = None) -> Iterator[None]:
+    """Two processes that append to one journal would tear it.
 
-    shared: with the other ranks of the launch, whose first one made sure that nobody else is here.
+    rank: of a process that shares the directory with the first of its launch.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield None
-        return
-    try:
-        file = (path / ".lock").open("w")
-    except OSError as error:
-        raise unwritable(path, error) from None
-    with file:
+    refusal = f"{path} is in use by another process; wait for it or choose another --out"
+    with ExitStack() as lock:
         try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"{path} is in use by another process; wait for it or choose another --out") from None
-        yield file
-
-
-def _share(lock: IO[str] | None) -> None:
-    """Let the other ranks of this launch in, and nobody else: whoever opens a directory wants it alone first."""
-    if lock is not None:
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_SH)
+            lock.enter_context(locked(path / ".lock", refusal=refusal, member=rank))
+        except OSError as error:
+            raise unwritable(path, error) from None
+        yield

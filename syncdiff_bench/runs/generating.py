@@ -19,10 +19,10 @@ from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method, Runtime
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.faces.boxes import FaceBoxes
+from syncdiff_bench.files import Journal, encode_row
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
 from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.journal import Journal, encode_row
 from syncdiff_bench.runs.memory import clear_memory, out_of_memory
 from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.runs.ranks import Ranks

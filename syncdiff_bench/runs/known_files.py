@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-from syncdiff_bench.runs.journal import write_whole
+from syncdiff_bench.files import write_whole
 from syncdiff_bench.weights.digests import sha256_of
 
 DIGESTS = ".digests.json"

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.files import write_whole
 from syncdiff_bench.judges import boxes_of, judge_of
 from syncdiff_bench.runs.directory import Run
-from syncdiff_bench.runs.journal import write_chosen
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import SCHEMA
 
@@ -153,7 +153,7 @@ def write_baseline(scored: Scored, path: Path, tolerances: Mapping[str, float]) 
         ],
     }
     document["dataset"] = {**document["dataset"], "root": None}  # a path of one machine says nothing on another
-    write_chosen(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "--baseline")
+    write_whole(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "--baseline")
 
 
 def read_baseline(path: Path) -> Scored:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.files import write_whole
 from syncdiff_bench.report.comparison import STATUS_MARKS
 from syncdiff_bench.report.writers.junit import Case, row_case
-from syncdiff_bench.runs.journal import write_chosen
 
 SCHEMA = 1
 CALIBRATE = "put its measurement inside `with syncdiff_bench.testing.calibrated(benchmark):`"
@@ -118,7 +118,7 @@ def write_baseline(speeds: Speeds, path: Path) -> None:
         for name, timing in sorted(speeds.timings.items())
     }
     document = {"schema": SCHEMA, "speeds": entries}
-    write_chosen(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "--baseline")
+    write_whole(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "--baseline")
 
 
 def check_speeds(now: Speeds, baseline: Speeds, tolerance: float) -> SpeedReport:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from syncdiff_bench.contracts import FPS
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.runs.journal import write_whole
+from syncdiff_bench.files import replacing, unwritable, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,8 +70,8 @@ class TensorCache:
         todo = [i for i in self.missing() if i % parts == part]
         if not todo:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self._facts_path, json.dumps({"schema": SCHEMA, "facts": dict(self.facts)}, indent=1) + "\n")
+        facts = json.dumps({"schema": SCHEMA, "facts": dict(self.facts)}, indent=1)
+        write_whole(self._facts_path, facts + "\n", "--cache")
         done = len(self.clip_ids) - sum(len(self._clips(i)) for i in todo)
         for index in todo:
             tensors: dict[str, Tensor] = {}
@@ -149,14 +149,11 @@ class TensorCache:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        path = self._path(index)
-        partial = path.with_suffix(".part")
         try:
-            save_file(tensors, partial, metadata={"failures": json.dumps(failures)})
-            partial.replace(path)
+            with replacing(self._path(index)) as partial:
+                save_file(tensors, partial, metadata={"failures": json.dumps(failures)})
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
-            raise UsageError(f"{path} cannot be written ({error}); free space or choose another --cache") from None
+            raise unwritable(self._path(index), error, "--cache") from None
 
     def _check(self) -> None:
         try:

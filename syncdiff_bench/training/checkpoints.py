@@ -9,7 +9,6 @@ OUT/checkpoints/step-N/
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.files import replace_folder
 from syncdiff_bench.training.averaging import Averages
 
 if TYPE_CHECKING:
@@ -43,9 +43,7 @@ def save(accelerator: Accelerator, out: Path, step: int, averages: Averages | No
             _write_ours(partial, step, accelerator.num_processes, averages)
         accelerator.wait_for_everyone()  # every process has written its random state
         if accelerator.is_main_process:
-            _to_disk(partial)
-            shutil.rmtree(final, ignore_errors=True)
-            partial.replace(final)
+            replace_folder(partial, final)
             for old in _complete(out)[:-keep]:
                 shutil.rmtree(old)
     except OSError as error:
@@ -132,13 +130,3 @@ def _as_accelerate_reads_it(folder: Path) -> Iterator[Path]:
             if path.name not in pickles:
                 (Path(links) / path.name).symlink_to(path.resolve())
         yield Path(links)
-
-
-def _to_disk(folder: Path) -> None:
-    """Wait until a folder's files are on the disk, so that a power cut after the rename finds them."""
-    for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from syncdiff_bench.files import replace_folder
 from syncdiff_bench.origins import write_origin
 from syncdiff_bench.training.averaging import Averages
 from syncdiff_bench.training.batches import drawn_ahead
@@ -92,8 +93,7 @@ def _export(task: TrainingTask, model: nn.Module, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     task.export(model, partial)
     write_origin(partial, task.data.dataset)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    replace_folder(partial, folder)
 
 
 def _run_steps(

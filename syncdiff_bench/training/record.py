@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.files import Journal, replacing
 from syncdiff_bench.options import options_to_json
-from syncdiff_bench.runs.journal import Journal
 from syncdiff_bench.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -69,10 +69,8 @@ class Record:
         from PIL import Image
 
         path = self._out / "samples" / f"step-{step:08d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        Image.fromarray(pixels).save(partial, format="PNG")
-        partial.replace(path)
+        with replacing(path) as partial:
+            Image.fromarray(pixels).save(partial, format="PNG")
 
     def end(self) -> None:
         """Close the trackers, also when the training failed."""

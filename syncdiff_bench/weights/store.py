@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from syncdiff_bench.errors import UsageError, WeightsError
-from syncdiff_bench.home import home
+from syncdiff_bench.files import home, locked, replacing
 from syncdiff_bench.options import TRUE_WORDS
 from syncdiff_bench.weights import digests
 from syncdiff_bench.weights.catalog import Catalogue, Entry, Source, UrlSource, installed
@@ -130,7 +130,7 @@ class WeightsStore:
             raise WeightsError(
                 f"weights {name} must be got by hand: {entry.obtain or entry.homepage}; then {_add(entry)}"
             )
-        with self._writing(), _lock(self.folder / f".{entry.file}.lock"):
+        with self._writing(), locked(self.folder / f".{entry.file}.lock"):
             if target.is_file() and not _mismatch(entry, target):  # another process was faster
                 return target
             self._fetch_from_any(entry, target, progress)
@@ -156,9 +156,8 @@ class WeightsStore:
         target = self.folder / entry.file
         with self._writing():
             if not (target.is_file() and target.samefile(file)):
-                part = target.with_name(f"{target.name}.adding")
-                shutil.copyfile(file, part)
-                part.replace(target)
+                with replacing(target) as partial:
+                    shutil.copyfile(file, partial)
         facts = target.stat()
         digest = digests.Digest(facts.st_size, facts.st_mtime_ns, sha256, accepted=bool(problem))
         digests.remember(target, digest)
@@ -252,16 +251,3 @@ def _add(entry: Entry) -> str:
 
 def _bytes(size: int | None) -> str:
     return "size unknown" if size is None else f"{size / 1e6:.1f} MB"
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """One process at a time downloads a file; a lock of a killed process does not outlive it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: at worst both download
-        yield
-        return
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -15,6 +15,7 @@ import pytest
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Media
+from syncdiff_bench.files import locked
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.weights.digests import sha256_of
 
@@ -374,10 +375,8 @@ def test_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_run_in_use_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    fcntl = pytest.importorskip("fcntl")
     main(["run", *NOISE])
-    with Path("runs/toy-test/toy-noise/.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(Path("runs/toy-test/toy-noise/.lock")):
         capsys.readouterr()
         assert main(["run", *NOISE]) == 2
     assert "in use by another process" in capsys.readouterr().err

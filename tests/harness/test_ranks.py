@@ -15,6 +15,7 @@ import torch
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import BenchError
+from syncdiff_bench.files import locked
 from syncdiff_bench.runs.directory import RunDirectory, load_run
 from syncdiff_bench.runs.plan import Selection, make_plan
 from syncdiff_bench.runs.ranks import Ranks, these_ranks
@@ -162,10 +163,8 @@ def test_lines_of_ranks_that_were_killed_while_merging_are_harmless() -> None:
 
 def test_a_run_of_several_ranks_is_not_disturbed(capsys: pytest.CaptureFixture[str]) -> None:
     """While any of them lives, nobody else may write: not even after the first one died."""
-    fcntl = pytest.importorskip("fcntl")
     assert main(["generate", *NOISE, "--out", "o"]) == 0
-    with Path("o/toy-noise/.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with locked(Path("o/toy-noise/.lock"), member=1):
         capsys.readouterr()
         assert main(["generate", *NOISE, "--out", "o"]) == 2
     assert "in use by another process" in capsys.readouterr().err

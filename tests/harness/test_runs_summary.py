@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +14,9 @@ from scipy import stats as scipy_stats
 
 from syncdiff_bench.contracts import Column, Metric, Pair
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.files import Journal, encode_row, locked, read_rows, replacing, write_whole
 from syncdiff_bench.runs.directory import video_name
 from syncdiff_bench.runs.generating import plan_batches
-from syncdiff_bench.runs.journal import Journal, encode_row, read_rows, write_whole
 from syncdiff_bench.runs.records import Failure, Score
 from syncdiff_bench.runs.summary import bootstrap, summarise
 
@@ -137,7 +139,31 @@ def test_whole_files_leave_nothing_behind(tmp_path: Path) -> None:
     write_whole(tmp_path / "a", "2")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     with pytest.raises(UsageError, match="cannot be written"):
-        write_whole(tmp_path / "missing" / "a", "1")
+        write_whole(tmp_path / "a" / "b", "1")
+
+
+def test_a_file_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), replacing(tmp_path / "new" / "a") as partial:
+        partial.write_bytes(b"half")
+        raise KeyError
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_lock_ends_with_its_process_and_is_shared_by_members_only(tmp_path: Path) -> None:
+    lock = tmp_path / "x.lock"
+    code = "import sys, time; from pathlib import Path; from syncdiff_bench.files import locked\n"
+    code += "with locked(Path(sys.argv[1]), member=2): print('here', flush=True); time.sleep(60)"
+    with locked(lock), locked(lock, member=1):
+        other = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE)
+        assert other.stdout is not None and other.stdout.readline() == b"here\n"
+        with pytest.raises(UsageError, match="in use"), locked(lock, refusal="in use"):
+            pass
+    with pytest.raises(UsageError, match="in use"), locked(lock, refusal="in use"):
+        pass
+    other.kill()
+    other.communicate()
+    with locked(lock):
+        assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
 
 
 @pytest.mark.parametrize("wrong", ["../x", "/x", "a/../../x", "", "a\\b", "a\0b"])

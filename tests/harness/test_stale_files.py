@@ -12,6 +12,7 @@ import pytest
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Media
+from syncdiff_bench.files import locked
 from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.runs.known_files import KnownFiles
@@ -318,10 +319,8 @@ def test_fresh_scores_leave_the_videos(capsys: pytest.CaptureFixture[str], monke
 
 
 def test_fresh_does_not_disturb_a_run_at_work(capsys: pytest.CaptureFixture[str]) -> None:
-    fcntl = pytest.importorskip("fcntl")
     main(["run", *NOISE, *METRICS])
-    with (RUN / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(RUN / ".lock"):
         assert main(["run", *NOISE, *METRICS, "--fresh"]) == 2
     assert "in use by another process" in capsys.readouterr().err
     assert errors(RUN) == dict.fromkeys(CLIPS, 3.0)

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.files import read_text_file
-from syncdiff_bench.home import home
+from syncdiff_bench.files import home, read_text_file
 from syncdiff_bench.normalisation import TextRule
 from syncdiff_datasets.layout import contained
 from syncdiff_datasets.lrs2 import LRS2

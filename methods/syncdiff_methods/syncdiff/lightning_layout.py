@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from syncdiff_bench.errors import WeightsError
+from syncdiff_bench.files import replacing
 from syncdiff_bench.weights.loading import check_state_dict
 from syncdiff_methods.syncdiff.compvis import from_official, to_official
 from syncdiff_methods.syncdiff.config import DiffusionConfig
@@ -168,6 +169,5 @@ def write_lightning(tensors: Mapping[str, Tensor], file: Path, schedule: Diffusi
         online = below(state, DENOISER)
         counters = {EMA_COUNTERS[0]: torch.tensor(0.9999), EMA_COUNTERS[1]: torch.tensor(0, dtype=torch.int32)}
         state |= schedule_buffers(schedule) | counters | {ema_name(name): value for name, value in online.items()}
-    partial = file.with_name(f".{file.name}.part")
-    torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, partial)
-    partial.replace(file)
+    with replacing(file) as partial:
+        torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, partial)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Audio, Clip, Dataset, Frames
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.files import replacing
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.normalisation import TextRule, to_learn
 
@@ -53,8 +52,9 @@ def _cached(clip: Clip, side: int, folder: Path, rule: TextRule) -> TrainingClip
     pictures, sound = (folder / f"{clip.id}.{kind}.npy" for kind in ("frames", "audio"))
     if not (pictures.is_file() and sound.is_file()):
         frames = np.stack([resize_linear(frame, side, side) for frame in clip.frames])
-        _write(pictures, frames)
-        _write(sound, _whole_frames(clip.audio, len(frames)))
+        for path, array in ((pictures, frames), (sound, _whole_frames(clip.audio, len(frames)))):
+            with replacing(path) as partial, partial.open("wb") as file:
+                np.save(file, array)
     return TrainingClip(
         clip.id,
         np.load(pictures, mmap_mode="r", allow_pickle=False),
@@ -66,12 +66,3 @@ def _cached(clip: Clip, side: int, folder: Path, rule: TextRule) -> TrainingClip
 def _whole_frames(audio: Audio, n_frames: int) -> Audio:
     """640 samples per frame, zeros at the end; a clip without sound stays without."""
     return np.pad(audio, (0, n_frames * SAMPLES_PER_FRAME - len(audio))) if len(audio) else audio
-
-
-def _write(path: Path, array: NDArray[Any]) -> None:
-    """Under another name first: a killed run leaves whole files only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
-        np.save(file, array)
-    partial.replace(path)
