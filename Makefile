@@ -41,7 +41,7 @@ speed:  ## the hot paths against tests/benchmarks/speed.json
 	mkdir -p .benchmarks
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/benchmarks -q -m "gate and not slow" --benchmark-only \
 	  --benchmark-timer=time.process_time --benchmark-json=.benchmarks/speed.json
-	$(BIN)/syncdiff-bench check-speed .benchmarks/speed.json --baseline tests/benchmarks/speed.json --tolerance 2
+	$(BIN)/syncdiff-bench check .benchmarks/speed.json --baseline tests/benchmarks/speed.json --tolerance 2
 
 check: lint types docs test-all speed  ## what CI runs
 

@@ -1,7 +1,8 @@
-"""`syncdiff-bench check`: the regression gate for CI."""
+"""`syncdiff-bench check`: the regression gate for CI, on the scores of a run or on how long benchmarks take."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,18 @@ Examples:
       write the baseline, once; commit it
   syncdiff-bench check runs/pocket-test/mine --baseline mine.json --junit check.xml
       in CI, after `syncdiff-bench run --method mine`
+  syncdiff-bench check speed.json --baseline benchmarks/baseline.json
+      the same for benchmarks, each in `with calibrated(benchmark):` of syncdiff_bench.testing, after
+      pytest benchmarks --benchmark-json speed.json --benchmark-timer=time.process_time
 
 \b
 Exit codes: 0 no regression; 1 a regression or a lost clip; 2 not comparable."""
 
+SPEED_TOLERANCE = 1.5
+
 
 @click.command(epilog=EPILOG)
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN|SPEED.json")
 @click.option(
     "--baseline", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE", help="Baseline file."
 )
@@ -35,7 +41,8 @@ Exit codes: 0 no regression; 1 a regression or a lost clip; 2 not comparable."""
     "tolerances",
     multiple=True,
     metavar="COLUMN=VALUE",
-    help="With --update: what a column may lose (psnr=0.1, or lse/jpeg/lse_c=0.2); one printed digit otherwise.",
+    help="With --update: what a column may lose (psnr=0.1, or lse/jpeg/lse_c=0.2); one printed digit otherwise."
+    f" Of benchmarks: a factor by which they may be slower.  [default: {SPEED_TOLERANCE}]",
 )
 @ANY_BOXES
 @report_options
@@ -53,7 +60,14 @@ def check(
 
     A column is a regression when its change for the worse exceeds the column's tolerance AND the paired interval
     excludes zero. Runs with another dataset, seed, encoding, protocol, metric weights or face boxes are refused.
+
+    SPEED.json (pytest --benchmark-json) instead of a run: fail where a benchmark is slower by a factor. Its least time
+    is divided by that of the calibration measured beside it, and the ratio by the baseline's: another machine and other
+    work on it cancel, as far as they slow both alike. Other threads, another clock or fewer benchmarks are refused.
     """
+    places = Places("syncdiff-bench check", run, junit, summary)
+    if run.suffix == ".json" and not run.is_dir():
+        return _check_speed(run, baseline, tolerances, places, update=update)
     from syncdiff_bench.report import comparison as rendering
     from syncdiff_bench.report.writers.junit import report_cases
     from syncdiff_bench.runs.directory import load_run
@@ -65,7 +79,6 @@ def check(
         return 0
     if tolerances:
         raise UsageError("--tolerance goes with --update; a baseline keeps its tolerances")
-    places = Places("syncdiff-bench check", run, junit, summary)
     with places.refusals():
         report = check_scored(from_run(load_run(run)), read_baseline(baseline), any_boxes=any_boxes)
     places.publish(
@@ -99,3 +112,32 @@ def _update(scored: Scored, baseline: Path, texts: tuple[str, ...]) -> None:
         tolerances.update(dict.fromkeys(matching, number))
     write_baseline(scored, baseline, tolerances)
     click.echo(f"wrote {baseline}: {len(scored.identity.clips)} clips, {len(tolerances)} columns", err=True)
+
+
+def _check_speed(result: Path, baseline: Path, texts: tuple[str, ...], places: Places, *, update: bool) -> int:
+    from syncdiff_bench.significance import speed
+
+    factor = texts[-1] if texts else str(SPEED_TOLERANCE)
+    try:
+        tolerance = float(factor)
+    except ValueError:
+        tolerance = math.nan
+    if not 1 < tolerance < math.inf:
+        raise UsageError(f"--tolerance {factor}: give a factor above 1, for example 1.5")
+    if update:
+        speeds = speed.read_result(result)
+        speed.write_baseline(speeds, baseline)
+        click.echo(f"wrote {baseline}: {len(speeds.timings)} benchmark{'s'[: len(speeds.timings) > 1]}", err=True)
+        return 0
+    with places.refusals():
+        report = speed.check_speeds(speed.read_result(result), speed.read_baseline(baseline), tolerance)
+    places.publish(
+        Outcome(
+            speed.speed_header(),
+            speed.speed_rows(report),
+            speed.speed_footnotes(report),
+            speed.speed_cases(report),
+            report.passed,
+        )
+    )
+    return 0 if report.passed else 1

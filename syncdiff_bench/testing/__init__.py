@@ -9,7 +9,7 @@
 `syncdiff-bench check-plugin NAME` runs the same checks on an installed plugin. Each check has a name, and fails with
 an AssertionError that says what was expected and what came.
 
-`calibrated` is for benchmarks: it measures the unit of `syncdiff-bench check-speed`.
+`calibrated` is for benchmarks: it measures the unit of `syncdiff-bench check`.
 """
 
 from syncdiff_bench.testing.calibration import calibrated

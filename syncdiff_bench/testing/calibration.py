@@ -1,4 +1,4 @@
-"""The unit of `syncdiff-bench check-speed`: a fixed piece of work, owed to torch and the interpreter alone."""
+"""The unit of `syncdiff-bench check`: a fixed piece of work, owed to torch and the interpreter alone."""
 
 from __future__ import annotations
 

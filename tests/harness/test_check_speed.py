@@ -22,7 +22,7 @@ GUIDE = Path(__file__).resolve().parents[2] / "docs" / "gate.md"
 UNIT = 0.05
 UNET, PSNR = "b/test_a.py::test_unet[paper]", "b/test_a.py::test_psnr"
 SECONDS = {UNET: 3.0, PSNR: 0.004}
-GATE = ["check-speed", "now.json", "--baseline", "base.json"]
+GATE = ["check", "now.json", "--baseline", "base.json"]
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_equal_passes_and_a_regression_is_named(capsys: pytest.CaptureFixture[st
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "1", "0")
     assert [case.get("name") for case in suite if len(case)] == [PSNR]
     summary = Path("deep/summary.md").read_text(encoding="utf-8")
-    assert summary.startswith("### syncdiff-bench check-speed: FAILED") and r"b/test\_a.py::test\_psnr" in summary
+    assert summary.startswith("### syncdiff-bench check: FAILED") and r"b/test\_a.py::test\_psnr" in summary
     assert main([*GATE, "--tolerance", "1.6"]) == 0
 
 
@@ -102,6 +102,12 @@ def test_a_machine_of_half_the_speed_is_no_regression(capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert main(GATE) == 1
     assert capsys.readouterr().out.count("REGRESSION") == 2
+
+
+@pytest.mark.usefixtures("baseline")
+def test_the_old_spelling() -> None:
+    result("now.json", SECONDS)
+    assert main(["check-speed", *GATE[1:]]) == 0
 
 
 def test_update_writes_what_then_passes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,19 +147,20 @@ def test_what_cannot_be_compared_is_refused(
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert [case.get("type") for case in ElementTree.parse("speed.xml").iter("error")] == ["not comparable"]
-    assert Path("summary.md").read_text(encoding="utf-8").startswith("### syncdiff-bench check-speed: NOT COMPARABLE")
+    assert Path("summary.md").read_text(encoding="utf-8").startswith("### syncdiff-bench check: NOT COMPARABLE")
 
 
 @pytest.mark.usefixtures("baseline")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["check-speed", "missing.json", "--baseline", "base.json"], "make one with pytest --benchmark-json"),
-        (["check-speed", "base.json", "--baseline", "base.json"], "base.json is not a result of pytest-benchmark"),
-        (["check-speed", "now.json", "--baseline", "now.json"], "now.json is not a baseline of speeds"),
-        (["check-speed", "now.json", "--baseline", "missing.json"], "write one with --update"),
+        (["check", "missing.json", "--baseline", "base.json"], "make one with pytest --benchmark-json"),
+        (["check", "base.json", "--baseline", "base.json"], "base.json is not a result of pytest-benchmark"),
+        (["check", "now.json", "--baseline", "now.json"], "now.json is not a baseline of speeds"),
+        (["check", "now.json", "--baseline", "missing.json"], "write one with --update"),
         ([*GATE, "--tolerance", "1"], "give a factor above 1"),
-        (["check-speed", "now.json", "--baseline", "now.json/base.json", "--update"], "choose another --baseline"),
+        ([*GATE, "--tolerance", "psnr=0.1"], "give a factor above 1"),
+        (["check", "now.json", "--baseline", "now.json/base.json", "--update"], "choose another --baseline"),
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,5 +209,5 @@ def test_the_guides_benchmarks_make_a_result_that_is_read() -> None:
     assert list(speeds.timings) == ["test_speed.py::test_blending"]
     conditions = speeds.timings["test_speed.py::test_blending"].conditions
     assert conditions == {"clock": "process_time", "threads": 1, "workload": 1}
-    assert main(["check-speed", "monday-speed.json", "--baseline", "speed.json", "--update"]) == 0
-    assert main(["check-speed", "monday-speed.json", "--baseline", "speed.json"]) == 0
+    assert main(["check", "monday-speed.json", "--baseline", "speed.json", "--update"]) == 0
+    assert main(["check", "monday-speed.json", "--baseline", "speed.json"]) == 0
