@@ -66,7 +66,9 @@ def run(
         boxes=boxes,
         encoding=encoding,
     )
-    plan = make_plan(selection)
+    from syncdiff_bench.reproduction.defaults import with_model
+
+    plan = make_plan(selection, model_of=with_model)
     (run_plan,) = plan.runs
     if not fresh:
         check_identity(run_plan.path, run_plan.identity)
@@ -114,7 +116,9 @@ def load_method(name: str, options: Options | None = None, *, dataset: str = "po
     >>> frames.shape == clip.frames.shape
     True
     """
-    (method,) = load_methods((name,), _texts(options), make_runtime(device, dataset))
+    from syncdiff_bench.reproduction.defaults import with_model
+
+    (method,) = load_methods((name,), _texts(options), make_runtime(device, dataset), with_model)
     return method
 
 

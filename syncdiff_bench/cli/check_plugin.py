@@ -77,6 +77,7 @@ def _load(name: str, kind: str | None, data_root: Path | None, settings: tuple[s
     from syncdiff_bench import plugins
     from syncdiff_bench.contracts import Runtime
     from syncdiff_bench.options import parse_settings, parse_spec
+    from syncdiff_bench.reproduction.defaults import with_model
     from syncdiff_bench.runs.plan import load_methods
     from syncdiff_bench.weights.store import WeightsStore
 
@@ -91,7 +92,7 @@ def _load(name: str, kind: str | None, data_root: Path | None, settings: tuple[s
         raise UsageError(f"{plain!r} is a {' and a '.join(groups)}; choose one with --kind")
     runtime = Runtime("cpu", WeightsStore())
     if groups[0] == "method":
-        return load_methods((plain,), given, replace(runtime, dataset=DRAWN))[0]
+        return load_methods((plain,), given, replace(runtime, dataset=DRAWN), with_model)[0]
     if groups[0] == "metric":
         return plugins.load_metric(f"{plain}[{','.join(given)}]", runtime)
     return plugins.load_dataset(plain, data_root, options)

@@ -24,12 +24,13 @@ def generate(ctx: click.Context, /, *, retry_failed: bool, fresh: bool, strict: 
     """Generate the videos and stop; resumes by itself."""
     from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import exit_code, print_generated, stderr_progress
+    from syncdiff_bench.reproduction.defaults import with_model
     from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
     from syncdiff_bench.runs.progress import Progress
     from syncdiff_bench.runs.ranks import these_ranks
 
-    plan = make_plan(Selection(**selection), with_metrics=False)
+    plan = make_plan(Selection(**selection), with_metrics=False, model_of=with_model)
     for run_plan in plan.runs if not fresh else ():
         check_identity(run_plan.path, run_plan.identity)
     ranks = these_ranks()

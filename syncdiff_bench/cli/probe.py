@@ -89,12 +89,13 @@ def probe(
         read_poses,
         write_record,
     )
+    from syncdiff_bench.reproduction.defaults import with_model
     from syncdiff_bench.runs.plan import load_methods, make_runtime
 
     dataset = plugins.load_dataset(dataset_name, data_root, {"boxes": boxes})
     split = split or dataset.default_split
     clip_ids = dataset.clip_ids(split)
-    (plugin,) = load_methods((method,), settings, make_runtime(device, dataset.name))
+    (plugin,) = load_methods((method,), settings, make_runtime(device, dataset.name), with_model)
     if not isinstance(plugin, ProbedMethod):
         raise UsageError(f"method {method} has no latents to probe; syncdiff has")
     if layer not in plugin.probe_layers:

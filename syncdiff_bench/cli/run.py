@@ -41,12 +41,13 @@ def run(
     """
     from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import exit_code, publish, stderr_progress
+    from syncdiff_bench.reproduction.defaults import with_model
     from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
     from syncdiff_bench.runs.progress import Progress
     from syncdiff_bench.runs.ranks import these_ranks
 
-    plan = make_plan(Selection(**selection))
+    plan = make_plan(Selection(**selection), model_of=with_model)
     # Before the first of them works for an hour.
     for run_plan in plan.runs if not fresh else ():
         check_identity(run_plan.path, run_plan.identity)

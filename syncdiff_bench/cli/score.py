@@ -111,10 +111,11 @@ def _score_runs(selection: Selection, runs: tuple[Path, ...], retry_failed: bool
 def _score_plan(selection: Selection, retry_failed: bool, fresh: bool) -> list[Path]:
     from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.reproduction.defaults import with_model
     from syncdiff_bench.runs.directory import MANIFEST, check_identity
     from syncdiff_bench.runs.plan import make_plan
 
-    plan = make_plan(selection)
+    plan = make_plan(selection, model_of=with_model)
     for run_plan in plan.runs:
         if not (run_plan.path / MANIFEST).is_file():
             raise UsageError(f"{run_plan.path} holds no run; generate it first, or give its folder with --out")

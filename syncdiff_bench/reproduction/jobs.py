@@ -133,6 +133,7 @@ class Job:
 
     def plan(self) -> Plan:
         """Of its first seed. Raises BenchError where the method, its weights or the data are not in order."""
+        from syncdiff_bench.reproduction.defaults import with_model
         from syncdiff_bench.runs.plan import Selection, make_plan
 
         if "plan" not in self._plans:
@@ -152,6 +153,7 @@ class Job:
                     encoding=place.recipe.encoding,
                 ),
                 with_metrics=self.kind == "run",
+                model_of=with_model,
             )
         plan: Plan = self._plans["plan"]
         return plan

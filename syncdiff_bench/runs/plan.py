@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from syncdiff_bench.views.boxes import AUTO, boxes_of_clips
 
 # The encoding of videos that somebody else wrote.
 AS_GIVEN = "as given"
+# (method, its options as given, dataset) -> the options with the model that they do not name
+ModelOf = Callable[[str, Mapping[str, str], str], Mapping[str, str]]
 DEFAULT_METRICS = ("psnr", "ssim", "lpips", "psnr[protocol=talklip]")
 
 
@@ -95,10 +97,10 @@ class GivenPlan:
     runtime: Runtime
 
 
-def make_plan(selection: Selection, *, with_metrics: bool = True) -> Plan:
+def make_plan(selection: Selection, *, with_metrics: bool = True, model_of: ModelOf | None = None) -> Plan:
     """Load the plugins and fix the clip list; decodes nothing.
 
-    with_metrics: False for a plan that only generates.
+    with_metrics: False for a plan that only generates. model_of: as for `load_methods`.
     Raises UsageError for anything on the command line that cannot be, WeightsError where a method lacks its
     weights.
     """
@@ -107,7 +109,7 @@ def make_plan(selection: Selection, *, with_metrics: bool = True) -> Plan:
     dataset_settings = {**parse_settings(selection.dataset_settings, "--dataset-set"), **short}
     dataset = plugins.load_dataset(selection.dataset, selection.data_root, dataset_settings)
     runtime = make_runtime(selection.device, dataset.name)
-    methods = load_methods(selection.methods, selection.settings, runtime)
+    methods = load_methods(selection.methods, selection.settings, runtime, model_of)
     specs = (selection.metrics or default_metrics(dataset)) if with_metrics else ()
     metrics = load_metrics(specs, runtime, dataset)
     split = selection.split or dataset.default_split
@@ -212,16 +214,19 @@ def default_out(dataset: str, split: str, limit: int | None) -> Path:
     return Path("runs") / (f"{dataset}-{split}" if limit is None else f"{dataset}-{split}-first{limit}")
 
 
-def load_methods(names: Sequence[str], settings: Sequence[str], runtime: Runtime) -> tuple[Method, ...]:
+def load_methods(
+    names: Sequence[str], settings: Sequence[str], runtime: Runtime, model_of: ModelOf | None = None
+) -> tuple[Method, ...]:
     """The methods, each once, with the settings addressed to them.
 
-    Where these name no model, it is that of `runtime.dataset`. Raises UsageError, also where there is none.
+    model_of: names the model of `runtime.dataset` where the settings name none (`reproduction.defaults.with_model`);
+        None leaves that to the method.
+    Raises UsageError, also where `model_of` finds none.
     """
-    from syncdiff_bench.reproduction.defaults import with_model
-
     classes = {name: plugins.load_class("method", name).Options for name in names}
     given = address_settings(settings, classes)
-    return tuple(plugins.load_method(name, with_model(name, given[name], runtime.dataset), runtime) for name in classes)
+    options = given if model_of is None else {name: model_of(name, given[name], runtime.dataset) for name in classes}
+    return tuple(plugins.load_method(name, options[name], runtime) for name in classes)
 
 
 def load_metrics(specs: Iterable[str], runtime: Runtime, dataset: Dataset | type[Dataset]) -> tuple[Metric[Any], ...]:

@@ -14,6 +14,7 @@ from syncdiff_bench import plugins
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Column, Frames, Method, Metric, Pair, Runtime
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.reproduction.defaults import with_model
 from syncdiff_bench.runs.plan import load_methods
 from syncdiff_bench.testing import Check, checks_of, parametrize_with_checks
 from syncdiff_bench.testing.checks import Plugin, Skipped
@@ -34,7 +35,7 @@ SLOW += [("metric", "lpips"), ("metric", "lmd"), ("metric", "avs")]
 def load(kind: str, spec: str) -> Plugin:
     runtime = Runtime("cpu", WeightsStore(), dataset="pocket")
     if kind == "method":
-        return load_methods((spec,), (), runtime)[0]
+        return load_methods((spec,), (), runtime, with_model)[0]
     return plugins.load_metric(spec, runtime) if kind == "metric" else plugins.load_dataset(spec)
 
 

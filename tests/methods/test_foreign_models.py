@@ -87,7 +87,7 @@ def trained(folder: str, dataset: str | None, config: SyncDiffConfig = TINY) -> 
 
 
 def planned(root: Path, *settings: str, dataset: str = "lrs2", method: str = "syncdiff") -> Method:
-    plan = make_plan(Selection((method,), dataset, root, settings=settings), with_metrics=False)
+    plan = make_plan(Selection((method,), dataset, root, settings=settings), with_metrics=False, model_of=with_model)
     recorded = plan.runs[0].identity.to_json()["method"]
     assert recorded["options"]["model"] == plan.runs[0].method.options.model
     return plan.runs[0].method
@@ -187,7 +187,7 @@ def test_a_probe_takes_no_drawn_model(videos: Path, capsys: pytest.CaptureFixtur
 
 def test_on_pocket_it_is_the_one_that_ships() -> None:
     names = ("syncdiff", "gt-rec", "difftalk", "wav2lip")
-    methods = {m.name: m for m in load_methods(names, (), Runtime(dataset="pocket"))}
+    methods = {m.name: m for m in load_methods(names, (), Runtime(dataset="pocket"), with_model)}
     assert {name: methods[name].options.model for name in names[:3]} == dict.fromkeys(names[:3], "pocket")
     assert methods["wav2lip"].options.checkpoint == "pocket"
     assert [method.general_caveats() for method in methods.values()] == [()] * 4
