@@ -53,7 +53,7 @@ def calibrate(
     from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import print_failures, stderr_progress
     from syncdiff_bench.report.anchors import find_anchors
-    from syncdiff_bench.runs.calibration import (
+    from syncdiff_bench.report.calibration import (
         METHOD,
         Answer,
         calibration_out,

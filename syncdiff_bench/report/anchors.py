@@ -1,6 +1,6 @@
 """Anchors: what ground truth must score, as data of the leaderboard packages (`anchors/*.toml`).
 
-The packages are those of the entry-point group `syncdiff_bench.report`; one that brings no anchors has no such
+The packages are those of the entry-point group `syncdiff_bench.tables`; one that brings no anchors has no such
 folder. One file per dataset and split:
 
     schema = 1
@@ -27,8 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.report.paper import leaderboard_packages, toml_files
-from syncdiff_bench.report.paper_format import Node, read_root
+from syncdiff_bench.report.packages import Node, leaderboard_packages, read_root, toml_files
 
 FOLDER = "anchors"
 SCHEMA = 1

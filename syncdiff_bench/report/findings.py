@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from syncdiff_bench.report.paper import PaperRow, PaperTable, leaderboard_packages, table, toml_files
-from syncdiff_bench.report.paper_format import Node, read_root
+from syncdiff_bench.report.packages import Node, leaderboard_packages, read_root, toml_files
+from syncdiff_bench.report.paper import PaperRow, PaperTable, table
 
 FOLDER = "findings"
 SCHEMA = 1

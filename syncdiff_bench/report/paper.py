@@ -1,23 +1,52 @@
 """The published tables: what a paper printed, and which measurement of ours may stand beside it.
 
-The numbers live in `paper/*.toml` of packages that register under the entry-point group
-`syncdiff_bench.report` (name = package), once each: what recurs names its first place with `same_as` or
-`values_from`. `paper_format` documents the file.
+They live in `paper/*.toml` of the leaderboard packages, one file per table, checked key by key. A number that recurs
+names its first place with `same_as` or `values_from`.
+
+    schema = 1
+    number = 3                       # unique among all tables
+    title, caption, stub             # texts
+    datasets = ["lrs2"]
+    split = "test"                   # optional ("test"): what the values are about
+    ranks_marked = 2                 # 0 | 1 | 2, optional (1)
+    open = true                      # optional (false)
+    notes = ["..."]                  # optional
+    columns_of = 1                   # the columns of another table, or [[columns]] here:
+    [[columns]]
+    key, label, metric, protocol     # texts
+    column = "var"                   # optional (key): the column of the metric
+    direction = "up" | "down"
+    decimals = 2
+    [[rows]]
+    key, label                       # texts
+    method = "syncdiff"              # optional beside it: options = {...}, trained_against = [...], topline
+    same_as = { table, row }         # instead of method: that row's system, and its values unless given here
+    values_from = { table, row }     # instead of values: those of that row, whose system is another
+    [rows.values]
+    lrs2 = { psnr = 32.40, ... }     # every column; "N/A" where the paper prints that
+
+Every error is a UsageError that names the package, the file and the key.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
-from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.judges import Judge
+from syncdiff_bench.report.packages import Node, leaderboard_packages, read_root, toml_files
 
-ENTRY_POINT_GROUP = "syncdiff_bench.report"
+SCHEMA = 1
+TABLE_KEYS = (
+    *("schema", "number", "title", "caption", "stub", "datasets", "split", "ranks_marked", "open", "notes"),
+    *("columns_of", "columns", "rows"),
+)
+COLUMN_KEYS = ("key", "label", "metric", "protocol", "column", "direction", "decimals")
+ROW_KEYS = ("key", "label", "method", "options", "trained_against", "topline", "same_as", "values_from", "values")
 
 OptionValue = str | int | float | bool
 PaperValue = float | None  # None: the paper prints N/A
@@ -122,34 +151,177 @@ def table(number: int) -> PaperTable:
     return known[number]
 
 
-def leaderboard_packages() -> tuple[str, ...]:
-    """Importable names of the packages that bring tables, in the order of their entry-point names."""
-    points = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
-    return tuple(dict.fromkeys(point.value for point in points))
-
-
 @cache
 def package_tables(package: str) -> tuple[PaperTable, ...]:
     """The tables in `paper/*.toml` of one package, by number, checked; none where it has no such folder.
 
     Raises UsageError where the package is missing or a file of it is not in order.
     """
-    from syncdiff_bench.report.paper_format import parse_tables
-
     return parse_tables(package, toml_files(package, "paper"))
 
 
-def toml_files(package: str, folder: str) -> dict[str, bytes]:
-    """Name -> content of the TOML files in a folder of a leaderboard package; none where it has no such folder.
+def parse_tables(package: str, sources: Mapping[str, bytes]) -> tuple[PaperTable, ...]:
+    """The tables of one package. sources: file name -> content (UTF-8 TOML). Raises UsageError."""
+    roots: dict[int, Node] = {}
+    for name in sorted(sources):
+        root = read_root(f"{package}/{name}", sources[name], SCHEMA, TABLE_KEYS)
+        number = root.get("number", int)
+        if number in roots:
+            raise root.fail("number", f"{number} is also the number of {roots[number].where}")
+        roots[number] = root
+    return tuple(_table(roots[number], roots) for number in sorted(roots))
 
-    Raises UsageError where the package is missing or a file cannot be read.
-    """
-    try:
-        entries = files(package) / folder
-        if not entries.is_dir():
-            return {}
-        return {entry.name: entry.read_bytes() for entry in entries.iterdir() if entry.name.endswith(".toml")}
-    except (ImportError, OSError) as error:
-        raise UsageError(
-            f"leaderboard package {package} has no readable {folder}/ folder: {error}; reinstall it"
-        ) from None
+
+def _table(root: Node, roots: Mapping[int, Node]) -> PaperTable:
+    columns = _columns(root, roots)
+    datasets = root.strings("datasets")
+    if not datasets:
+        raise root.fail("datasets", "must name at least one")
+    ranks_marked = root.get("ranks_marked", int, 1)
+    if ranks_marked not in (0, 1, 2):
+        raise root.fail("ranks_marked", f"must be 0, 1 or 2, is {ranks_marked}")
+    rows = tuple(_row(node, roots, datasets, columns) for node in root.nodes("rows"))
+    _unique(root, "rows", [row.key for row in rows])
+    return PaperTable(
+        number=root.get("number", int),
+        title=root.get("title", str),
+        caption=root.get("caption", str),
+        stub=root.get("stub", str),
+        datasets=datasets,
+        columns=columns,
+        rows=rows,
+        ranks_marked=ranks_marked,
+        open=root.get("open", bool, False),
+        notes=root.strings("notes", []),
+        split=root.get("split", str, "test"),
+    )
+
+
+def _columns(root: Node, roots: Mapping[int, Node]) -> tuple[PaperColumn, ...]:
+    if ("columns" in root.data) == ("columns_of" in root.data):
+        raise root.fail("columns", "give either [[columns]] or columns_of = N")
+    source = root
+    if "columns_of" in root.data:
+        source = _other(root, "columns_of", root.get("columns_of", int), roots)
+        if "columns" not in source.data:
+            raise root.fail("columns_of", f"{source.where} has no [[columns]] of its own")
+    columns = tuple(_column(node) for node in source.nodes("columns"))
+    _unique(source, "columns", [column.key for column in columns])
+    return columns
+
+
+def _column(node: Node) -> PaperColumn:
+    node.only(COLUMN_KEYS)
+    key = node.get("key", str)
+    decimals = node.get("decimals", int)
+    if not 0 <= decimals <= 6:
+        raise node.fail("decimals", f"must be 0..6, is {decimals}")
+    return PaperColumn(
+        key=key,
+        label=node.get("label", str),
+        metric=node.get("metric", str),
+        protocol=node.get("protocol", str),
+        column=node.get("column", str, key),
+        direction=_direction(node),
+        decimals=decimals,
+    )
+
+
+def _direction(node: Node) -> Literal["up", "down"]:
+    value = node.get("direction", str)
+    if value == "up":
+        return "up"
+    if value == "down":
+        return "down"
+    raise node.fail("direction", f'must be "up" or "down", is {value!r}')
+
+
+def _row(
+    node: Node, roots: Mapping[int, Node], datasets: tuple[str, ...], columns: tuple[PaperColumn, ...]
+) -> PaperRow:
+    node.only(ROW_KEYS)
+    first = _first_place(node, roots)
+    values = _values_node(node, first, roots)
+    keys = tuple(column.key for column in columns)
+    if "values" in node.data:
+        values.only(datasets)
+    return PaperRow(
+        key=node.get("key", str),
+        label=node.get("label", str),
+        system=_system(first),
+        values={dataset: _values(values.node(dataset), keys) for dataset in datasets},
+        topline=first.get("topline", bool, False),
+    )
+
+
+def _first_place(node: Node, roots: Mapping[int, Node]) -> Node:
+    """The row itself, or the row that its `same_as` names (which must not point on)."""
+    if "same_as" not in node.data:
+        return node
+    for key in ("method", "options", "trained_against", "topline"):
+        if key in node.data:
+            raise node.fail(key, "stands in the row that same_as names; remove it here")
+    return _named_row(node, "same_as", roots, "same_as")
+
+
+def _values_node(node: Node, first: Node, roots: Mapping[int, Node]) -> Node:
+    """The values of a row: its own, those of the row that its `values_from` names, or those of its first place."""
+    if "values" in node.data and "values_from" in node.data:
+        raise node.fail("values_from", "stands beside values; keep one of them")
+    place = node if {"values", "values_from"} & node.data.keys() else first
+    if "values_from" in place.data:
+        place = _named_row(place, "values_from", roots, "values_from", "same_as")
+    return place.node("values")
+
+
+def _named_row(node: Node, key: str, roots: Mapping[int, Node], *pointers: str) -> Node:
+    """The row that `key` of a row names by table and row; one that itself has a key of `pointers` is refused."""
+    reference = node.node(key)
+    reference.only(("table", "row"))
+    table = _other(reference, "table", reference.get("table", int), roots)
+    name = reference.get("row", str)
+    for row in table.nodes("rows"):
+        if row.data.get("key") == name:
+            for pointer in pointers:
+                if pointer in row.data:
+                    raise reference.fail("row", f"{name!r} is itself a {pointer}; name the first place")
+            return row
+    raise reference.fail("row", f"{table.where} has no row {name!r}")
+
+
+def _system(node: Node) -> System:
+    options: dict[str, Any] = node.get("options", dict, {})
+    for name, value in options.items():
+        if not isinstance(value, str | int | float | bool):
+            raise node.fail("options", f"{name} must be a text, number or bool, is {value!r}")
+    return System(
+        method=node.get("method", str),
+        options=tuple(sorted(options.items())),
+        trained_against=frozenset(node.strings("trained_against", [])),
+    )
+
+
+def _values(node: Node, keys: tuple[str, ...]) -> dict[str, PaperValue]:
+    node.only(keys)
+    return {key: _value(node, key) for key in keys}
+
+
+def _value(node: Node, key: str) -> PaperValue:
+    value: Any = node.get(key, object)
+    if value == "N/A":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise node.fail(key, f'must be a number or "N/A", is {value!r}')
+    return float(value)
+
+
+def _other(node: Node, key: str, number: int, roots: Mapping[int, Node]) -> Node:
+    if number not in roots:
+        raise node.fail(key, f"there is no table {number}")
+    return roots[number]
+
+
+def _unique(node: Node, key: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise node.fail(key, f"{name!r} occurs more than once")

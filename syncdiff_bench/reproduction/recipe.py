@@ -42,8 +42,7 @@ from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.report.paper import leaderboard_packages
-from syncdiff_bench.report.paper_format import Node, read_root
+from syncdiff_bench.report.packages import Node, leaderboard_packages, read_root
 
 FOLDER = "reproduction"
 SCHEMA = 1

@@ -16,8 +16,8 @@ from syncdiff_bench.contracts import Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.plugins import load_class
 from syncdiff_bench.report.anchors import Anchors, find_anchors, parse_anchors
+from syncdiff_bench.report.calibration import Answer, Verdict, judge, overall, summary_keys
 from syncdiff_bench.report.paper import table
-from syncdiff_bench.runs.calibration import Answer, Verdict, judge, overall, summary_keys
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.runs.plan import load_metrics
 from syncdiff_bench.runs.summary import ColumnSummary
@@ -53,7 +53,7 @@ def install(work_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         (site / package / "anchors" / "toy.toml").write_bytes(content)
         info = site / f"{package}-1.0.dist-info"
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[syncdiff_bench.report]\ntoy = {package}\n")
+        (info / "entry_points.txt").write_text(f"[syncdiff_bench.tables]\ntoy = {package}\n")
         monkeypatch.syspath_prepend(str(site))
         importlib.invalidate_caches()
 

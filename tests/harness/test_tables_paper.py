@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.report import paper
-from syncdiff_bench.report.paper import PaperRow, PaperTable, package_tables
-from syncdiff_bench.report.paper_format import parse_tables
+from syncdiff_bench.report import packages, paper
+from syncdiff_bench.report.paper import PaperRow, PaperTable, package_tables, parse_tables
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -107,7 +106,7 @@ def test_recurring_rows_are_one_system_with_one_set_of_values() -> None:
 
 
 def test_every_row_of_values_is_stored_once() -> None:
-    sources = paper.toml_files(PACKAGE, "paper").values()
+    sources = packages.toml_files(PACKAGE, "paper").values()
     rows = [row for source in sources for row in tomllib.loads(source.decode())["rows"]]
     stored = [tuple(values.items()) for row in rows for values in row.get("values", {}).values()]
     assert len(stored) == 2 * 7 + 1 + 2 + 2 + 2 + 3  # Tables 1 to 6; the other rows point there
@@ -147,7 +146,7 @@ def test_which_measurement_compares_with_a_column() -> None:
 
 
 def test_entry_point_brings_the_six_tables() -> None:
-    assert PACKAGE in paper.leaderboard_packages()
+    assert PACKAGE in packages.leaderboard_packages()
     assert [table.number for table in paper.tables()][:6] == [1, 2, 3, 4, 5, 6]
     assert paper.table(3).stub == "Ref frame"
     with pytest.raises(UsageError, match=r"there is no table 9; known tables: 1, 2, 3, 4, 5, 6"):

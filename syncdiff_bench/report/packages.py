@@ -1,0 +1,103 @@
+"""Leaderboard packages and their TOML files, read key by key.
+
+A package registers under the entry-point group `syncdiff_bench.tables` (name = package) and brings folders of TOML:
+`paper/` (tables), `anchors/`, `findings/`, `reproduction/`. Every error names the package, the file and the key.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from syncdiff_bench.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ENTRY_POINT_GROUP = "syncdiff_bench.tables"
+MISSING = object()
+T = TypeVar("T")
+
+
+def leaderboard_packages() -> tuple[str, ...]:
+    """Importable names of the packages that bring tables, in the order of their entry-point names."""
+    points = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
+    return tuple(dict.fromkeys(point.value for point in points))
+
+
+def toml_files(package: str, folder: str) -> dict[str, bytes]:
+    """Name -> content of the TOML files in a folder of a leaderboard package; none where it has no such folder.
+
+    Raises UsageError where the package is missing or a file cannot be read.
+    """
+    try:
+        entries = files(package) / folder
+        if not entries.is_dir():
+            return {}
+        return {entry.name: entry.read_bytes() for entry in entries.iterdir() if entry.name.endswith(".toml")}
+    except (ImportError, OSError) as error:
+        raise UsageError(
+            f"leaderboard package {package} has no readable {folder}/ folder: {error}; reinstall it"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A TOML table and the words that say where it stands ("syncdiff_leaderboards/table1.toml: rows[2]")."""
+
+    data: Mapping[str, Any]
+    where: str
+
+    def fail(self, key: str, problem: str) -> UsageError:
+        return UsageError(f"{self.where}: {key}: {problem}")
+
+    def get(self, key: str, kind: type[T], default: Any = MISSING) -> T:
+        """The value of `key`, which must be of type `kind` (a bool is no int)."""
+        if key not in self.data:
+            if default is MISSING:
+                raise self.fail(key, "is missing")
+            return default  # type: ignore[no-any-return]
+        value = self.data[key]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise self.fail(key, f"must be {kind.__name__}, is {value!r}")
+        return value
+
+    def strings(self, key: str, default: Any = MISSING) -> tuple[str, ...]:
+        values: list[Any] = self.get(key, list, default)
+        if not all(isinstance(value, str) for value in values):
+            raise self.fail(key, f"must be a list of texts, is {values!r}")
+        return tuple(values)
+
+    def nodes(self, key: str) -> list[Node]:
+        """An array of tables."""
+        values: list[Any] = self.get(key, list)
+        if not values or not all(isinstance(value, dict) for value in values):
+            raise self.fail(key, f"must be a non-empty array of tables ([[{key}]])")
+        return [Node(value, f"{self.where}: {key}[{index}]") for index, value in enumerate(values)]
+
+    def node(self, key: str) -> Node:
+        return Node(self.get(key, dict), f"{self.where}: {key}")
+
+    def only(self, keys: tuple[str, ...]) -> None:
+        """Refuse keys that mean nothing here: a misspelt one would be lost in silence."""
+        for key in self.data:
+            if key not in keys:
+                raise self.fail(key, f"unknown key; known: {', '.join(keys)}")
+
+
+def read_root(where: str, content: bytes, schema: int, keys: tuple[str, ...]) -> Node:
+    """The top level of a TOML file of this schema with no other keys. Raises UsageError."""
+    try:
+        root = Node(tomllib.loads(content.decode("utf-8")), where)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{where}: not a TOML file: {error}") from None
+    if root.get("schema", int) != schema:
+        raise root.fail("schema", f"must be {schema}, is {root.data['schema']}; another release wrote this file")
+    root.only(keys)
+    return root
