@@ -81,7 +81,8 @@ def _lacks(job: Job, *, train: bool) -> str:
     place = job.request.place
     elsewhere = place.shipped and place.recipe.checkpoints and not any(map(Path.is_dir, place.recipe.checkpoints))
     hint = ", and this is not the root of the repository, where models ship" if elsewhere else ""
-    return f"there is no {missing[-1].name} yet{hint}; what makes it: {commands}"
+    also = " (or --train)" if place.recipe.trains else ""
+    return f"there is no {missing[-1].name} yet{hint}; what makes it: {commands}{also}"
 
 
 def _other_run(job: Job) -> str:

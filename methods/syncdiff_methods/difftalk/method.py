@@ -110,13 +110,12 @@ class DiffTalk(Method):
         """See `Method.weights_used`. Raises UsageError without a model."""
         from syncdiff_bench.weights.digests import sha256_of
         from syncdiff_methods.difftalk.model import PARTS, read_config
+        from syncdiff_methods.syncdiff.model import part_files
 
         folder = self._folder()
         self._logits(read_config(folder))
-        files = {part: folder / f"{part}.safetensors" for part in PARTS}
-        return tuple(
-            WeightsUsed(f"difftalk/{folder.name}/{part}", sha256_of(file), file) for part, file in files.items()
-        )
+        files = part_files(folder, PARTS).items()
+        return tuple(WeightsUsed(f"difftalk/{folder.name}/{part}", sha256_of(file), file) for part, file in files)
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         """A model, or an acoustic model before it, that was trained on other data."""

@@ -14,14 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import options_from_values
 from syncdiff_methods.difftalk.config import LANDMARKS, UNET_CHANNELS, DiffTalkConfig
 from syncdiff_methods.syncdiff.audio import TemporalFilter
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 from syncdiff_methods.syncdiff.deepspeech import AudioNet
 from syncdiff_methods.syncdiff.denoiser import build_unet
-from syncdiff_methods.syncdiff.model import load_part, save_part
+from syncdiff_methods.syncdiff.model import SHARED, load_part, part_files, read_values, save_part
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 PARTS = ("autoencoder", "denoiser", "conditions")
@@ -85,8 +84,8 @@ class DiffTalkModel(nn.Module):
         Raises UsageError where there is no such directory, WeightsError where its files do not fit its config.
         """
         model = cls(read_config(Path(folder)))
-        for part in PARTS:
-            load_part(getattr(model, part), Path(folder) / f"{part}.safetensors")
+        for part, file in part_files(Path(folder), PARTS).items():
+            load_part(getattr(model, part), file)
         return model.eval()
 
     def save_pretrained(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
@@ -105,12 +104,7 @@ def locate(model: str) -> Path:
 
 def read_config(folder: Path) -> DiffTalkConfig:
     """config.json of a DiffTalk directory. Raises UsageError where there is none or it is another method's."""
-    path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise UsageError(
-            f"{path}: not a readable DiffTalk config ({error}); make one with `syncdiff-bench convert difftalk`"
-        ) from None
-    config: DiffTalkConfig = options_from_values(DiffTalkConfig, values, str(path))
+    values = read_values(folder, "DiffTalk config", "make one with `syncdiff-bench convert difftalk`")
+    values.pop(SHARED, None)
+    config: DiffTalkConfig = options_from_values(DiffTalkConfig, values, str(folder / "config.json"))
     return config

@@ -4,12 +4,17 @@ DIR/config.json                 config.SyncDiffConfig
 DIR/autoencoder.safetensors     frames <-> latents
 DIR/denoiser.safetensors        UNet and bottleneck (EMA weights)
 DIR/audio.safetensors           AV-HuBERT audio encoder and temporal filter
+
+Models of this project may share an autoencoder: `"autoencoder_from": "pocket"` in config.json stands for the file of that
+shipped model. What `save_pretrained` writes has a file of its own.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,6 +30,7 @@ from syncdiff_methods.syncdiff.denoiser import Denoiser
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 PARTS = ("autoencoder", "denoiser", "audio")
+SHARED = "autoencoder_from"  # of config.json: the shipped model whose autoencoder this one uses
 
 
 class SyncDiffModel(nn.Module):
@@ -45,8 +51,8 @@ class SyncDiffModel(nn.Module):
         """
         folder = locate(where)
         model = cls(read_config(folder))
-        for part in PARTS:
-            load_part(getattr(model, part), folder / f"{part}.safetensors")
+        for part, file in part_files(folder, PARTS).items():
+            load_part(getattr(model, part), file)
         return model.eval()
 
     def save_pretrained(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
@@ -122,23 +128,40 @@ def read_autoencoder(where: str | Path) -> tuple[AutoencoderConfig, int]:
 def load_autoencoder(where: str | Path) -> tuple[Autoencoder, int, Path]:
     """The autoencoder in evaluation mode, the side of its frames, and its weights file. Raises as `from_pretrained`."""
     config, frame_size = read_autoencoder(where)
-    autoencoder, file = Autoencoder(config), autoencoder_folder(where) / "autoencoder.safetensors"
+    autoencoder, file = Autoencoder(config), part_files(autoencoder_folder(where), ["autoencoder"])["autoencoder"]
     load_part(autoencoder, file)
     return autoencoder.eval(), frame_size, file
 
 
 def read_config(folder: Path) -> SyncDiffConfig:
+    """config.json of a SyncDiff directory. Raises UsageError where it is not readable, or another method's."""
+    values = read_values(folder, "SyncDiff config", "save the model again")
+    values.pop(SHARED, None)
+    config: SyncDiffConfig = options_from_values(SyncDiffConfig, values, str(folder / "config.json"))
+    return config
+
+
+def read_values(folder: Path, what: str, mend: str) -> dict[str, Any]:
+    """The values of config.json. what, mend: of the message. Raises UsageError where it is no JSON table."""
     path = folder / "config.json"
     try:
-        values = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path}: not a readable SyncDiff config ({error}); save the model again") from None
-    config: SyncDiffConfig = options_from_values(SyncDiffConfig, values, str(path))
-    return config
+        return dict(json.loads(path.read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise UsageError(f"{path}: not a readable {what} ({error}); {mend}") from None
+
+
+def part_files(folder: Path, parts: Sequence[str]) -> dict[str, Path]:
+    """The weights file of each part of a model directory; a shared autoencoder lies in the package."""
+    files = {part: folder / f"{part}.safetensors" for part in parts}
+    if (folder / "config.json").is_file():
+        shared = read_values(folder, "config", "save the model again").get(SHARED)
+        if shared is not None:
+            files["autoencoder"] = PRETRAINED / str(shared) / "autoencoder.safetensors"
+    return files
 
 
 def weights_digests(where: str | Path) -> tuple[WeightsUsed, ...]:
     """sha256 of each file of a model directory."""
     folder = locate(where)
-    files = {part: folder / f"{part}.safetensors" for part in PARTS}
-    return tuple(WeightsUsed(f"syncdiff/{folder.name}/{part}", sha256_of(file), file) for part, file in files.items())
+    files = part_files(folder, PARTS).items()
+    return tuple(WeightsUsed(f"syncdiff/{folder.name}/{part}", sha256_of(file), file) for part, file in files)
