@@ -28,8 +28,8 @@ from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Audio, Column, Frames, Metric, Pair, WeightsUsed, attempt
 from syncdiff_bench.errors import NotApplicable, WeightsError
 from syncdiff_bench.weights.finding import find_weights, slug, weights_found
-from syncdiff_metrics.experts.pretrained import foreign_judge
-from syncdiff_metrics.lipreading_input import FrameSize, lip_patches
+from syncdiff_metrics.experts import foreign_network
+from syncdiff_metrics.lip_patches import FrameSize, lip_patches
 from syncdiff_metrics.regions import check_option
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class AVS(Metric[AVSStats]):
 
     def caveats(self, pair: Pair, stats: AVSStats) -> tuple[Caveat, ...]:
         """An encoder of filmed faces that looks at drawn ones."""
-        return foreign_judge(self.options.encoder, None, pair.truth)
+        return foreign_network(self.options.encoder, None, pair.truth)
 
     def aggregate(self, stats: Sequence[AVSStats]) -> Mapping[str, float | None]:
         paired = [clip for clip in stats if clip.paired_frames]

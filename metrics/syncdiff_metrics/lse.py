@@ -1,6 +1,7 @@
 """LSE-C and LSE-D: confidence and distance of SyncNet, over whole frames as in Wav2Lip's script for LRS.
 
-`protocol=real-video` looks at face tracks instead: see lse_real_video.py.
+The arithmetic, quirks included, is that of `calculate_scores_LRS.py`, which TalkLip copies (docs/spec/lse.md#windows).
+`protocol=real-video` looks at face tracks instead: see real_video.py.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from syncdiff_bench.contracts import Audio, Clip, Column, Metric, Pair, WeightsU
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.weights.finding import find_weights, slug, weights_found
-from syncdiff_metrics.experts.pretrained import POCKET, expert_folder, expert_used, foreign_judge, load_expert_syncnet
-from syncdiff_metrics.lse_protocol import SyncScore, score, shift_means, window_count
-from syncdiff_metrics.lse_real_video import (
+from syncdiff_metrics.experts import POCKET, expert_folder, expert_used, foreign_network, load_expert_syncnet
+from syncdiff_metrics.real_video import (
     MIN_TRACK,
     S3FD_SCALE,
     SHORTEST_TRACK,
@@ -36,6 +36,8 @@ from syncdiff_metrics.lse_real_video import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from syncdiff_bench.faces.detectors import FaceDetector
     from syncdiff_bench.networks.syncnet.network import SyncNet
 
@@ -143,7 +145,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
 
             return {"frames": "jpeg", "encoder": libav_version()}
         if self.options.frames == "ffmpeg":
-            from syncdiff_metrics.ffmpeg_program import program_version
+            from syncdiff_metrics.jpeg_stage import program_version
 
             return {"frames": "ffmpeg", "encoder": program_version(self.options.ffmpeg)}
         return {"frames": "direct"}
@@ -177,7 +179,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
 
     def caveats(self, pair: Pair, stats: LSEStats | RealVideoStats) -> tuple[Caveat, ...]:
         """A SyncNet on faces of other data than it was trained on; no sound to hear; pictures that JPEG cannot hold."""
-        foreign = foreign_judge(self.options.weights, self._expert, pair.truth)
+        foreign = foreign_network(self.options.weights, self._expert, pair.truth)
         deep = self.options.frames == "jpeg" and pair.generated.media.bits > 8
         return (*foreign, *([] if pair.generated.audio.any() else [SILENT]), *([DEEP] if deep else []))
 
@@ -211,8 +213,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
     def _opened(self, clip: Clip) -> Iterator[tuple[int, Iterable[NDArray[np.uint8]], Audio]]:
         """Number of frames, frames (H, W, 3) uint8 BGR one by one, and sound of a clip."""
         if self.options.frames == "ffmpeg":
-            from syncdiff_metrics.ffmpeg_program import dumped
-            from syncdiff_metrics.jpeg_stage import decode_jpeg
+            from syncdiff_metrics.jpeg_stage import decode_jpeg, dumped
 
             if clip.path is None:
                 raise ClipError("no-file", f"{clip.id}: frames=ffmpeg needs a video file; use frames=jpeg")
@@ -287,3 +288,65 @@ def _scored_windows(clip: Clip, n_frames: int, audio: Audio) -> int:
             "lse needs 6 frames and 0.24 s at least, leave this clip out",
         )
     return windows
+
+
+# --------------------------------------------------------------------------------------- the arithmetic
+
+
+SAMPLES_PER_FRAME = 640  # 16 kHz over 25 fps, whatever the frame rate of the file is
+MAX_SHIFT = 15  # frames; 31 shifts are tried
+
+
+@dataclass(frozen=True)
+class SyncScore:
+    """Confidence, distance and offset of one clip.
+
+    lse_c: median minus minimum of the shift means; higher is better.
+    lse_d: minimum of the shift means; lower is better.
+    offset: frames; positive where the matching sound lies earlier than the picture.
+    shift_means: 31 mean distances, shifts -15 .. 15 of the sound.
+    """
+
+    lse_c: float
+    lse_d: float
+    offset: int
+    shift_means: tuple[float, ...]
+
+
+def window_count(frames: int, samples: int) -> int:
+    """Windows that are scored; zero or less where the clip is too short.
+
+    One fewer than the clip has room for: the official code ends its range at `min_length - 5`.
+    """
+    return min(frames, samples // SAMPLES_PER_FRAME) - 5
+
+
+def shift_means(lips: Tensor, sound: Tensor) -> Tensor:
+    """(31,) float32: for each shift of the sound by -15 .. 15 windows the mean distance over ALL windows.
+
+    lips, sound: (n, E) float32 embeddings of the same windows.
+    Quirk: the sound is padded with zero rows and the padding is counted, so that a window without a partner
+    contributes the norm of its lip embedding; in short clips this is a large part of the mean.
+    Quirk: 1e-6 is added to every difference before the norm (torch's pairwise_distance).
+    """
+    import torch
+    from torch.nn.functional import pad, pairwise_distance
+
+    padded = pad(sound, (0, 0, MAX_SHIFT, MAX_SHIFT))
+    n = lips.shape[0]
+    distances = [pairwise_distance(lips, padded[k : k + n], eps=1e-6) for k in range(2 * MAX_SHIFT + 1)]
+    return torch.stack(distances).mean(dim=1)
+
+
+def score(means: Tensor) -> SyncScore:
+    """LSE-C, LSE-D and offset of the 31 shift means; the first minimum wins a tie.
+
+    Quirk: LSE-D is the minimum over all shifts, not the distance at shift 0.
+    """
+    least = means.min()
+    return SyncScore(
+        lse_c=float(means.median() - least),
+        lse_d=float(least),
+        offset=MAX_SHIFT - int(means.argmin()),
+        shift_means=tuple(means.tolist()),
+    )

@@ -26,23 +26,22 @@ from syncdiff_bench.faces.landmarks import LandmarkSource
 from syncdiff_bench.networks.avhubert.tokenizer import UNK
 from syncdiff_bench.normalisation import TextRule, normalised, numbers_in
 from syncdiff_bench.weights.finding import find_weights, slug, weights_found
-from syncdiff_metrics.experts.pretrained import (
+from syncdiff_metrics.experts import (
     expert_folder,
     expert_input,
     expert_used,
-    foreign_judge,
-    load_expert_lip_reader,
+    foreign_network,
+    load_expert_vsr,
 )
-from syncdiff_metrics.lipreading_input import FrameSize, lip_patches, middle_patches
-from syncdiff_metrics.mouth_roi import MouthCropper
+from syncdiff_metrics.lip_patches import FrameSize, MouthCropper, lip_patches, middle_patches
 from syncdiff_metrics.regions import check_option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from syncdiff_bench.networks.avhubert.checkpoint import LipReader
+    from syncdiff_bench.networks.avhubert.checkpoint import VSRModel
 
-PUBLISHED_READER = "avhubert-lrs2-vsr"
+PUBLISHED_VSR = "avhubert-lrs2-vsr"
 Crop = Literal["centre", "mouth"]
 EncoderPrecision = Literal["fp32", "bf16"]
 Text = Literal["auto", TextRule]
@@ -56,25 +55,25 @@ NUMBERS = "{sum} numbers of the transcripts are in digits, spelt out in a way th
 class WEROptions:
     """Options of `wer`; every one of them changes the number, so that they are part of the protocol.
 
-    reader: fine-tuned AV-HuBERT, a name of the weights catalogue or a checkpoint file (`.pt`); or a small expert of
-        this project: `pocket`, which ships, or the folder that `train lipreader/...` wrote. An expert states its own
-        frame size.
+    reader: the VSR model, a fine-tuned AV-HuBERT: a name of the weights catalogue or a checkpoint file (`.pt`); or a
+        small one of this project: `pocket`, which ships, or the folder that `train lipreader/...` wrote. A small one
+        states its own frame size.
     beam, lenpen: width of the beam search and exponent of its length normalisation.
-    lipreader_frame_size: `160` stretches every frame to 160x160, the size of LRS2, which the reader was
+    lipreader_frame_size: `160` stretches every frame to 160x160, the size of LRS2, which the model was
         fine-tuned on (no change for LRS2 itself; what the paper did on LRS3's 224x224 is not known); `native`
         crops frames as they are. For `crop=centre`.
     crop: `centre` cuts the middle 88x88 pixels, as TalkLip and with it the paper do; `mouth` aligns the face by 68
         landmarks and cuts the mouth, which Meta's own checkpoints were trained on.
     landmarks: for `crop=mouth`, the folder with the landmarks of the scored videos, `<clip id>.npy` each: (T, 68, 2)
         numbers, x and y in pixels, NaN where a frame has no face. None: face-alignment finds them.
-    precision: of the encoder; `bf16` is faster on GPUs that have it, and has changed no sentence of pocket's reader.
+    precision: of the encoder; `bf16` is faster on GPUs that have it, and has changed no sentence of pocket's model.
         The beam search is float32 always.
     text: `official` compares transcripts to the letter, as TalkLip's script does with LRS's; `normalised` compares
         words, both sides in lower case without punctuation, numbers spelt out (`normalisation.normalised`); `auto` asks
         the data set, which is `official` where it is spelt as LRS is (lrs2, lrs3, pocket).
     """
 
-    reader: str = PUBLISHED_READER
+    reader: str = PUBLISHED_VSR
     beam: int = 50
     lenpen: float = 1.0
     lipreader_frame_size: FrameSize = "160"
@@ -120,7 +119,7 @@ class WERStats:
 class WER(Metric[WERStats]):
     """Corpus WER in percent: summed word errors over summed reference words; insertions bring it above 100.
 
-    The reader sees video alone. The official reference is the transcript as the reader's word pieces can spell it.
+    The VSR model sees video alone. The official reference is the transcript as its word pieces can spell it.
     landmarks: where those of `crop=mouth` come from; the options decide unless one is given.
     """
 
@@ -141,17 +140,17 @@ class WER(Metric[WERStats]):
 
     @property
     def protocol(self) -> str:
-        """The default is `centre88-160`; another reader comes in front, other search settings behind.
+        """The default is `centre88-160`; another VSR model comes in front, other search settings behind.
 
         `...-normalised` compares normalised words (option `text`), the rule of every data set not written as LRS is.
 
         `mouth96-2dfan4` and `mouth96-given` are `crop=mouth` with the landmarks of face-alignment and of files.
 
-        `pocket` reads the middle of whole frames stretched to the size that lipreader.json states, with the lip reader
+        `pocket` reads the middle of whole frames stretched to the size that lipreader.json states, with the VSR model
         that was trained on pocket; it is no estimate of the published number.
         """
         options = self.options
-        parts = [] if options.reader == PUBLISHED_READER else [slug(options.reader, "lipreader")]
+        parts = [] if options.reader == PUBLISHED_VSR else [slug(options.reader, "lipreader")]
         if options.crop == "mouth":
             parts += ["mouth96", "2dfan4" if options.landmarks is None else "given"]
         elif self._expert is None:
@@ -173,11 +172,11 @@ class WER(Metric[WERStats]):
         return type(self)(replace(self.options, text=dataset.text_rule), self.runtime, self._given)
 
     def prepare(self) -> None:
-        """Load the lip reader and what finds the mouth.
+        """Load the VSR model and what finds the mouth.
 
         Raises WeightsError where a file is missing or another network, NotApplicable where nothing gives landmarks.
         """
-        _ = self._reader
+        _ = self._model
         if self._mouth is not None:
             self._mouth.prepare()
 
@@ -199,11 +198,11 @@ class WER(Metric[WERStats]):
         return [clip if isinstance(clip, Exception) else self._compared(clip[0], next(hypotheses)) for clip in prepared]
 
     def _prepared(self, pair: Pair) -> tuple[str, Tensor]:
-        """The reference as it is compared, and what the reader sees."""
+        """The reference as it is compared, and what the VSR model sees."""
         transcript = pair.truth.transcript
         if transcript is None:
             raise ClipError("transcript", f"{pair.truth.id}: no transcript to compare with; add its text file")
-        reference = normalised(transcript) if self._normalises else self._reader.pieces.round_trip(transcript)
+        reference = normalised(transcript) if self._normalises else self._model.pieces.round_trip(transcript)
         if not reference:
             raise ClipError(
                 "transcript", f"{pair.truth.id}: no word is left of its transcript {transcript!r}; mend its text"
@@ -216,12 +215,12 @@ class WER(Metric[WERStats]):
         return WERStats(errors, words, said, reference)
 
     def caveats(self, pair: Pair, stats: WERStats) -> tuple[Caveat, ...]:
-        """A reader of other data, words that it cannot spell, numbers whose reading is a guess, a guessed encoding."""
+        """A VSR model of other data, words it cannot spell, numbers spelt out by guess, a guessed encoding."""
         truth = pair.truth
         transcript = truth.transcript or ""
-        found = [*foreign_judge(self.options.reader, self._expert, truth)]
+        found = [*foreign_network(self.options.reader, self._expert, truth)]
         words = stats.reference if self._normalises else transcript
-        beyond = [word for word in words.split() if UNK in self._reader.pieces.encode(word)]
+        beyond = [word for word in words.split() if UNK in self._model.pieces.encode(word)]
         if beyond:
             found.append(Caveat("unspellable", UNSPELLABLE, f"cannot spell {', '.join(beyond)}", len(beyond)))
         if self._normalises and (numbers := numbers_in(transcript)):
@@ -243,8 +242,8 @@ class WER(Metric[WERStats]):
         return {**mouth, "num2words": version("num2words")} if self._normalises else mouth
 
     def _patches(self, clip: Clip) -> Tensor:
-        """What the reader sees of a clip, (T, side, side) uint8 grey on the CPU."""
-        side = self._reader.patches.crop
+        """What the VSR model sees of a clip, (T, side, side) uint8 grey on the CPU."""
+        side = self._model.patches.crop
         if self._mouth is None:
             return lip_patches(clip.frames, self._frame_size, side)
         return middle_patches(self._mouth.crops(clip), side)
@@ -256,19 +255,17 @@ class WER(Metric[WERStats]):
         from syncdiff_bench.networks.avhubert.visual import normalise_patches
         from syncdiff_bench.networks.precision import inference
 
-        reader, options, device = self._reader, self.options, self.runtime.device
-        encoder, expect = reader.model.encoder.w2v_model, reader.patches
+        vsr, options, device = self._model, self.options, self.runtime.device
+        encoder, expect = vsr.model.encoder.w2v_model, vsr.patches
         sentences = [""] * len(clips)
         for batch in padded_batches([len(patches) for patches in clips], FRAMES_TOGETHER):
             with inference(device, options.precision):
                 videos = [normalise_patches(clips[i].to(device), expect.mean, expect.std)[None, None] for i in batch]
                 features, mask = encode_clips(encoder, [Streams(None, encoder.see(video)[0]) for video in videos])
             with inference(device):
-                found = beam_search(
-                    reader.model.decoder, features.float(), mask, beam=options.beam, lenpen=options.lenpen
-                )
+                found = beam_search(vsr.model.decoder, features.float(), mask, beam=options.beam, lenpen=options.lenpen)
             for index, hypotheses in zip(batch, found, strict=True):
-                sentences[index] = reader.pieces.decode(hypotheses[0].tokens)
+                sentences[index] = vsr.pieces.decode(hypotheses[0].tokens)
         return sentences
 
     @property
@@ -301,13 +298,13 @@ class WER(Metric[WERStats]):
         return path, weights_found(self.options.reader, path)
 
     @cached_property
-    def _reader(self) -> LipReader:
-        from syncdiff_bench.networks.avhubert.checkpoint import load_lip_reader
+    def _model(self) -> VSRModel:
+        from syncdiff_bench.networks.avhubert.checkpoint import load_vsr_model
 
         where = self._weights[0]
-        reader = load_lip_reader(where) if self._expert is None else load_expert_lip_reader(where)
-        reader.model.to(self.runtime.device)
-        return reader
+        vsr = load_vsr_model(where) if self._expert is None else load_expert_vsr(where)
+        vsr.model.to(self.runtime.device)
+        return vsr
 
 
 def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:

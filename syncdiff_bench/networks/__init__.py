@@ -1,4 +1,4 @@
 """Networks that serve a method and a metric alike; they live once, here, and know neither.
 
-`avhubert`: audio encoder of SyncDiff and TalkLip, lip reader of WER. `syncnet`: the lip-sync expert of LSE.
+`avhubert`: audio encoder of SyncDiff and TalkLip, VSR model of WER. `syncnet`: the lip-sync expert of LSE.
 """

@@ -23,7 +23,7 @@ from syncdiff_bench import pipeline
 from syncdiff_bench.contracts import Media
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.networks.avhubert import beam
-from syncdiff_bench.networks.avhubert.checkpoint import LipReader, PatchNormalisation
+from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
 from syncdiff_bench.networks.avhubert.config import BASE, LARGE
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
@@ -88,7 +88,7 @@ def load(metric: Any, reader: AVHubertSeq2Seq) -> None:
     networks: dict[str, Callable[[], dict[str, Any]]] = {
         "lse": lambda: {"_network": prepare_for_inference(SyncNet(), "cpu")},
         "lpips": lambda: {"_network": LPIPSNetwork("alex").eval()},
-        "wer": lambda: {"_reader": LipReader(reader, Spelled(), patches)},
+        "wer": lambda: {"_model": VSRModel(reader, Spelled(), patches)},
         "avs": lambda: {"_expert": Expert(reader.encoder.w2v_model, patches)},
     }
     if metric.name in networks:

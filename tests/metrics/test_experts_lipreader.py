@@ -20,9 +20,8 @@ from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingData
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_metrics.experts.lipreader_training import LipReaderOptions, LipReaderTask, TrainedLipReader
-from syncdiff_metrics.experts.pretrained import LipReaderInput
-from syncdiff_metrics.experts.words import WholeWords, words_of
+from syncdiff_metrics.experts import VSRInput, WholeWords, words_of
+from syncdiff_metrics.training.vsr import TrainedVSR, VSROptions, VSRTask
 from syncdiff_metrics.wer import WER, WEROptions
 
 TINY = AVHubertConfig(
@@ -37,7 +36,7 @@ TINY = AVHubertConfig(
     decoder_ffn=32,
     decoder_heads=2,
 )
-OPTIONS = LipReaderOptions(TINY, LipReaderInput(frame_size=56, crop=32), audio_steps=20, still_share=0.4, half=True)
+OPTIONS = VSROptions(TINY, VSRInput(frame_size=56, crop=32), audio_steps=20, still_share=0.4, half=True)
 
 
 class FewClips(Pocket):
@@ -58,8 +57,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def task(cache: Path) -> LipReaderTask:
-    task = LipReaderTask(OPTIONS, TrainingData(FewClips(), "test", "test", cache))
+def task(cache: Path) -> VSRTask:
+    task = VSRTask(OPTIONS, TrainingData(FewClips(), "test", "test", cache))
     task.prepare()
     return task
 
@@ -74,10 +73,10 @@ def test_words_are_tokens():
 
 def test_clips_without_words_are_told(cache: Path):
     with pytest.raises(UsageError, match="no clip has a transcript"):
-        LipReaderTask(OPTIONS, TrainingData(Wordless(), "test", "test", cache)).prepare()
+        VSRTask(OPTIONS, TrainingData(Wordless(), "test", "test", cache)).prepare()
 
 
-def test_sound_comes_first_then_both(task: LipReaderTask):
+def test_sound_comes_first_then_both(task: VSRTask):
     assert set(task.batch(0, 19, 0, 2)) == {"audio", "padding", "tokens"}
     batch = task.batch(0, 20, 0, 2)
     assert batch["video"].shape == (2, 1, batch["audio"].shape[1], 32, 32)
@@ -85,7 +84,7 @@ def test_sound_comes_first_then_both(task: LipReaderTask):
     assert all(torch.equal(batch[name], again[name]) for name in batch)
 
 
-def test_a_still_clip_is_one_frame_held(task: LipReaderTask):
+def test_a_still_clip_is_one_frame_held(task: VSRTask):
     batches = [task.batch(0, step, 0, 3) for step in range(20, 30)]
     for batch in batches:
         moving = (batch["video"][:, 0, :40].diff(dim=1).abs().amax(dim=(1, 2, 3)) > 0).tolist()
@@ -94,7 +93,7 @@ def test_a_still_clip_is_one_frame_held(task: LipReaderTask):
     assert 0.2 < share < 0.6
 
 
-def test_words_of_a_still_clip_do_not_count(task: LipReaderTask):
+def test_words_of_a_still_clip_do_not_count(task: VSRTask):
     """What is to be read off a face that does not move is `<unk>`, whatever was said."""
     torch.manual_seed(0)
     model = task.build().eval()
@@ -108,7 +107,7 @@ def test_words_of_a_still_clip_do_not_count(task: LipReaderTask):
     assert float(one["match"]) == 0.0
 
 
-def test_padding_carries_no_words(task: LipReaderTask):
+def test_padding_carries_no_words(task: VSRTask):
     torch.manual_seed(0)
     model = task.build().eval()
     batch = dict(task.batch(0, 0, 0, 2))
@@ -117,16 +116,16 @@ def test_padding_carries_no_words(task: LipReaderTask):
         assert float(model(**batch)["loss"]) == pytest.approx(float(model(**longer)["loss"]), rel=1e-5)
 
 
-def test_the_picture_is_drawn_towards_the_sound_not_the_sound_towards_the_picture(task: LipReaderTask):
+def test_the_picture_is_drawn_towards_the_sound_not_the_sound_towards_the_picture(task: VSRTask):
     model = task.build()
-    assert isinstance(model, TrainedLipReader)
+    assert isinstance(model, TrainedVSR)
     model(**task.batch(0, 20, 0, 2))["match"].backward()
     encoder = model.model.encoder.w2v_model
     assert encoder.feature_extractor_audio.proj.weight.grad is None
     assert float(encoder.feature_extractor_video.proj.weight.grad.abs().sum()) > 0
 
 
-def test_training_lowers_the_loss_and_its_reader_scores_clips(task: LipReaderTask, tmp_path: Path):
+def test_training_lowers_the_loss_and_its_reader_scores_clips(task: VSRTask, tmp_path: Path):
     settings = TrainingSettings(
         40, 3, 1e-2, gradient_clip=1.0, ema_decay=0, log_every=1, validate_every=40, checkpoint_every=40
     )
@@ -147,7 +146,7 @@ def test_training_lowers_the_loss_and_its_reader_scores_clips(task: LipReaderTas
     assert metric.protocol == f"{re.sub('[^a-z0-9._]+', '-', folder.parent.name.lower())}-{used.sha256[:8]}-beam2"
 
 
-def test_a_description_of_another_network_is_refused(task: LipReaderTask, tmp_path: Path):
+def test_a_description_of_another_network_is_refused(task: VSRTask, tmp_path: Path):
     task.export(task.build().eval(), tmp_path / "reader")
     file = tmp_path / "reader" / "lipreader.json"
     described = json.loads(file.read_text())

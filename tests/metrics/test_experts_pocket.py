@@ -14,7 +14,7 @@ from scipy.stats import wilcoxon
 from syncdiff_bench.contracts import Clip, Media, Pair
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_datasets.pocket.dataset import SHIPPED, PocketFolder
-from syncdiff_metrics.experts.pretrained import POCKET
+from syncdiff_metrics.experts import POCKET
 from syncdiff_metrics.lse import LSE, LSEOptions
 from syncdiff_metrics.wer import WER, WEROptions
 

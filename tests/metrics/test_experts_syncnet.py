@@ -19,10 +19,9 @@ from syncdiff_bench.training.loader import read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingData
-from syncdiff_metrics.experts.augmentation import Augmentation, augmented
-from syncdiff_metrics.experts.clips import read_split
-from syncdiff_metrics.experts.syncnet_training import SyncNetOptions, SyncNetTask, contrast
 from syncdiff_metrics.lse import LSE, LSEOptions
+from syncdiff_metrics.training.clips import Augmentation, augmented, read_split
+from syncdiff_metrics.training.syncnet import SyncNetOptions, SyncNetTask, contrast
 
 
 class FlashingDiscs(Dataset):

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from syncdiff_bench.media.bilinear import resize_linear
-from syncdiff_metrics.face_tracks import GREY, Track, crop_track, find_tracks, overlap
+from syncdiff_metrics.real_video import GREY, Track, crop_track, find_tracks, overlap
 
 Faces = list[NDArray[np.float32]]
 BOX = (20, 30, 140, 150)  # 120 x 120

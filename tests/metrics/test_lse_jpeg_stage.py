@@ -15,12 +15,13 @@ from PIL import Image
 from syncdiff_bench.contracts import Media, Planes
 from syncdiff_bench.errors import ClipError, NotApplicable
 from syncdiff_bench.media.reading import read_media
-from syncdiff_metrics.ffmpeg_program import dumped, program_version
 from syncdiff_metrics.jpeg_stage import (
     decode_jpeg,
+    dumped,
     encode_mjpeg,
     full_range,
     mjpeg_round_trip,
+    program_version,
     restore_swscale_loss,
     studio_420,
 )

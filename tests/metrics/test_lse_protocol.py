@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from syncdiff_metrics.lse_protocol import score, shift_means, window_count
+from syncdiff_metrics.lse import score, shift_means, window_count
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "syncnet_golden.npz")
 

@@ -18,7 +18,7 @@ from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.networks.syncnet.network import SyncNet, SyncNetConfig
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats
-from syncdiff_metrics.lse_real_video import RealVideoStats, TrackScore, detect_scaled
+from syncdiff_metrics.real_video import RealVideoStats, TrackScore, detect_scaled
 
 HEIGHT, WIDTH = 240, 320
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from syncdiff_metrics.scene_cuts import content_changes, hue_saturation_value, scenes
+from syncdiff_metrics.real_video import content_changes, hue_saturation_value, scenes
 
 
 def plain(*levels: int, side: int = 16) -> NDArray[np.uint8]:

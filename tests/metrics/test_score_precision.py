@@ -40,7 +40,7 @@ def test_bf16_changes_no_sentence_and_really_runs(clips: list[Clip], monkeypatch
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
     assert [metric.measure(Pair(clip)) for clip in clips] == expected
-    layers = metric._reader.model.config.encoder_layers
+    layers = metric._model.model.config.encoder_layers
     assert seen[:layers] == [torch.bfloat16] * layers
     assert set(seen[layers : 2 * layers]) == {torch.float32}, "the beam search compares in float32"
     assert metric.protocol == "pocket-beam5-bf16"

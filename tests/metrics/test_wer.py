@@ -7,13 +7,13 @@ import torch
 from syncdiff_bench.contracts import Clip, Media, Pair, Runtime
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
 from syncdiff_bench.networks.avhubert.beam import beam_search
-from syncdiff_bench.networks.avhubert.checkpoint import LipReader, PatchNormalisation
+from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.tokenizer import WordPieces
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
-from syncdiff_metrics.lipreading_input import centre_patches, grey_frames, lip_patches
+from syncdiff_metrics.lip_patches import centre_patches, grey_frames, lip_patches
 from syncdiff_metrics.wer import WER, WEROptions, WERStats, word_errors
 
 WORDS = ["bin", "blue", "at", "f", "two", "now", "lay", "red", "by", "q"]
@@ -31,7 +31,7 @@ class SpelledPieces(WordPieces):
 
 
 @pytest.fixture(scope="module")
-def reader() -> LipReader:
+def reader() -> VSRModel:
     torch.manual_seed(3)
     config = AVHubertConfig(
         encoder_layers=1,
@@ -50,7 +50,7 @@ def reader() -> LipReader:
     model = AVHubertSeq2Seq(config).eval()
     with torch.no_grad():
         model.decoder.embed_tokens.weight.mul_(5)  # a decided reader rather than one that shrugs
-    return LipReader(model, SpelledPieces(), PatchNormalisation(88, 0.4, 0.2))
+    return VSRModel(model, SpelledPieces(), PatchNormalisation(88, 0.4, 0.2))
 
 
 def noise(frames: int, side: int) -> np.ndarray:
@@ -159,7 +159,7 @@ def test_frame_size_decides_how_large_the_mouth_is():
 
 def test_a_frame_smaller_than_the_patch_fails_its_clip(reader):
     metric = WER(WEROptions(lipreader_frame_size="native"))
-    metric._reader = reader
+    metric._model = reader
     with pytest.raises(ClipError, match="64x64, the lip reader needs 88x88") as error:
         metric.measure(Pair(clip_of(noise(3, 64), "bin blue")))
     assert error.value.kind == "frame-size"
@@ -167,7 +167,7 @@ def test_a_frame_smaller_than_the_patch_fails_its_clip(reader):
 
 def test_a_clip_without_transcript_fails(reader):
     metric = WER()
-    metric._reader = reader
+    metric._model = reader
     with pytest.raises(ClipError, match="no transcript"):
         metric.measure(Pair(clip_of(noise(3, 96), None)))
 
@@ -175,7 +175,7 @@ def test_a_clip_without_transcript_fails(reader):
 def test_measure_reads_the_generated_lips_and_compares_with_the_spelled_reference(reader):
     frames = noise(6, 160)
     metric = WER(WEROptions(beam=4))
-    metric._reader = reader
+    metric._model = reader
     pair = Pair(clip_of(frames, None), clip_of(255 - frames, "Bin BLUE at nine"))
     stats = metric.measure(pair)
 
@@ -193,7 +193,7 @@ def test_measure_reads_the_generated_lips_and_compares_with_the_spelled_referenc
 
 def test_clips_read_together_say_what_each_says_alone(reader):
     metric = WER(WEROptions(beam=4))
-    metric._reader = reader
+    metric._model = reader
     clips = [
         np.random.default_rng(seed).integers(0, 256, (n, 160, 160, 3), np.uint8) for seed, n in enumerate((9, 4, 6))
     ]
@@ -206,7 +206,7 @@ def test_clips_read_together_say_what_each_says_alone(reader):
 
 def test_a_clip_that_cannot_be_read_costs_its_mates_nothing(reader):
     metric = WER(WEROptions(beam=4, lipreader_frame_size="native"))
-    metric._reader = reader
+    metric._model = reader
     good, mute, small = clip_of(noise(6, 96), "bin"), clip_of(noise(6, 96), None), clip_of(noise(6, 64), "bin")
     found = metric.measure_many([Pair(mute), Pair(good), Pair(small)])
     assert found[1] == metric.measure(Pair(good))

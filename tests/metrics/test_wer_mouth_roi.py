@@ -17,7 +17,7 @@ from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.weights.catalog import Catalogue, Entry, installed
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics import mouth_roi
-from syncdiff_metrics.mouth_roi import (
+from syncdiff_metrics.lip_patches import (
     MEAN_FACE,
     STABLE,
     alignments,
@@ -268,7 +268,7 @@ def store(tmp_path: Path) -> WeightsStore:
 
 def metric_of(store: WeightsStore, source: Detected | None = None, **options: Any) -> WER:
     metric = WER(WEROptions(crop="mouth", **options), Runtime(weights=store), source)
-    metric._reader = Reader()  # type: ignore[assignment]
+    metric._model = Reader()  # type: ignore[assignment]
     metric._weights = (Path("reader.pt"), WeightsUsed("reader", "11"))
     return metric
 
@@ -289,7 +289,7 @@ def test_the_reader_sees_the_grey_middle_of_the_crops(store: WeightsStore, tmp_p
 def test_the_generated_clip_is_read(store: WeightsStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the reference, whose landmarks would give the generated lips away."""
     metric, shown = metric_of(store, Detected()), []
-    metric._reader.pieces = type("Pieces", (), {"round_trip": staticmethod(str)})  # type: ignore[misc]
+    metric._model.pieces = type("Pieces", (), {"round_trip": staticmethod(str)})  # type: ignore[misc]
     monkeypatch.setattr(metric, "_patches", shown.append)
     monkeypatch.setattr(metric, "_read_lips", lambda _clips: ["bin"])
     generated = clip_of(waves(3))

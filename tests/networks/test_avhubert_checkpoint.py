@@ -19,7 +19,7 @@ from syncdiff_bench.errors import WeightsError
 from syncdiff_bench.networks.avhubert.checkpoint import (
     Latin1Bytes,
     load_encoder,
-    load_lip_reader,
+    load_vsr_model,
     read_checkpoint,
 )
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
@@ -133,7 +133,7 @@ def saved(content: dict, path: Path) -> Path:
 
 
 def test_a_fine_tuned_file_gives_its_network(content, tmp_path):
-    reader = load_lip_reader(saved(content, tmp_path / "reader.pt"))
+    reader = load_vsr_model(saved(content, tmp_path / "reader.pt"))
     assert reader.model.config == replace(TINY, vocab=36)
     assert (reader.patches.crop, reader.patches.mean, reader.patches.std) == (88, 0.4, 0.2)
     assert not reader.model.training
@@ -143,7 +143,7 @@ def test_a_fine_tuned_file_gives_its_network(content, tmp_path):
 
 
 def test_word_pieces_are_those_of_sentencepiece(content, sentencepiece_model, tmp_path):
-    pieces = load_lip_reader(saved(content, tmp_path / "reader.pt")).pieces
+    pieces = load_vsr_model(saved(content, tmp_path / "reader.pt")).pieces
     reference = SentencePieceProcessor(model_proto=sentencepiece_model)
     assert pieces.encode("Lay RED by q nine") == (*reference.EncodeAsIds("lay red by q nine"), 2)
     assert pieces.decode([2, *reference.EncodeAsIds("set green"), 1, 2]) == "set green"
@@ -157,7 +157,7 @@ def test_word_pieces_pickled_by_todays_sentencepiece(content, sentencepiece_mode
     task_state = {**content["task_state"], "s2s_tokenizer": bpe}
     path = tmp_path / "resaved.pt"
     torch.save({**content, "task_state": task_state}, path)
-    assert load_lip_reader(path).pieces.model == sentencepiece_model
+    assert load_vsr_model(path).pieces.model == sentencepiece_model
 
 
 def test_half_precision_and_older_configurations_load(content, tmp_path):
@@ -169,7 +169,7 @@ def test_half_precision_and_older_configurations_load(content, tmp_path):
         },
         "cfg": {"model": {"_name": "av_hubert_seq2seq", "w2v_args": None}},
     }
-    reader = load_lip_reader(saved(old, tmp_path / "old.pt"))
+    reader = load_vsr_model(saved(old, tmp_path / "old.pt"))
     assert (reader.model.config.heads, reader.model.config.decoder_heads) == (1, 4)
     assert {parameter.dtype for parameter in reader.model.parameters()} == {torch.float32}
 
@@ -188,7 +188,7 @@ def test_a_pre_trained_file_gives_its_encoder(content, tmp_path):
         audio = torch.randn(1, 4, 104)
         assert torch.equal(audio_only(audio), load_encoder(path)(audio))
     with pytest.raises(WeightsError, match="needs a fine-tuned checkpoint"):
-        load_lip_reader(path)
+        load_vsr_model(path)
 
 
 def test_an_encoder_comes_out_of_a_fine_tuned_file_too(content, tmp_path):
@@ -239,7 +239,7 @@ def test_a_foreign_class_is_refused_and_nothing_runs(content, tmp_path, section)
 )
 def test_other_networks_are_refused_by_name(content, tmp_path, change, message):
     with pytest.raises(WeightsError, match=message):
-        load_lip_reader(saved({**content, **change}, tmp_path / "other.pt"))
+        load_vsr_model(saved({**content, **change}, tmp_path / "other.pt"))
 
 
 def test_missing_surplus_and_misshapen_tensors_are_named(content, tmp_path):
@@ -252,7 +252,7 @@ def test_missing_surplus_and_misshapen_tensors_are_named(content, tmp_path):
     }
     for message, model in cases.items():
         with pytest.raises(WeightsError, match=message):
-            load_lip_reader(saved({**content, "model": model}, tmp_path / "x.pt"))
+            load_vsr_model(saved({**content, "model": model}, tmp_path / "x.pt"))
 
 
 def test_a_truncated_file_is_refused(content, tmp_path):

@@ -24,7 +24,7 @@ from syncdiff_bench.networks.avhubert.beam import Hypothesis, beam_search
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.features import audio_features
 from syncdiff_bench.networks.avhubert.visual import normalise_patches
-from syncdiff_metrics.lipreading_input import grey_frames, lip_patches
+from syncdiff_metrics.lip_patches import grey_frames, lip_patches
 
 POCKET = Path(syncdiff_datasets.__file__).parent / "pocket" / "data" / "mvlrs_v1" / "main"
 DATA = Path(__file__).parents[1] / "data" / "official"

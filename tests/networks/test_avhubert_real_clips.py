@@ -16,7 +16,7 @@ from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.networks.avhubert.beam import beam_search
 from syncdiff_bench.networks.avhubert.features import audio_features
 from syncdiff_bench.networks.avhubert.visual import normalise_patches
-from syncdiff_metrics.lipreading_input import grey_frames, lip_patches
+from syncdiff_metrics.lip_patches import grey_frames, lip_patches
 
 DATA = Path(__file__).parents[1] / "data"
 SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[3] / "shared"))

@@ -129,7 +129,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, eq=False)
-class LipReader:
+class VSRModel:
     """A fine-tuned network with its word pieces, in evaluation mode on the CPU."""
 
     model: AVHubertSeq2Seq
@@ -153,7 +153,7 @@ def load_encoder(path: Path, *, video: bool = True) -> AVHubertEncoder:
     return _filled(AVHubertEncoder, config, tensors, path)
 
 
-def load_lip_reader(path: Path) -> LipReader:
+def load_vsr_model(path: Path) -> VSRModel:
     """Encoder, decoder and word pieces of a fine-tuned file.
 
     Raises WeightsError where the file is not a fine-tuned AV-HuBERT with its tokeniser.
@@ -168,7 +168,7 @@ def load_lip_reader(path: Path) -> LipReader:
     tensors = {ENCODER + name: tensor for name, tensor in checkpoint.encoder.items()}
     tensors |= {DECODER + name: tensor for name, tensor in checkpoint.decoder.items()}
     model = _filled(AVHubertSeq2Seq, checkpoint.config, tensors, path)
-    return LipReader(model, checkpoint.pieces, checkpoint.patches)
+    return VSRModel(model, checkpoint.pieces, checkpoint.patches)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

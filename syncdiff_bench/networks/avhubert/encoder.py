@@ -44,7 +44,7 @@ class WeightNormConv1d(nn.Module):
         """(B, dim, T) -> (B, dim, T); the surplus last step of an even kernel is dropped.
 
         Always in float32: on processors with AMX, oneDNN's grouped convolution in bfloat16 is wrong by more than its
-        own size (measured with torch 2.13; AVX-512 is right), and a lip reader then reads nothing.
+        own size (measured with torch 2.13; AVX-512 is right), and a VSR model then reads nothing.
         """
         kernel = self.weight_v.shape[2]
         with torch.autocast(x.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""Word pieces of a lip reader: text to ids and back (docs/spec/avhubert.md#word-pieces)."""
+"""Word pieces of a VSR model: text to ids and back (docs/spec/avhubert.md#word-pieces)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class WordPieces:
     """A fairseq dictionary and the SentencePiece model that cuts text into its symbols.
 
     symbols: piece of every id, the four specials first.
-    model: serialized SentencePiece proto, None for a reader that only ever decodes.
+    model: serialized SentencePiece proto, None for a model that only ever decodes.
     Raises WeightsError where the dictionary does not start with the specials.
     """
 
@@ -67,5 +67,5 @@ class WordPieces:
         return joined.replace(" ", "").replace(SPACE, " ").strip()
 
     def round_trip(self, text: str) -> str:
-        """The text as the reader could say it; the official code scores against this, not the label."""
+        """The text as the VSR model could say it; the official code scores against this, not the label."""
         return self.decode(self.encode(text))

@@ -30,10 +30,9 @@ from syncdiff_bench.networks.syncnet.embedding import (
 )
 from syncdiff_bench.networks.syncnet.network import FRAMES_PER_WINDOW, SyncNet, SyncNetConfig
 from syncdiff_bench.training.task import TrainingTask
-from syncdiff_metrics.experts.augmentation import Augmentation, augmented
-from syncdiff_metrics.experts.clips import TrainingClip, read_split
-from syncdiff_metrics.experts.pretrained import save_syncnet
-from syncdiff_metrics.lse_protocol import SyncScore, score, shift_means, window_count
+from syncdiff_metrics.experts import save_syncnet
+from syncdiff_metrics.lse import SyncScore, score, shift_means, window_count
+from syncdiff_metrics.training.clips import Augmentation, TrainingClip, augmented, read_split
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 Nine hundred short clips do not teach a visual front-end, an alignment and a language at once. The network hears as
 well as it sees, and hearing is easy and cheap, so sound comes first: for `audio_steps` steps encoder and decoder learn
 to transcribe sound. From then on every batch goes through the encoder twice. What the sound is encoded to is, frame by
-frame, the target of what the picture is encoded to (as in audio-to-video distillation of lip readers, Zhao et al.
+frame, the target of what the picture is encoded to (as in audio-to-video distillation of VSR models, Zhao et al.
 2020), beside the words themselves.
 
 A still face says nothing: some clips are shown as one frame held for their whole length, and what is to be read then
-is the single word `<unk>`. A reader without this guesses a sentence of the grammar, and a guess is right in one word
+is the single word `<unk>`. A model without this guesses a sentence of the grammar, and a guess is right in one word
 of five.
 """
 
@@ -25,23 +25,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from syncdiff_bench.networks.avhubert.beam import beam_search
-from syncdiff_bench.networks.avhubert.checkpoint import LipReader, PatchNormalisation
+from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.features import audio_features
 from syncdiff_bench.networks.avhubert.tokenizer import EOS, PAD, UNK
 from syncdiff_bench.networks.avhubert.visual import normalise_patches
 from syncdiff_bench.training.task import TrainingTask
-from syncdiff_metrics.experts.augmentation import Augmentation, augmented
-from syncdiff_metrics.experts.clips import TrainingClip, read_split
-from syncdiff_metrics.experts.pretrained import LipReaderInput, save_lip_reader
-from syncdiff_metrics.experts.words import WholeWords, words_of
-from syncdiff_metrics.lipreading_input import centre_patches, grey_frames
+from syncdiff_metrics.experts import VSRInput, WholeWords, save_vsr_model, words_of
+from syncdiff_metrics.lip_patches import centre_patches, grey_frames
+from syncdiff_metrics.training.clips import Augmentation, TrainingClip, augmented, read_split
 from syncdiff_metrics.wer import word_errors
 
 
 @dataclass(frozen=True)
-class LipReaderOptions:
+class VSROptions:
     """network: its `vocab` is set by the transcripts, `pretraining_units` to 0. audio_steps: steps on sound alone.
     match_weight: weight of the distance between what picture and sound are encoded to. label_smoothing: share of the
     target that is spread over all words. still_share: part of the clips shown as one held frame. audio_noise: standard
@@ -49,7 +47,7 @@ class LipReaderOptions:
     """
 
     network: AVHubertConfig = field(default_factory=AVHubertConfig)
-    input: LipReaderInput = field(default_factory=LipReaderInput)
+    input: VSRInput = field(default_factory=VSRInput)
     audio_steps: int = 0
     match_weight: float = 1.0
     label_smoothing: float = 0.1
@@ -69,10 +67,10 @@ class _Spoken:
     transcript: str
 
 
-class TrainedLipReader(nn.Module):
+class TrainedVSR(nn.Module):
     """The loss around `AVHubertSeq2Seq`."""
 
-    def __init__(self, options: LipReaderOptions) -> None:
+    def __init__(self, options: VSROptions) -> None:
         super().__init__()
         self.options = options
         self.model = AVHubertSeq2Seq(options.network)
@@ -118,11 +116,11 @@ def _nothing(tokens: Tensor) -> Tensor:
     return said
 
 
-class LipReaderTask(TrainingTask):
+class VSRTask(TrainingTask):
     """B clips of similar length per step."""
 
-    Options = LipReaderOptions
-    options: LipReaderOptions
+    Options = VSROptions
+    options: VSROptions
     unused_parameters: ClassVar[bool] = True  # the picture front-end, during `audio_steps`
 
     def prepare(self) -> None:
@@ -134,7 +132,7 @@ class LipReaderTask(TrainingTask):
         self.held_out = [self._spoken(clip) for clip in held_out]
 
     def build(self) -> nn.Module:
-        return TrainedLipReader(self.options)
+        return TrainedVSR(self.options)
 
     def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
         rng = np.random.default_rng([seed, step, rank])
@@ -153,7 +151,7 @@ class LipReaderTask(TrainingTask):
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:
         """Word error rates in percent on the held-out clips: of sound, of lips, and of their first frame held."""
-        assert isinstance(model, TrainedLipReader)
+        assert isinstance(model, TrainedVSR)
         device = next(model.parameters()).device
         batch = self._heard(self.held_out)
         padding = batch["padding"].to(device)
@@ -168,10 +166,10 @@ class LipReaderTask(TrainingTask):
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """lipreader.safetensors and lipreader.json."""
-        assert isinstance(model, TrainedLipReader)
+        assert isinstance(model, TrainedVSR)
         shown = self.options.input
-        reader = LipReader(model.model, self.pieces, PatchNormalisation(shown.crop, shown.mean, shown.std))
-        save_lip_reader(reader, shown.frame_size, folder, half=self.options.half)
+        vsr = VSRModel(model.model, self.pieces, PatchNormalisation(shown.crop, shown.mean, shown.std))
+        save_vsr_model(vsr, shown.frame_size, folder, half=self.options.half)
 
     def _read(self, split: str) -> list[TrainingClip]:
         clips = read_split(self.data.dataset, split, self.options.input.frame_size, self.data.cache / "experts")
@@ -196,9 +194,9 @@ class LipReaderTask(TrainingTask):
 
     def _shown(self, clip: _Spoken, held: bool, rng: np.random.Generator) -> Tensor:
         patches = augmented(clip.patches, self.options.augmentation, rng)
-        moment = int(rng.integers(len(patches)))
+        index = int(rng.integers(len(patches)))
         if held:
-            patches = patches[moment : moment + 1].expand_as(patches)
+            patches = patches[index : index + 1].expand_as(patches)
         return self._cropped(patches)
 
     def _cropped(self, patches: Tensor) -> Tensor:

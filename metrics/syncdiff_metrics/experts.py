@@ -1,4 +1,6 @@
-"""Experts on disk: what a training exports, and those that ship with this package.
+"""Small networks for data sets that the published ones have never seen: a SyncNet and a VSR model (AV-HuBERT).
+
+`syncdiff-bench train` makes them from scratch; those of pocket ship in `pretrained/`.
 
     DIR/syncnet.json            network (SyncNetConfig)
     DIR/syncnet.safetensors     its tensors
@@ -12,7 +14,7 @@ pixels are beyond float16.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, WeightsUsed
 from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.networks.avhubert.tokenizer import EOS, SPACE, SPECIALS, UNK, WordPieces
 from syncdiff_bench.options import options_from_values
 from syncdiff_bench.origins import PUBLISHED, foreign, origin_of
 from syncdiff_bench.weights.finding import is_file
@@ -27,18 +30,18 @@ from syncdiff_bench.weights.finding import is_file
 if TYPE_CHECKING:
     from torch import nn
 
-    from syncdiff_bench.networks.avhubert.checkpoint import LipReader
+    from syncdiff_bench.networks.avhubert.checkpoint import VSRModel
     from syncdiff_bench.networks.syncnet.network import SyncNet
 
 SHIPPED = Path(__file__).parent / "pretrained"
 POCKET = SHIPPED / "pocket"
-LIP_READER_KEYS = frozenset({"network", "input", "words"})
+VSR_KEYS = frozenset({"network", "input", "words"})
 NetworkT = TypeVar("NetworkT", bound="nn.Module")
 
 
 @dataclass(frozen=True)
-class LipReaderInput:
-    """What a lip reader reads: whole frames stretched to `frame_size` pixels, grey, their middle `crop` pixels,
+class VSRInput:
+    """What a VSR model reads: whole frames stretched to `frame_size` pixels, grey, their middle `crop` pixels,
     `(x / 255 - mean) / std`.
     """
 
@@ -65,43 +68,40 @@ def load_expert_syncnet(folder: Path) -> SyncNet:
     return _filled(SyncNet(config), folder / "syncnet.safetensors")
 
 
-def save_lip_reader(reader: LipReader, frame_size: int, folder: Path, *, half: bool) -> None:
-    """Write lipreader.json and lipreader.safetensors; `frame_size` as in `LipReaderInput`."""
+def save_vsr_model(vsr: VSRModel, frame_size: int, folder: Path, *, half: bool) -> None:
+    """Write lipreader.json and lipreader.safetensors; `frame_size` as in `VSRInput`."""
     from syncdiff_bench.networks.avhubert.tokenizer import SPECIALS
 
-    patches = LipReaderInput(frame_size, reader.patches.crop, reader.patches.mean, reader.patches.std)
+    patches = VSRInput(frame_size, vsr.patches.crop, vsr.patches.mean, vsr.patches.std)
     described = {
-        "network": asdict(reader.model.config),
+        "network": asdict(vsr.model.config),
         "input": asdict(patches),
-        "words": [symbol[1:] for symbol in reader.pieces.symbols[len(SPECIALS) :]],
+        "words": [symbol[1:] for symbol in vsr.pieces.symbols[len(SPECIALS) :]],
     }
-    _save(reader.model, folder / "lipreader.safetensors", described, half=half)
+    _save(vsr.model, folder / "lipreader.safetensors", described, half=half)
 
 
-def load_expert_lip_reader(folder: Path) -> LipReader:
-    """The lip reader of a folder, on the CPU and in evaluation mode; `expert_input` says what it wants to be shown.
+def load_expert_vsr(folder: Path) -> VSRModel:
+    """The VSR model of a folder, on the CPU and in evaluation mode; `expert_input` says what it wants to be shown.
 
     Raises WeightsError where a file is missing or does not fit the other.
     """
-    from syncdiff_bench.networks.avhubert.checkpoint import LipReader, PatchNormalisation
+    from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
     from syncdiff_bench.networks.avhubert.config import AVHubertConfig
     from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
-    from syncdiff_metrics.experts.words import WholeWords
 
-    described, shown = _read(folder / "lipreader.json", LIP_READER_KEYS), expert_input(folder)
+    described, shown = _read(folder / "lipreader.json", VSR_KEYS), expert_input(folder)
     pieces = WholeWords(described["words"])
     config = _config(AVHubertConfig, described["network"], folder / "lipreader.json")
     if len(pieces) != config.vocab:
         raise WeightsError(f"{folder / 'lipreader.json'}: {len(pieces)} words for {config.vocab} outputs; train again")
     model = _filled(AVHubertSeq2Seq(config), folder / "lipreader.safetensors")
-    return LipReader(model, pieces, PatchNormalisation(shown.crop, shown.mean, shown.std))
+    return VSRModel(model, pieces, PatchNormalisation(shown.crop, shown.mean, shown.std))
 
 
-def expert_input(folder: Path) -> LipReaderInput:
-    """How the lip reader of a folder wants frames to be cut. Raises WeightsError where lipreader.json is unreadable."""
-    shown: LipReaderInput = _config(
-        LipReaderInput, _read(folder / "lipreader.json", LIP_READER_KEYS)["input"], folder / "lipreader.json"
-    )
+def expert_input(folder: Path) -> VSRInput:
+    """How the VSR model of a folder wants frames to be cut. Raises WeightsError where lipreader.json is unreadable."""
+    shown: VSRInput = _config(VSRInput, _read(folder / "lipreader.json", VSR_KEYS)["input"], folder / "lipreader.json")
     return shown
 
 
@@ -116,7 +116,7 @@ def expert_folder(name: str, part: str) -> Path | None:
     return Path(name) if is_path and (Path(name) / f"{part}.json").is_file() else None
 
 
-def foreign_judge(given: str, folder: Path | None, clip: Clip) -> tuple[Caveat, ...]:
+def foreign_network(given: str, folder: Path | None, clip: Clip) -> tuple[Caveat, ...]:
     """The caveat of a judge that looks at faces of other data than it was trained on.
 
     given: the metric's option. folder: of the expert that it means, None for published weights and other files.
@@ -173,3 +173,28 @@ def _config(cls: type[Any], values: Any, file: Path) -> Any:
         return options_from_values(cls, values, str(file))
     except UsageError as error:
         raise WeightsError(str(error)) from None
+
+
+# ------------------------------------------------------------------------------------------------ words
+
+
+class WholeWords(WordPieces):
+    """Word pieces that are words, so that no SentencePiece model is needed; any other word is UNK.
+
+    words: lower case, without white space.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__((*SPECIALS, *(SPACE + word for word in words)), None)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Ids of the words of the lower-cased text, closed by EOS."""
+        return (*(self._ids.get(SPACE + word, UNK) for word in text.lower().split()), EOS)
+
+
+def words_of(transcripts: Iterable[str | None]) -> tuple[str, ...]:
+    """The words that occur, sorted. Raises UsageError where there are none."""
+    found = tuple(sorted({word for text in transcripts if text for word in text.lower().split()}))
+    if not found:
+        raise UsageError("no clip has a transcript; a lip reader learns from what was said")
+    return found

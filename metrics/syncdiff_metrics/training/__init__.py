@@ -1,0 +1,1 @@
+"""Training from scratch of the small networks in `experts.py`."""
