@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation
-    from syncdiff_bench.networks.avhubert.clips import Streams
-    from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
+    from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder, Streams
 
 PUBLISHED_ENCODER = "avhubert-lrs2-vsr"
 
@@ -155,7 +154,7 @@ class AVS(Metric[AVSStats]):
         sound, lips: of the whole generated clip, where it has sound; ours, theirs: of the frames that it shares with
         its reference, ours + sound and theirs + sound with the generated clip's sound.
         """
-        from syncdiff_bench.networks.avhubert.clips import Streams
+        from syncdiff_bench.networks.avhubert.encoder import Streams
 
         frames, audio = pair.generated.frames, pair.generated.audio
         if pair.reference is None and not audio.size:
@@ -185,7 +184,7 @@ class AVS(Metric[AVSStats]):
         import torch
 
         from syncdiff_bench.networks.avhubert.features import audio_features
-        from syncdiff_bench.networks.precision import inference
+        from syncdiff_bench.networks.inference import inference
 
         bands = torch.from_numpy(audio_features(audio, n_frames))[None]
         with inference(self.runtime.device):
@@ -194,7 +193,7 @@ class AVS(Metric[AVSStats]):
     def _see(self, frames: Frames) -> Tensor:
         """(T, dim) float32."""
         from syncdiff_bench.networks.avhubert.visual import normalise_patches
-        from syncdiff_bench.networks.precision import inference
+        from syncdiff_bench.networks.inference import inference
 
         expect = self._expert.patches
         patches = lip_patches(frames, self.options.frame_size, expect.crop).to(self.runtime.device)
@@ -203,8 +202,8 @@ class AVS(Metric[AVSStats]):
 
     def _encode(self, clips: Sequence[Streams]) -> list[Tensor]:
         """Features of each clip, (T, dim) float32."""
-        from syncdiff_bench.networks.avhubert.clips import encode_clips, padded_batches
-        from syncdiff_bench.networks.precision import inference
+        from syncdiff_bench.networks.avhubert.encoder import encode_clips
+        from syncdiff_bench.networks.inference import inference, padded_batches
 
         lengths = [clip.frames for clip in clips]
         features: dict[int, Tensor] = {}

@@ -6,9 +6,6 @@
     DIR/syncnet.safetensors     its tensors
     DIR/lipreader.json          network (AVHubertConfig), words, and how frames become patches
     DIR/lipreader.safetensors   encoder and decoder
-
-float16 files keep vectors (biases, norms, batch statistics) in float32: the variances of a layer that reads raw
-pixels are beyond float16.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from syncdiff_bench.networks.avhubert.checkpoint import VSRModel
-    from syncdiff_bench.networks.syncnet.network import SyncNet
+    from syncdiff_bench.networks.syncnet import SyncNet
 
 SHIPPED = Path(__file__).parent / "pretrained"
 POCKET = SHIPPED / "pocket"
@@ -61,7 +58,7 @@ def load_expert_syncnet(folder: Path) -> SyncNet:
 
     Raises WeightsError where a file is missing or does not fit the other.
     """
-    from syncdiff_bench.networks.syncnet.network import SyncNet, SyncNetConfig
+    from syncdiff_bench.networks.syncnet import SyncNet, SyncNetConfig
 
     described = _read(folder / "syncnet.json", frozenset({"network"}))
     config = _config(SyncNetConfig, described["network"], folder / "syncnet.json")
@@ -137,24 +134,16 @@ def expert_used(folder: Path, part: str) -> WeightsUsed:
 
 
 def _save(network: nn.Module, file: Path, described: Mapping[str, Any], *, half: bool) -> None:
-    from safetensors.torch import save_file
+    from syncdiff_bench.weights.loading import save_network
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (tensor.half() if half and tensor.is_floating_point() and tensor.ndim > 1 else tensor).contiguous().cpu()
-        for name, tensor in network.state_dict().items()
-    }
-    save_file(tensors, file)
+    save_network(network, file, half=half)
     file.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
 
 
 def _filled(network: NetworkT, file: Path) -> NetworkT:
     from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 
-    tensors = load_tensors(file)
-    check_state_dict(
-        network, {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, str(file)
-    )
+    check_state_dict(network, load_tensors(file, float32=True), str(file))
     return network.eval()
 
 

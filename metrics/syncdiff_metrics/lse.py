@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from syncdiff_bench.faces.detectors import FaceDetector
-    from syncdiff_bench.networks.syncnet.network import SyncNet
+    from syncdiff_bench.networks.syncnet import SyncNet
 
 PUBLISHED_WEIGHTS = "syncnet-v2"
 SILENT = Caveat("silent", "the sound track is silence, with which no lips are in step")
@@ -227,7 +227,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
             yield len(clip.frames), (frame[..., ::-1] for frame in clip.frames), clip.audio
 
     def _score(self, faces: NDArray[np.uint8], audio: Audio, windows: int) -> SyncScore:
-        from syncdiff_bench.networks.syncnet.embedding import embed_frames, embed_mfcc, mfcc
+        from syncdiff_bench.networks.syncnet import embed_frames, embed_mfcc, mfcc
 
         batch = self.options.batch
         lips = embed_frames(self._network, faces, windows, batch)
@@ -254,8 +254,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
 
     @cached_property
     def _network(self) -> SyncNet:
-        from syncdiff_bench.networks.syncnet.embedding import prepare_for_inference
-        from syncdiff_bench.networks.syncnet.loading import load_syncnet
+        from syncdiff_bench.networks.syncnet import load_syncnet, prepare_for_inference
 
         where = self._weights[0]
         network = load_syncnet(where) if self._expert is None else load_expert_syncnet(where)

@@ -251,9 +251,9 @@ class WER(Metric[WERStats]):
     def _read_lips(self, clips: Sequence[Tensor]) -> list[str]:
         """The best sentence of each clip, (T, side, side) uint8 grey, at most one token per frame long."""
         from syncdiff_bench.networks.avhubert.beam import beam_search
-        from syncdiff_bench.networks.avhubert.clips import Streams, encode_clips, padded_batches
+        from syncdiff_bench.networks.avhubert.encoder import Streams, encode_clips
         from syncdiff_bench.networks.avhubert.visual import normalise_patches
-        from syncdiff_bench.networks.precision import inference
+        from syncdiff_bench.networks.inference import inference, padded_batches
 
         vsr, options, device = self._model, self.options, self.runtime.device
         encoder, expect = vsr.model.encoder.w2v_model, vsr.patches

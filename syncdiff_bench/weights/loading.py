@@ -1,7 +1,7 @@
 """The only place where checkpoints are read. Nothing in a file is ever executed.
 
-safetensors hold tensors and nothing else; files of torch are read with `weights_only`; other pickles are read
-with an allow-list whose globals are stand-ins of this project. What a file holds besides is refused by name.
+safetensors hold tensors and nothing else; files of torch are read with `weights_only`; other pickles are read with an
+allow-list whose globals are stand-ins of this project. Any other class that a file holds is refused by name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,31 +28,30 @@ _FOREIGN = re.compile(r"\bGLOBAL ([\w.]+)")
 MEND = "it is truncated or another file; fetch or copy it again"
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a state-dict file, on the CPU with the dtypes of the file.
+def load_tensors(path: Path, *, float32: bool = False) -> dict[str, Tensor]:
+    """Named tensors of a state-dict file, on the CPU.
 
     path: `.safetensors`, or a file of `torch.save` (zip or legacy) that holds the tensors themselves or under
         "state_dict", beside plain values such as a step count.
+    float32: make half-precision tensors float32; otherwise dtypes are those of the file.
     Raises WeightsError where the file is missing, broken, holds other classes, or anything but tensors.
     """
     if path.suffix == ".safetensors":
-        return _load_safetensors(path)
-    content = load_torch(path)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    return _only_tensors(content, path)
+        tensors = _load_safetensors(path)
+    else:
+        content = load_torch(path)
+        if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+            content = content["state_dict"]
+        tensors = _only_tensors(content, path)
+    if float32:
+        return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    return tensors
 
 
-def load_torch(path: Path) -> Any:
-    """Content of a file of `torch.save`: tensors and plain values. Raises WeightsError as `load_tensors`."""
-    return load_torch_with_stubs(path, {})
+def load_torch(path: Path, stubs: Mapping[str, type] = MappingProxyType({})) -> Any:
+    """Content of a file of `torch.save`: tensors, plain values, and classes that have a stand-in.
 
-
-def load_torch_with_stubs(path: Path, stubs: Mapping[str, type]) -> Any:
-    """Content of a file of `torch.save` that also pickles classes of a library that is not here.
-
-    stubs: full name of the pickled class (`fairseq.data.dictionary.Dictionary`) -> the class that takes its
-    place.
+    stubs: full name of a pickled class (`fairseq.data.dictionary.Dictionary`) -> the class that takes its place.
     Raises WeightsError naming the first class that is neither plain data nor in `stubs`.
     """
     import torch
@@ -143,6 +143,22 @@ def check_state_dict(module: nn.Module, tensors: Mapping[str, Tensor], name: str
     module.load_state_dict(dict(tensors))
 
 
+def save_network(network: nn.Module, file: Path, *, half: bool) -> None:
+    """Write its tensors as safetensors.
+
+    half: kernels as float16. Biases, norms and their statistics stay float32: the variances of a layer that reads raw
+        pixels are beyond float16.
+    """
+    from safetensors.torch import save_file
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (t.half() if half and t.is_floating_point() and t.ndim > 1 else t).detach().contiguous().cpu()
+        for name, t in network.state_dict().items()
+    }
+    save_file(tensors, file)
+
+
 # ---------------------------------------------------------------------- arrays without numpy's pickles
 
 
@@ -224,3 +240,55 @@ def _brief(error: Exception) -> str:
     """The first sentence of an error, in one line; torch explains at length."""
     text = " ".join(str(error).split())
     return text.partition(". ")[0][:160] or type(error).__name__
+
+
+# --------------------------------------------------------------------- checkpoints of PyTorch Lightning
+
+
+# `main` and `__main__`: CompVis' training script defines its callbacks itself
+INERT = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "main.", "__main__.", "omegaconf.")
+
+
+class Inert:
+    """Stands in for any class whose content nobody reads."""
+
+    def __new__(cls, *_arguments: Any, **_named: Any) -> Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *_arguments: Any, **_named: Any) -> None:
+        """Takes whatever the file gives."""
+
+    def __setstate__(self, _state: Any) -> None:
+        """Forgets it."""
+
+
+def load_state_dict(path: Path) -> dict[str, Tensor]:
+    """The `state_dict` of a Lightning checkpoint (or of any file that `load_tensors` reads), on the CPU.
+
+    Raises WeightsError where the file is missing, broken, holds other classes, or no tensors.
+    """
+    if path.suffix == ".safetensors":
+        return load_tensors(path)
+    from torch import Tensor
+
+    content = load_torch(path, dict.fromkeys(_inert_classes(path), Inert))
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path} holds a {type(state).__name__}, expected named tensors; copy the file again")
+    # Counters among the tensors (`global_step`) are plain numbers in some files.
+    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise WeightsError(f"{path} holds no named tensors; give a checkpoint with a state_dict")
+    return tensors
+
+
+def _inert_classes(path: Path) -> list[str]:
+    """Names of the pickled classes that may be replaced; finding them runs nothing of the file."""
+    import torch
+
+    try:
+        found = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    # Missing, broken or legacy: `load_torch` says what is wrong, or reads it.
+    except Exception:
+        return []
+    return [name for name in found if name.startswith(INERT)]

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from syncdiff_bench.contracts import Clip, Media, Pair
-from syncdiff_bench.networks.syncnet.embedding import embed_frames, embed_mfcc, mfcc
-from syncdiff_bench.networks.syncnet.network import SyncNet
+from syncdiff_bench.networks.syncnet import SyncNet, embed_frames, embed_mfcc, mfcc
 from syncdiff_metrics.jpeg_stage import mjpeg_round_trip
 from syncdiff_metrics.lse import LSE, LSEOptions, stretched
 

@@ -29,8 +29,7 @@ from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 from syncdiff_bench.networks.avhubert.tokenizer import WordPieces
 from syncdiff_bench.networks.lpips import LPIPSNetwork
-from syncdiff_bench.networks.syncnet.embedding import prepare_for_inference
-from syncdiff_bench.networks.syncnet.network import SyncNet
+from syncdiff_bench.networks.syncnet import SyncNet, prepare_for_inference
 from syncdiff_bench.runs.plan import Selection, plan_given
 from syncdiff_metrics.avs import Expert
 

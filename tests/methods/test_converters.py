@@ -17,7 +17,7 @@ from torch import Tensor
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import WeightsError
-from syncdiff_bench.weights.lightning import load_state_dict
+from syncdiff_bench.weights.loading import load_state_dict
 from syncdiff_methods.difftalk.config import DiffTalkConfig
 from syncdiff_methods.difftalk.converter import DiffTalkConverter, DiffTalkLayoutOptions
 from syncdiff_methods.difftalk.model import DiffTalkModel

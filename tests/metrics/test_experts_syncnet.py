@@ -14,7 +14,7 @@ import torch
 
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Media, Pair
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.networks.syncnet.network import SyncNetConfig
+from syncdiff_bench.networks.syncnet import SyncNetConfig
 from syncdiff_bench.training.loader import read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.settings import TrainingSettings

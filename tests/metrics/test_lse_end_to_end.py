@@ -20,7 +20,7 @@ import torch
 from syncdiff_bench.contracts import Clip, Pair
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.reading import read_media
-from syncdiff_bench.networks.syncnet.network import SyncNet
+from syncdiff_bench.networks.syncnet import SyncNet
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats
 
 SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[3] / "shared"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Clip, Media, Pair, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
-from syncdiff_bench.networks.syncnet.network import SyncNet, SyncNetConfig
+from syncdiff_bench.networks.syncnet import SyncNet, SyncNetConfig
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats, stretched

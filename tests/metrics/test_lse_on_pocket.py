@@ -26,7 +26,7 @@ import syncdiff_datasets
 from syncdiff_bench.contracts import Clip, Pair
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.reading import read_media
-from syncdiff_bench.networks.syncnet.network import SyncNet
+from syncdiff_bench.networks.syncnet import SyncNet
 from syncdiff_metrics.jpeg_stage import mjpeg_round_trip
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats
 

@@ -15,7 +15,7 @@ from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime, Weights
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
 from syncdiff_bench.faces.detectors import Faces
 from syncdiff_bench.media.bilinear import resize_linear
-from syncdiff_bench.networks.syncnet.network import SyncNet, SyncNetConfig
+from syncdiff_bench.networks.syncnet import SyncNet, SyncNetConfig
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats
 from syncdiff_metrics.real_video import RealVideoStats, TrackScore, detect_scaled

@@ -34,7 +34,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from syncdiff_bench.networks.avhubert.config import LARGE
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
-from syncdiff_bench.networks.syncnet.network import SyncNet
+from syncdiff_bench.networks.syncnet import SyncNet
 from syncdiff_bench.weights.digests import sha256_of
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from syncdiff_bench.faces.landmarks import Landmarks, read_landmarks
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.weights.catalog import Catalogue, Entry, installed
 from syncdiff_bench.weights.store import WeightsStore
-from syncdiff_metrics import mouth_roi
+from syncdiff_metrics import lip_patches
 from syncdiff_metrics.lip_patches import (
     MEAN_FACE,
     STABLE,
@@ -61,7 +61,7 @@ def waves(n: int, height: int = 120, width: int = 160) -> Frames:
 @pytest.fixture
 def lossless(monkeypatch: pytest.MonkeyPatch) -> None:
     """The codec left out, so that crops can be compared to the grey level."""
-    monkeypatch.setattr(mouth_roi, "h264_round_trip", lambda crops: crops)
+    monkeypatch.setattr(lip_patches, "h264_round_trip", lambda crops: crops)
 
 
 # ------------------------------------------------------------------------------------------- closed forms

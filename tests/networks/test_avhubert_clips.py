@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from syncdiff_bench.networks.avhubert.beam import beam_search
-from syncdiff_bench.networks.avhubert.clips import Streams, encode_clips, padded_batches
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
-from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
+from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder, Streams, encode_clips
+from syncdiff_bench.networks.inference import padded_batches
 
 LENGTHS = (7, 12, 3)
 

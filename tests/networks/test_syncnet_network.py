@@ -12,9 +12,15 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 
 from syncdiff_bench.errors import WeightsError
-from syncdiff_bench.networks.syncnet.embedding import embed_frames, embed_mfcc, mfcc, prepare_for_inference
-from syncdiff_bench.networks.syncnet.loading import syncnet_from_tensors
-from syncdiff_bench.networks.syncnet.network import SyncNet, SyncNetConfig
+from syncdiff_bench.networks.syncnet import (
+    SyncNet,
+    SyncNetConfig,
+    embed_frames,
+    embed_mfcc,
+    mfcc,
+    prepare_for_inference,
+    syncnet_from_tensors,
+)
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "syncnet_golden.npz")
 WINDOWS = 15

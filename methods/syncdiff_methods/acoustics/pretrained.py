@@ -17,7 +17,7 @@ from syncdiff_bench.contracts import Audio
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
 from syncdiff_bench.origins import origin_of
-from syncdiff_bench.weights.loading import check_state_dict, load_tensors
+from syncdiff_bench.weights.loading import check_state_dict, load_tensors, save_network
 from syncdiff_methods.acoustics.network import Recogniser, RecogniserConfig, scores_of
 from syncdiff_methods.syncdiff.deepspeech import RATE
 
@@ -47,19 +47,11 @@ def load_recogniser(folder: Path) -> Recogniser:
     except (OSError, ValueError, UsageError) as error:
         raise WeightsError(f"{path}: not a readable recogniser ({error}); train it again") from None
     network = Recogniser(config)
-    tensors = {name: tensor.float() for name, tensor in load_tensors(folder / TENSORS).items()}
-    check_state_dict(network, tensors, str(folder / TENSORS))
+    check_state_dict(network, load_tensors(folder / TENSORS, float32=True), str(folder / TENSORS))
     return network.eval()
 
 
 def save_recogniser(network: Recogniser, folder: Path, *, half: bool) -> None:
     """half: weights as float16, biases as float32."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (tensor.half() if half and tensor.ndim > 1 else tensor).detach().contiguous().cpu()
-        for name, tensor in network.state_dict().items()
-    }
-    save_file(tensors, folder / TENSORS)
+    save_network(network, folder / TENSORS, half=half)
     (folder / CONFIG).write_text(json.dumps(asdict(network.config), indent=1) + "\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from syncdiff_bench.conversion import Converter
 from syncdiff_bench.errors import WeightsError
-from syncdiff_bench.weights.lightning import load_state_dict
+from syncdiff_bench.weights.loading import load_state_dict
 from syncdiff_methods.difftalk.config import UNET_CHANNELS, DiffTalkConfig
 from syncdiff_methods.difftalk.model import DiffTalkModel
 from syncdiff_methods.syncdiff.checkpoint_sizes import autoencoder_config, unet_config

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from syncdiff_bench.conversion import Converter
 from syncdiff_bench.errors import WeightsError
-from syncdiff_bench.weights.lightning import load_state_dict
+from syncdiff_bench.weights.loading import load_state_dict
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 from syncdiff_methods.syncdiff.checkpoint_sizes import autoencoder_config, require_same, unet_config
 from syncdiff_methods.syncdiff.compvis import unet_name, vq_name

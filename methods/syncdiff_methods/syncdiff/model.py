@@ -5,8 +5,8 @@ DIR/autoencoder.safetensors     frames <-> latents
 DIR/denoiser.safetensors        UNet and bottleneck (EMA weights)
 DIR/audio.safetensors           AV-HuBERT audio encoder and temporal filter
 
-Models of this project may share an autoencoder: `"autoencoder_from": "pocket"` in config.json stands for the file of that
-shipped model. What `save_pretrained` writes has a file of its own.
+Models of this project may share an autoencoder: `"autoencoder_from": "pocket"` in config.json stands for the file of
+that shipped model. What `save_pretrained` writes has a file of its own.
 """
 
 from __future__ import annotations
@@ -80,10 +80,7 @@ def load_part(module: nn.Module, path: Path) -> None:
 
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; a SyncDiff directory holds {', '.join(PARTS)} and config.json")
-    tensors = {
-        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_tensors(path).items()
-    }
-    check_state_dict(module, tensors, str(path))
+    check_state_dict(module, load_tensors(path, float32=True), str(path))
 
 
 def locate(where: str | Path) -> Path:

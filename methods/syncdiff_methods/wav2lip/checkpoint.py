@@ -18,7 +18,7 @@ from syncdiff_bench.options import options_from_values
 from syncdiff_bench.origins import PUBLISHED, Origin, origin_of
 from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_bench.weights.finding import find_weights, is_file, weights_found
-from syncdiff_bench.weights.loading import check_state_dict, load_tensors
+from syncdiff_bench.weights.loading import check_state_dict, load_tensors, save_network
 from syncdiff_methods.wav2lip.config import Wav2LipConfig
 from syncdiff_methods.wav2lip.generator import Wav2Lip
 
@@ -39,8 +39,7 @@ def load_generator(checkpoint: str, runtime: Runtime) -> Wav2Lip:
     if path.name != TENSORS:
         return generator_of(published_tensors(path), Wav2LipConfig(), str(path))
     config = read_config(path.parent)
-    tensors = {name: t.float() if t.is_floating_point() else t for name, t in load_tensors(path).items()}
-    return generator_of(tensors, config, str(path))
+    return generator_of(load_tensors(path, float32=True), config, str(path))
 
 
 def published_tensors(path: Path) -> dict[str, Tensor]:
@@ -57,14 +56,7 @@ def generator_of(tensors: dict[str, Tensor], config: Wav2LipConfig, name: str) -
 
 def save_generator(generator: Wav2Lip, folder: Path, *, half: bool) -> None:
     """Write a folder of this project. half: kernels as float16; biases, norms and their statistics stay float32."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (t.half() if half and t.is_floating_point() and t.ndim > 1 else t).detach().contiguous().cpu()
-        for name, t in generator.state_dict().items()
-    }
-    save_file(tensors, folder / TENSORS)
+    save_network(generator, folder / TENSORS, half=half)
     (folder / CONFIG).write_text(json.dumps(asdict(generator.config), indent=1) + "\n")
 
 

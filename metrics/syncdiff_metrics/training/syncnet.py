@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.networks.syncnet.embedding import (
+from syncdiff_bench.networks.syncnet import (
+    FRAMES_PER_WINDOW,
     MFCC_PER_FRAME,
     MFCC_PER_WINDOW,
+    SyncNet,
+    SyncNetConfig,
     embed_frames,
     embed_mfcc,
     mfcc,
 )
-from syncdiff_bench.networks.syncnet.network import FRAMES_PER_WINDOW, SyncNet, SyncNetConfig
 from syncdiff_bench.training.task import TrainingTask
 from syncdiff_metrics.experts import save_syncnet
 from syncdiff_metrics.lse import SyncScore, score, shift_means, window_count

@@ -21,7 +21,7 @@ from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 from syncdiff_bench.networks.avhubert.tokenizer import WordPieces
 from syncdiff_bench.networks.avhubert.visual import MOUTH
-from syncdiff_bench.weights.loading import check_state_dict, load_torch_with_stubs
+from syncdiff_bench.weights.loading import check_state_dict, load_torch
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
@@ -177,7 +177,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Sizes come from the tensors; the configuration adds the numbers of heads, which tensors cannot tell, and
     is checked for switches that this network does not have. Raises WeightsError for anything else.
     """
-    content = load_torch_with_stubs(path, STUBS)
+    content = load_torch(path, STUBS)
     model = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(model, Mapping) or not all(isinstance(tensor, Tensor) for tensor in model.values()):
         raise WeightsError(f"{path}: no `model` tensors inside; expected a fairseq checkpoint of AV-HuBERT")
