@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from syncdiff_bench.arrays import Audio, Frames, Media
-from syncdiff_bench.faces.boxes import FaceBoxes, asked_boxes
+from syncdiff_bench.errors import ClipError
+from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, CENTRED, GIVEN, FaceBoxes, centred_boxes, read_boxes
+from syncdiff_bench.weights.digests import sha256_in_process
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A word or a phone, and when it sounds: seconds from the first frame.
+    """A word or a phone, and when it sounds.
 
-    text: in the dataset's notation. label: how figures write it, "" for as it is.
+    text: in the dataset's notation.
+    start, end: seconds from the first frame.
+    label: how figures write it, "" for as it is.
     """
 
     text: str
@@ -30,17 +37,21 @@ class Clip:
     id: path of the clip inside its dataset without extension, with forward slashes ("test/0Fi83BHQsMA/00002").
     path: the media file; None only for a clip made in memory (`preloaded`).
     transcript: what is said, lower case (how it is compared: `Dataset.text_rule`), None where there is none.
-    transcript_note: what is to be said about its file: why it gives no transcript, or what was guessed in reading it.
     speaker: what confidence intervals cluster on (speaker or source video).
-    boxes: where face boxes come from: "" for `boxes_path`, else a detector; the name of a detector; "given" for a
-        `boxes_path` that the user named; "centred" for the guess, "centred-by-construction" where that is no guess.
+    boxes: where face boxes come from:
+        "" for `boxes_path`, else a detector;
+        "s3fd" or "dlib-hog" for that detector;
+        "given" for a `boxes_path` that the user named;
+        "centred" for the guess, "centred-by-construction" where that is no guess.
     boxes_path: face boxes saved as `.npy` (T, 4) or by `prepare faces` as `.npz`, None where there are none.
     landmarks_path: 68 landmarks per frame saved as `.npy` (T, 68, 2), x and y in pixels; None where there are none.
-        T, of both: of the frames that are read, or of the pictures of the file.
+        T, of both: of the frames that are read, or of the frames of the file.
     spoken: phones or words in order, where the dataset knows their times; figures are labelled with them.
-    sound: the clip whose sound is heard instead of this file's own (`pairs`), None for its own. Transcript and
-        spoken are then those of the sound, and the frames are no reference of what should be seen.
-    accept_damaged: whether a damaged file is read as far as it goes, with a caveat, in place of a ClipError.
+    audio_from: clip whose audio replaces this one's (a mismatched pair), None for its own. Its transcript is used, and
+        this clip's frames are no ground truth.
+    transcript_note: why the file gives no transcript, or what was guessed in reading it.
+    preloaded: frames and audio in place of those of `path`.
+    accept_damaged: a damaged file is read as far as it goes, with a caveat, in place of a ClipError.
     """
 
     id: str
@@ -52,18 +63,20 @@ class Clip:
     boxes_path: Path | None = None
     landmarks_path: Path | None = None
     spoken: tuple[Spoken, ...] = ()
-    sound: Clip | None = None
+    audio_from: Clip | None = None
     transcript_note: str = ""
     preloaded: Media | None = field(default=None, repr=False)
     accept_damaged: bool = False
 
     @cached_property
     def media(self) -> Media:
-        """The decoded file, with the sound of `sound` where that is set. Raises ClipError where it is undecodable."""
-        if self.sound is not None:
-            from syncdiff_bench.views.pairs import dubbed
+        """The decoded file, with the audio of `audio_from` where that is set. Raises ClipError."""
+        if self.audio_from is not None:
+            from syncdiff_bench.media.fitting import with_audio
 
-            return dubbed(self)
+            own = replace(self, audio_from=None).media
+            # A copy: its frames, which nobody wants, live no longer than this call.
+            return with_audio(own, replace(self.audio_from).media.audio, self.id, self.audio_from.id)
         if self.preloaded is not None:
             return self.preloaded
         from syncdiff_bench.media.reading import read_media
@@ -82,11 +95,75 @@ class Clip:
         return self.media.audio
 
     @property
+    def sound(self) -> Clip | None:
+        """`audio_from` by its older name."""
+        return self.audio_from
+
+    def first(self, n: int) -> Clip:
+        """The first n frames and the audio that goes with them; the clip itself where it is no longer."""
+        from syncdiff_bench.media.fitting import picked
+
+        if len(self.frames) <= n:
+            return self
+        return replace(self, audio_from=None, preloaded=picked(self.media, slice(n)))
+
+    @property
+    def content(self) -> str:
+        """sha256 of the file, or of the frames where there is none. Raises ClipError where they cannot be read."""
+        if self.path is None or self.preloaded is not None:
+            shape = np.asarray(self.frames.shape, np.int64).tobytes()
+            return hashlib.sha256(shape + np.ascontiguousarray(self.frames).tobytes()).hexdigest()
+        try:
+            return sha256_in_process(self.path)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ClipError("unreadable", f"{self.path}: cannot be read ({reason}); check its permissions") from None
+
+    @property
     def face_boxes(self) -> FaceBoxes:
         """One box per frame; where there are none a detector looks. Raises ClipError `boxes`, NoBoxes (no face)."""
-        return asked_boxes(self)
+        self.asked_for.add("boxes")
+        known = vars(self)
+        if "face_boxes" not in known:
+            known["face_boxes"] = self._boxes()
+        found: FaceBoxes = known["face_boxes"]
+        return found
 
     @cached_property
     def asked_for(self) -> set[str]:
         """ "boxes" once somebody asked for them, whatever came of it; to be emptied by whoever wants to know who."""
         return set()
+
+    def _boxes(self) -> FaceBoxes:
+        whole = self._whole()
+        if whole is not None:
+            found = whole.face_boxes
+            return replace(found, boxes=found.boxes[: len(self.frames)])
+        if self.boxes in (CENTRED, BY_CONSTRUCTION):
+            n, height, width = self.frames.shape[:3]
+            return centred_boxes(n, height, width, self.boxes)
+        if self.boxes_path is not None and self.boxes in ("", GIVEN):
+            read = read_boxes(self.boxes_path, self.media)
+            return replace(read, source=GIVEN) if self.boxes == GIVEN else read
+        from syncdiff_bench.faces.detection import detected_boxes
+
+        return detected_boxes(self.id, self.content, self.frames, self.boxes)
+
+    def _whole(self) -> Clip | None:
+        """The clip as its file has it, where this one shows the first frames of that: cut to shorter audio or video.
+
+        Boxes belong to the file, and are counted by its frames.
+        """
+        if self.audio_from is not None:
+            return replace(self, audio_from=None)
+        if self.path is None or self.preloaded is None:
+            return None
+        whole = replace(self, preloaded=None)
+        n, pictures = len(self.frames), self.media.source_frames
+        try:
+            every = whole.media
+        except ClipError:
+            return None
+        if every.source_frames is None or every.frames.shape[1:] != self.frames.shape[1:]:
+            return None
+        return whole if np.array_equal(every.source_frames[:n], pictures) else None  # type: ignore[arg-type]

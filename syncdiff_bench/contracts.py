@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -18,16 +18,16 @@ from syncdiff_bench.arrays import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Bo
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.clips import Clip, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.weights.digests import WeightsUsed
 
 if TYPE_CHECKING:
-    from syncdiff_bench.estimates.workload import Workload
     from syncdiff_bench.media.video_folder import VideoFolder
     from syncdiff_bench.normalisation import TextRule
     from syncdiff_bench.weights.store import WeightsStore
 
 __all__ = ["FPS", "FRAMES_TOGETHER", "SAMPLES_PER_FRAME", "SAMPLE_RATE", "Audio", "Boxes", "Caveat", "Clip"]
 __all__ += ["Column", "Dataset", "Finding", "Frames", "Media", "Method", "Metric", "Need", "NoOptions", "Pair"]
-__all__ += ["Planes", "Runtime", "Spoken", "Subsampling", "WeightsUsed", "attempt"]
+__all__ += ["Planes", "Runtime", "Spoken", "Subsampling", "WeightsUsed", "Workload", "attempt"]
 
 # ---------------------------------------------------------------------------------------- datasets
 
@@ -98,24 +98,6 @@ class Dataset(ABC):
 # ----------------------------------------------------------------------------------------- methods
 
 
-@dataclass(frozen=True)
-class WeightsUsed:
-    """A weights file that took part in a result: its catalogue or file name and its sha256.
-
-    file: where it lies, so that the conformance suite can hold the digest against it; not needed for a name of the
-        weights catalogue. It is not recorded and takes no part in comparisons.
-    published: False for a file that was kept under a name of the catalogue although another is published under it.
-    """
-
-    name: str
-    sha256: str
-    file: Path | None = field(default=None, compare=False, repr=False)
-    published: bool = field(default=True, compare=False)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "sha256": self.sha256, **({} if self.published else {"published": False})}
-
-
 def _ignore_progress(_frames: int) -> None:
     return None
 
@@ -134,14 +116,43 @@ class Runtime:
     dataset: str = ""
 
 
+MEMORY_SHARE = 0.9  # of the memory that is there
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What work costs one process.
+
+    flops: 2 per multiply-add.
+    seconds: on a free machine (`estimates.machine.seconds_of`); None where this machine could not try.
+    constant_bytes: weights, and whatever does not grow with the batch.
+    clip_bytes: for every further clip at once.
+    batch: clips at once.
+    """
+
+    flops: int
+    seconds: float | None
+    constant_bytes: int
+    clip_bytes: int
+    batch: int
+
+    @property
+    def bytes(self) -> int:
+        return self.constant_bytes + self.batch * self.clip_bytes
+
+    def fitting_batch(self, available: int) -> int:
+        """The most clips at once that should fit, 0 where none does."""
+        return max(0, int(MEMORY_SHARE * available - self.constant_bytes) // max(1, self.clip_bytes))
+
+
 class Method(ABC):
     """Turns clips into videos.
 
     topline: True for a bound (ground truth, its reconstruction) that takes no part in best and second best.
-    trained_against: names of metrics whose judge (a SyncNet, a lip reader) its training rewards pleasing; the paper's
-        tables mark these columns with ‡.
-    incidental: options that say where files lie or how fast to go; the paper's tables mark with § a number made with
-        other options than the defaults, unless they are these.
+    trained_against: metrics whose scoring network (a SyncNet, a VSR model) was also a training loss; the paper's tables
+        mark these columns with ‡.
+    incidental: options that cannot change the frames (paths, batch size); the paper's tables mark § a run with any
+        other non-default option.
 
     `generate` gets a BATCH of at most `batch_size` clips, because diffusion is sequential inside a clip and
     parallel across clips. For the same clips and seed it must yield the same frames, and a clip must not depend

@@ -94,6 +94,6 @@ def is_drawn(dataset: str) -> bool:
 
 def matched(dataset: str) -> str:
     """The data set whose clips are mismatched pairs under another name."""
-    from syncdiff_bench.views.pairs import NAME_SUFFIX
+    from syncdiff_bench.views import NAME_SUFFIX
 
     return dataset.removesuffix(NAME_SUFFIX)

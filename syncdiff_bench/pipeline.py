@@ -12,7 +12,7 @@ from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Metric, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
-from syncdiff_bench.faces.first_use import detecting
+from syncdiff_bench.faces.detection import detecting
 from syncdiff_bench.runs.directory import Run, RunDirectory, discard, load_run
 from syncdiff_bench.runs.generating import generate, source_digests, unfinished_clips
 from syncdiff_bench.runs.manifest import hardware, now, versions
@@ -34,7 +34,7 @@ from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
 from syncdiff_bench.runs.summary import boxes_behind, summarise
-from syncdiff_bench.views.boxes import AUTO, boxes_of_clips
+from syncdiff_bench.views import AUTO, boxes_of_clips
 
 
 def generate_run(

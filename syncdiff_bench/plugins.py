@@ -167,14 +167,12 @@ def load_dataset(
     """The dataset at `root`, with options given as texts.
 
     recorded: options as run.json holds them, in place of `options`.
-    Every dataset takes the options `boxes` (`syncdiff_bench.views.boxes`), `pairs` (`.pairs`) and `accept_damaged`
-    (`.accepting`) beside its own; run.json names the last where it is given.
+    Every dataset takes the options of `syncdiff_bench.views` beside its own; run.json names `accept_damaged` where it
+    is given.
     Raises UsageError as `load_class`, for wrong options, and where a dataset that is not embedded gets no
     root.
     """
-    from syncdiff_bench.views.boxes import AUTO, BoxedDataset, with_boxes
-    from syncdiff_bench.views.damaged import OPTION, AcceptingDataset, with_acceptance
-    from syncdiff_bench.views.pairs import NAME_SUFFIX, PairedDataset, with_pairs
+    from syncdiff_bench.views import AUTO, NAME_SUFFIX, AcceptingDataset, BoxedDataset, PairedDataset
 
     if recorded is not None and recorded.get("pairs"):
         name = name.removesuffix(NAME_SUFFIX)
@@ -184,15 +182,15 @@ def load_dataset(
     if root is not None and not root.is_dir():
         state = "is not a folder" if root.exists() else "does not exist"
         raise UsageError(f"--data-root {root}: {state}; give the folder of {name} or its parent")
-    mentioned = OPTION in (options or recorded or {})
-    boxed = with_boxes(cls.Options)
-    own_class = with_acceptance(boxed) if mentioned else boxed
-    given = _options(with_pairs(own_class), options or {}, recorded, name)
+    mentioned = AcceptingDataset.option[0] in (options or recorded or {})
+    boxed = BoxedDataset.options_with(cls.Options)
+    own_class = AcceptingDataset.options_with(boxed) if mentioned else boxed
+    given = _options(PairedDataset.options_with(own_class), options or {}, recorded, name)
     dataset = cast("Dataset", _construct("dataset", name, cls, root, _part(given, cls.Options)))
     if boxed is not cls.Options and given.boxes not in ("", AUTO):
         dataset = BoxedDataset(dataset, _part(given, boxed))
     if own_class is not boxed and given.accept_damaged:
-        dataset = AcceptingDataset(dataset, _part(given, with_acceptance(type(dataset.options))))
+        dataset = AcceptingDataset(dataset, _part(given, AcceptingDataset.options_with(type(dataset.options))))
     return dataset if "pairs" in option_names(cls.Options) or given.pairs is None else PairedDataset(dataset, given)
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.views.boxes import with_boxes_of
+from syncdiff_bench.views import with_boxes_of
 from syncdiff_datasets.fingerprint import fingerprint_clips
 from syncdiff_datasets.layout import contained
 from syncdiff_datasets.transcripts import Transcript, read_transcript
@@ -20,7 +20,7 @@ from syncdiff_datasets.verification import Promise, check_clip
 
 @dataclass(frozen=True)
 class BoxOptions:
-    """boxes: `centred`, a detector, or a folder of face boxes, `<clip id>.npy` (`syncdiff_bench.views.boxes`).
+    """boxes: `centred`, a detector, or a folder of face boxes, `<clip id>.npy` (`syncdiff_bench.views`).
 
     By default those in `boxes/` at the top of the dataset, else detected ones.
     """

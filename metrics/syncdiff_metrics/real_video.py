@@ -247,8 +247,8 @@ def load_official(detector: Detector, runtime: Runtime) -> FaceDetector:
     if detector == "s3fd":
         from syncdiff_bench.faces.s3fd import S3FD, SYNCNET
 
-        return S3FD(runtime, SYNCNET)
-    from syncdiff_bench.faces.dlib_hog import DlibHOG
+        return S3FD(runtime.device, runtime.weights, SYNCNET)
+    from syncdiff_bench.faces.detectors import DlibHOG
 
     return DlibHOG()
 

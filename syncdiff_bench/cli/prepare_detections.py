@@ -69,12 +69,12 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
     \b
       syncdiff-bench prepare faces --dataset lrs3 --data-root /data/lrs3
     """
-    from syncdiff_bench.faces.detectors import choose_detector
+    from syncdiff_bench.faces.detection import choose_detector
     from syncdiff_bench.faces.preparing import prepare_clip
-    from syncdiff_bench.runs.plan import make_runtime
+    from syncdiff_bench.runs.plan import resolve_device
 
     selection = _selection(**chosen)
-    choice = choose_detector(detector, make_runtime(device))
+    choice = choose_detector(detector, resolve_device(device))
     for reason in choice.passed_over:
         click.echo(f"passed over {reason}", err=True)
     _detect(

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from syncdiff_bench.contracts import FPS
+from syncdiff_bench.contracts import FPS, Workload
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.estimates.machine import clock
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Dataset
 
+__all__ = ["Workload", "clip_frames", "duration", "in_words"]
+
 PROBED_CLIPS = 512
 GIGA = 10**9
-MARGIN = 0.9  # of the memory that is there
-
-
-@dataclass(frozen=True)
-class Workload:
-    """Of one process.
-
-    flops: 2 per multiply-add. seconds: on a free machine, as `machine.seconds_of`
-    tells them; None where this machine could not try. constant_bytes: weights, and whatever
-    does not grow with the batch; clip_bytes: for every further clip at once. batch: clips at once.
-    """
-
-    flops: int
-    seconds: float | None
-    constant_bytes: int
-    clip_bytes: int
-    batch: int
-
-    @property
-    def bytes(self) -> int:
-        return self.constant_bytes + self.batch * self.clip_bytes
-
-    def fitting_batch(self, available: int) -> int:
-        """The most clips at once that should fit, 0 where none does."""
-        return max(0, int(MARGIN * available - self.constant_bytes) // max(1, self.clip_bytes))
 
 
 def clip_frames(dataset: Dataset, clip_ids: Sequence[str]) -> tuple[list[int], int]:

@@ -1,6 +1,7 @@
 """Face boxes: one per frame, given with the data, detected, or guessed by those who ask for it.
 
-Files are `.npy` of any tool, (T, 4), or the `.npz` of `syncdiff-bench prepare faces`.
+Files are `.npy` of any tool, (T, 4), or the `.npz` of `syncdiff-bench prepare faces`. A tool that looked at a 30 fps
+file wrote 90 rows where 75 frames are read at 25 fps: each frame takes the row of the frame of the file that it is.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,10 +17,6 @@ from numpy.typing import NDArray
 from syncdiff_bench.arrays import Media
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import ClipError, NoBoxes
-from syncdiff_bench.faces.framewise import rows_of_frames
-
-if TYPE_CHECKING:
-    from syncdiff_bench.contracts import Clip
 
 # Where the boxes of a clip come from (`Clip.boxes`, `FaceBoxes.source`).
 FILE = "file"  # the data set's own
@@ -32,6 +28,8 @@ DETECTORS = ("s3fd", "dlib-hog")  # in order of preference
 # TalkLip's fallback is a centred 96 x 96 box in a 160 x 160 frame (docs/spec/face-boxes.md). On real
 # clips it misses: its lower half begins at or below the lips (docs/protocols.md, Face boxes).
 CENTRED_FRACTION = 96 / 160
+
+FEW_ROWS = 3  # codecs drop or add a last frame or two, and tools count them or do not
 
 BOX_CAVEATS = frozenset({"guessed-boxes", "faceless-frames", "jumping-boxes", "rows"})
 
@@ -71,53 +69,6 @@ class FaceBoxes:
             detail = f"the box jumps before frame {jumps[0]}" + (f" and {len(jumps) - 1} more" if jumps[1:] else "")
             found.append(Caveat("jumping-boxes", "the face box jumps (several faces, or a cut)", detail, len(jumps)))
         return tuple(found)
-
-
-def asked_boxes(clip: Clip) -> FaceBoxes:
-    """`boxes_of`, once, and noted in `clip.asked_for`."""
-    clip.asked_for.add("boxes")
-    known: dict[str, Any] = vars(clip)
-    if "face_boxes" not in known:
-        known["face_boxes"] = boxes_of(clip)
-    found: FaceBoxes = known["face_boxes"]
-    return found
-
-
-def boxes_of(clip: Clip) -> FaceBoxes:
-    """The boxes of a clip's frames, from where `clip.boxes` says. Raises as `Clip.face_boxes`."""
-    whole = _whole(clip)
-    if whole is not None:
-        found = boxes_of(whole)
-        return replace(found, boxes=found.boxes[: len(clip.frames)])
-    if clip.boxes in (CENTRED, BY_CONSTRUCTION):
-        n_frames, height, width = clip.frames.shape[:3]
-        return centred_boxes(n_frames, height, width, clip.boxes)
-    if clip.boxes_path is not None and clip.boxes in ("", GIVEN):
-        read = read_boxes(clip.boxes_path, clip.media)
-        return replace(read, source=GIVEN) if clip.boxes == GIVEN else read
-    from syncdiff_bench.faces.first_use import detected_boxes
-
-    return detected_boxes(clip)
-
-
-def _whole(clip: Clip) -> Clip | None:
-    """The clip as its file has it, where this one shows the first frames of that: cut to a shorter sound or video.
-
-    Boxes belong to the file, and are counted by its frames.
-    """
-    if clip.sound is not None:
-        return replace(clip, sound=None)
-    if clip.path is None or clip.preloaded is None:
-        return None
-    whole = replace(clip, preloaded=None)
-    n, pictures = len(clip.frames), clip.media.source_frames
-    try:
-        every = whole.media
-    except ClipError:
-        return None
-    if every.source_frames is None or every.frames.shape[1:] != clip.frames.shape[1:]:
-        return None
-    return whole if np.array_equal(every.source_frames[:n], pictures) else None  # type: ignore[arg-type]
 
 
 def jumping_frames(boxes: NDArray[np.int32]) -> list[int]:
@@ -196,3 +147,33 @@ def _read_npy(path: Path) -> NDArray[np.int32]:
         raise ClipError("boxes", f"{path}: face boxes have shape {boxes.shape}, expected (frames, 4) x1 y1 x2 y2")
     whole: NDArray[np.int32] = boxes.astype(np.int32)
     return whole
+
+
+# ------------------------------------------------------------------------------------------ rows per frame
+
+
+def rows_of_frames(rows: int, media: Media, what: str, file: Path) -> tuple[NDArray[np.int64], tuple[Caveat, ...]]:
+    """(T,) int64: the row of each frame of a clip; and what is doubtful about it.
+
+    rows: of the file, one per frame of the clip or one per picture of its video; a few more or less at the end are
+    cut, or the last one is repeated, and that is a caveat. what: "boxes" or "landmarks".
+    Raises ClipError of the kind `what` for any other number of rows.
+    """
+    n_frames, n_pictures = len(media.frames), media.source_count
+    frames = np.arange(n_frames, dtype=np.int64)
+    if rows == n_frames:
+        return frames, ()
+    if media.source_frames is not None and rows == n_pictures:
+        return media.source_frames.astype(np.int64), ()
+    off_frames, off_pictures = abs(rows - n_frames), abs(rows - n_pictures)
+    if rows and min(off_frames, off_pictures) <= FEW_ROWS:
+        by_picture = media.source_frames is not None and off_pictures < off_frames
+        source = media.source_frames if by_picture and media.source_frames is not None else frames
+        wanted = n_pictures if by_picture else n_frames
+        detail = f"{rows} rows of {what} for {wanted} {'pictures' if by_picture else 'frames'}"
+        caveat = Caveat("rows", f"{what} of up to {{most}} frames more or fewer", detail, abs(rows - wanted))
+        return np.minimum(source, rows - 1).astype(np.int64), (caveat,)
+    pictures = f" ({n_pictures} pictures in the file)" if n_pictures not in (0, n_frames) else ""
+    raise ClipError(
+        what, f"{file}: {rows} rows of {what} for {n_frames} frames{pictures}; they are of another video: detect again"
+    )

@@ -1,22 +1,20 @@
-"""What a face detector is, and which there are."""
+"""What a face detector is, and dlib's: HOG features and a linear classifier that the library itself carries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from importlib import import_module
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import Frames, Runtime, WeightsUsed
-from syncdiff_bench.errors import NotApplicable, UsageError, WeightsError
-from syncdiff_bench.faces.boxes import DETECTORS
-from syncdiff_bench.options import nearest
+from syncdiff_bench.arrays import Frames
+from syncdiff_bench.errors import NotApplicable
+from syncdiff_bench.weights.digests import WeightsUsed
 
 Faces = NDArray[np.float32]
 
-AUTO = "auto"
 EXTRA = "pip install 'syncdiff-bench[faces]'"
 DLIB = "pip install dlib-bin"
 
@@ -44,42 +42,41 @@ class FaceDetector(Protocol):
     def weights_used(self) -> tuple[WeightsUsed, ...]: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """passed_over: why a preferred detector was not taken, one line each."""
+class DlibHOG:
+    """The fallback where S3FD's weights are not: frontal and nearly frontal faces, on the CPU.
 
-    detector: FaceDetector
-    passed_over: tuple[str, ...] = ()
-
-
-def load_detector(name: str, runtime: Runtime) -> FaceDetector:
-    """The detector of that name.
-
-    Raises UsageError for an unknown name, NotApplicable where its package is missing, WeightsError where its weights
-    are missing or no good.
+    Its boxes end at brows and chin, hence they are tighter than S3FD's. Faces of 80 pixels and more; a frame in which
+    there is none is looked at once more at twice its size (40 pixels).
+    Raises NotApplicable where the package is missing.
     """
-    if name == "s3fd":
-        from syncdiff_bench.faces.s3fd import S3FD
 
-        return S3FD(runtime)
-    if name == "dlib-hog":
-        from syncdiff_bench.faces.dlib_hog import DlibHOG
+    most_pixels = 1280 * 720
+    surest = False
 
-        return DlibHOG()
-    raise UsageError(f"unknown face detector {name!r}{nearest(name, DETECTORS, 'known detectors')}")
-
-
-def choose_detector(name: str, runtime: Runtime) -> Choice:
-    """The detector of that name; for `auto` the first of `DETECTORS` that can be used here.
-
-    Raises as `load_detector`; for `auto` UsageError, with the reasons, where there is none.
-    """
-    if name != AUTO:
-        return Choice(load_detector(name, runtime))
-    reasons: list[str] = []
-    for candidate in DETECTORS:
+    def __init__(self) -> None:
         try:
-            return Choice(load_detector(candidate, runtime), tuple(reasons))
-        except (NotApplicable, WeightsError) as error:
-            reasons.append(f"{candidate}: {error}")
-    raise UsageError(f"no face detector can be used here ({'; '.join(reasons)})")
+            self._dlib: Any = import_module("dlib")
+        except ImportError as error:
+            raise NotApplicable(f"package dlib missing ({error}); {DLIB}") from None
+        self._detector = self._dlib.get_frontal_face_detector()
+
+    @property
+    def identity(self) -> str:
+        return f"dlib-hog-{self._dlib.__version__}"
+
+    def detect(self, frames: Frames) -> list[Faces]:
+        return [self._faces(np.ascontiguousarray(frame)) for frame in frames]
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        return ()
+
+    def _faces(self, picture: Frames) -> Faces:
+        boxes, scores, _ = self._detector.run(picture, 0, 0.0)
+        if not boxes:
+            boxes, scores, _ = self._detector.run(picture, 1, 0.0)
+        # dlib's right and bottom pixels are inside the box
+        rows = [
+            (box.left(), box.top(), box.right() + 1, box.bottom() + 1, score)
+            for box, score in sorted(zip(boxes, scores, strict=True), key=lambda face: -face[1])
+        ]
+        return np.array(rows, np.float32).reshape(-1, 5)

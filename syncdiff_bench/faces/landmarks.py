@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from contextlib import suppress
-from functools import cache
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +17,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
-from syncdiff_bench.errors import ClipError, NotApplicable
-from syncdiff_bench.faces.cache import content_of
-from syncdiff_bench.faces.framewise import rows_of_frames
-from syncdiff_bench.files import home, replacing
+from syncdiff_bench.arrays import Frames, Media
+from syncdiff_bench.clips import Clip
+from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
+from syncdiff_bench.faces import cache
+from syncdiff_bench.faces.boxes import rows_of_frames
+from syncdiff_bench.faces.detectors import EXTRA
+from syncdiff_bench.weights.digests import WeightsUsed
 
 POINTS = 68
 MOUTH = slice(48, 68)
@@ -59,9 +61,7 @@ class FaceAlignmentSource:
             api: Any = import_module("face_alignment.api")
             detector: Any = import_module("face_alignment.detection.sfd.sfd_detector")
         except ImportError as error:
-            raise NotApplicable(
-                f"package face-alignment missing ({error}); pip install 'syncdiff-bench[faces]'"
-            ) from None
+            raise NotApplicable(f"package face-alignment missing ({error}); {EXTRA}") from None
         urls = (api.models_urls["2DFAN-4"], detector.models_urls["s3fd"])
         files = [published_file(url) for url in urls]
         self._weights = tuple(WeightsUsed(file.name, sha256, file) for file, sha256 in files)
@@ -218,7 +218,7 @@ def _detector(clip_id: str) -> LandmarkSource:
         ) from None
 
 
-@cache
+@lru_cache
 def _face_alignment() -> LandmarkSource:
     return FaceAlignmentSource()
 
@@ -236,29 +236,19 @@ def clip_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks:
     if known is not None:
         return known
     found = source.detect(clip.frames)
-    _write(_entry(clip, source), found)
+    with suppress(UsageError):  # where nothing can be written, it costs time
+        cache.write(_entry(clip, source), lambda file: np.save(file, found, allow_pickle=False))
     return found
 
 
 def known_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks | None:
-    """What an earlier call of `clip_landmarks` found; None where there was none. Raises as it does."""
-    return _read(_entry(clip, source), len(clip.frames))
+    """What an earlier call of `clip_landmarks` found; None where there was none or it is damaged. Raises as it does."""
+    try:
+        found = np.load(_entry(clip, source), allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == (len(clip.frames), POINTS, 2) and found.dtype == np.float32 else None
 
 
 def _entry(clip: Clip, source: LandmarkSource) -> Path:
-    return home() / "landmarks" / f"{content_of(clip)}-{source.identity}.npy"
-
-
-def _read(file: Path, n_frames: int) -> Landmarks | None:
-    """A cache entry, None where there is none or where it is damaged."""
-    try:
-        found = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return found if found.shape == (n_frames, POINTS, 2) and found.dtype == np.float32 else None
-
-
-def _write(file: Path, landmarks: Landmarks) -> None:
-    """Whole or not at all; a folder that cannot be written to costs time, not the score."""
-    with suppress(OSError), replacing(file) as partial, partial.open("wb") as stream:
-        np.save(stream, landmarks, allow_pickle=False)
+    return cache.entry("landmarks", clip.content, source.identity)

@@ -11,8 +11,8 @@ import numpy as np
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import BenchError, ClipError
 from syncdiff_bench.faces import cache
+from syncdiff_bench.faces.detection import keep_boxes, known_boxes, single_face
 from syncdiff_bench.faces.detectors import FaceDetector
-from syncdiff_bench.faces.first_use import single_face
 from syncdiff_bench.faces.landmarks import LandmarkSource, clip_landmarks, known_landmarks
 
 Outcome = Literal["detected", "known", "given", "failed"]
@@ -63,13 +63,13 @@ def _boxes(clip: Clip, detector: FaceDetector) -> Prepared:
         return Prepared(clip.id, "given")
     if clip.path is None:
         raise ClipError("no-file", f"{clip.id}: lies in memory; faces are prepared for clips in files")
-    path = cache.entry(cache.content_of(clip), detector.identity)
-    known = cache.known_boxes(path)
+    path = cache.entry("faces", clip.content, detector.identity)
+    known = known_boxes(path)
     if known is not None:
         return Prepared(clip.id, "known", len(known.boxes), known.faceless)
-    face = single_face(clip, detector)
-    cache.write(path, face, detector.identity)
-    return Prepared(clip.id, "detected", len(face.found), int((~face.found).sum()))
+    face = single_face(clip.id, clip.frames, detector)
+    keep_boxes(path, face, detector.identity)
+    return Prepared(clip.id, "detected", len(face.found), face.by(detector.identity).faceless)
 
 
 def _landmarks(clip: Clip, source: LandmarkSource) -> Prepared:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from syncdiff_bench.contracts import Frames, Runtime, WeightsUsed
+from syncdiff_bench.arrays import Frames
 from syncdiff_bench.errors import NotApplicable
 from syncdiff_bench.faces.detectors import EXTRA, Faces
+from syncdiff_bench.weights.digests import WeightsUsed
 from syncdiff_bench.weights.finding import weights_found
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_bench.weights.store import WeightsStore
@@ -55,9 +56,11 @@ class S3FD:
     most_pixels = 1920 * 1080
     surest = True
 
-    def __init__(self, runtime: Runtime, thresholds: Thresholds = WAV2LIP) -> None:
-        store = runtime.weights or WeightsStore()
-        path = store.ensure(WEIGHTS)  # before the package, which takes seconds to import
+    def __init__(
+        self, device: str = "cpu", store: WeightsStore | None = None, thresholds: Thresholds = WAV2LIP
+    ) -> None:
+        """device: a torch device string. store: where the weights lie, None for the user's."""
+        path = (store or WeightsStore()).ensure(WEIGHTS)  # before the package, which takes seconds to import
         try:
             layout: Any = import_module("face_alignment.detection.sfd.net_s3fd")
             self._decoding: Any = import_module("face_alignment.detection.sfd.detect")
@@ -66,9 +69,9 @@ class S3FD:
             raise NotApplicable(f"package face-alignment missing ({error}); {EXTRA}") from None
         network = layout.s3fd()
         check_state_dict(network, load_tensors(path), str(path))
-        self._network = network.to(runtime.device).eval().requires_grad_(requires_grad=False)
+        self._network = network.to(device).eval().requires_grad_(requires_grad=False)
         self._weights = weights_found(WEIGHTS, path)
-        self._device = runtime.device
+        self._device = device
         self.thresholds = thresholds
 
     @property

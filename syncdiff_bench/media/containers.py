@@ -1,16 +1,17 @@
-"""Opening a media file, and what its header says."""
+"""Opening a media file: what its header says, and its tracks, still compressed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from syncdiff_bench.arrays import FPS
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import FPS
 from syncdiff_bench.errors import ClipError
 
 
@@ -19,7 +20,7 @@ class MediaFacts:
     """What the header of a file says; nothing is decoded, so a damaged file may still have fine facts.
 
     width, height: pixels as coded, before rotation metadata is applied.
-    fps: the constant rate at which the file is read (see `retiming`), frames per second.
+    fps: the constant rate at which the file is read (see `timing`), frames per second.
     frames: coded frames where the container counts them, else duration times fps, rounded.
     duration: seconds, of the longest stream.
     sample_rate: Hz, 0 without audio; channels: 0 without audio.
@@ -96,7 +97,7 @@ def other_tracks(container: Any) -> tuple[Caveat, ...]:
     return (Caveat("several-tracks", "of several video or sound tracks the ones that FFmpeg picks were used", held),)
 
 
-def labelled_rate(stream: Any) -> Fraction | None:
+def header_rate(stream: Any) -> Fraction | None:
     """The rate of ffmpeg's constant-rate output: its guess from headers and timestamps."""
     rate = stream.guessed_rate or stream.average_rate
     return Fraction(rate) if rate else None
@@ -120,7 +121,7 @@ def probe(path: Path) -> MediaFacts:
     with open_media(path) as container:
         video = video_stream(container, path)
         audio = audio_stream(container, path)
-        rate = labelled_rate(video) or Fraction(FPS)
+        rate = header_rate(video) or Fraction(FPS)
         duration = (container.duration or 0) / 1_000_000
         return MediaFacts(
             width=video.codec_context.width,
@@ -155,3 +156,103 @@ def _unopenable(path: Path, size: int, error: Exception) -> ClipError:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
+
+
+# ------------------------------------------------------------------------------------------------ tracks
+
+
+class Track:
+    """One stream and its packets in the order of the file; the last one, which is empty, drains the decoder.
+
+    broken: why reading the file stopped before its end, "" where it did not.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.packets: list[Any] = []
+        self.broken = ""
+
+    @cached_property
+    def _filled(self) -> list[Any]:
+        return [packet for packet in self.packets if packet.size]
+
+    @property
+    def count(self) -> int:
+        """Packets that hold something."""
+        return len(self._filled)
+
+    @property
+    def corrupt(self) -> int:
+        """Packets that the file breaks off in."""
+        return sum(packet.is_corrupt for packet in self._filled)
+
+    @cached_property
+    def first(self) -> float:
+        """Seconds, of the first packet, shown or not: negative where a codec needs a start."""
+        times = (packet.pts for packet in self._filled if packet.pts is not None)
+        return float(min(times, default=0) * self.stream.time_base)
+
+    @cached_property
+    def start(self) -> float:
+        """Seconds, of the first picture or sound that is shown."""
+        return min((start for start, _ in self._shown), default=0.0)
+
+    @cached_property
+    def end(self) -> float:
+        """Seconds, of the last one."""
+        return max((end for _, end in self._shown), default=0.0)
+
+    @cached_property
+    def slots(self) -> list[int]:
+        """The decoding times of the packets in ticks, ascending: which chunks of an AVI hold something."""
+        return sorted(packet.dts for packet in self._filled if packet.dts is not None)
+
+    @property
+    def slots_seconds(self) -> float:
+        """From time 0 to the end of the last slot."""
+        ends = [packet.dts + (packet.duration or 1) for packet in self._filled if packet.dts is not None]
+        return float(max(ends, default=0) * self.stream.time_base)
+
+    def decoded(self) -> tuple[list[list[Any]], int]:
+        """The frames of each packet, and how many packets the decoder refuses."""
+        from av.error import FFmpegError
+
+        frames: list[list[Any]] = []
+        refused = 0
+        for packet in self.packets:
+            try:
+                frames.append(packet.decode())
+            except FFmpegError:
+                refused += 1
+        return frames, refused
+
+    @cached_property
+    def _shown(self) -> list[tuple[float, float]]:
+        tick = float(self.stream.time_base)
+        return [
+            (packet.pts * tick, (packet.pts + (packet.duration or 0)) * tick)
+            for packet in self._filled
+            if packet.pts is not None and not packet.is_discard
+        ]
+
+
+def demuxed(container: Any, streams: Sequence[Any], check: Callable[[Track], None]) -> list[Track]:
+    """The tracks of these streams, read once.
+
+    check: sees a track after each of its packets, and may raise.
+    """
+    from av.error import FFmpegError
+    from av.packet import Packet
+
+    tracks = {stream.index: Track(stream) for stream in streams}
+    try:
+        for packet in container.demux(*streams):
+            track = tracks[packet.stream.index]
+            track.packets.append(packet)
+            check(track)
+    except (FFmpegError, IndexError) as error:  # PyAV's for a packet of a track that appears on the way
+        for track in tracks.values():
+            track.broken = str(getattr(error, "strerror", "a track that no header names"))
+            track.packets.append(last := Packet())
+            last.stream = track.stream
+    return list(tracks.values())

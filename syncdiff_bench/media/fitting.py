@@ -7,17 +7,17 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from syncdiff_bench.arrays import FPS, SAMPLES_PER_FRAME, Audio, Frames, Media
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import FPS, SAMPLES_PER_FRAME, Clip, Frames, Media, Planes
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.media.orientation import turn_of
+from syncdiff_bench.media.frames import turn_of
 from syncdiff_bench.media.reading import read_every_picture, read_media
-from syncdiff_bench.media.retiming import rate_label
-from syncdiff_bench.media.timing import STARTS_LATE
+from syncdiff_bench.media.timing import STARTS_LATE, rate_label
 
 # Published methods drop a few last frames (584 and 586 of 588 were met); more is another video.
 MOST_FRAMES = 5
@@ -34,6 +34,16 @@ _RESIZED = "resized to the size of the reference (Pillow, bicubic)"
 Indices = NDArray[np.int64]
 
 
+class Reference(Protocol):
+    """The clip whose frames a video should show (`contracts.Clip`)."""
+
+    @property
+    def media(self) -> Media: ...
+
+    @property
+    def accept_damaged(self) -> bool: ...
+
+
 def tolerated(frames: int) -> int:
     """How many frames a video may have fewer or more than its clip.
 
@@ -43,7 +53,7 @@ def tolerated(frames: int) -> int:
     return min(MOST_FRAMES, frames * MOST_PERCENT // 100)
 
 
-def read_fitted(path: Path, reference: Clip, *, any_shape: bool = False) -> Media:
+def read_fitted(path: Path, reference: Reference, *, any_shape: bool = False) -> Media:
     """A video that should show the frames of `reference`: no more frames than it has, of its size.
 
     any_shape: of any size, as it is, for those who cut the face out of either by its own boxes.
@@ -55,17 +65,28 @@ def read_fitted(path: Path, reference: Clip, *, any_shape: bool = False) -> Medi
     """
     media = _in_step(read_media(path, accept_damaged=reference.accept_damaged), path, reference)
     media = _turned(_of_length(media, path, reference), reference.media)
-    return _as_it_is(media, reference.frames) if any_shape else _of_size(media, path, reference.frames)
+    wanted = reference.media.frames
+    return _as_it_is(media, wanted) if any_shape else _of_size(media, path, wanted)
 
 
-def cut(clip: Clip, n: int) -> Clip:
-    """The first n frames of a clip, and the sound that goes with them; the clip itself where it is no longer."""
-    if len(clip.frames) <= n:
-        return clip
-    return replace(clip, sound=None, preloaded=_picked(clip.media, slice(n)))
+def with_audio(media: Media, audio: Audio, clip_id: str, audio_id: str) -> Media:
+    """The frames of one clip with the audio of another, both cut to the shorter of them.
+
+    Raises ClipError `no-audio` where there is none.
+    """
+    if not audio.size:
+        raise ClipError("no-audio", f"{clip_id}: {audio_id} has no audio track; take the line off the list")
+    there = len(media.frames)
+    n_frames = min(there, -(-len(audio) // SAMPLES_PER_FRAME))
+    notes = [*media.notes, f"sound of {audio_id}"]
+    if n_frames < there:
+        notes.append(f"cut to the sound: {there} -> {n_frames} frames")
+    elif len(audio) > n_frames * SAMPLES_PER_FRAME:
+        notes.append(f"sound cut to the video: {len(audio)} -> {n_frames * SAMPLES_PER_FRAME} samples")
+    return picked(replace(media, audio=audio, notes=tuple(notes)), slice(n_frames))
 
 
-def _in_step(media: Media, path: Path, reference: Clip) -> Media:
+def _in_step(media: Media, path: Path, reference: Reference) -> Media:
     """By the order of its pictures where that is certain, by time elsewhere."""
     wanted, rate = _pictures_of(media, reference.media)
     if wanted is None:
@@ -79,7 +100,7 @@ def _in_step(media: Media, path: Path, reference: Clip) -> Media:
     else:
         told = Caveat("timestamps", f"{_IN_ORDER} timestamps", f"{len(media.frames)} frames by its timestamps")
     every = _silent_first(every, _late(reference.media))
-    return replace(_picked(every, wanted), caveats=(*every.caveats, told))
+    return replace(picked(every, wanted), caveats=(*every.caveats, told))
 
 
 def _started_with(media: Media, reference: Media) -> Media:
@@ -91,7 +112,7 @@ def _started_with(media: Media, reference: Media) -> Media:
     if not late or not nearer or not np.array_equal(media.source_frames, pictures):  # type: ignore[arg-type]
         return media
     told = Caveat("timestamps", "starts late as the reference does, filled with its first frame", f"{late} frames late")
-    held = _picked(_silent_first(media, late), np.concatenate([np.zeros(late, np.int64), pictures]))
+    held = picked(_silent_first(media, late), np.concatenate([np.zeros(late, np.int64), pictures]))
     return replace(held, caveats=(*media.caveats, told))
 
 
@@ -117,7 +138,7 @@ def _pictures_of(media: Media, reference: Media) -> tuple[Indices | None, Fracti
     return None, Fraction(FPS)
 
 
-def _without_late_start(media: Media, path: Path, reference: Clip) -> Media:
+def _without_late_start(media: Media, path: Path, reference: Reference) -> Media:
     """Each picture once, and the sound from the first on, where only the first two are repeated, in a file of 25 fps.
 
     What is generated starts with the clip; containers that put B-frames late (Matroska, AVI, fragmented mp4) only claim
@@ -134,8 +155,8 @@ def _without_late_start(media: Media, path: Path, reference: Clip) -> Media:
     return replace(every, caveats=(*every.caveats, ignored))
 
 
-def _of_length(media: Media, path: Path, reference: Clip) -> Media:
-    made, wanted = len(media.frames), len(reference.frames)
+def _of_length(media: Media, path: Path, reference: Reference) -> Media:
+    made, wanted = len(media.frames), len(reference.media.frames)
     if made == wanted:
         return media
     off = abs(made - wanted)
@@ -146,7 +167,7 @@ def _of_length(media: Media, path: Path, reference: Clip) -> Media:
             f"make one frame per frame of the reference ({tolerated(wanted)} may be missing or over)",
         )
     length = Caveat(LENGTH, _SHORTER if made < wanted else _LONGER, f"{made} of {wanted} frames", off)
-    return replace(_picked(media, slice(wanted)), caveats=(*media.caveats, length))
+    return replace(picked(media, slice(wanted)), caveats=(*media.caveats, length))
 
 
 def _counts(media: Media) -> str:
@@ -212,17 +233,15 @@ def _resized(frames: Frames, width: int, height: int) -> Frames:
     return np.stack([np.asarray(Image.fromarray(frame).resize((width, height), bicubic)) for frame in frames])
 
 
-def _picked(media: Media, rows: Indices | slice) -> Media:
-    """Some of the frames, and as much of the sound as belongs to so many; a slice copies nothing."""
-    frames, planes = media.frames[rows], media.planes
+def picked(media: Media, rows: Indices | slice) -> Media:
+    """Some of the frames, and as much of the audio as belongs to so many; a slice copies nothing."""
+    frames, planes, sources = media.frames[rows], media.planes, media.source_frames
+    if planes is not None:
+        planes = replace(planes, luma=planes.luma[rows], blue=planes.blue[rows], red=planes.red[rows])
     return replace(
         media,
         frames=frames,
         audio=media.audio[: len(frames) * SAMPLES_PER_FRAME],
-        planes=None if planes is None else _picked_planes(planes, rows),
-        source_frames=None if media.source_frames is None else media.source_frames[rows],
+        planes=planes,
+        source_frames=None if sources is None else sources[rows],
     )
-
-
-def _picked_planes(planes: Planes, rows: Indices | slice) -> Planes:
-    return replace(planes, luma=planes.luma[rows], blue=planes.blue[rows], red=planes.red[rows])

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Audio, Frames, Media
+from syncdiff_bench.arrays import FPS, SAMPLE_RATE, Audio, Frames, Media
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import replacing, unwritable
-from syncdiff_bench.media.divx import through_divx
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How frames and audio are coded; `odd_pix_fmt` is for an odd side, which H.264 4:2:0 cannot hold.
+    """How frames and audio are coded.
 
-    divx: frames go through `divx.through_divx` first.
+    odd_pix_fmt: for an odd side, which H.264 4:2:0 cannot hold.
+    divx: frames go through `through_divx` first.
     """
 
     video: str
@@ -82,13 +84,13 @@ def write_video(path: Path, media: Media, *, encoding: str = "lossless") -> None
         raise unwritable(path, error) from None
 
 
-def _pictures(frames: Frames) -> Iterator[Any]:
+def _video_frames(frames: Frames) -> Iterator[Any]:
     import av
 
-    for index, picture in enumerate(frames):
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-        frame.pts = index
-        yield frame
+    for index, frame in enumerate(frames):
+        coded = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        coded.pts = index
+        yield coded
 
 
 def _encode(path: Path, media: Media, encoding: Encoding) -> None:
@@ -96,9 +98,11 @@ def _encode(path: Path, media: Media, encoding: Encoding) -> None:
 
     options = {"fflags": "+bitexact", "movflags": "+faststart"}
     with av.open(f"file:{path}", "w", format="mp4", options=options) as container:
-        video = _add_video(container, media.frames, encoding)
+        odd = any(side % 2 for side in media.frames.shape[1:3])
+        pix_fmt = encoding.odd_pix_fmt if odd else encoding.pix_fmt
+        video = _add_video(container, media.frames, encoding.video, pix_fmt, encoding.video_options)
         audio = _add_audio(container, encoding) if len(media.audio) else None
-        for frame in through_divx(media.frames) if encoding.divx else _pictures(media.frames):
+        for frame in through_divx(media.frames) if encoding.divx else _video_frames(media.frames):
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if audio is not None:
@@ -106,11 +110,10 @@ def _encode(path: Path, media: Media, encoding: Encoding) -> None:
             container.mux(audio.encode(None))
 
 
-def _add_video(container: Any, frames: Frames, encoding: Encoding) -> Any:
-    height, width = frames.shape[1:3]
-    stream = container.add_stream(encoding.video, rate=FPS, options=dict(encoding.video_options))
-    stream.width, stream.height = width, height
-    stream.pix_fmt = encoding.odd_pix_fmt if height % 2 or width % 2 else encoding.pix_fmt
+def _add_video(container: Any, frames: Frames, codec: str, pix_fmt: str, options: Mapping[str, str]) -> Any:
+    stream = container.add_stream(codec, rate=FPS, options=dict(options))
+    stream.height, stream.width = frames.shape[1:3]
+    stream.pix_fmt = pix_fmt
     stream.codec_context.thread_count = 1
     return stream
 
@@ -132,3 +135,35 @@ def _audio_frame(audio: Audio) -> Any:
     frame.sample_rate = SAMPLE_RATE
     frame.pts = 0
     return frame
+
+
+# ------------------------------------------------------------------------------------------------- MPEG-4
+
+DIVX_OPTIONS = {"g": "12", "qmin": "3", "qmax": "31"}
+
+
+def through_divx(frames: Frames) -> Iterator[Any]:
+    """Encode frames as `cv2.VideoWriter(..., "DIVX", 25)` does and decode them: the first loss of Wav2Lip's videos.
+
+    frames: (T, H, W, 3) uint8 RGB. Yields `av.VideoFrame`s in yuv420p; their `pts` count from 0.
+
+    OpenCV asks FFmpeg's encoder for `width * height * fps` bits per second, a key frame every 12, and no quantiser
+    below 3, which with faces of a few hundred pixels decides alone. Its videos differ from ours by less than a grey
+    level in the mean: it rounds down on the way to YCbCr.
+    """
+    import av
+    from av.video.frame import PictureType
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="avi") as container:
+        stream = _add_video(container, frames, "mpeg4", "yuv420p", DIVX_OPTIONS)
+        stream.bit_rate = stream.width * stream.height * FPS
+        for frame in _video_frames(frames):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    file.seek(0)
+    with av.open(file) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            frame.pict_type = PictureType.NONE  # or the next encoder would put its key frames where this one did
+            yield frame

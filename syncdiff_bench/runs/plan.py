@@ -17,7 +17,7 @@ from syncdiff_bench.options import address_settings, options_to_json, parse_sett
 from syncdiff_bench.runs.aligning import FACES, FRAMES, Align, align_option, by_own_boxes
 from syncdiff_bench.runs.directory import video_name
 from syncdiff_bench.runs.manifest import Identity
-from syncdiff_bench.views.boxes import AUTO, boxes_of_clips
+from syncdiff_bench.views import AUTO, boxes_of_clips
 
 # The encoding of videos that somebody else wrote.
 AS_GIVEN = "as given"

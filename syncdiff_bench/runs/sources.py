@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces.boxes import GIVEN
-from syncdiff_bench.media.fitting import LENGTH, cut, read_fitted
+from syncdiff_bench.media.fitting import LENGTH, read_fitted
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.runs.aligning import is_aligned
 from syncdiff_bench.runs.directory import RunDirectory
@@ -75,12 +75,12 @@ class GeneratedVideos:
         # A fresh copy: what it caches is dropped with it, even where the dataset keeps its clips.
         reference = replace(self.dataset.clip(clip_id))
         video = self.run.video_path(clip_id)
-        generated = replace(reference, path=video, preloaded=None, sound=None, accept_damaged=False)
-        if reference.sound is not None:
+        generated = replace(reference, path=video, preloaded=None, audio_from=None, accept_damaged=False)
+        if reference.audio_from is not None:
             return generated, None
         line = self.records[clip_id]
         if any(caveat.kind == LENGTH for caveat in line.caveats or ()):
-            reference = cut(reference, len(generated.frames))
+            reference = reference.first(len(generated.frames))
         return generated, reference
 
 
@@ -147,7 +147,7 @@ class GivenVideos:
             media = read_fitted(path, reference, any_shape=self._aligned)
         # A folder of boxes is of the reference; a guess, or a detector, is for both.
         boxes = "" if reference.boxes == GIVEN else reference.boxes
-        return Clip(clip_id, self.videos.name, path, boxes=boxes, preloaded=media), cut(reference, len(media.frames))
+        return Clip(clip_id, self.videos.name, path, boxes=boxes, preloaded=media), reference.first(len(media.frames))
 
     def _note(self, line: Generated) -> None:
         if self.records.get(line.clip) != line:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,26 @@ class Digest:
     accepted: bool = False
 
 
+@dataclass(frozen=True)
+class WeightsUsed:
+    """A weights file that took part in a result.
+
+    name: in the weights catalogue, or the file's.
+    sha256: of its content.
+    file: where it lies, so that the conformance suite can hold the digest against it; not needed for a name of the
+        catalogue. It is not recorded and takes no part in comparisons.
+    published: False for a file that was kept under a name of the catalogue although another is published under it.
+    """
+
+    name: str
+    sha256: str
+    file: Path | None = field(default=None, compare=False, repr=False)
+    published: bool = field(default=True, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "sha256": self.sha256, **({} if self.published else {"published": False})}
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal digest of a file's content."""
     digest = hashlib.sha256()
@@ -28,6 +50,17 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_in_process(path: Path) -> str:
+    """The same, remembered in this process until the file's size or modification time changes. Raises OSError."""
+    facts = path.stat()
+    return _sha256_as_it_was(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(4096)
+def _sha256_as_it_was(path: Path, _size: int, _mtime_ns: int) -> str:
+    return sha256_of(path)
 
 
 def digest_of(path: Path, *, recompute: bool = False) -> Digest:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from pathlib import Path
+from typing import Protocol
 
-from syncdiff_bench.contracts import Runtime, WeightsUsed
 from syncdiff_bench.errors import WeightsError
-from syncdiff_bench.weights.digests import digest_of, sha256_of
+from syncdiff_bench.weights.digests import WeightsUsed, digest_of, sha256_in_process, sha256_of
 from syncdiff_bench.weights.store import WeightsStore
 
 
-def find_weights(given: str, runtime: Runtime, *, owner: str) -> Path:
+class Lender(Protocol):
+    """Whoever lends a weights store (`contracts.Runtime`)."""
+
+    @property
+    def weights(self) -> WeightsStore | None: ...
+
+
+def find_weights(given: str, runtime: Lender, *, owner: str) -> Path:
     """The file behind a catalogue name or a path, fetched first where the catalogue says `auto`.
 
     owner: the plugin that asks, for messages.
@@ -53,23 +59,13 @@ def slug(given: str, part: str = "") -> str:
     path = Path(given)
     file = path / f"{part}.safetensors" if path.is_dir() else path
     name = training_name(path) if path.is_dir() else path.stem
-    return _lower(f"{name}-{_digest(file)[:8] if file.is_file() else 'missing'}")
+    return _lower(f"{name}-{sha256_in_process(file)[:8] if file.is_file() else 'missing'}")
 
 
 def training_name(folder: Path) -> str:
     """What to call the training that wrote a folder of weights: every one of them is called `model`."""
     folder = folder.absolute()
     return folder.parent.name if folder.name == "model" else folder.name
-
-
-def _digest(file: Path) -> str:
-    facts = file.stat()
-    return _digest_as_it_was(file, facts.st_size, facts.st_mtime_ns)
-
-
-@cache
-def _digest_as_it_was(file: Path, _size: int, _mtime_ns: int) -> str:
-    return sha256_of(file)
 
 
 def _lower(name: str) -> str:

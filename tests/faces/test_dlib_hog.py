@@ -13,8 +13,8 @@ import pytest
 
 from syncdiff_bench.contracts import Boxes, Frames
 from syncdiff_bench.errors import NotApplicable
-from syncdiff_bench.faces.dlib_hog import DlibHOG
-from syncdiff_bench.faces.single import surest_face
+from syncdiff_bench.faces.detection import surest_face
+from syncdiff_bench.faces.detectors import DlibHOG
 from syncdiff_bench.media.reading import read_media
 from syncdiff_datasets.pocket.dataset import Pocket
 

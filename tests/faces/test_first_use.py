@@ -16,11 +16,10 @@ from skimage.feature import Cascade
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
 from syncdiff_bench.errors import NoBoxes, NotApplicable
-from syncdiff_bench.faces import detectors, first_use
+from syncdiff_bench.faces import detection
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
-from syncdiff_bench.faces.detectors import Faces
-from syncdiff_bench.faces.dlib_hog import DlibHOG
-from syncdiff_bench.faces.first_use import detecting, reduced
+from syncdiff_bench.faces.detection import detecting, reduced
+from syncdiff_bench.faces.detectors import DlibHOG, Faces
 from syncdiff_bench.media.writing import write_video
 from syncdiff_datasets.folder import Folder
 
@@ -31,9 +30,9 @@ FACE = data.astronaut()[20:220, 120:320]  # 200 x 200, a face of about 90 pixels
 def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
-    first_use._loaded.cache_clear()
+    detection._loaded.cache_clear()
     yield tmp_path
-    first_use._loaded.cache_clear()
+    detection._loaded.cache_clear()
 
 
 def video(path: Path, pictures: Frames, value: int = 0) -> None:
@@ -95,8 +94,8 @@ def only(monkeypatch: pytest.MonkeyPatch, **known: Any) -> None:
             raise NotApplicable(f"{name} is not here")
         return found
 
-    monkeypatch.setattr(detectors, "load_detector", load)
-    first_use._loaded.cache_clear()
+    monkeypatch.setattr(detection, "load_detector", load)
+    detection._loaded.cache_clear()
 
 
 # -------------------------------------------------------------------------------------------------- the real one

@@ -13,11 +13,11 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
 from syncdiff_bench.errors import ClipError, NoBoxes, NotApplicable, UsageError
-from syncdiff_bench.faces import cache, detectors, first_use
+from syncdiff_bench.faces import cache, detection
 from syncdiff_bench.faces.boxes import DETECTORS, read_boxes, read_detected
-from syncdiff_bench.faces.detectors import Faces, choose_detector
+from syncdiff_bench.faces.detection import SingleFace
+from syncdiff_bench.faces.detectors import Faces
 from syncdiff_bench.faces.preparing import prepare_clip
-from syncdiff_bench.faces.single import SingleFace
 from syncdiff_bench.media.writing import write_video
 from syncdiff_datasets.folder import Folder
 
@@ -53,15 +53,15 @@ def write(path: Path, corners: list[int]) -> None:
 def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
 
-    real = detectors.load_detector
+    real = detection.load_detector
 
     def none(name: str, runtime: Any) -> Any:
         if name in DETECTORS:
             raise NotApplicable(f"package of {name} missing")
         return real(name, runtime)
 
-    monkeypatch.setattr(detectors, "load_detector", none)
-    first_use._loaded.cache_clear()
+    monkeypatch.setattr(detection, "load_detector", none)
+    detection._loaded.cache_clear()
     return tmp_path
 
 
@@ -81,8 +81,8 @@ Use = Callable[[Any], None]
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     def replace_detectors(detector: Any) -> None:
-        monkeypatch.setattr(detectors, "load_detector", lambda _name, _runtime: detector)
-        first_use._loaded.cache_clear()
+        monkeypatch.setattr(detection, "load_detector", lambda _name, _runtime: detector)
+        detection._loaded.cache_clear()
 
     return replace_detectors
 
@@ -182,7 +182,7 @@ def test_a_clip_in_memory_is_told(work_folder: Path) -> None:
 
 def entry(folder: Path) -> Path:
     path = folder / "home" / "faces" / "ab-s3fd-1.npz"
-    cache.write(path, SingleFace(np.array([[1, 2, 3, 4]] * 2, np.int32), np.array([True, False])), "s3fd-1")
+    detection.keep_boxes(path, SingleFace(np.array([[1, 2, 3, 4]] * 2, np.int32), np.array([True, False])), "s3fd-1")
     return path
 
 
@@ -204,7 +204,7 @@ def test_an_entry_fits_itself_to_the_frames(work_folder: Path) -> None:
 def test_a_damaged_entry_is_told_and_made_again(tree: Path, content: bytes) -> None:
     detector = Told()
     outcomes(tree, detector)
-    path = cache.entry(cache.content_of(Folder(tree).clip("steady")), detector.identity)
+    path = cache.entry("faces", Folder(tree).clip("steady").content, detector.identity)
     path.write_bytes(content)
     with pytest.raises(ClipError, match=r"damaged face boxes .* delete it and prepare faces again") as caught:
         read_detected(path)
@@ -284,10 +284,10 @@ def test_auto_passes_over_what_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -
             raise NotApplicable(f"package of {name} missing")
         return here[name]
 
-    monkeypatch.setattr(detectors, "load_detector", load)
-    choice = choose_detector("auto", detectors.Runtime())
+    monkeypatch.setattr(detection, "load_detector", load)
+    choice = detection.choose_detector("auto", "cpu")
     assert choice.detector is here["dlib-hog"]
     assert choice.passed_over == ("s3fd: package of s3fd missing",)
     here.clear()
     with pytest.raises(UsageError, match=r"no face detector can be used here .*package of dlib-hog missing"):
-        choose_detector("auto", detectors.Runtime())
+        detection.choose_detector("auto", "cpu")

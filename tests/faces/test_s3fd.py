@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from syncdiff_bench.contracts import Runtime
 from syncdiff_bench.errors import NotApplicable, WeightsError
 from syncdiff_bench.faces import s3fd
 from syncdiff_bench.faces.s3fd import S3FD, SYNCNET, WAV2LIP
@@ -28,14 +27,10 @@ HEADS = 0.16
 FILE = "s3fd-619a316812.pth"
 
 
-def runtime(folder: Path) -> Runtime:
-    return Runtime(weights=WeightsStore(folder))
-
-
-def stored(folder: Path, content: Any) -> Runtime:
+def stored(folder: Path, content: Any) -> WeightsStore:
     """A weights store that holds these tensors under the published name."""
     torch.save(content, folder / FILE)
-    return runtime(folder)
+    return WeightsStore(folder)
 
 
 # --------------------------------------------------------------------------------------------- stand-ins
@@ -101,9 +96,9 @@ def test_wav2lip_takes_the_means_off_in_the_wrong_order(package: list[Any], tmp_
     """docs/spec/face-boxes.md#s3fd: RGB minus (104, 117, 123), though these are the means of blue, green and red."""
     frames = np.zeros((1, 2, 2, 3), np.uint8)
     frames[..., :] = (200, 150, 130)
-    S3FD(stored(tmp_path, Net().state_dict())).detect(frames)
+    S3FD("cpu", stored(tmp_path, Net().state_dict())).detect(frames)
     np.testing.assert_array_equal(inputs()[0][0, :, 0, 0], [200 - 104, 150 - 117, 130 - 123])
-    S3FD(runtime(tmp_path), SYNCNET).detect(frames)
+    S3FD("cpu", WeightsStore(tmp_path), SYNCNET).detect(frames)
     np.testing.assert_array_equal(inputs()[1][0, :, 0, 0], [200 - 123, 150 - 117, 130 - 104])
 
 
@@ -112,7 +107,7 @@ def test_frames_go_through_the_network_in_parts(
 ) -> None:
     monkeypatch.setattr(s3fd, "PIXELS_PER_PASS", 2 * 4 * 6)
     package.append([1, 1, 4, 4, 0.9])
-    found = S3FD(stored(tmp_path, Net().state_dict())).detect(np.zeros((5, 4, 6, 3), np.uint8))
+    found = S3FD("cpu", stored(tmp_path, Net().state_dict())).detect(np.zeros((5, 4, 6, 3), np.uint8))
     assert [len(part) for part in inputs()] == [2, 2, 1]
     assert len(found) == 5
 
@@ -128,18 +123,18 @@ def test_scores_and_overlaps_are_exceeded_not_reached(
         [109, 0, 118, 9, 0.97],  # suppressed by the one before
         [0, 50, 9, 59, 0.6],
     ]
-    (found,) = S3FD(stored(tmp_path, Net().state_dict()), thresholds).detect(np.zeros((1, 4, 4, 3), np.uint8))
+    (found,) = S3FD("cpu", stored(tmp_path, Net().state_dict()), thresholds).detect(np.zeros((1, 4, 4, 3), np.uint8))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[:, 4], kept)
 
 
 def test_no_candidate_is_no_face(package: list[Any], tmp_path: Path) -> None:
-    found = S3FD(stored(tmp_path, Net().state_dict())).detect(np.zeros((2, 4, 4, 3), np.uint8))
+    found = S3FD("cpu", stored(tmp_path, Net().state_dict())).detect(np.zeros((2, 4, 4, 3), np.uint8))
     assert [one.shape for one in found] == [(0, 5), (0, 5)]
 
 
 def test_the_digest_names_the_detector(package: list[Any], tmp_path: Path) -> None:
-    detector = S3FD(stored(tmp_path, Net().state_dict()))
+    detector = S3FD("cpu", stored(tmp_path, Net().state_dict()))
     digest = sha256_of(tmp_path / FILE)
     assert detector.identity == f"s3fd-{digest[:10]}"
     assert [(used.name, used.sha256) for used in detector.weights_used()] == [("s3fd", digest)]
@@ -147,14 +142,14 @@ def test_the_digest_names_the_detector(package: list[Any], tmp_path: Path) -> No
 
 def test_missing_weights_are_named_with_the_mend(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="weights s3fd missing; syncdiff-bench weights fetch s3fd") as caught:
-        S3FD(runtime(tmp_path))
+        S3FD("cpu", WeightsStore(tmp_path))
     assert caught.value.missing == "s3fd"
 
 
 def test_a_missing_package_is_not_applicable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "face_alignment", None)
     with pytest.raises(NotApplicable, match=r"face-alignment missing .*pip install 'syncdiff-bench\[faces\]'"):
-        S3FD(stored(tmp_path, Net().state_dict()))
+        S3FD("cpu", stored(tmp_path, Net().state_dict()))
 
 
 class Foreign:
@@ -170,7 +165,7 @@ class Foreign:
 )
 def test_other_files_are_refused_by_name(package: list[Any], tmp_path: Path, content: Any, words: str) -> None:
     with pytest.raises(WeightsError, match=rf"{FILE}.*{words}"):
-        S3FD(stored(tmp_path, content))
+        S3FD("cpu", stored(tmp_path, content))
 
 
 # --------------------------------------------------------------------------------------- the real package
@@ -230,7 +225,7 @@ def test_faces_of_filled_weights_are_those_of_the_specification(
 ) -> None:
     folder, network = real
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3)).astype(np.uint8)
-    found = S3FD(runtime(folder), thresholds).detect(frames)
+    found = S3FD("cpu", WeightsStore(folder), thresholds).detect(frames)
     for faces, frame in zip(found, frames, strict=True):
         official = frame.astype(np.float32) - np.array(thresholds.means, np.float32)
         with torch.inference_mode():

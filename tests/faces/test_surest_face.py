@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from syncdiff_bench.faces.detection import surest_face
 from syncdiff_bench.faces.detectors import Faces
-from syncdiff_bench.faces.single import surest_face
 
 
 def faces(*rows: tuple[float, ...]) -> Faces:

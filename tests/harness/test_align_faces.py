@@ -13,7 +13,7 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Frames, Media, WeightsUsed
 from syncdiff_bench.errors import NotApplicable
-from syncdiff_bench.faces import detectors, first_use
+from syncdiff_bench.faces import detection
 from syncdiff_bench.faces.detectors import Faces
 from syncdiff_bench.media.writing import write_video
 from syncdiff_metrics.psnr import psnr_per_frame
@@ -49,15 +49,15 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             raise NotApplicable(f"{name} is not here")
         return ByWidth()
 
-    monkeypatch.setattr(detectors, "load_detector", load)
-    first_use._loaded.cache_clear()
+    monkeypatch.setattr(detection, "load_detector", load)
+    detection._loaded.cache_clear()
     for name, (height, width), noise in (("theirs", (240, 320), 0), ("crops", (120, 120), 20)):
         frames = np.full((4, height, width, 3), 90, np.uint8)
         x1, y1, x2, y2 = BOX[width]
         frames[:, y1:y2, x1:x2] = face(noise)
         write_video(tmp_path / name / "a.mp4", Media(frames, np.zeros(640 * 4, np.int16)))
     yield tmp_path
-    first_use._loaded.cache_clear()
+    detection._loaded.cache_clear()
 
 
 def score(*options: str, out: str = "out", metrics: str = "psnr,ssim,psnr[region=mouth]") -> dict[str, Any]:

@@ -13,9 +13,8 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.faces.framewise import rows_of_frames
+from syncdiff_bench.faces.boxes import rows_of_frames
 from syncdiff_bench.faces.landmarks import landmarks_in
-from syncdiff_bench.media.fitting import cut
 from syncdiff_bench.media.reading import read_media
 from syncdiff_datasets.folder import Folder
 
@@ -118,7 +117,7 @@ def test_a_clip_that_is_cut_keeps_the_boxes_of_its_file(clips: Path, rows: int) 
     """A given video may be up to five frames shorter than its reference, which is then cut to it."""
     save_boxes(clips, rows)
     whole = Folder(clips).clip("a")
-    short = cut(whole, 25)
+    short = whole.first(25)
     assert len(short.frames) == 25
     assert short.face_boxes.boxes[:, 0].tolist() == (shown(short.media) if rows == PICTURES else list(range(25)))
     assert short.face_boxes.caveats == ()
@@ -129,6 +128,6 @@ def test_boxes_of_a_pair_belong_to_the_pictures(clips: Path) -> None:
     save_boxes(clips, PICTURES)
     sound = Clip("s", "test", preloaded=Media(np.zeros((9, 8, 8, 3), np.uint8), np.zeros(640 * 9, np.int16)))
     pictures = Folder(clips).clip("a")
-    pair = replace(pictures, sound=sound)
+    pair = replace(pictures, audio_from=sound)
     assert pair.face_boxes.boxes[:, 0].tolist() == shown(pair.media)
     assert len(pair.face_boxes.boxes) == 9

@@ -16,8 +16,8 @@ from av.stream import Disposition
 
 from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.media.containers import demuxed
 from syncdiff_bench.media.fitting import read_fitted
-from syncdiff_bench.media.packets import demuxed
 from syncdiff_bench.media.reading import read_media
 
 N = 40

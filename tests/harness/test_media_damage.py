@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.media.declared import bytes_short
+from syncdiff_bench.media.damage import bytes_short
 from syncdiff_bench.media.reading import read_every_picture, read_media
 
 N = 40

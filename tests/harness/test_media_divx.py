@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Media
-from syncdiff_bench.media.divx import through_divx
 from syncdiff_bench.media.reading import read_media
-from syncdiff_bench.media.writing import write_video
+from syncdiff_bench.media.writing import through_divx, write_video
 from syncdiff_bench.weights.digests import sha256_of
 
 

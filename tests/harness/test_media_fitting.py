@@ -12,7 +12,7 @@ import pytest
 
 from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.media.fitting import cut, read_fitted, tolerated
+from syncdiff_bench.media.fitting import read_fitted, tolerated
 from syncdiff_bench.media.reading import read_media
 
 N = 60
@@ -253,8 +253,8 @@ def test_the_coded_planes_go_with_their_pictures(tmp_path: Path, name: str, fps:
 
 
 def test_a_cut_clip_is_its_beginning() -> None:
-    short = cut(reference(), 10)
+    short = reference().first(10)
     assert levels(short.frames) == list(range(10)) and short.audio.shape == (6400,)
     assert len(short.face_boxes.boxes) == 10
     whole = reference()
-    assert cut(whole, N) is whole
+    assert whole.first(N) is whole

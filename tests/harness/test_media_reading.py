@@ -445,5 +445,5 @@ class TestBadFiles:
         assert self.kind(path) == "timestamps"
 
     def test_too_long_for_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("syncdiff_bench.media.capacity.memory_limit", lambda: 10_000)
+        monkeypatch.setattr("syncdiff_bench.media.reading.memory_limit", lambda: 10_000)
         assert self.kind(encode(tmp_path / "clip.mp4", numbered(10))) == "too-long"

@@ -13,7 +13,7 @@ import pytest
 from av.filter import Graph
 
 from syncdiff_bench.media.reading import read_media
-from syncdiff_bench.media.retiming import constant_rate_indices, label_rate, nearest_indices, rate_label
+from syncdiff_bench.media.timing import constant_rate_indices, label_rate, nearest_indices, rate_label
 
 
 def test_a_clip_of_constant_rate_passes_untouched() -> None:

@@ -17,7 +17,7 @@ from syncdiff_bench.errors import ClipError, NoBoxes, UsageError
 from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.runs.directory import load_run, video_name
-from syncdiff_bench.views.pairs import PairedDataset
+from syncdiff_bench.views import PairedDataset
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_a_longer_sound_is_cut_to_the_video(clips: Path) -> None:
 
 def test_a_clip_paired_with_itself_is_that_clip(clips: Path) -> None:
     clip = only_clip(paired(clips, "b b"))
-    assert clip.sound is None
+    assert clip.audio_from is None
     assert facts(clip) == (4, 20, 2560, 20)
     assert clip.transcript == "two words"
 
@@ -99,7 +99,7 @@ def test_everything_of_the_sound_goes_with_it_and_nothing_of_its_pictures() -> N
     frames = np.zeros((5, 4, 4, 3), np.uint8)
     pictures = Clip("v", "x", preloaded=Media(frames, np.ones(9, np.int16), ("note",), planes))
     sound = Clip("a", "x", spoken=(Spoken("hi", 0, 1),), preloaded=Media(frames[:1], np.full(641, 3, np.int16)))
-    media = replace(pictures, sound=sound).media
+    media = replace(pictures, audio_from=sound).media
     assert media.frames.shape == (2, 4, 4, 3)
     assert media.audio.tolist() == [3] * 641
     assert media.notes == ("note", "sound of a", "cut to the sound: 5 -> 2 frames")

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from syncdiff_bench.plugins import load_dataset
-from syncdiff_bench.views.boxes import BoxedDataset
-from syncdiff_bench.views.damaged import AcceptingDataset
-from syncdiff_bench.views.pairs import PairedDataset
+from syncdiff_bench.views import AcceptingDataset, BoxedDataset, PairedDataset
 
 FACTS = {
     "default_split": "odd",

@@ -15,7 +15,7 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.plugins import load_class, load_metric
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.plan import load_metrics, make_runtime
-from syncdiff_bench.views.pairs import PairedDataset
+from syncdiff_bench.views import PairedDataset
 from syncdiff_metrics.training.clips import read_split
 from syncdiff_metrics.wer import WER, WEROptions
 

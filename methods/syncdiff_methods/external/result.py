@@ -37,4 +37,4 @@ def read_result(path: Path, clip: Clip) -> tuple[Frames, tuple[Caveat, ...]]:
 
 def _as_shown(clip: Clip) -> Clip:
     """The clip as the program saw it, at 25 frames per second: how many pictures its file has, nobody told it."""
-    return replace(clip, sound=None, preloaded=replace(clip.media, source_frames=None, source_rate=None))
+    return replace(clip, audio_from=None, preloaded=replace(clip.media, source_frames=None, source_rate=None))

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncdiff_bench.training.cache import TensorCache
-from syncdiff_bench.views.boxes import boxes_fact
+from syncdiff_bench.views import boxes_fact
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.audio_features import clip_features
 from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_images

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from syncdiff_bench.contracts import MEMORY_SHARE, Workload
 from syncdiff_bench.estimates.counting import flops_of, peak_bytes_of
 from syncdiff_bench.estimates.machine import available_bytes, flops_per_second
-from syncdiff_bench.estimates.workload import MARGIN, Workload
 from syncdiff_methods.syncdiff.acceleration import Acceleration, accelerate
 from syncdiff_methods.syncdiff.config import SyncDiffConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel
@@ -82,7 +82,7 @@ def workload(
     constant = weights + max(0, ENCODED_TOGETHER * memory["encode"] - batch * clip_bytes)
 
     seconds = None
-    if weights + clip_bytes < MARGIN * available_bytes(device):
+    if weights + clip_bytes < MEMORY_SHARE * available_bytes(device):
         real = _Networks(config, device)
         accelerate(real.model, Acceleration(chosen.precision, "off", chosen.channels_last))
         speed = {

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.cache import TensorCache
-from syncdiff_bench.views.boxes import boxes_fact
+from syncdiff_bench.views import boxes_fact
 from syncdiff_methods.wav2lip.config import FACE_SIZE, BoxConfig
 from syncdiff_methods.wav2lip.faces import cut_faces, face_areas
 from syncdiff_methods.wav2lip.mel import BANDS, WINDOW, mel_windows

@@ -76,7 +76,8 @@ def make_strip(material: Material, clip_id: str, *, columns: int = 10, area: Are
 
 def reference_row(reference: Clip | None, runs: Sequence[Run]) -> dict[str, Clip]:
     """REFERENCE -> the clip; nothing where a run is ground truth, or where the clip's sound is another one's."""
-    if reference is None or reference.sound is not None or any(run.identity.method == GROUND_TRUTH for run in runs):
+    shown = any(run.identity.method == GROUND_TRUTH for run in runs)
+    if reference is None or reference.audio_from is not None or shown:
         return {}
     return {REFERENCE: reference}
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from syncdiff_bench.contracts import Audio
-from syncdiff_bench.media.packets import Track
+from syncdiff_bench.arrays import Audio
+from syncdiff_bench.media.containers import Track
 
 # What `ffmpeg -async 1` stands for in ffmpeg 5.1 (docs/spec/lse.md#sound): the track starts at time 0 (`first` is
 # counted in samples of the file), gaps of more than 0.1 s are filled with zeros, overlaps cut.
 ALIGNED = "async=1:min_hard_comp=0.100000:first_pts={first}"
 
 
-class Sound(NamedTuple):
+class DecodedAudio(NamedTuple):
     """samples: (N,) int16 mono, N == 0 without any. notes: in words. damaged: packets that do not decode cleanly."""
 
     samples: Audio
@@ -26,7 +26,7 @@ class Sound(NamedTuple):
     damaged: int = 0
 
 
-def decoded_sound(track: Track | None, file_start: Fraction, sample_rate: int) -> Sound:
+def decoded_audio(track: Track | None, file_start: Fraction, sample_rate: int) -> DecodedAudio:
     """The sound of a track, None for a file without one, at `sample_rate`.
 
     file_start: seconds, where the file's time begins.
@@ -34,8 +34,10 @@ def decoded_sound(track: Track | None, file_start: Fraction, sample_rate: int) -
     -ac 1 -ar 16000` does. Nothing is trimmed at the end; where a packet does not decode, its time is silent.
     """
     if track is None:
-        return Sound(np.zeros(0, np.int16), ("no audio track",))
-    frames, damaged = _decoded(track)
+        return DecodedAudio(np.zeros(0, np.int16), ("no audio track",))
+    packets, refused = track.decoded()
+    damaged = max(refused + sum(any(frame.is_corrupt for frame in found) for found in packets), track.corrupt)
+    frames = list(chain.from_iterable(packets))
     origin = round(float(file_start / track.stream.time_base))
     for frame in frames:
         if frame.pts is not None:
@@ -46,25 +48,9 @@ def decoded_sound(track: Track | None, file_start: Fraction, sample_rate: int) -
         pieces += _aligned(same, track.stream.time_base, sample_rate, Fraction(sum(map(len, pieces)), sample_rate))
     samples = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
     if not len(samples):
-        return Sound(samples, ("empty audio track",), damaged)
+        return DecodedAudio(samples, ("empty audio track",), damaged)
     notes = _conversions([shape for shape, _ in given], track.stream, file_start, sample_rate)
-    return Sound(samples, tuple(notes), damaged)
-
-
-def _decoded(track: Track) -> tuple[list[Any], int]:
-    from av.error import FFmpegError
-
-    frames: list[Any] = []
-    damaged = 0
-    for packet in track.packets:
-        try:
-            found = packet.decode()
-        except FFmpegError:
-            damaged += 1
-        else:
-            damaged += any(frame.is_corrupt for frame in found)
-            frames += found
-    return frames, max(damaged, track.corrupt)
+    return DecodedAudio(samples, tuple(notes), damaged)
 
 
 class _Shape(NamedTuple):

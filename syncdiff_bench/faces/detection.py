@@ -1,0 +1,288 @@
+"""One face box per frame of a clip: a detector is chosen, looks, and what it found is kept for the next time.
+
+At the first use of a clip's boxes the best detector that can be used here, or whose entry is there, is taken: S3FD
+before dlib's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncdiff_bench.arrays import FPS, Boxes, Frames
+from syncdiff_bench.errors import ClipError, NoBoxes, NotApplicable, UsageError, WeightsError
+from syncdiff_bench.faces import cache
+from syncdiff_bench.faces.boxes import DETECTORS, FaceBoxes, centred_boxes, read_detected, with_a_face
+from syncdiff_bench.faces.detectors import DlibHOG, FaceDetector, Faces
+from syncdiff_bench.files import home
+from syncdiff_bench.options import nearest
+
+AUTO = "auto"
+SAME_FACE = 0.3  # overlap (intersection over union) with the box before, from which on it is that face
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The detector that is used here.
+
+    passed_over: why a preferred one was not taken, one line each.
+    """
+
+    detector: FaceDetector
+    passed_over: tuple[str, ...] = ()
+
+
+def load_detector(name: str, device: str) -> FaceDetector:
+    """The detector of that name. device: a torch device string.
+
+    Raises UsageError for an unknown name, NotApplicable where its package is missing, WeightsError where its weights
+    are missing or no good.
+    """
+    if name == "s3fd":
+        from syncdiff_bench.faces.s3fd import S3FD
+
+        return S3FD(device)
+    if name == "dlib-hog":
+        return DlibHOG()
+    raise UsageError(f"unknown face detector {name!r}{nearest(name, DETECTORS, 'known detectors')}")
+
+
+def choose_detector(name: str, device: str) -> Choice:
+    """The detector of that name; for `auto` the first of `DETECTORS` that can be used here.
+
+    Raises as `load_detector`; for `auto` UsageError, with the reasons, where there is none.
+    """
+    if name != AUTO:
+        return Choice(load_detector(name, device))
+    reasons: list[str] = []
+    for candidate in DETECTORS:
+        try:
+            return Choice(load_detector(candidate, device), tuple(reasons))
+        except (NotApplicable, WeightsError) as error:
+            reasons.append(f"{candidate}: {error}")
+    raise UsageError(f"no face detector can be used here ({'; '.join(reasons)})")
+
+
+# ---------------------------------------------------------------------------------------------------- one box per frame
+
+
+@dataclass(frozen=True, eq=False)
+class SingleFace:
+    """One box per frame.
+
+    boxes: (T, 4) int32, x1 y1 x2 y2.
+    found: (T,) bool, False where the frame had no face.
+    """
+
+    boxes: Boxes
+    found: NDArray[np.bool_]
+
+    def by(self, detector: str) -> FaceBoxes:
+        """The same, as found by the detector of that identity."""
+        return FaceBoxes(self.boxes, detector, int(np.count_nonzero(~self.found)))
+
+
+def steady(faces: Sequence[Faces]) -> list[Faces]:
+    """The same faces; where one overlaps the first of the frame before, it comes first, however sure the others are.
+
+    So that of two people the box stays with one. It begins, and after a cut begins again, with the surest.
+
+    >>> first = [[0, 0, 40, 40, 0.9], [100, 0, 140, 40, 0.8]]
+    >>> then = [[101, 0, 141, 40, 0.9], [1, 0, 41, 40, 0.8]]
+    >>> [float(one[0, 0]) for one in steady([np.array(first), np.array(then)])]
+    [0.0, 1.0]
+    """
+    found: list[Faces] = []
+    before: Faces | None = None
+    for one in faces:
+        if before is not None and len(one) > 1:
+            overlap = _overlaps(one, before)
+            if overlap.max() > SAME_FACE:
+                order = np.argsort(-overlap, kind="stable")
+                one = one[order]  # noqa: PLW2901
+        found.append(one)
+        before = one[0] if len(one) else before
+    return found
+
+
+def _overlaps(faces: Faces, box: Faces) -> NDArray[np.float64]:
+    low, high = np.maximum(faces[:, :2], box[:2]), np.minimum(faces[:, 2:4], box[2:4])
+    common = np.maximum(high - low, 0).prod(axis=1)
+    areas = (faces[:, 2:4] - faces[:, :2]).prod(axis=1) + (box[2:4] - box[:2]).prod()
+    shares: NDArray[np.float64] = common / (areas - common)
+    return shares
+
+
+def surest_face(faces: Sequence[Faces], height: int, width: int) -> SingleFace:
+    """The box of the surest face of each frame; negative sides become 0, the rest is cut off to whole pixels.
+
+    faces: per frame (n, 5), surest first. height, width: of the frames.
+    Right and bottom are not clipped, as in the official scripts. A frame without a face, where those scripts stop
+    (Wav2Lip) or take a centred box (TalkLip), gets the line between the boxes before and after it, or the nearest box
+    where one side has none; a clip without any face gets the centred box.
+
+    >>> corners = [[10.9, -3, 50.2, 60, 0.9]], [], [[20.9, 1, 54.2, 64, 0.8]]
+    >>> surest_face([np.reshape(one, (-1, 5)) for one in corners], 96, 96).boxes.tolist()
+    [[10, 0, 50, 60], [15, 0, 52, 62], [20, 1, 54, 64]]
+    """
+    found = np.array([len(one) > 0 for one in faces], dtype=np.bool_)
+    if not found.any():
+        return SingleFace(centred_boxes(len(faces), height, width).boxes, found)
+    times = np.arange(len(faces))
+    seen = np.array([one[0, :4] for one in faces if len(one)], dtype=np.float64)
+    lines = np.stack([np.interp(times, times[found], side) for side in seen.T], axis=1)
+    return SingleFace(np.maximum(lines, 0).astype(np.int32), found)
+
+
+def single_face(clip_id: str, frames: Frames, detector: FaceDetector) -> SingleFace:
+    """One box for every frame (T, H, W, 3) of a clip, telling how far it is."""
+    tell = _here.get().tell
+    faces: list[Faces] = []
+    tell(clip_id, 0, len(frames))
+    for start in range(0, len(frames), FPS):
+        small, scale = reduced(frames[start : start + FPS], detector.most_pixels)
+        faces += [face * np.array([scale] * 4 + [1], np.float32) for face in detector.detect(small)]
+        tell(clip_id, len(faces), len(frames))
+    return surest_face(faces if detector.surest else steady(faces), *frames.shape[1:3])
+
+
+def reduced(frames: Frames, most_pixels: int) -> tuple[Frames, int]:
+    """Frames (T, H, W, 3) of at most so many pixels each, by means of k x k, and k: boxes there are k times smaller.
+
+    >>> small, k = reduced(np.zeros((1, 1080, 1920, 3), np.uint8), 1280 * 720)
+    >>> small.shape, k
+    ((1, 540, 960, 3), 2)
+    """
+    n, height, width = frames.shape[:3]
+    k = 1
+    while (height // k) * (width // k) > most_pixels:
+        k += 1
+    if k == 1:
+        return frames, 1
+    rows, columns = height // k, width // k
+    small = np.empty((n, rows, columns, 3), np.uint8)
+    for frame, reduction in zip(frames, small, strict=True):
+        blocks = frame[: rows * k, : columns * k].reshape(rows, k, columns, k, 3)
+        reduction[:] = blocks.mean(axis=(1, 3), dtype=np.float32).round()
+    return small, k
+
+
+# --------------------------------------------------------------------------------------------------------- at first use
+
+
+Tell = Callable[[str, int, int], None]  # clip id, frames looked at, frames in all
+
+
+def _silent(_clip_id: str, _done: int, _total: int) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Here:
+    """device: a torch device string, "auto" for this process's GPU where there is one."""
+
+    device: str = "auto"
+    tell: Tell = _silent
+
+
+_here: ContextVar[Here] = ContextVar("here", default=Here())  # noqa: B039 - frozen
+
+
+@contextmanager
+def detecting(device: str, tell: Tell = _silent) -> Iterator[None]:
+    """Within, faces are looked for on this device, and progress is told."""
+    token = _here.set(Here(device, tell))
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
+def detected_boxes(clip_id: str, content: str, frames: Frames, wanted: str) -> FaceBoxes:
+    """The boxes of a clip's frames by a detector: those that it found earlier, else it looks.
+
+    content: `Clip.content`.
+    frames: (T, H, W, 3) uint8 RGB.
+    wanted: one of DETECTORS, anything else for the best one.
+    Raises NoBoxes (`no-face`) where it finds no face in any frame, (`no-boxes`) where there is no detector.
+    """
+    reasons = []
+    for name in _wanted(wanted):
+        detector, reason = _usable(name)
+        paths = cache.entries(content, name) if detector is None else [cache.entry("faces", content, detector.identity)]
+        # Of a detector that cannot be used here, the newest entry that somebody brought.
+        found = known_boxes(paths[-1]) if paths else None
+        if found is not None and len(found.boxes) != len(frames):
+            found = None
+        if found is None and detector is not None:
+            face = single_face(clip_id, frames, detector)
+            with suppress(UsageError):  # where nothing can be written, it costs time
+                keep_boxes(paths[-1], face, detector.identity)
+            found = face.by(detector.identity)
+        if found is not None:
+            return with_a_face(found, clip_id)
+        reasons.append(f"{name}: {reason}")
+    raise NoBoxes(
+        "no-boxes",
+        clip_id,
+        f"no face boxes, and nothing to detect them with ({'; '.join(reasons)}); "
+        "give them with --boxes DIR, or --boxes centred",
+    )
+
+
+def expected_detector(content: Callable[[], str], wanted: str) -> str:
+    """The detector that `detected_boxes` will name, decoding nothing; "none" where there is none."""
+    for name in _wanted(wanted):
+        detector, _ = _usable(name)
+        if detector is not None:
+            return detector.identity
+        entries = cache.entries(content(), name) if cache.has_any_of(name) else []
+        if entries:
+            return cache.detector_of(entries[-1])
+    return "none"
+
+
+def known_boxes(path: Path) -> FaceBoxes | None:
+    """The boxes of an entry; None where there is none or where it is damaged."""
+    try:
+        return read_detected(path) if path.is_file() else None
+    except ClipError:
+        return None
+
+
+def keep_boxes(path: Path, face: SingleFace, detector: str) -> None:
+    """Write an entry that `read_detected` reads. Raises UsageError where the folder cannot be written."""
+    cache.write(path, lambda file: np.savez(file, boxes=face.boxes, found=face.found, detector=np.array(detector)))
+
+
+def _wanted(name: str) -> tuple[str, ...]:
+    return (name,) if name in DETECTORS else DETECTORS
+
+
+def _usable(name: str) -> tuple[FaceDetector | None, str]:
+    """The detector of that name, or why there is none."""
+    return _loaded(name, _here.get().device, str(home()))
+
+
+@lru_cache
+def _loaded(name: str, device: str, _home: str) -> tuple[FaceDetector | None, str]:
+    try:
+        return load_detector(name, _own_device() if device == "auto" else device), ""
+    except (NotApplicable, WeightsError) as error:
+        return None, str(error)
+
+
+def _own_device() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
