@@ -1,20 +1,22 @@
-"""What a network was trained on, as the file `trained.json` beside its weights says, and what to say where it meets
-other data.
+"""Whose weights and versions stand behind a number, and what a network was trained on.
+
+The file `trained.json` beside a network's weights says the latter; `train` writes it into what it exports, and the
+models that ship have one:
 
     {"schema": 1, "dataset": "pocket", "drawn": true}
-
-`train` writes it into what it exports; the models that ship have one.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, FILE
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Dataset
@@ -24,12 +26,19 @@ SCHEMA = 1
 
 Kind = Literal["foreign-model", "foreign-judge"]
 
+# Weights, versions and face boxes behind a number, which with metric and protocol make a column: two SyncNets of one
+# protocol are two scoring networks, and their numbers never share a column.
+ScoringNetwork = tuple[str, ...]
+SHOWN = 8  # characters of a digest, where two columns have to be told apart
+
 
 @dataclass(frozen=True)
 class Origin:
-    """dataset: name of the data; "" where only the kind of faces is known, as of published weights.
+    """What a network was trained on.
 
-    drawn: whether these faces were drawn, not filmed. recorded: False where nobody wrote down any of this.
+    dataset: name of the data; "" where only the kind of faces is known, as of published weights.
+    drawn: whether these faces were drawn, not filmed.
+    recorded: False where nobody wrote down any of this.
     """
 
     dataset: str = ""
@@ -97,3 +106,49 @@ def matched(dataset: str) -> str:
     from syncdiff_bench.views import NAME_SUFFIX
 
     return dataset.removesuffix(NAME_SUFFIX)
+
+
+# ----------------------------------------------------------------------------------------------- scoring networks
+
+
+def scoring_networks(manifest: Mapping[str, Any]) -> dict[tuple[str, str], ScoringNetwork]:
+    """What stands behind each (metric, protocol) of a run.json.
+
+    Digests of its weights, then versions ("encoder Lavc62.28"), then where its boxes came from, if not the data set.
+    """
+    folder = str((manifest.get("dataset") or {}).get("boxes") or "")
+    return {
+        (entry["metric"], entry["protocol"]): (
+            *network_behind(entry["weights"], entry.get("provenance") or {}),
+            *box_sources((entry.get("boxes") or {}).get("sources") or (), folder),
+        )
+        for entry in manifest.get("protocols") or ()
+    }
+
+
+def box_sources(sources: Iterable[str], run: str = "") -> ScoringNetwork:
+    """Sources of face boxes that tell columns apart. run: of the whole run, where a folder has its digest.
+
+    >>> box_sources(["dlib-hog-20.0.1", "file", "given"], "given 1a2b3c4d, dlib-hog-20.0.1")
+    ('boxes dlib-hog-20.0.1', 'boxes given 1a2b3c4d')
+    """
+    names = {part.partition(" ")[0]: part for part in run.split(", ")}
+    return tuple(f"boxes {names.get(one, one)}" for one in sources if one not in (FILE, BY_CONSTRUCTION))
+
+
+def network_behind(weights: Iterable[Mapping[str, str]], provenance: Mapping[str, str]) -> ScoringNetwork:
+    """
+    >>> network_behind([{"name": "syncnet-v2", "sha256": "1a2b"}], {"encoder": "Lavc62.28"})
+    ('1a2b', 'encoder Lavc62.28')
+    """
+    return (*(one["sha256"] for one in weights), *(f"{what} {version}" for what, version in sorted(provenance.items())))
+
+
+def told_apart(network: ScoringNetwork, others: Sequence[ScoringNetwork]) -> str:
+    """What only this scoring network has of those of one protocol, digests shortened; "" for the only one.
+
+    >>> told_apart(("1a2b3c4d5e6f", "encoder Lavc62.28"), [("9f8e7d6c5b4a", "encoder Lavc62.28")])
+    '1a2b3c4d'
+    """
+    shared = set(network).intersection(*others) if others else set(network)
+    return " ".join(part if " " in part else part[:SHOWN] for part in network if part not in shared)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from syncdiff_bench.caveats import Counted
 from syncdiff_bench.faces.boxes import FILE
-from syncdiff_bench.judges import Judge, told_apart
+from syncdiff_bench.origins import ScoringNetwork, told_apart
 from syncdiff_bench.report.writers.characters import is_cut
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
 
-ColumnKey = tuple[str, str, str, Judge]
+ColumnKey = tuple[str, str, str, ScoringNetwork]
 ARROWS = {"up": "↑", "down": "↓"}
 REFERENCE = "reference"  # what figures call the dataset's own clips; no row has this name
 
@@ -32,8 +32,8 @@ class BoardColumn:
     direction: str
     unit: str
     decimals: int
-    judge: Judge = ()
-    twins: tuple[Judge, ...] = ()
+    judge: ScoringNetwork = ()
+    twins: tuple[ScoringNetwork, ...] = ()
 
     @property
     def key(self) -> ColumnKey:

@@ -37,7 +37,7 @@ from functools import cache
 from typing import Any, Literal
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.judges import Judge
+from syncdiff_bench.origins import ScoringNetwork
 from syncdiff_bench.report.packages import Node, leaderboard_packages, read_root, toml_files
 
 SCHEMA = 1
@@ -71,7 +71,7 @@ class PaperColumn:
     column: str
     direction: Literal["up", "down"]
     decimals: int
-    judge: Judge | None = None
+    judge: ScoringNetwork | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.judges import told_apart
+from syncdiff_bench.origins import told_apart
 from syncdiff_bench.report.anchors import split_size
 from syncdiff_bench.report.departures import FOREIGN, Departure, departures, preference, same_clips
 from syncdiff_bench.report.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, tables

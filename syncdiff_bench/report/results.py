@@ -11,7 +11,7 @@ from typing import Any
 
 from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.judges import Judge, judges
+from syncdiff_bench.origins import ScoringNetwork, scoring_networks
 
 RUN_FILE = "run.json"
 SCHEMA = 1
@@ -32,7 +32,7 @@ class Measured:
     ci95: tuple[float, float] | None
     n: int
     failed: int
-    judge: Judge = ()
+    judge: ScoringNetwork = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def read_run(path: Path) -> RunResult:
     try:
         if data["schema"] != SCHEMA:
             raise UsageError(f"{path}: schema {data['schema']!r} is not {SCHEMA}; another release wrote this run")
-        method, dataset, known = data["method"], data["dataset"], judges(data)
+        method, dataset, known = data["method"], data["dataset"], scoring_networks(data)
         return RunResult(
             path=path.parent,
             method=str(method["name"]),
@@ -113,7 +113,7 @@ def read_run(path: Path) -> RunResult:
         raise UsageError(f"{path} is not a run's record: {_problem(error)}; score the run again") from None
 
 
-def _measured(entry: Mapping[str, Any], judges: Mapping[tuple[str, str], Judge]) -> Measured:
+def _measured(entry: Mapping[str, Any], judges: Mapping[tuple[str, str], ScoringNetwork]) -> Measured:
     interval = entry.get("ci95")
     return Measured(
         metric=str(entry["metric"]),

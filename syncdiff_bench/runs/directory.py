@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, locked, read_rows, unwritable, write_whole
-from syncdiff_bench.judges import Judge, judges
+from syncdiff_bench.origins import ScoringNetwork, scoring_networks
 from syncdiff_bench.runs.known_files import DIGESTS, KnownFiles
 from syncdiff_bench.runs.manifest import Identity, new_manifest
 from syncdiff_bench.runs.ranks import Ranks
@@ -74,9 +74,9 @@ class Run:
             raise UsageError(f"{self.path / MANIFEST} has no readable summary ({error}); score it again") from None
 
     @cached_property
-    def judges(self) -> Mapping[tuple[str, str], Judge]:
+    def judges(self) -> Mapping[tuple[str, str], ScoringNetwork]:
         """(metric, protocol) -> the weights and versions behind its numbers."""
-        return judges(self.manifest)
+        return scoring_networks(self.manifest)
 
     @property
     def caveats(self) -> tuple[Counted, ...]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import write_whole
-from syncdiff_bench.judges import boxes_of, judge_of
+from syncdiff_bench.origins import box_sources, network_behind
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import SCHEMA
@@ -41,7 +41,7 @@ class MetricScores:
     def same_judge(self, other: MetricScores) -> bool:
         """Whether weights and, as far as they are known, versions are the same."""
         known = self.provenance is not None and other.provenance is not None
-        mine, theirs = (judge_of(one.weights, (one.provenance or {}) if known else {}) for one in (self, other))
+        mine, theirs = (network_behind(one.weights, (one.provenance or {}) if known else {}) for one in (self, other))
         return mine == theirs
 
 
@@ -77,7 +77,7 @@ def from_run(run: Run) -> Scored:
             stats={row.clip: row.stats for row in rows if row.stats is not None},
             failed={row.clip: row.error.message for row in rows if row.failed and row.error is not None},
             provenance=entry.get("provenance"),
-            boxes=None if "boxes" not in entry else boxes_of(entry["boxes"]["sources"], run.identity.boxes or ""),
+            boxes=None if "boxes" not in entry else box_sources(entry["boxes"]["sources"], run.identity.boxes or ""),
         )
     return Scored(
         str(run.path), run.identity, metrics, run.speakers, caveats=run.caveats, versions=run.manifest["versions"]
