@@ -1,4 +1,4 @@
-"""`syncdiff-bench calibrate`: ground truth through the whole pipeline, against numbers that are known."""
+"""`syncdiff-bench paper calibrate`: ground truth through the whole pipeline, against numbers that are known."""
 
 from __future__ import annotations
 
@@ -6,33 +6,28 @@ from pathlib import Path
 
 import click
 
+from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DIRECTORY, LIMIT, with_options
+
 EPILOG = """\b
 Examples:
-  syncdiff-bench calibrate
+  syncdiff-bench paper calibrate
       pocket, the data set inside the package
-  syncdiff-bench calibrate --dataset lrs2 --data-root /data/lrs2
+  syncdiff-bench paper calibrate --dataset lrs2 --data-root /data/lrs2
       against the ground-truth row of the paper
-  syncdiff-bench calibrate --dataset lrs3 --data-root /data/lrs3 --limit 50
-      a part of it; numbers about the whole split are then judged within their interval
+  syncdiff-bench paper calibrate --dataset lrs3 --data-root /data --limit 50
+      a part; numbers about the whole split are judged within their interval
 
 \b
 Exit codes: 0 nothing disagrees; 1 something does; 2 unusable input."""
 
 
 @click.command(epilog=EPILOG)
-@click.option("--dataset", default="pocket", show_default=True, metavar="NAME", help="Dataset that has anchors.")
+@with_options(DATASET, DATA_ROOT)
+@click.option("--split", default="test", metavar="NAME", help="Split.")
+@with_options(LIMIT, DEVICE)
 @click.option(
-    "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the dataset, or its parent."
+    "--out", type=DIRECTORY, metavar="DIR", show_default="runs/calibrate-<dataset>-<split>", help="Folder of the run."
 )
-@click.option("--split", default="test", show_default=True, metavar="NAME", help="Split.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N clips.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Folder of the run.  [default: runs/calibrate-<dataset>-<split>]",
-)
-@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
 @click.pass_context
 def calibrate(
     ctx: click.Context,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.gates import ANY_BOXES, Outcome, Places, report_options
+from syncdiff_bench.cli.gates import Outcome, Places
+from syncdiff_bench.cli.options import ANY_BOXES, ANY_PATH, FILE, REPORTS, with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,11 +19,10 @@ EPILOG = """\b
 Examples:
   syncdiff-bench check runs/pocket-test/mine --baseline mine.json --update
       write the baseline, once; commit it
-  syncdiff-bench check runs/pocket-test/mine --baseline mine.json --junit check.xml
+  syncdiff-bench check runs/pocket-test/mine --baseline m.json --junit j.xml
       in CI, after `syncdiff-bench run --method mine`
   syncdiff-bench check speed.json --baseline benchmarks/baseline.json
-      the same for benchmarks, each in `with calibrated(benchmark):` of syncdiff_bench.testing, after
-      pytest benchmarks --benchmark-json speed.json --benchmark-timer=time.process_time
+      benchmarks, each in `with calibrated(benchmark):` of syncdiff_bench.testing
 
 \b
 Exit codes: 0 no regression; 1 a regression or a lost clip; 2 not comparable."""
@@ -31,21 +31,19 @@ SPEED_TOLERANCE = 1.5
 
 
 @click.command(epilog=EPILOG)
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN|SPEED.json")
-@click.option(
-    "--baseline", type=click.Path(path_type=Path, dir_okay=False), required=True, metavar="FILE", help="Baseline file."
-)
+@click.argument("run", type=ANY_PATH, metavar="RUN|SPEED.json")
+@click.option("--baseline", type=FILE, required=True, metavar="FILE", help="Baseline file.")
 @click.option("--update", is_flag=True, help="Write the baseline from this run instead of checking it.")
 @click.option(
     "--tolerance",
     "tolerances",
     multiple=True,
     metavar="COLUMN=VALUE",
-    help="With --update: what a column may lose (psnr=0.1, or lse/jpeg/lse_c=0.2); one printed digit otherwise."
-    f" Of benchmarks: a factor by which they may be slower.  [default: {SPEED_TOLERANCE}]",
+    show_default=f"one printed digit; {SPEED_TOLERANCE} of benchmarks",
+    help="With --update: what a column may lose (psnr=0.1, or lse/jpeg/lse_c=0.2). Of benchmarks: a factor by which"
+    " they may be slower (2).",
 )
-@ANY_BOXES
-@report_options
+@with_options(ANY_BOXES, *REPORTS)
 def check(
     *,
     run: Path,

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.gates import ANY_BOXES
-from syncdiff_bench.cli.page_options import page_options
-from syncdiff_bench.cli.selection import with_options
+from syncdiff_bench.cli.options import ANY_BOXES, ANY_PATH, markup, page_options, with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,24 +19,18 @@ Examples:
   syncdiff-bench compare runs/pocket-test/static runs/pocket-test/syncdiff
   syncdiff-bench compare old/syncdiff new/syncdiff --format markdown > diff.md
   syncdiff-bench compare old/syncdiff new/syncdiff --html diff.html
-  syncdiff-bench compare runs/reproduce-pocket/syncdiff-rnd-ablation runs/reproduce-pocket/syncdiff-ablation
+  syncdiff-bench compare reproduced/syncdiff-rnd-ablation reproduced/syncdiff-ablation
       two rows of a table, all seeds"""
 
 
 @click.command(epilog=EPILOG)
-@click.argument("run_a", type=click.Path(path_type=Path), metavar="RUN_A")
-@click.argument("run_b", type=click.Path(path_type=Path), metavar="RUN_B")
+@click.argument("run_a", type=ANY_PATH, metavar="RUN_A")
+@click.argument("run_b", type=ANY_PATH, metavar="RUN_B")
+@markup("table", "markdown", default="table")
 @click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["table", "markdown"]),
-    default="table",
-    show_default=True,
-    help="Markup.",
+    "--resamples", type=click.IntRange(min=100), default=2000, metavar="N", help="Resamples of the bootstrap."
 )
-@click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
-@ANY_BOXES
-@with_options(page_options(shows="the differences", order="those that changed most"))
+@with_options(ANY_BOXES, *page_options(shows="the differences", order="those that changed most"))
 def compare(
     *,
     run_a: Path,

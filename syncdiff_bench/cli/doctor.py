@@ -1,15 +1,31 @@
-"""`syncdiff-bench doctor`: what works here, and how to mend the rest."""
+"""`syncdiff-bench doctor`: what works on this machine, what is missing, and the command that mends it."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import json
-from dataclasses import asdict
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import click
 
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.files import home
 
+Level = Literal["ok", "warn", "fail"]
+
+OLDEST_PYTHON = (3, 10)
+FREE_BYTES = 5_000_000_000  # enough for weights, caches and one LRS test split of lossless video
+# Top-level folders of this repository that must never be importable packages.
+SHADOWING = ("datasets", "metrics", "methods", "leaderboards")
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 EPILOG = """\b
@@ -21,13 +37,21 @@ Examples:
 Exit codes: 0 nothing fails (warnings are fine); 1 something does."""
 
 
+@dataclass(frozen=True)
+class Check:
+    """One line. mend: the command or act that helps, "" where all is well."""
+
+    name: str
+    level: Level
+    message: str
+    mend: str = ""
+
+
 @click.command(epilog=EPILOG)
 @click.option("--data", "data", multiple=True, metavar="DATASET=DIR", help="A dataset to look at; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def doctor(*, data: tuple[str, ...], as_json: bool) -> int:
     """Check python, torch, GPU, ffmpeg, plugins, weights, datasets, disk; each problem with what mends it."""
-    from syncdiff_bench.diagnosis import diagnose
-
     roots = {}
     for text in data:
         name, found, folder = text.partition("=")
@@ -47,3 +71,181 @@ def doctor(*, data: tuple[str, ...], as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=1, ensure_ascii=False))
     return int(any(check.level == "fail" for check in checks))
+
+
+def diagnose(data_roots: dict[str, Path] | None = None) -> Iterator[Check]:
+    """Every check, in the order in which one would mend things. Never raises; never downloads.
+
+    data_roots: dataset -> folder, to look at besides the embedded datasets.
+    """
+    yield _python()
+    yield from _shadowed()
+    yield from _torch()
+    yield _torchvision()
+    yield _ffmpeg()
+    yield _writable("home", home())
+    yield _writable("working folder", Path.cwd())
+    yield _disk(home())
+    yield from _plugins()
+    yield from _weights()
+    yield from _datasets(data_roots or {})
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    if sys.version_info < OLDEST_PYTHON:
+        return Check("python", "fail", version, "use Python 3.10 or newer")
+    return Check("python", "ok", f"{version} ({sys.executable})")
+
+
+def _shadowed() -> Iterator[Check]:
+    """A checkout on sys.path makes its folders `datasets` and `metrics` importable, and other libraries stumble."""
+    for name in SHADOWING:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is not None:
+            continue  # not there, or a real package of somebody else
+        places = ", ".join(spec.submodule_search_locations or ())
+        yield Check(
+            "sys.path",
+            "warn",
+            f"`import {name}` finds the bare folder {places}",
+            "take that folder's parent off PYTHONPATH, or start from another folder",
+        )
+
+
+def _torch() -> Iterator[Check]:
+    try:
+        import torch
+    except Exception as error:
+        yield Check("torch", "fail", f"cannot be imported: {_one_line(error)}", "pip install --force-reinstall torch")
+        return
+    yield Check("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        name = torch.cuda.get_device_name()
+        bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
+        yield Check("gpu", "ok", f"{name}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free, {bf16}")
+    elif Path("/proc/driver/nvidia").exists():
+        yield Check(
+            "gpu",
+            "warn",
+            f"there is an NVIDIA driver, but torch {torch.__version__} does not see it",
+            "install a CUDA build of torch that fits the driver (nvidia-smi shows its version)",
+        )
+    else:
+        yield Check("gpu", "ok", "none; everything runs on the CPU")
+
+
+def _torchvision() -> Check:
+    """Not needed; but where it is installed for another torch, libraries that import it break."""
+    try:
+        version = importlib.metadata.version("torchvision")
+    except importlib.metadata.PackageNotFoundError:
+        return Check("torchvision", "ok", "not installed, and not needed")
+    try:
+        import torchvision  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+    except Exception as error:
+        return Check(
+            "torchvision",
+            "warn",
+            f"{version} is broken: {_one_line(error)}",
+            "pip uninstall torchvision (nothing needs it)",
+        )
+    return Check("torchvision", "ok", version)
+
+
+def _ffmpeg() -> Check:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        return Check("ffmpeg", "ok", "no program; only lse[frames=ffmpeg] would use one, the default works without")
+    try:
+        done = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check("ffmpeg", "warn", f"{program} does not run: {_one_line(error)}", "reinstall ffmpeg")
+    return Check("ffmpeg", "ok", done.stdout.partition(" Copyright")[0].strip())
+
+
+def _writable(name: str, folder: Path) -> Check:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        mend = (
+            "set SYNCDIFF_BENCH_HOME to a folder of yours"
+            if name == "home"
+            else "run from another folder, or give --out"
+        )
+        return Check(name, "fail", f"{folder} cannot be written ({error.strerror})", mend)
+    return Check(name, "ok", str(folder))
+
+
+def _disk(folder: Path) -> Check:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    message = f"{free / 1e9:.0f} GB free"
+    if free < FREE_BYTES:
+        return Check("disk", "warn", message, f"free some space, or set SYNCDIFF_BENCH_HOME (now {folder})")
+    return Check("disk", "ok", message)
+
+
+def _plugins() -> Iterator[Check]:
+    from syncdiff_bench.plugins import Kind, describe
+
+    for kind in get_args(Kind):
+        found = describe(kind)
+        for plugin in found:
+            if plugin.status != "ok":
+                mend = f"pip uninstall {plugin.distribution}, or mend it"
+                yield Check(f"{kind} plugin", "fail", f"{plugin.name}: {plugin.status}", mend)
+        usable = [plugin.name for plugin in found if plugin.status == "ok"]
+        yield Check(f"{kind} plugins", "ok", ", ".join(usable))
+
+
+def _weights() -> Iterator[Check]:
+    """What is there, and what is wrong; missing files are only told together: most people need few of them."""
+    from syncdiff_bench.weights.store import WeightsStore
+
+    try:
+        states = list(WeightsStore().status())
+    except BenchError as error:
+        yield Check("weights", "fail", _one_line(error), "mend the package that is named")
+        return
+    for status in states:
+        if status.state == "wrong":
+            yield Check(
+                "weights",
+                "fail",
+                f"{status.path}: {status.problem}",
+                f"delete it, then weights fetch {status.entry.name}",
+            )
+    here = [status.entry.name for status in states if status.state == "here"]
+    missing = [status.entry.name for status in states if status.state == "missing"]
+    if here:
+        yield Check("weights", "ok", f"here: {', '.join(here)}")
+    if missing:
+        yield Check(
+            "weights", "warn", f"missing: {', '.join(missing)}", "syncdiff-bench weights fetch NAME, as you need them"
+        )
+
+
+def _datasets(roots: dict[str, Path]) -> Iterator[Check]:
+    from syncdiff_bench.plugins import describe, load_class, load_dataset
+
+    embedded = [
+        one.name for one in describe("dataset") if one.status == "ok" and load_class("dataset", one.name).embedded
+    ]
+    for name, root in [*((name, None) for name in embedded), *roots.items()]:
+        try:
+            dataset = load_dataset(name, root)
+            splits = dataset.splits()
+            counts = ", ".join(f"{split} {len(dataset.clip_ids(split))}" for split in splits)
+        except BenchError as error:
+            yield Check(f"dataset {name}", "fail", _one_line(error), f"syncdiff-bench data verify --dataset {name}")
+            continue
+        yield Check(f"dataset {name}", "ok", f"clips: {counts}")
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

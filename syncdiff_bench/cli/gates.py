@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING
 
 from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
     from syncdiff_bench.report.writers.junit import Case
-
-
-ANY_BOXES = click.option(
-    "--any-boxes",
-    is_flag=True,
-    help="Also where the two look at other face boxes, which changes numbers.",
-)
-
-
-def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--junit and --summary."""
-    junit = click.option(
-        "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="XML", help="Write a JUnit report."
-    )
-    summary = click.option(
-        "--summary",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="MD",
-        help="Append the table as Markdown [$GITHUB_STEP_SUMMARY, where that is set].",
-    )
-    return junit(summary(command))
 
 
 @dataclass(frozen=True)

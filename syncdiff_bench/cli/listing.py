@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 KINDS = ("methods", "metrics", "datasets", "weights", "tables")
 
 
-@click.command("list")
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench list metrics
+  syncdiff-bench list methods --json"""
+)
 @click.argument("kind", type=click.Choice(KINDS))
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_plugins(kind: str, as_json: bool) -> None:
     """What is installed, from every distribution; a plugin that cannot be used says why."""
     rows = {"weights": weights_rows, "tables": tables_rows}.get(kind, lambda: plugin_rows(kind))()

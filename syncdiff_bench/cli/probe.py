@@ -1,4 +1,4 @@
-"""`syncdiff-bench probe`: the variance of latents when identity or pose frames vary (the paper's Table 4)."""
+"""`syncdiff-bench paper probe`: the variance of latents when identity or pose frames vary (the paper's Table 4)."""
 
 from __future__ import annotations
 
@@ -7,52 +7,66 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.selection import BOXES
+from syncdiff_bench.cli.options import (
+    ANY_PATH,
+    BOXES,
+    COUNT,
+    DATA_ROOT,
+    DATASET,
+    DATASET_SETTINGS,
+    DEVICE,
+    DIRECTORY,
+    METHOD,
+    SEED,
+    SETTINGS,
+    SPLIT,
+    Command,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from syncdiff_bench.probing import Spread
 
 
-@click.command()
-@click.option("--method", default="syncdiff", show_default=True, metavar="NAME", help="Method to probe.")
-@click.option("--dataset", "dataset_name", default="pocket", show_default=True, metavar="NAME", help="Dataset.")
-@click.option("--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the dataset.")
-@click.option("--split", metavar="NAME", help="Split.  [default: the dataset's, mostly test]")
+EPILOG = """\b
+Examples:
+  syncdiff-bench paper probe
+      IDENT on ten clips
+  syncdiff-bench paper probe --pose-list watching.txt
+      and POSE on frames labelled by hand
+  syncdiff-bench paper probe --phone w --set model=training/pocket-rnd/model
+  syncdiff-bench paper tables --table 4 probes
+      beside the paper's numbers"""
+
+
+@click.command(cls=Command, epilog=EPILOG, former={"--videos": "--pose-clips"})
+@with_options(METHOD, SETTINGS, DATASET, DATA_ROOT, DATASET_SETTINGS, SPLIT, BOXES)
+@click.option("--layer", default="mid", metavar="NAME", help="Where the latent is read; mid or z0 with syncdiff.")
 @click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Option of the method; repeatable.",
+    "--step", type=click.IntRange(min=0), metavar="N", show_default="the last", help="Timestep at which it is read."
 )
-@BOXES
-@click.option("--layer", default="mid", show_default=True, help="Where the latent is read; mid or z0 with syncdiff.")
-@click.option(
-    "--step", type=click.IntRange(min=0), metavar="T", help="Timestep at which it is read.  [default: the last]"
-)
-@click.option(
-    "--clips", default=10, show_default=True, type=click.IntRange(min=1), help="IDENT: clips, drawn by --seed."
-)
+@click.option("--clips", default=10, type=COUNT, metavar="N", help="IDENT: clips, drawn by --seed.")
 @click.option(
     "--clip", "chosen", multiple=True, metavar="ID", help="IDENT: this clip instead of drawn ones; repeatable."
 )
-@click.option(
-    "--identity-frames", default=0, show_default=True, metavar="N", help="IDENT: thin to N identity frames (0: all)."
-)
-@click.option("--pose-list", type=click.Path(path_type=Path), metavar="FILE", help="POSE: lines of CLIP FRAME.")
+@click.option("--identity-frames", default=0, metavar="N", help="IDENT: thin to N identity frames (0: all).")
+@click.option("--pose-list", type=ANY_PATH, metavar="FILE", help="POSE: lines of CLIP FRAME.")
 @click.option("--phone", metavar="TEXT", help="POSE: this phone of one speaker, where the dataset knows its times.")
-@click.option("--videos", default=5, show_default=True, type=click.IntRange(min=2), help="POSE: clips with --phone.")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(min=0), metavar="S", help="Of draw and noise."
+    "--pose-clips", "videos", default=5, type=click.IntRange(min=2), metavar="N", help="POSE: clips with --phone."
 )
-@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for the record.")
+@with_options(SEED, DEVICE)
+@click.option(
+    "--out", type=DIRECTORY, metavar="DIR", show_default="probes/<dataset>-<split>", help="Folder for the record."
+)
 def probe(
+    *,
     method: str,
-    dataset_name: str,
-    data_root: Path | None,
-    split: str | None,
     settings: tuple[str, ...],
+    dataset: str,
+    data_root: Path | None,
+    dataset_settings: tuple[str, ...],
+    split: str | None,
     boxes: str,
     layer: str,
     step: int | None,
@@ -66,18 +80,12 @@ def probe(
     device: str,
     out: Path | None,
 ) -> None:
-    """Measure how far latents spread when only the identity frame, or all but the identity frame, varies.
-
-    \b
-      syncdiff-bench probe                                     IDENT on ten clips
-      syncdiff-bench probe --pose-list watching.txt            and POSE on frames labelled by hand
-      syncdiff-bench probe --phone w --set model=training/pocket-rnd/model
-      syncdiff-bench tables --table 4 --runs probes            beside the paper's numbers
-    """
+    """Measure how far latents spread when only the identity frame, or all but the identity frame, varies."""
     from rich.progress import Progress
 
     from syncdiff_bench import plugins
     from syncdiff_bench.errors import UsageError
+    from syncdiff_bench.options import parse_settings
     from syncdiff_bench.probing import (
         Group,
         ProbedMethod,
@@ -92,10 +100,11 @@ def probe(
     from syncdiff_bench.reproduction.defaults import with_model
     from syncdiff_bench.runs.plan import load_methods, make_runtime
 
-    dataset = plugins.load_dataset(dataset_name, data_root, {"boxes": boxes})
-    split = split or dataset.default_split
-    clip_ids = dataset.clip_ids(split)
-    (plugin,) = load_methods((method,), settings, make_runtime(device, dataset.name), with_model)
+    given = {"boxes": boxes, **parse_settings(dataset_settings, "--dataset-set")}
+    opened = plugins.load_dataset(dataset, data_root, given)
+    split = split or opened.default_split
+    clip_ids = opened.clip_ids(split)
+    (plugin,) = load_methods((method,), settings, make_runtime(device, opened.name), with_model)
     if not isinstance(plugin, ProbedMethod):
         raise UsageError(f"method {method} has no latents to probe; syncdiff has")
     if layer not in plugin.probe_layers:
@@ -103,10 +112,10 @@ def probe(
 
     groups: list[Group] = []
     for clip_id in chosen or draw_clips(clip_ids, clips, seed):
-        clip = dataset.clip(clip_id)
+        clip = opened.clip(clip_id)
         groups.append(Group("ident", clip_id, ident_cases(clip, identity_frames), clip.speaker or ""))
     if pose_list is not None or phone is not None:
-        poses = read_poses(pose_list, dataset) if pose_list else find_poses(dataset, clip_ids, phone or "", videos)
+        poses = read_poses(pose_list, opened) if pose_list else find_poses(opened, clip_ids, phone or "", videos)
         groups.append(Group("pose", phone or str(pose_list), pose_cases(poses), poses[0].clip.speaker or ""))
 
     with Progress(transient=True) as bar:
@@ -114,9 +123,9 @@ def probe(
         spreads = measure(
             plugin, groups, layer=layer, step=step, seed=seed, advance=lambda cases: bar.advance(row, cases)
         )
-    folder = out or Path("probes") / f"{dataset.name}-{split}" / plugin.name
+    folder = out or Path("probes") / f"{opened.name}-{split}" / plugin.name
     _print(spreads)
-    write_record(folder, plugin, dataset, split, groups, spreads, {"layer": layer, "step": step, "seed": seed})
+    write_record(folder, plugin, opened, split, groups, spreads, {"layer": layer, "step": step, "seed": seed})
     click.echo(f"{folder / 'run.json'}", err=True)
 
 

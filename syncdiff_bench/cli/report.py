@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.page_options import page_options
-from syncdiff_bench.cli.selection import with_options
+from syncdiff_bench.cli.options import ANY_PATH, COUNT, FILE, LABELS, markup, out_file, page_options, with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,44 +22,26 @@ Examples:
   syncdiff-bench report runs/seed0 runs/seed1 --format csv --out all.csv
   syncdiff-bench report runs/pocket-test --html report.html
   syncdiff-bench report runs/pocket-test --strip faces.pdf --area mouth
-  syncdiff-bench report runs/a runs/b --label runs/a/syncdiff=Ours --label runs/b/syncdiff=Base"""
+  syncdiff-bench report runs/a runs/b --label runs/b/syncdiff=Base"""
 
 
 @click.command(epilog=EPILOG)
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["table", "markdown", "csv", "json"]),
-    default="table",
-    show_default=True,
-    help="csv and json have one record per run and column, in full precision.",
+@click.argument("folders", nargs=-1, required=True, type=ANY_PATH, metavar="DIR...")
+@with_options(
+    markup("table", "markdown", "csv", "json", default="table", note="; csv and json in full precision"),
+    out_file(" (markdown unless --format says otherwise)"),
+    LABELS,
+    *page_options(shows="leaderboard", order="worst"),
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write to a file (markdown unless --format says otherwise).",
-)
-@click.option(
-    "--label",
-    "labels",
-    multiple=True,
-    metavar="DIR=NAME",
-    help="What to call a run in tables and figures, in place of its method. Repeatable.",
-)
-@with_options(page_options(shows="leaderboard", order="worst"))
 @click.option(
     "--strip",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Draw a figure instead (.png or .pdf): frames of one clip, the reference above the methods.",
 )
-@click.option("--clip", metavar="ID", help="The clip of --strip [the first].")
-@click.option(
-    "--area", type=click.Choice(["frame", "mouth"]), default="frame", show_default=True, help="What --strip shows."
-)
-@click.option("--columns", type=click.IntRange(min=1), default=10, show_default=True, help="Frames of --strip.")
+@click.option("--clip", metavar="ID", show_default="the first", help="Clip of --strip.")
+@click.option("--area", type=click.Choice(["frame", "mouth"]), default="frame", help="What --strip shows.")
+@click.option("--columns", type=COUNT, default=10, metavar="N", help="Frames of --strip.")
 def report(
     *,
     folders: tuple[Path, ...],

@@ -1,15 +1,26 @@
-"""`syncdiff-bench reproduce`: the paper's tables, made."""
+"""`syncdiff-bench paper reproduce`: the paper's tables, made."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.options import (
+    DATA_ROOT,
+    DATASET,
+    DEVICE,
+    DIRECTORY,
+    DRY_RUN,
+    FILE,
+    LIMIT,
+    SHARD,
+    parse_shard,
+    with_options,
+)
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,36 +31,37 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  syncdiff-bench reproduce --table 3 --dry-run
+  syncdiff-bench paper reproduce --table 3 --dry-run
       what there is, what is missing, and how long it will take
-  syncdiff-bench reproduce --table 3
+  syncdiff-bench paper reproduce --table 3
       Table 3 on pocket, from the models that are there
-  syncdiff-bench reproduce --table 3 --train
+  syncdiff-bench paper reproduce --table 3 --train
       and trains those that are missing
-  syncdiff-bench reproduce --table 1 --dataset lrs2 --data-root /data/mvlrs_v1
-  CUDA_VISIBLE_DEVICES=0 syncdiff-bench reproduce --train &
-  CUDA_VISIBLE_DEVICES=1 syncdiff-bench reproduce --train
-      two GPUs, or two machines on one folder: each does what the other does not
+  syncdiff-bench paper reproduce --table 1 --dataset lrs2 --data-root /data
+  CUDA_VISIBLE_DEVICES=0 syncdiff-bench paper reproduce --train &
+  CUDA_VISIBLE_DEVICES=1 syncdiff-bench paper reproduce --train
+      two GPUs or machines on one folder: each does what the other does not
 
 Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was."""
 
 
 @click.command(epilog=EPILOG)
-@click.option("--table", "numbers", type=int, multiple=True, metavar="N", help="1 to 6; repeatable.  [default: all]")
-@click.option("--dataset", default="pocket", show_default=True, metavar="NAME", help="pocket, lrs2 or lrs3.")
-@click.option("--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the dataset.")
+@click.option(
+    "--table", "numbers", type=int, multiple=True, metavar="N", show_default="all", help="1 to 6; repeatable."
+)
+@with_options(DATASET, DATA_ROOT)
 @click.option("--train", is_flag=True, help="Train the models that are missing.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=DIRECTORY,
     metavar="DIR",
-    help="Folder of runs, claims and tables.  [default: runs/reproduce-<dataset>]",
+    show_default="runs/reproduce-<dataset>",
+    help="Folder of runs, claims and tables.",
 )
 @click.option(
     "--training",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=DIRECTORY,
     default=Path("training"),
-    show_default=True,
     metavar="DIR",
     help="Folder of the trainings.",
 )
@@ -58,24 +70,21 @@ Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was."
     "seeds",
     type=click.IntRange(min=0),
     multiple=True,
-    metavar="S",
-    help="Seed of the sampling noise; repeatable.  [default: the recipe's]",
+    metavar="N",
+    show_default="the recipe's",
+    help="Seed of the sampling noise; repeatable.",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N clips.")
-@click.option(
-    "--shard", default="1/1", show_default=True, metavar="I/N", help="Make only every N-th row, from the I-th on."
-)
-@click.option("--input", "given", multiple=True, metavar="NAME=VALUE", help="What a row needs of you; repeatable.")
+@with_options(LIMIT, SHARD)
+@click.option("--input", "given", multiple=True, metavar="KEY=VALUE", help="What a row needs of you; repeatable.")
 @click.option("--no-shipped", is_flag=True, help="Do not use models that ship: train all of them.")
 @click.option(
     "--recipe",
     "recipe_file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="How rows are made, instead of the installed recipe of --dataset.",
 )
-@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dry-run", is_flag=True, help="Print the plan with estimates of time, and stop.")
+@with_options(DEVICE, DRY_RUN)
 @click.pass_context
 def reproduce(
     ctx: click.Context,
@@ -182,15 +191,6 @@ def _by_job(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, str]:
         for seed in job.seeds
         if f"{job.name}.seed-{seed}" in failed
     }
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """ "2/3" -> (2, 3). Raises UsageError."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    index, count = (int(part) for part in match.groups()) if match else (0, 0)
-    if not 1 <= index <= count:
-        raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, such as 2/3")
-    return index, count
 
 
 def print_plan(request: Request, plan: Plan, device: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.selection import COMMON_OPTIONS, METHOD_OPTIONS, METRIC_OPTIONS, with_options
+from syncdiff_bench.cli.options import ANY_PATH, CARRYING_OUT, GENERATION, METRICS, with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,19 +26,16 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
-@click.option("--videos", type=click.Path(path_type=Path), metavar="DIR", help="Score the videos below this folder.")
-@click.option(
-    "--reference", type=click.Path(path_type=Path), metavar="DIR", help="Their references, of the same names."
-)
+@click.argument("runs", nargs=-1, type=ANY_PATH, metavar="[RUN]...")
+@click.option("--videos", type=ANY_PATH, metavar="DIR", help="Score the videos below this folder.")
+@click.option("--reference", type=ANY_PATH, metavar="DIR", help="Their references, of the same names.")
 @click.option(
     "--align",
     type=click.Choice(["frames", "faces"]),
     default="frames",
-    show_default=True,
     help="With --reference: what is compared; faces for videos of another shape or crop.",
 )
-@with_options(METHOD_OPTIONS, METRIC_OPTIONS, COMMON_OPTIONS)
+@with_options(*GENERATION, METRICS, *CARRYING_OUT)
 @click.pass_context
 def score(
     ctx: click.Context,

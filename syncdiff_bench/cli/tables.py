@@ -1,4 +1,4 @@
-"""`syncdiff-bench tables`: the paper's tables beside one's own runs."""
+"""`syncdiff-bench paper tables`: the paper's tables beside one's own runs."""
 
 from __future__ import annotations
 
@@ -6,60 +6,48 @@ from pathlib import Path
 
 import click
 
+from syncdiff_bench.cli.options import ANY_PATH, Command, markup, out_file, with_options
 from syncdiff_bench.errors import UsageError
 
+EPILOG = """\b
+Examples:
+  syncdiff-bench paper tables --table 1
+      what the paper printed
+  syncdiff-bench paper tables --table 1 runs/lrs2-test
+      paper | ours ± CI | delta | n (failed)
+  syncdiff-bench paper tables --table 1 --format latex > table1.tex"""
 
-@click.command("tables")
+
+@click.command(cls=Command, epilog=EPILOG, former={"--runs": ""})
+@click.argument("runs", type=ANY_PATH, nargs=-1, metavar="[DIR]...")
 @click.option(
     "--table",
     "numbers",
     type=int,
     multiple=True,
     metavar="N",
-    help="Table number, 1 to 6; repeatable. [default: all]",
-)
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["markdown", "latex", "html", "csv"]),
-    default="markdown",
-    show_default=True,
-    help="Markup; csv has one line per cell in full precision.",
+    show_default="all",
+    help="Table number, 1 to 6; repeatable.",
 )
 @click.option(
     "--dataset",
     "datasets",
     multiple=True,
     metavar="NAME",
-    help="Show these datasets only; repeatable. [default: all]",
+    show_default="all",
+    help="Dataset to show; repeatable.",
 )
-@click.option(
-    "--runs",
-    "runs",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="DIR ...",
-    help="Run directories, or folders of them.",
+@with_options(
+    markup("markdown", "latex", "html", "csv", default="markdown", note="; csv has one line per cell"),
+    out_file(""),
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write here, not to stdout.",
-)
-@click.argument("more_runs", type=click.Path(path_type=Path), nargs=-1, metavar="")
 def tables(
-    *,
-    numbers: tuple[int, ...],
-    format_name: str,
-    datasets: tuple[str, ...],
-    runs: tuple[Path, ...],
-    out: Path | None,
-    more_runs: tuple[Path, ...],
+    *, runs: tuple[Path, ...], numbers: tuple[int, ...], datasets: tuple[str, ...], format_name: str, out: Path | None
 ) -> None:
     """The paper's tables: paper | ours ± 95 % interval | delta | n (failed).
 
-    Without --runs, ours is blank. A number of another protocol than the paper's gets a column of its own.
+    Each DIR is a run directory, or a folder of them; without one, ours is blank. A number of another
+    protocol than the paper's gets a column of its own.
     """
     from syncdiff_bench.cli.output import write_told
     from syncdiff_bench.plugins import default_options
@@ -68,12 +56,10 @@ def tables(
     from syncdiff_bench.report.results import find_runs
     from syncdiff_bench.report.writers import render
 
-    if more_runs and not runs:
-        raise UsageError(f"unexpected argument {more_runs[0]}; run directories follow --runs")
     chosen = [paper.table(number) for number in dict.fromkeys(numbers)] or paper.tables()
     if not chosen:
         raise UsageError("no leaderboard package is installed; reinstall syncdiff-bench")
-    results = find_runs((*runs, *more_runs))
+    results = find_runs(runs)
     joined = [compare(table, results, datasets=datasets, defaults=default_options) for table in chosen]
     text = render(joined, format_name)
     if out is None:

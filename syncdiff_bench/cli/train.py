@@ -8,51 +8,63 @@ from pathlib import Path
 
 import click
 
+from syncdiff_bench.cli.options import (
+    ANY_PATH,
+    CONFIG_SETTINGS,
+    DATA_ROOT,
+    DEVICE,
+    VARIANT,
+    Command,
+    with_options,
+)
 
-@click.command()
+EPILOG = """\b
+Examples:
+  syncdiff-bench data prepare splits --dataset pocket
+  syncdiff-bench train syncdiff-autoencoder/pocket-autoencoder
+  syncdiff-bench train syncdiff/pocket --set training.steps=4000
+  syncdiff-bench train syncdiff/pocket --variant prv-
+  torchrun --nproc_per_node 4 -m syncdiff_bench.train syncdiff/pocket
+      on four GPUs"""
+
+
+@click.command(cls=Command, epilog=EPILOG, former={"--cpu": "--device cpu"})
 @click.argument("config")
+@with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @click.option(
-    "--data-root", type=click.Path(path_type=Path), help="Folder of the dataset (an embedded one needs none)."
+    "--out",
+    type=ANY_PATH,
+    metavar="DIR",
+    show_default="training/<config>",
+    help="Folder of checkpoints, log and model.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder of checkpoints, log and model [training/<config>]."
+    "--cache", type=ANY_PATH, metavar="DIR", show_default="<out>/../cache", help="Folder for what is computed once."
 )
-@click.option("--cache", type=click.Path(path_type=Path), help="Folder for what is computed once [<out>/../cache].")
-@click.option("--cpu", is_flag=True, help="Train on the CPU even where there is a GPU.")
-@click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a value of the config.")
-@click.option("--variant", default="", metavar="NAME", help="One of the config's variants (rnd, prv-, np5, ...).")
+@with_options(DEVICE)
 @click.option("--dry-run", is_flag=True, help="Print what it costs (FLOPs, memory, cache, time) and start nothing.")
 def train(
+    *,
     config: str,
+    overrides: tuple[str, ...],
+    variant: str,
     data_root: Path | None,
     out: Path | None,
     cache: Path | None,
-    cpu: bool,
-    overrides: tuple[str, ...],
-    variant: str,
+    device: str,
     dry_run: bool,
 ) -> None:
     """Train the model that CONFIG describes; run the same command again to resume.
 
-    CONFIG is a TOML file, or the name of a shipped one:
-
-    \b
-      syncdiff-bench prepare data --dataset pocket --split train --split val
-      syncdiff-bench train syncdiff-autoencoder/pocket-autoencoder
-      syncdiff-bench train syncdiff/pocket --set training.steps=4000
-      syncdiff-bench train syncdiff/pocket --variant prv-
-
-    On several GPUs: torchrun --nproc_per_node 4 -m syncdiff_bench.train syncdiff/pocket
+    CONFIG is a TOML file, or the name of a shipped one.
     """
+    from syncdiff_bench.runs.plan import resolve_device
     from syncdiff_bench.training.loader import load_task, read_plan
 
     plan = read_plan(config, overrides, variant)
     out = Path("training") / plan.name if out is None else out
     cache = out.parent / "cache" if cache is None else cache
-
-    import torch
-
-    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() and not cpu else "cpu"
+    device = resolve_device(device)
     task = load_task(plan, data_root, cache, device)
     if dry_run:
         from syncdiff_bench.estimates.forecast import forecast
@@ -67,6 +79,10 @@ def train(
 
     from syncdiff_bench.training.loop import train as run
 
+    if device.startswith("cuda:"):
+        import torch
+
+        torch.cuda.set_device(device)  # where accelerate puts what it trains
     folder = run(task, plan.settings, out, cpu=device == "cpu")
     if os.environ.get("RANK", "0") == "0":
         click.echo(f"trained: {folder}")

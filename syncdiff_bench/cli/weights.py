@@ -1,4 +1,4 @@
-"""`syncdiff-bench weights`: what network weights exist, which are here, and getting the others."""
+"""The group `weights`: which network weights exist, getting those that lack, and checkpoints of other code."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from syncdiff_bench.cli.options import ANY_PATH, Option, with_options
+from syncdiff_bench.errors import UsageError
+
 if TYPE_CHECKING:
     from syncdiff_bench.weights.catalog import Entry
     from syncdiff_bench.weights.sources import Progress
@@ -18,17 +21,13 @@ if TYPE_CHECKING:
 STYLES = {"here": "green", "missing": "yellow", "wrong": "bold red"}
 
 
-@click.group()
-def weights() -> None:
-    """Network weights: kept in one folder, each known by its sha256, which travels with every result.
-
-    \b
-    The folder is $SYNCDIFF_BENCH_HOME/weights; SYNCDIFF_BENCH_OFFLINE=1 forbids the network.
-    """
-
-
-@weights.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench weights list
+  syncdiff-bench weights list --json"""
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_weights(as_json: bool) -> None:
     """Every known file: whether it is here, its size and licence, and how it is got."""
     store = _store()
@@ -55,14 +54,14 @@ def list_weights(as_json: bool) -> None:
         click.echo(f"warning: {problem}", err=True)
 
 
-@weights.command()
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench weights fetch lpips-alex syncnet-v2"""
+)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def fetch(names: tuple[str, ...]) -> None:
-    """Download files; an interrupted download goes on where it stopped.
-
-    \b
-      syncdiff-bench weights fetch lpips-alex syncnet-v2
-    """
+    """Download files; an interrupted download goes on where it stopped."""
     store = _store()
     for name in names:
         with _bar(name) as progress:
@@ -70,16 +69,16 @@ def fetch(names: tuple[str, ...]) -> None:
         click.echo(f"{name}: {path} (sha256 {store.digest(name)})")
 
 
-@weights.command()
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench weights add avhubert-lrs2-vsr ~/Downloads/checkpoint_best.pt"""
+)
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=ANY_PATH)
 @click.option("--force", is_flag=True, help="Keep it although it is not the published file.")
 def add(name: str, file: Path, force: bool) -> None:
-    """Put a FILE that you have into the store under a catalogue NAME.
-
-    \b
-      syncdiff-bench weights add avhubert-lrs2-vsr ~/Downloads/checkpoint_best.pt
-    """
+    """Put a FILE that you have into the store under a catalogue NAME."""
     store = _store()
     path = store.add(name, file, force=force)
     entry = store.catalogue[name]
@@ -89,13 +88,17 @@ def add(name: str, file: Path, force: bool) -> None:
     click.echo(f"{name}: {path} (sha256 {store.digest(name)}, {known})")
 
 
-@weights.command()
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench weights verify
+
+\b
+Exit codes: 0 nothing is wrong; 1 a file is not what its name promises."""
+)
 @click.pass_context
 def verify(ctx: click.Context) -> None:
-    """Read every file that is here again and compare it with its published digest.
-
-    Exit code 0: nothing is wrong; 1: a file is not what its name promises.
-    """
+    """Read every file that is here again and compare it with its published digest."""
     statuses = list(_store().verify())
     for status in statuses:
         if status.state != "missing":
@@ -104,6 +107,104 @@ def verify(ctx: click.Context) -> None:
     counts = [sum(status.state == state for status in statuses) for state in STYLES]
     click.echo(", ".join(f"{count} {state}" for count, state in zip(counts, STYLES, strict=True)))
     ctx.exit(1 if any(status.state == "wrong" for status in statuses) else 0)
+
+
+# -------------------------------------------------------------------------------------- checkpoints
+
+
+def _conversion(source: str, target: str) -> tuple[Option, ...]:
+    """What import and export are asked for; their arguments' names."""
+    return (
+        click.argument("layout", required=False),
+        click.argument("source", metavar=f"[{source}]", type=ANY_PATH, required=False),
+        click.argument("target", metavar=f"[{target}]", type=ANY_PATH, required=False),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of the layout; repeatable."),
+        click.option("--force", is_flag=True, help="Write over an existing target."),
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench weights import
+      the known layouts
+  syncdiff-bench weights import vq-f4 model.ckpt training/vq-f4
+  syncdiff-bench weights import difftalk last.ckpt models/difftalk
+  syncdiff-bench weights import syncdiff last.ckpt prv --set variant=prv"""
+)
+@with_options(*_conversion("FILE", "DIR"))
+def import_checkpoint(**given: Any) -> None:
+    """Turn a checkpoint FILE of another program into a model directory DIR.
+
+    The file is read with restrictions: tensors and plain values, nothing in it is run.
+    """
+    _convert("import", **given)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench weights export difftalk models/difftalk again.ckpt"""
+)
+@with_options(*_conversion("DIR", "FILE"))
+def export_checkpoint(**given: Any) -> None:
+    """Turn a model directory DIR into a checkpoint FILE of another program's layout."""
+    _convert("export", **given)
+
+
+@click.command()
+@with_options(*_conversion("SOURCE", "TARGET"))
+def convert(source: Path | None, **given: Any) -> None:
+    """`weights export` where SOURCE is a directory, else `weights import`."""
+    way = "export" if source is not None and source.is_dir() else "import"
+    click.echo(f"note: `syncdiff-bench convert` is now `syncdiff-bench weights {way}`", err=True)
+    _convert(way, source=source, **given)
+
+
+def _convert(
+    way: str, *, layout: str | None, source: Path | None, target: Path | None, settings: tuple[str, ...], force: bool
+) -> None:
+    from syncdiff_bench.conversion import converter_names, load_converter
+    from syncdiff_bench.options import options_from_text, parse_settings
+    from syncdiff_bench.origins import RECORD
+
+    if layout is None:
+        for name in converter_names():
+            click.echo(f"{name:<12}{load_converter(name).title}")
+        return
+    if source is None or target is None:
+        raise UsageError(f"{way} {layout}: give a source and a target, a checkpoint file and a directory")
+    cls = load_converter(layout)
+    if not source.exists():
+        raise UsageError(f"{source}: no such file or directory; give a checkpoint to import or a model to export")
+    if source.is_dir() != (way == "export"):
+        kind, other = ("a directory", "export") if way == "import" else ("a file", "import")
+        raise UsageError(f"{source} is {kind}; `weights {other}` takes one")
+    converter = cls(options_from_text(cls.Options, parse_settings(settings), f"layout {layout}"))
+    if way == "export":
+        if target.is_dir():
+            raise UsageError(
+                f"{target} is a directory; name the checkpoint file to write, e.g. {target / 'model.ckpt'}"
+            )
+        _refuse_overwriting(target, force)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        converter.export_checkpoint(source, target)
+    else:
+        if target.is_file():
+            raise UsageError(f"{target} is a file; name the directory to write the model into")
+        if target.is_dir() and any(target.iterdir()):
+            _refuse_overwriting(target, force)
+        converter.import_checkpoint(source, target)
+        (target / RECORD).unlink(missing_ok=True)  # of the model that was there: a checkpoint does not tell its data
+    click.echo(f"{target}")
+
+
+def _refuse_overwriting(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists; give another target, or --force to write over it")
+
+
+# ----------------------------------------------------------------------------------------------- printing
 
 
 def _store() -> WeightsStore:

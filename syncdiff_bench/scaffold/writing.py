@@ -55,7 +55,7 @@ def write_package(kind: str, name: str, parent: Path) -> tuple[Path, ...]:
         raise UsageError(f"{name!r} is no name for a plugin; use lower case letters and digits, words joined by dashes")
     folder = parent / name
     if folder.exists():
-        raise UsageError(f"{folder} exists already; choose another name or --in")
+        raise UsageError(f"{folder} exists already; choose another name or --out")
     written = []
     for path, text in _contents(package).items():
         file = folder / path
@@ -63,7 +63,7 @@ def write_package(kind: str, name: str, parent: Path) -> tuple[Path, ...]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"{file} cannot be written ({error.strerror}); choose another --in") from None
+            raise UsageError(f"{file} cannot be written ({error.strerror}); choose another --out") from None
         written.append(file)
     return tuple(written)
 

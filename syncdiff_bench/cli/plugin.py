@@ -1,4 +1,4 @@
-"""`syncdiff-bench check-plugin`: the conformance suite on an installed plugin."""
+"""The group `plugin`: a plugin package that works at once, and the conformance suite on an installed plugin."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.options import ANY_PATH, DATA_ROOT, Command
 from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -17,26 +18,48 @@ if TYPE_CHECKING:
 KINDS = ("method", "metric", "dataset")
 DRAWN = "pocket"  # whose models are held to the contract; the faces of the checks are drawn as well
 
-EPILOG = """\b
+
+@click.command(
+    cls=Command,
+    former={"--in": "--out"},
+    epilog="""\b
 Examples:
-  syncdiff-bench check-plugin my-method
-  syncdiff-bench check-plugin "psnr[protocol=talklip]"
-  syncdiff-bench check-plugin my-dataset --data-root /data/mine
+  syncdiff-bench plugin new method my-method
+  pip install -e my-method
+  syncdiff-bench run --method my-method --dataset pocket""",
+)
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+@click.option("--out", type=ANY_PATH, default=Path(), metavar="DIR", help="Where to write the package.")
+def new(*, kind: str, name: str, out: Path) -> None:
+    """Write a small installable package NAME: entry point, one module, a test, a README.
+
+    It runs as it is, and passes the conformance suite; replace what it does with your own.
+    """
+    from syncdiff_bench.scaffold.writing import FIRST_COMMAND, write_package
+
+    for path in write_package(kind, name, out):
+        click.echo(path)
+    click.echo(f"next: pip install -e {out / name} && {FIRST_COMMAND[kind].format(name=name)}", err=True)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench plugin check my-method
+  syncdiff-bench plugin check "psnr[protocol=talklip]"
+  syncdiff-bench plugin check my-dataset --data-root /data/mine
 
 \b
-Exit codes: 0 none failed (those that were skipped are counted, with the reason); 1 one failed, or with --strict
-was skipped; 2 no such plugin."""
-
-
-@click.command("check-plugin", epilog=EPILOG)
+Exit codes: 0 none failed (those that were skipped are counted, with the
+reason); 1 one failed, or with --strict was skipped; 2 no such plugin."""
+)
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), help="Where a name is registered in several groups.")
-@click.option("--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of a dataset.")
+@DATA_ROOT
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of the plugin; repeatable.")
-@click.option("--strict", is_flag=True, help="Exit code 1 where a check was skipped, too.")
-def check_plugin(
-    *, name: str, kind: str | None, data_root: Path | None, settings: tuple[str, ...], strict: bool
-) -> int:
+@click.option("--strict", is_flag=True, help="Exit with 1 where a check was skipped, too.")
+def check(*, name: str, kind: str | None, data_root: Path | None, settings: tuple[str, ...], strict: bool) -> int:
     """Hold an installed plugin to the contract: shapes, determinism, independence, errors, laziness.
 
     A check is skipped, with the reason, where weights or a package that the plugin needs are missing here.
@@ -46,22 +69,22 @@ def check_plugin(
     from syncdiff_bench.testing.checks import Skipped, checks_of
 
     checks = checks_of(_load(name, kind, data_root, settings))
-    width = max(len(check.name) for check in checks)
+    width = max(len(one.name) for one in checks)
     passed, failed, skipped = 0, 0, Counter[str]()
-    for check in checks:
+    for one in checks:
         try:
-            check()
+            one()
         except Skipped as reason:
             skipped[str(reason)] += 1
-            click.echo(f"{click.style('skip', fg='yellow')} {check.name:<{width}}  {reason}")
+            click.echo(f"{click.style('skip', fg='yellow')} {one.name:<{width}}  {reason}")
         except (Exception, SystemExit) as error:  # a plugin that exits ends no suite, least of all with 0
             failed += 1
             text = " ".join(str(error).split())
             said = text if isinstance(error, AssertionError | BenchError) else f"{type(error).__name__}: {text}"
-            click.echo(f"{click.style('FAIL', fg='red', bold=True)} {check.name:<{width}}  {said}")
+            click.echo(f"{click.style('FAIL', fg='red', bold=True)} {one.name:<{width}}  {said}")
         else:
             passed += 1
-            click.echo(f"{click.style('ok  ', fg='green')} {check.name:<{width}}  {check.about}")
+            click.echo(f"{click.style('ok  ', fg='green')} {one.name:<{width}}  {one.about}")
     click.echo(_in_all(passed, failed, skipped))
     return int(failed > 0 or (strict and bool(skipped)))
 

@@ -1,0 +1,321 @@
+"""The group `data`: a dataset on disk held to its promises, and what is made once and read many times."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from syncdiff_bench.cli.options import (
+    ANY_PATH,
+    CLIPS,
+    CONFIG_SETTINGS,
+    COUNT,
+    DATA_ROOT,
+    DATASET,
+    DATASET_SETTINGS,
+    DEVICE,
+    SHARD,
+    VARIANT,
+    Command,
+    parse_shard,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from syncdiff_bench.contracts import Dataset, Finding
+    from syncdiff_bench.faces.preparing import Prepared
+
+SHOWN_FAILURES = 10
+STYLES = {"ok": "green", "note": "yellow", "error": "bold red"}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The clips that the options choose."""
+
+    dataset: Dataset
+    split: str
+    clip_ids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dataset.name} {self.split}"
+
+
+def _selection(
+    *, dataset: str, data_root: Path | None, dataset_settings: tuple[str, ...], split: str | None, limit: int | None
+) -> Selection:
+    from syncdiff_bench.options import parse_settings
+    from syncdiff_bench.plugins import load_dataset
+
+    opened = load_dataset(dataset, data_root, parse_settings(dataset_settings, "--dataset-set"))
+    split = split or opened.default_split
+    return Selection(opened, split, tuple(opened.clip_ids(split)[:limit]))
+
+
+# --------------------------------------------------------------------------------------------- verify
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench data verify --dataset lrs3 --data-root /data/lrs3
+  syncdiff-bench data verify --dataset lrs2 --data-root /data/lrs2 --limit 20
+
+\b
+Exit codes: 0 no errors (notes are fine); 1 errors were found; 2 the dataset
+cannot be used at all."""
+)
+@with_options(*CLIPS)
+@click.pass_context
+def verify(ctx: click.Context, /, **chosen: Any) -> None:
+    """Check every clip of a split: that it decodes and has the rate, size, sound and words it should have."""
+    selection = _selection(**chosen)
+    title = f"{selection.dataset.name}, split {selection.split}"
+    errors = _report(findings_of(selection), title, len(selection.clip_ids))
+    ctx.exit(1 if errors else 0)
+
+
+def findings_of(selection: Selection) -> Iterator[Finding]:
+    """Findings about the split and about the clips chosen, its first ones; at most one clip more is opened."""
+    dataset, split = selection.dataset, selection.split
+    later = set(dataset.clip_ids(split)[len(selection.clip_ids) :])
+    for finding in dataset.verify(split):
+        if finding.where in later:
+            return
+        yield finding
+
+
+def _report(findings: Iterator[Finding], title: str, n_clips: int) -> int:
+    """Print notes and errors as they are found, then the counts; return the number of errors."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    levels: Counter[str] = Counter()
+    faulty: set[str] = set()
+    for finding in findings:
+        levels[finding.level] += 1
+        if finding.level == "error":
+            faulty.add(finding.where)
+        if finding.level != "ok":
+            console.print(f"{finding.level:5}", style=STYLES[finding.level], end=" ")
+            console.print(f"{finding.where}: {finding.message}", markup=False)
+    counts = f"{_counted(levels['error'], 'error')}, {_counted(levels['note'], 'note')}"
+    verdict = "fit for use" if not faulty else f"{_counted(len(faulty), 'place')} to mend"
+    style = STYLES["error" if faulty else "ok"]
+    console.print(f"{title}: {_counted(n_clips, 'clip')} checked, {counts}: {verdict}", style=style)
+    return levels["error"]
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+# -------------------------------------------------------------------------------------------- prepare
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3
+  syncdiff-bench run --dataset lrs3 --data-root /data/lrs3"""
+)
+@with_options(*CLIPS)
+@click.option("--detector", default="auto", metavar="NAME", help="s3fd, dlib-hog, or auto: s3fd where its weights are.")
+@DEVICE
+def faces(detector: str, device: str, **chosen: Any) -> None:
+    """Detect the face of every clip, once; goes on where it was interrupted.
+
+    Later commands would do so when they need the boxes; this does it ahead, on a GPU. They take S3FD's before dlib's,
+    unless --boxes says otherwise. Boxes of another tool are used without preparing anything: `boxes/<clip id>.npy` in
+    the dataset, or --boxes DIR.
+    """
+    from syncdiff_bench.faces.detection import choose_detector
+    from syncdiff_bench.faces.preparing import prepare_clip
+    from syncdiff_bench.runs.plan import resolve_device
+
+    selection = _selection(**chosen)
+    choice = choose_detector(detector, resolve_device(device))
+    for reason in choice.passed_over:
+        click.echo(f"passed over {reason}", err=True)
+    _detect(
+        selection,
+        "faces",
+        lambda clip_id: prepare_clip(selection.dataset, clip_id, choice.detector),
+        source=choice.detector.identity,
+        own="boxes",
+        faceless="without any face",
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench data prepare landmarks --dataset lrs2 --data-root /data/lrs2"""
+)
+@with_options(*CLIPS, DEVICE)
+def landmarks(device: str, **chosen: Any) -> None:
+    """Detect the 68 landmarks of every frame, once (face-alignment's 2DFAN-4); goes on where it was interrupted.
+
+    Later commands would detect them when they need them; this does it ahead, on a GPU. Landmarks of another tool are
+    used without preparing anything: `landmarks/<clip id>.npy` in the dataset, (frames, 68, 2).
+    """
+    from syncdiff_bench.errors import NotApplicable, UsageError
+    from syncdiff_bench.faces import landmarks as room
+    from syncdiff_bench.faces.preparing import prepare_landmarks
+    from syncdiff_bench.runs.plan import resolve_device
+
+    selection = _selection(**chosen)
+    try:
+        source = room.FaceAlignmentSource(resolve_device(device))
+    except NotApplicable as error:
+        raise UsageError(str(error)) from None
+    _detect(
+        selection,
+        "landmarks",
+        lambda clip_id: prepare_landmarks(selection.dataset, clip_id, source),
+        source=source.identity,
+        own="landmarks",
+        faceless="without any face",
+    )
+
+
+def _detect(
+    selection: Selection, what: str, detect: Callable[[str], Prepared], *, source: str, own: str, faceless: str
+) -> None:
+    """Clip by clip, with progress; then the clips that failed, and one line that counts them all."""
+    from syncdiff_bench.cli.output import stderr_progress
+
+    progress = stderr_progress()
+    done: list[Prepared] = []
+    with progress.stage(f"{what} {selection}", len(selection.clip_ids)):
+        for clip_id in selection.clip_ids:
+            progress.working_on([clip_id])
+            done.append(detect(clip_id))
+            progress.clips_done()
+    _print_first("failed", [str(clip.problem) for clip in done if clip.outcome == "failed"])
+    click.echo(f"{selection}: {_summary(done, source, own=own, faceless=faceless)}")
+
+
+def _print_first(what: str, clips: Sequence[str]) -> None:
+    """Name the first of the clips that failed, with the reason."""
+    for line in clips[:SHOWN_FAILURES]:
+        click.echo(f"{what}: {line}", err=True)
+    if len(clips) > SHOWN_FAILURES:
+        click.echo(f"{what}: {len(clips) - SHOWN_FAILURES} more clips", err=True)
+
+
+def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: str) -> str:
+    """One line: "4 clips by s3fd-619a316812 (3 now, 1 before); 1 with gaps: 2 of 25 frames interpolated".
+
+    own: what some clips have with the dataset. faceless: what a clip is of which no frame has a face.
+    """
+    outcomes = Counter(clip.outcome for clip in clips)
+    seen = [clip for clip in clips if clip.outcome in ("detected", "known")]
+    parts = [f"{len(seen)} clips by {detector} ({outcomes['detected']} now, {outcomes['known']} before)"]
+    gaps = [clip for clip in seen if 0 < clip.faceless < clip.frames]
+    if gaps:
+        missed, frames = sum(clip.faceless for clip in gaps), sum(clip.frames for clip in gaps)
+        parts.append(f"{len(gaps)} with gaps: {missed} of {frames} frames interpolated")
+    without = sum(clip.faceless == clip.frames for clip in seen)
+    if without:
+        parts.append(f"{without} {faceless}")
+    if outcomes["given"]:
+        parts.append(f"{outcomes['given']} have {own} of their own")
+    if outcomes["failed"]:
+        parts.append(f"{outcomes['failed']} failed")
+    return "; ".join(parts)
+
+
+@click.command(
+    cls=Command,
+    former={"--cpu": "--device cpu", "--part": "--shard", "--force": "--fresh"},
+    epilog="""\b
+Examples:
+  syncdiff-bench data prepare latents syncdiff/pocket
+  syncdiff-bench train syncdiff/pocket --cache training/cache""",
+)
+@click.argument("config")
+@with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
+@click.option("--cache", type=ANY_PATH, default=Path("training/cache"), metavar="DIR", help="Where to write.")
+@with_options(DEVICE, SHARD)
+@click.option("--fresh", is_flag=True, help="Make it anew, whatever is there.")
+@click.option("--dry-run", is_flag=True, help="Only say what it costs.")
+def latents(
+    *,
+    config: str,
+    overrides: tuple[str, ...],
+    variant: str,
+    data_root: Path | None,
+    cache: Path,
+    device: str,
+    shard: str,
+    fresh: bool,
+    dry_run: bool,
+) -> None:
+    """Fill the caches of the training that CONFIG describes; goes on where it was interrupted.
+
+    For SyncDiff: latents of every frame, full and masked, and the activations of the frozen layers of AV-HuBERT. A
+    training step then runs only what is trained. `train` fills them too; this does it ahead, on any machine.
+    """
+    from syncdiff_bench.estimates.forecast import cache_line, split_size
+    from syncdiff_bench.runs.plan import resolve_device
+    from syncdiff_bench.training.loader import load_task, read_plan
+
+    index, count = parse_shard(shard)
+    plan = read_plan(config, overrides, variant)
+    task = load_task(plan, data_root, cache, resolve_device(device))
+    caches = task.caches()
+    if not caches:
+        click.echo(f"{plan.name}: trainer {plan.trainer} caches nothing; start the training")
+        return
+    for entry in caches:
+        if fresh and not dry_run:
+            entry.clear()
+        click.echo(cache_line(entry, split_size(task.data.dataset, entry.split).hours))
+        if dry_run:
+            continue
+        _advance({entry.title: entry.fill(index - 1, count)})
+        reasons = entry.failures().items()
+        _print_first("left out", [reason if clip in reason else f"{clip}: {reason}" for clip, reason in reasons])
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  syncdiff-bench data prepare splits --dataset pocket --split train"""
+)
+@with_options(DATASET, DATASET_SETTINGS)
+@click.option(
+    "--data-root", type=ANY_PATH, metavar="DIR", show_default="the dataset's own folder", help="Where to write."
+)
+@click.option(
+    "--split", "splits", multiple=True, default=("train", "val"), metavar="NAME", help="Split to draw; repeatable."
+)
+@click.option("--workers", type=COUNT, default=2, metavar="N", help="Processes.")
+def splits(
+    *, dataset: str, dataset_settings: tuple[str, ...], data_root: Path | None, splits: tuple[str, ...], workers: int
+) -> None:
+    """Draw splits that are not shipped, of a dataset that can; goes on where it was interrupted."""
+    from syncdiff_bench.options import parse_settings
+    from syncdiff_bench.plugins import load_dataset
+
+    opened = load_dataset(dataset, data_root, parse_settings(dataset_settings, "--dataset-set"))
+    _advance({f"{dataset} {split}": opened.prepare(split, workers) for split in splits})
+    click.echo(f"{dataset} {', '.join(splits)}: ready")
+
+
+def _advance(work: dict[str, Iterable[tuple[int, int]]]) -> None:
+    """One bar for each piece of work, which yields how much of it is done, and how much there is."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        for title, steps in work.items():
+            row = bar.add_task(title, total=None)
+            for done, total in steps:
+                bar.update(row, completed=done, total=total)
