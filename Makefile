@@ -46,7 +46,7 @@ speed:  ## the hot paths against tests/benchmarks/speed.json
 check: lint types docs test-all speed  ## what CI runs
 
 tables:  ## the paper's tables as Markdown
-	$(BIN)/syncdiff-bench tables
+	$(BIN)/syncdiff-bench paper tables
 
 clean:  ## remove caches and build outputs
 	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -43,7 +43,7 @@ class Clip:
         "s3fd" or "dlib-hog" for that detector;
         "given" for a `boxes_path` that the user named;
         "centred" for the guess, "centred-by-construction" where that is no guess.
-    boxes_path: face boxes saved as `.npy` (T, 4) or by `prepare faces` as `.npz`, None where there are none.
+    boxes_path: face boxes saved as `.npy` (T, 4) or by `data prepare faces` as `.npz`, None where there are none.
     landmarks_path: 68 landmarks per frame saved as `.npy` (T, 68, 2), x and y in pixels; None where there are none.
         T, of both: of the frames that are read, or of the frames of the file.
     spoken: phones or words in order, where the dataset knows their times; figures are labelled with them.

@@ -39,7 +39,7 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of `syncdiff-bench verify`: what is wrong (or worth knowing) where."""
+    """One line of `syncdiff-bench data verify`: what is wrong (or worth knowing) where."""
 
     level: Literal["ok", "note", "error"]
     where: str
@@ -91,7 +91,8 @@ class Dataset(ABC):
         Raises UsageError where there is nothing that could be made.
         """
         raise UsageError(
-            f"dataset {self.name} cannot make its own files; get them from its publisher, then `syncdiff-bench verify`"
+            f"dataset {self.name} cannot make its own files; get them from its publisher, then"
+            " `syncdiff-bench data verify`"
         )
 
 

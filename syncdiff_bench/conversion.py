@@ -1,7 +1,7 @@
 """Checkpoints of other code in and out of this project's format; one `Converter` per layout.
 
-A converter registers its class under the entry-point group `syncdiff_bench.converters`; `syncdiff-bench convert` finds
-it by name. Reading is restricted (`weights.loading`): nothing of a file is ever run.
+A converter registers its class under the entry-point group `syncdiff_bench.converters`; `weights import` and
+`weights export` find it by name. Reading is restricted (`weights.loading`): nothing of a file is ever run.
 """
 
 from __future__ import annotations

@@ -227,7 +227,7 @@ def write_record(
     spreads: Mapping[str, Sequence[Spread]],
     settings: Any,
 ) -> None:
-    """FOLDER/run.json in the form of a run's, so that `tables --table 4` finds the two numbers.
+    """FOLDER/run.json in the form of a run's, so that `paper tables --table 4` finds the two numbers.
 
     spreads: of the groups, as `measure` gives them. settings: what was asked for, kept under "probe".
     """

@@ -22,7 +22,7 @@ CHUNK = 16  # frames per forward pass
 @dataclass(frozen=True)
 class ReconstructionOptions:
     """model: whose autoencoder is used: a shipped SyncDiff model, the directory of one, or that of an autoencoder alone
-    (`syncdiff-bench convert vq-f4 model.ckpt DIR`); a run that is given none takes that of its data.
+    (`syncdiff-bench weights import vq-f4 model.ckpt DIR`); a run that is given none takes that of its data.
     """
 
     model: str = ""

@@ -75,15 +75,19 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, shown = args[0], self.list_commands(ctx)
-        if name in self.former and not ctx.resilient_parsing:
-            now = f"{PROGRAM} {self.former[name]}"
-            click.echo(f"note: `{ctx.command_path} {name}` is now `{now}`", err=True)
+        if not ctx.resilient_parsing:  # as it is where a shell completes
+            self._tell(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+    def _tell(self, ctx: click.Context, name: str) -> None:
+        """Where a former spelling leads now. Raises UsageError, with the nearest name, for no command at all."""
+        if name in self.former:
+            click.echo(f"note: `{ctx.command_path} {name}` is now `{PROGRAM} {self.former[name]}`", err=True)
         elif name not in (*self.table, *self.groups) and not name.startswith("-"):
+            shown = self.list_commands(ctx)
             close = get_close_matches(name, shown, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"commands: {', '.join(shown)}"
             raise click.UsageError(f"unknown command {name!r}; {hint}", ctx)
-        return super().resolve_command(ctx, args)
 
 
 PREPARE = LazyGroup(

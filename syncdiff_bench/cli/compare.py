@@ -19,7 +19,7 @@ Examples:
   syncdiff-bench compare runs/pocket-test/static runs/pocket-test/syncdiff
   syncdiff-bench compare old/syncdiff new/syncdiff --format markdown > diff.md
   syncdiff-bench compare old/syncdiff new/syncdiff --html diff.html
-  syncdiff-bench compare reproduced/syncdiff-rnd-ablation reproduced/syncdiff-ablation
+  syncdiff-bench compare all/syncdiff-rnd all/syncdiff
       two rows of a table, all seeds"""
 
 

@@ -217,7 +217,7 @@ def _weights() -> Iterator[Check]:
                 "weights",
                 "fail",
                 f"{status.path}: {status.problem}",
-                f"delete it, then weights fetch {status.entry.name}",
+                f"delete it, then syncdiff-bench weights fetch {status.entry.name}",
             )
     here = [status.entry.name for status in states if status.state == "here"]
     missing = [status.entry.name for status in states if status.state == "missing"]

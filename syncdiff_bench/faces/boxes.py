@@ -1,6 +1,6 @@
 """Face boxes: one per frame, given with the data, detected, or guessed by those who ask for it.
 
-Files are `.npy` of any tool, (T, 4), or the `.npz` of `syncdiff-bench prepare faces`. A tool that looked at a 30 fps
+Files are `.npy` of any tool, (T, 4), or the `.npz` of `data prepare faces`. A tool that looked at a 30 fps
 file wrote 90 rows where 75 frames are read at 25 fps: each frame takes the row of the frame of the file that it is.
 """
 
@@ -96,7 +96,7 @@ def centred_boxes(n_frames: int, height: int, width: int, source: str = CENTRED)
 
 
 def read_boxes(path: Path, media: Media) -> FaceBoxes:
-    """The boxes of a clip's frames, as any detector saved them: `.npy`, (rows, 4), or `.npz` of `prepare faces`.
+    """The boxes of a clip's frames, as any detector saved them: `.npy`, (rows, 4), or `.npz` of `data prepare faces`.
 
     Rows may belong to the frames of the clip or to the pictures of its file (`rows_of_frames`).
     Raises ClipError (`boxes`) for anything else, NoBoxes for a file that says that there is no face.
@@ -115,7 +115,7 @@ def with_a_face(found: FaceBoxes, where: str) -> FaceBoxes:
 
 
 def read_detected(path: Path) -> FaceBoxes:
-    """All boxes of an entry that `prepare faces` wrote; where no frame has a face, `faceless` counts all of them.
+    """All boxes of an entry that `data prepare faces` wrote; where no frame has a face, `faceless` counts all of them.
 
     Raises ClipError (`boxes`) for another or a damaged file.
     """

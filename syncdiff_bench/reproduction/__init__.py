@@ -1,4 +1,4 @@
-"""`syncdiff-bench reproduce`: the paper's tables made from nothing but data: train, generate, score, print.
+"""`syncdiff-bench paper reproduce`: the paper's tables made from nothing but data: train, generate, score, print.
 
 * `recipe`: how the rows of the tables are made on one dataset, read from TOML of the leaderboard packages;
 * `models`: the trained models that rows need, and where they are;

@@ -94,7 +94,7 @@ class MethodRecipe:
 
 @dataclass(frozen=True)
 class ProbeRecipe:
-    """What `syncdiff-bench probe` is asked for, of every speaker. phones: POSE by phones that the dataset has timed;
+    """What `paper probe` is asked for, of every speaker. phones: POSE by phones that the dataset has timed;
     poses: by labelled frames instead, the name of an input.
     """
 

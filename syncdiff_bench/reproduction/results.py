@@ -130,7 +130,10 @@ def _notes(
     if any(job.ablation and results[job.name] is not None for job in jobs):
         notes.append(recipe.ablation.note)
     limited = f", the first {request.limit} clips" if request.limit else ""
-    return [*notes, f"Made by syncdiff-bench reproduce --table {table.number} --dataset {recipe.dataset}{limited}."]
+    return [
+        *notes,
+        f"Made by syncdiff-bench paper reproduce --table {table.number} --dataset {recipe.dataset}{limited}.",
+    ]
 
 
 def write_tables(request: Request, found: Sequence[Comparison], jobs: Sequence[Job]) -> list[Path]:

@@ -137,7 +137,7 @@ class Seed(Unit):
 
 
 def probe(job: Job, seed: int) -> None:
-    """The variance of latents, as `syncdiff-bench probe` measures it, over all speakers where phones are timed.
+    """The variance of latents, as `syncdiff-bench paper probe` measures it, over all speakers where phones are timed.
 
     Raises UsageError for a method without latents, and where no speaker says a phone twice.
     """

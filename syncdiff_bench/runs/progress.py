@@ -47,7 +47,7 @@ class Notes(Progress):
     def looking_for_faces(self, clip_id: str, done: int, total: int) -> None:
         if not self._looked_for_faces:
             self._looked_for_faces = True
-            self.note("clips without face boxes: a detector looks for them, once (`prepare faces` does so ahead)")
+            self.note("clips without face boxes: a detector looks for them, once (`data prepare faces` does so ahead)")
 
     def note(self, message: str) -> None:
         self.console.print(f"note: {message}", markup=False, highlight=False, soft_wrap=True)

@@ -1,1 +1,1 @@
-"""New plugin packages: what `syncdiff-bench new` writes."""
+"""New plugin packages: what `syncdiff-bench plugin new` writes."""

@@ -6,7 +6,7 @@
     def test_conformance(check):
         check()
 
-`syncdiff-bench check-plugin NAME` runs the same checks on an installed plugin. Each check has a name, and fails with
+`syncdiff-bench plugin check NAME` runs the same checks on an installed plugin. Each check has a name, and fails with
 an AssertionError that says what was expected and what came.
 
 `calibrated` is for benchmarks: it measures the unit of `syncdiff-bench check`.

@@ -103,7 +103,7 @@ class TensorCache:
 
         if missing := self.missing():
             raise UsageError(
-                f"{self.folder}: {len(missing)} of {self.shards} shards are missing; run `syncdiff-bench prepare"
+                f"{self.folder}: {len(missing)} of {self.shards} shards are missing; run `syncdiff-bench data prepare"
                 " latents CONFIG`"
             )
         clips: dict[str, dict[str, Tensor]] = {}
@@ -112,7 +112,7 @@ class TensorCache:
                 tensors = load_file(self._path(index))
             except (SafetensorError, OSError) as error:
                 raise UsageError(
-                    f"{self._path(index)} is damaged ({error}); delete it, then run `syncdiff-bench prepare latents"
+                    f"{self._path(index)} is damaged ({error}); delete it, then run `syncdiff-bench data prepare"
                     " CONFIG`"
                 ) from None
             for key, tensor in tensors.items():
@@ -166,5 +166,5 @@ class TensorCache:
             if known.get(name) != value:
                 raise UsageError(
                     f"{self.folder} was made with another {name} ({known.get(name)}, now {value});"
-                    " `syncdiff-bench prepare latents CONFIG --force` makes it anew, or choose another --cache"
+                    " `syncdiff-bench data prepare latents CONFIG --fresh` makes it anew, or choose another --cache"
                 )

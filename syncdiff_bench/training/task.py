@@ -82,7 +82,7 @@ class TrainingTask(ABC):
         return None
 
     def caches(self) -> Sequence[TensorCache]:
-        """What `prepare` computes once per clip; `syncdiff-bench prepare latents` fills these and nothing else."""
+        """What `prepare` computes once per clip; `syncdiff-bench data prepare latents` fills these and nothing else."""
         return ()
 
     def probe_batch(self, size: int) -> Mapping[str, Tensor] | None:

@@ -1,4 +1,4 @@
-"""`syncdiff-bench verify`: its lines, its counts, its exit codes."""
+"""`syncdiff-bench data verify`: its lines, its counts, its exit codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from syncdiff_bench.cli.verify import verify
+from syncdiff_bench.cli.data import verify
 from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media import reading

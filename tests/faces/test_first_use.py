@@ -286,7 +286,7 @@ def test_other_boxes_are_another_run_and_it_says_so(
     assert run(clips) == 0
     assert run(clips) == 0
     only(monkeypatch, s3fd=Told("s3fd-2"), dlib_hog=Told("dlib-hog-1"))
-    assert main(["prepare", "faces", "--dataset", "folder", "--data-root", str(clips)]) == 0
+    assert main(["data", "prepare", "faces", "--dataset", "folder", "--data-root", str(clips)]) == 0
     capsys.readouterr()
     assert run(clips) == 2
     assert "boxes dlib-hog-1 -> s3fd-2" in capsys.readouterr().err

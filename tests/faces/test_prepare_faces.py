@@ -241,7 +241,7 @@ def test_a_folder_that_cannot_be_written_ends_it(tree: Path, work_folder: Path) 
 
 def test_the_command_tells_what_it_found(tree: Path, use: Use, capsys: pytest.CaptureFixture[str]) -> None:
     use(Told())
-    command = ["prepare", "faces", "--dataset", "folder", "--data-root", str(tree), "--detector", "s3fd"]
+    command = ["data", "prepare", "faces", "--dataset", "folder", "--data-root", str(tree), "--detector", "s3fd"]
     assert main(command) == 0
     told = capsys.readouterr()
     assert told.out == (
@@ -267,12 +267,12 @@ def test_a_run_names_the_detector_and_counts_the_gaps(tree: Path, work_folder: P
 
 def test_pocket_has_boxes_of_its_own(use: Use, capsys: pytest.CaptureFixture[str]) -> None:
     use(Told())
-    assert main(["prepare", "faces", "--dataset", "pocket", "--detector", "s3fd", "--limit", "2"]) == 0
+    assert main(["data", "prepare", "faces", "--dataset", "pocket", "--detector", "s3fd", "--limit", "2"]) == 0
     assert "2 have boxes of their own" in capsys.readouterr().out
 
 
 def test_an_unknown_detector_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prepare", "faces", "--dataset", "pocket", "--detector", "s3f"]) == 2
+    assert main(["data", "prepare", "faces", "--dataset", "pocket", "--detector", "s3f"]) == 2
     assert "unknown face detector 's3f'; did you mean 's3fd'?" in capsys.readouterr().err
 
 

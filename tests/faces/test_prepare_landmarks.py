@@ -61,7 +61,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_the_command_detects_once_and_tells_gaps_and_failures(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["prepare", "landmarks", "--dataset", "folder", "--data-root", str(tree), "--device", "cpu"]
+    command = ["data", "prepare", "landmarks", "--dataset", "folder", "--data-root", str(tree), "--device", "cpu"]
     assert main(command) == 0
     told = capsys.readouterr()
     assert told.out == (
@@ -77,7 +77,7 @@ def test_the_command_detects_once_and_tells_gaps_and_failures(tree: Path, capsys
 def test_landmarks_of_the_dataset_come_first(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tree / "landmarks").mkdir()
     np.save(tree / "landmarks" / "steady.npy", np.stack([FACE, FACE]))
-    command = ["prepare", "landmarks", "--dataset", "folder", "--data-root", str(tree), "--device", "cpu"]
+    command = ["data", "prepare", "landmarks", "--dataset", "folder", "--data-root", str(tree), "--device", "cpu"]
     assert main(command) == 0
     assert "1 have landmarks of their own" in capsys.readouterr().out
     clip = Clip("steady", "folder", path=tree / "steady.mp4", landmarks_path=tree / "landmarks" / "steady.npy")
@@ -91,7 +91,7 @@ def test_without_the_package_it_says_what_to_install(
         raise NotApplicable("package face-alignment missing; pip install 'syncdiff-bench[faces]'")
 
     monkeypatch.setattr(landmarks, "FaceAlignmentSource", missing)
-    assert main(["prepare", "landmarks", "--dataset", "folder", "--data-root", str(tree)]) == 2
+    assert main(["data", "prepare", "landmarks", "--dataset", "folder", "--data-root", str(tree)]) == 2
     assert "pip install 'syncdiff-bench[faces]'" in capsys.readouterr().err
     with pytest.raises(ClipError, match=r"gap: no landmarks, and none can be detected .*landmarks=DIR"):
         landmarks_of(Clip("gap", "folder", path=tree / "gap.mp4"))

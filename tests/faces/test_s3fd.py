@@ -250,7 +250,7 @@ def test_the_command_line_prepares_with_filled_weights(
     WeightsStore().add("s3fd", real[0] / FILE)
     frames = np.random.default_rng(1).integers(0, 256, (2, 48, 48, 3)).astype(np.uint8)
     write_video(tmp_path / "data" / "a.mp4", Media(frames, np.zeros(0, np.int16)))
-    assert main(["prepare", "faces", "--dataset", "folder", "--data-root", str(tmp_path / "data")]) == 0
+    assert main(["data", "prepare", "faces", "--dataset", "folder", "--data-root", str(tmp_path / "data")]) == 0
     identity = f"s3fd-{sha256_of(real[0] / FILE)[:10]}"
     assert f"1 clips by {identity} (1 now, 0 before)" in capsys.readouterr().out
     assert Folder(tmp_path / "data").clip("a").face_boxes.source == identity

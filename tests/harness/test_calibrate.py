@@ -1,4 +1,4 @@
-"""`syncdiff-bench calibrate`: anchors as data, verdicts in words, exit codes."""
+"""`syncdiff-bench paper calibrate`: anchors as data, verdicts in words, exit codes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def install(work_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_pocket_agrees_with_its_closed_forms(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["calibrate", "--limit", "2", "--device", "cpu"]) == 0
+    assert main(["paper", "calibrate", "--limit", "2", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
     assert "pocket, test: ground truth of 2 of 24 clips" in out
     assert "SSIM (face96) 1.000, expected 1 ± 1e-06 [closed form]: agrees\n" in out
@@ -80,7 +80,7 @@ def test_pocket_agrees_with_its_closed_forms(capsys: pytest.CaptureFixture[str])
 def test_a_right_and_a_wrong_anchor(install: Any, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = 'metric = "toy-error[signed]"\ncolumn = "err"\nvalue = 2.5\ntolerance = 0.5'
     install(anchors_file(ZERO, wrong))
-    assert main(["calibrate", "--dataset", "toy"]) == 1
+    assert main(["paper", "calibrate", "--dataset", "toy"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         "toy, test: ground truth of 5 of 5 clips",
@@ -97,28 +97,28 @@ def test_missing_weights_and_undefined_columns(
 ) -> None:
     heavy = 'metric = "toy-heavy"\ncolumn = "heavy"\nvalue = 0\ntolerance = 0'
     install(anchors_file(heavy))
-    assert main(["calibrate", "--dataset", "toy"]) == 0
+    assert main(["paper", "calibrate", "--dataset", "toy"]) == 0
     out = capsys.readouterr().out
     assert "HEAVY (absolute), expected 0 ± 0 [closed form]: not measured: weights toy missing; " in out
     assert out.endswith("nothing could be confirmed: 1 not measured\n")
     # what was missing is measured by the same command as soon as it is there
     monkeypatch.setenv("TOY_WEIGHTS", "a" * 64)
-    assert main(["calibrate", "--dataset", "toy"]) == 0
+    assert main(["paper", "calibrate", "--dataset", "toy"]) == 0
     assert "HEAVY (absolute) 0.00, expected 0 ± 0 [closed form]: agrees\n" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("toy_plugins")
 def test_other_software_is_not_resumed(install: Any, capsys: pytest.CaptureFixture[str]) -> None:
     install(anchors_file(ZERO))
-    assert main(["calibrate", "--dataset", "toy"]) == 0
+    assert main(["paper", "calibrate", "--dataset", "toy"]) == 0
     file = Path("runs/calibrate-toy-test/gt/run.json")
     manifest = json.loads(file.read_text())
     manifest["versions"]["av"] = "1.0"
     file.write_text(json.dumps(manifest))
     capsys.readouterr()
-    assert main(["calibrate", "--dataset", "toy"]) == 2
+    assert main(["paper", "calibrate", "--dataset", "toy"]) == 2
     assert re.search(r"calibrated with other software \(av 1.0 -> .*\); choose another --out", capsys.readouterr().err)
-    assert main(["calibrate", "--dataset", "toy", "--out", "again"]) == 0
+    assert main(["paper", "calibrate", "--dataset", "toy", "--out", "again"]) == 0
 
 
 @pytest.mark.usefixtures("toy_plugins")
@@ -130,7 +130,7 @@ def test_unusable_input_ends_with_2(install: Any, capsys: pytest.CaptureFixture[
         (["--split", "val"], "no anchors for pocket, split val"),
         (["--dataset", "lrs2"], "needs its folder: --data-root DIR"),
     ):
-        assert main(["calibrate", *arguments]) == 2
+        assert main(["paper", "calibrate", *arguments]) == 2
         err = capsys.readouterr().err
         assert words in err
         assert err.count("\n") == 1
@@ -144,7 +144,7 @@ def test_unusable_input_ends_with_2(install: Any, capsys: pytest.CaptureFixture[
 def measured(install: Any, toy_plugins: Path) -> Any:
     """Judge one anchor on a summary entry that a test makes up."""
     install(anchors_file(ZERO))
-    assert main(["calibrate", "--dataset", "toy"]) == 0
+    assert main(["paper", "calibrate", "--dataset", "toy"]) == 0
     run = load_run(Path("runs/calibrate-toy-test/gt"))
     (entry,) = [ColumnSummary.from_json(row) for row in run.manifest["summary"]]
 

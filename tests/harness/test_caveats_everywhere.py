@@ -116,8 +116,8 @@ def test_the_page_says_them(folder: Path, runs: dict[str, Path], tmp_path: Path)
 
 @pytest.mark.parametrize("form", ["markdown", "latex", "html", "csv"])
 def test_the_papers_table_says_them(form: str, runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["tables", "--table", "1", "--dataset", "folder", "--format", form]
-    text = said(capsys, *given, "--runs", str(runs["gt-rec"]), str(runs["videos"]))
+    given = ["paper", "tables", "--table", "1", "--dataset", "folder", "--format", form]
+    text = said(capsys, *given, str(runs["gt-rec"]), str(runs["videos"]))
     for sentence in (MADE | GIVEN).values():
         assert sentence in text, sentence
 

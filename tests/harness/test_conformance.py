@@ -330,15 +330,15 @@ def test_something_else_is_refused() -> None:
 
 @pytest.mark.usefixtures("toy_plugins")
 def test_check_plugin_by_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check-plugin", "toy-truth"]) == 0
+    assert main(["plugin", "check", "toy-truth"]) == 0
     assert "18 passed\n" in capsys.readouterr().out
-    assert main(["check-plugin", "nobody"]) == 2
+    assert main(["plugin", "check", "nobody"]) == 2
     assert "no plugin 'nobody' is installed" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("toy_plugins")
 def test_check_plugin_names_what_fails(capsys: pytest.CaptureFixture[str]) -> None:
     # toy-noise adds to uint8 frames of any clip, but `toy` does not refuse a clip that it does not have.
-    assert main(["check-plugin", "toy"]) == 1
+    assert main(["plugin", "check", "toy"]) == 1
     out = capsys.readouterr().out
     assert "FAIL unknown-names-are-refused" in out and "12 passed, 1 failed" in out

@@ -391,18 +391,18 @@ def test_check_plugin_counts_what_was_skipped(
 ) -> None:
     monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path))
     monkeypatch.setenv("SYNCDIFF_BENCH_OFFLINE", "1")
-    assert main(["check-plugin", "lse"]) == 0
+    assert main(["plugin", "check", "lse"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "8 passed, 9 skipped: weights syncnet-v2 missing; syncdiff-bench weights fetch syncnet-v2"
     assert sum(line.startswith("skip ") for line in lines) == 9
-    assert main(["check-plugin", "lse", "--strict"]) == 1
-    assert main(["check-plugin", "lse[weights=nowhere.pt]"]) == 1
+    assert main(["plugin", "check", "lse", "--strict"]) == 1
+    assert main(["plugin", "check", "lse[weights=nowhere.pt]"]) == 1
     assert "no such file" in capsys.readouterr().out
 
 
 def test_check_plugin_takes_options_of_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check-plugin", "psnr", "--set", "protocol=nonsense"]) == 2
-    assert main(["check-plugin", "static[nonsense=1]"]) == 2
+    assert main(["plugin", "check", "psnr", "--set", "protocol=nonsense"]) == 2
+    assert main(["plugin", "check", "static[nonsense=1]"]) == 2
     assert "nonsense" in capsys.readouterr().err
 
 
@@ -411,7 +411,7 @@ def test_a_plugin_that_exits_does_not_pass(capsys: pytest.CaptureFixture[str], m
         sys.exit(0)
 
     monkeypatch.setattr("syncdiff_methods.static.Static.generate", leave)
-    assert main(["check-plugin", "static"]) == 1
+    assert main(["plugin", "check", "static"]) == 1
     assert "SystemExit: 0" in capsys.readouterr().out
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from syncdiff_bench import diagnosis
-from syncdiff_bench.cli import main
-from syncdiff_bench.diagnosis import Check, diagnose
+from syncdiff_bench.cli import doctor, main
+from syncdiff_bench.cli.doctor import Check, diagnose
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +43,14 @@ def test_an_unwritable_home_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(diagnosis.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
     (check,) = checks("home")
     assert check.level == "fail" and "SYNCDIFF_BENCH_HOME" in check.mend
 
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")(10**12, 10**12 - 10**9, 10**9)
-    monkeypatch.setattr(diagnosis.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage)
     (check,) = checks("disk")
     assert (check.level, check.message) == ("warn", "1 GB free")
 

@@ -16,7 +16,7 @@ import click
 import pytest
 
 from syncdiff_bench import plugins
-from syncdiff_bench.cli import COMMANDS, cli
+from syncdiff_bench.cli import LazyGroup, cli
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import address_settings, options_from_text, parse_spec, split_list
 from syncdiff_bench.training.loader import read_plan
@@ -97,8 +97,8 @@ def parse(arguments: list[str]) -> click.Context:
 
 
 def created(names: list[list[str]]) -> set[str]:
-    """Plugins that `syncdiff-bench new` makes somewhere in the documentation, and the reader's."""
-    return {"my-method", *(words[2] for words in names if words[:1] == ["new"] and len(words) > 2)}
+    """Plugins that `syncdiff-bench plugin new` makes somewhere in the documentation, and the reader's."""
+    return {"my-method", *(words[3] for words in names if words[:2] == ["plugin", "new"] and len(words) > 3)}
 
 
 def check_plugins(context: click.Context, own: set[str]) -> None:
@@ -139,7 +139,21 @@ def test_its_commands_would_be_taken(path: Path) -> None:
 
 def test_enough_is_found() -> None:
     """Guards the search itself: every command is shown somewhere, most of them in a block."""
-    assert {words[0] for _, words in CALLS if words} >= set(COMMANDS)
+    shown = {" ".join(words[:length]) for _, words in CALLS for length in (1, 2, 3)}
+    assert shown >= set(commands_of(cli))
+
+
+def commands_of(group: LazyGroup, path: str = "") -> Iterator[str]:
+    yield from (f"{path}{name}" for name, (_, line) in group.table.items() if line)
+    for name, below in group.groups.items():
+        assert isinstance(below, LazyGroup)
+        yield from commands_of(below, f"{path}{name} ")
+
+
+def test_no_page_speaks_a_former_spelling() -> None:
+    former = {*cli.former, "convert"}
+    spoken = [(path.name, *words) for path, words in CALLS if words and words[0] in former]
+    assert [words for words in spoken if words[0] != "CHANGELOG.md"] == []
 
 
 @pytest.mark.parametrize(
@@ -154,7 +168,7 @@ def test_enough_is_found() -> None:
         "torchrun --nproc_per_node 4 -m syncdiff_bench run --dataset nowhere ...",
         "torchrun -m syncdiff_bench.train syncdiff/pocket --steps 3",
         "syncdiff-bench train syncdiff/big",
-        "syncdiff-bench new thing NAME",
+        "syncdiff-bench plugin new thing NAME",
         "syncdiff-bench weights lst > list.txt",
     ],
 )

@@ -1,4 +1,4 @@
-"""`syncdiff-bench new`: each kind is written, typed, installed, run, tested by itself, and gone again."""
+"""`syncdiff-bench plugin new`: each kind is written, typed, installed, run, tested by itself, and gone again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCES = [str(ROOT / folder) for folder in (".", "methods", "metrics", "dataset
 @pytest.mark.parametrize("kind", ["method", "metric", "dataset"])
 def test_a_new_plugin_passes_its_own_test(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["new", kind, f"my-{kind}"]) == 0
+    assert main(["plugin", "new", kind, f"my-{kind}"]) == 0
     package = tmp_path / f"my-{kind}"
     files = sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file())
     assert files == ["README.md", f"my_{kind}.py", "pyproject.toml", f"tests/test_my_{kind}.py"]
@@ -40,7 +40,7 @@ def test_a_name_that_cannot_be_imported_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["new", "method", name]) == 2
+    assert main(["plugin", "new", "method", name]) == 2
     assert "no name for a plugin" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -50,7 +50,7 @@ def test_an_existing_folder_is_left_alone(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    assert main(["new", "metric", "mine"]) == 2
+    assert main(["plugin", "new", "metric", "mine"]) == 2
     assert "exists already" in capsys.readouterr().err
     assert list((tmp_path / "mine").iterdir()) == []
 

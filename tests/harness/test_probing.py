@@ -147,7 +147,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("toys")
 def test_the_command_prints_and_records_both_experiments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert isinstance(ToyMethod(), ProbedMethod)
-    arguments = ["probe", "--clip", "a", "--clip", "b", "--phone", "w", "--out", str(tmp_path)]
+    arguments = ["paper", "probe", "--clip", "a", "--clip", "b", "--phone", "w", "--out", str(tmp_path)]
     assert main(arguments) == 0
     # IDENT: identity frames 2..5 and 2..7; the other dimension is constant. POSE: nothing varies but the clip.
     expected = (variance(np.arange(2, 6)[:, None]) / 2 + variance(np.arange(2, 8)[:, None]) / 2) / 2
@@ -174,10 +174,10 @@ def test_the_command_prints_and_records_both_experiments(tmp_path: Path, capsys:
     [(["--layer", "top"], "toy-probed is read at mid"), (["--clip", "d"], "clip d has 3 frames")],
 )
 def test_wrong_usage_is_told(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["probe", "--method", "toy-probed", *arguments]) == 2
+    assert main(["paper", "probe", "--method", "toy-probed", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_a_method_without_latents_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["probe", "--method", "gt"]) == 2
+    assert main(["paper", "probe", "--method", "gt"]) == 2
     assert "method gt has no latents to probe" in capsys.readouterr().err

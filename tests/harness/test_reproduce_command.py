@@ -36,7 +36,7 @@ from syncdiff_bench.reproduction.working import work
 
 BOARDS = Path(__file__).parents[1] / "data" / "toy_boards"
 COMMAND = [sys.executable, "-c", "import sys; from syncdiff_bench.cli import main; sys.exit(main())"]
-REPRODUCE = ["reproduce", "--table", "9", "--dataset", "toy", "--device", "cpu"]
+REPRODUCE = ["paper", "reproduce", "--table", "9", "--dataset", "toy", "--device", "cpu"]
 OUT = Path("runs/reproduce-toy")
 ELSEWHERE = ", and this is not the root of the repository, where models ship"
 
@@ -68,8 +68,8 @@ def forget() -> None:
 
 def train_small() -> None:
     """By the commands that a dry run names."""
-    assert main(["train", "toy-shift/base", "--cpu"]) == 0
-    assert main(["train", "toy-shift/small", "--cpu", "--set", "options.start=training/base/model"]) == 0
+    assert main(["train", "toy-shift/base", "--device", "cpu"]) == 0
+    assert main(["train", "toy-shift/small", "--device", "cpu", "--set", "options.start=training/base/model"]) == 0
 
 
 def cells() -> dict[str, dict[str, object]]:
@@ -241,8 +241,8 @@ note = "Table 9 compares quick trainings."
     (configs / "quick.toml").write_text('like = "small.toml"\n[options]\nshift = 30\n')
     train_small()
     quick = ["--set", "options.start=training/base/model"]
-    assert main(["train", "toy-shift/quick", "--cpu", *quick]) == 0
-    assert main(["train", "toy-shift/quick", "--variant", "wide", "--cpu", *quick]) == 0
+    assert main(["train", "toy-shift/quick", "--device", "cpu", *quick]) == 0
+    assert main(["train", "toy-shift/quick", "--variant", "wide", "--device", "cpu", *quick]) == 0
     assert main([*REPRODUCE, "--table", "8", "--seed", "0"]) == 0
     rows = {number: pd.read_csv(OUT / "tables" / f"table{number}.csv").set_index("row") for number in (8, 9)}
     assert (rows[8].ours["small"], rows[9].ours["small"]) == (7, 33)
@@ -409,7 +409,7 @@ def test_recorded_times_are_printed_without_a_dry_run(capsys: pytest.CaptureFixt
     ],
 )
 def test_wrong_usage_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["reproduce", *arguments]) == 2
+    assert main(["paper", "reproduce", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""`syncdiff-bench tables` from the command line."""
+"""`syncdiff-bench paper tables` from the command line."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_options_that_are_not_the_methods_own_get_a_footnote(
     record = json.loads((run_folder / "run.json").read_text())
     record["method"]["options"] = {"variant": "rnd+prv-", **options}
     (run_folder / "run.json").write_text(json.dumps(record))
-    output = invoke("--table", "1", "--runs", run_folder).output
+    output = invoke("--table", "1", run_folder).output
     assert (f"- SyncDiff on lrs3: {note}\n" in output) if note else "SyncDiff on lrs3" not in output
 
 
@@ -88,7 +88,7 @@ def test_a_model_of_other_data_is_a_footnote(run_folder: Path) -> None:
     record["method"]["options"] = {"variant": "rnd+prv-", "model": "pocket"}
     record["caveats"] = [said.to_json()]
     (run_folder / "run.json").write_text(json.dumps(record))
-    output = invoke("--table", "1", "--runs", run_folder).output
+    output = invoke("--table", "1", run_folder).output
     assert output.count(said.sentence) == 1
     assert f"- SyncDiff on lrs3: {said.sentence}\n" in output
 
@@ -113,10 +113,8 @@ def test_built_in_rivals_say_what_the_papers_table_says() -> None:
     assert declared["wav2lip"] and declared["talklip"]
 
 
-@pytest.mark.parametrize("as_argument", [False, True])
-def test_runs_repeated_or_in_a_row(run_folder: Path, as_argument: bool) -> None:
-    more = [run_folder.parent] if as_argument else ["--runs", run_folder.parent]
-    result = invoke("--table", "1", "--dataset", "lrs3", "--runs", run_folder, *more)
+def test_runs_in_a_row(run_folder: Path) -> None:
+    result = invoke("--table", "1", "--dataset", "lrs3", run_folder, run_folder.parent)
     assert result.exit_code == 0
     assert "0.800 ± 0.010" in result.output
     assert "-0.046" in result.output  # 0.800 - 0.846
@@ -136,8 +134,7 @@ def test_out_file(tmp_path: Path) -> None:
     [
         (["--table", "7"], "there is no table 7; known tables: 1, 2, 3, 4, 5, 6"),
         (["--table", "1", "--dataset", "lrs4"], "dataset lrs4"),
-        (["--table", "1", "--runs", "no/such/folder"], "run folder no/such/folder does not exist"),
-        (["--table", "1", "stray"], "unexpected argument stray"),
+        (["--table", "1", "no/such/folder"], "run folder no/such/folder does not exist"),
     ],
 )
 def test_wrong_usage_is_one_line(arguments: list[str], message: str) -> None:

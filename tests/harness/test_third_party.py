@@ -116,4 +116,4 @@ def test_the_cost_of_one_is_told(data: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("package", WRITTEN)
 def test_they_pass_the_conformance_suite(package: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--data-root", str(data)] if package == "listed" else []
-    assert main(["check-plugin", package, *root]) == 0, capsys.readouterr().out
+    assert main(["plugin", "check", package, *root]) == 0, capsys.readouterr().out

@@ -93,7 +93,7 @@ def test_a_killed_preparation_goes_on(tmp_path: Path) -> None:
 def test_parts_make_the_whole(tmp_path: Path) -> None:
     first, second = Encoder(), Encoder()
     exhaust(cache_of(tmp_path, second).fill(1, 2))
-    with pytest.raises(UsageError, match="2 of 3 shards are missing; run `syncdiff-bench prepare latents"):
+    with pytest.raises(UsageError, match="2 of 3 shards are missing; run `syncdiff-bench data prepare latents"):
         cache_of(tmp_path, first).read()
     exhaust(cache_of(tmp_path, first).fill(0, 2))
     assert second.asked == list(CLIPS[3:6])

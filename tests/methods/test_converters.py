@@ -204,13 +204,13 @@ def test_a_hostile_file_is_refused_by_name_and_not_run(tmp_path: Path, monkeypat
 
 def test_the_command_converts_both_ways(difftalk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, again = tmp_path / "out" / "last.ckpt", tmp_path / "again"
-    assert main(["convert", "difftalk", str(difftalk), str(file)]) == 0
-    assert main(["convert", "difftalk", str(file), str(again), "--set", "frame_size=32"]) == 0
+    assert main(["weights", "export", "difftalk", str(difftalk), str(file)]) == 0
+    assert main(["weights", "import", "difftalk", str(file), str(again), "--set", "frame_size=32"]) == 0
     assert json.loads((again / "config.json").read_text())["frame_size"] == 32
-    assert main(["convert", "difftalk", str(file), str(again)]) == 2
+    assert main(["weights", "import", "difftalk", str(file), str(again)]) == 2
     assert "exists; give another target, or --force" in capsys.readouterr().err
     (again / "trained.json").write_text('{"schema": 1, "dataset": "pocket", "drawn": true}')
-    assert main(["convert", "difftalk", str(file), str(again), "--set", "frame_size=32", "--force"]) == 0
+    assert main(["weights", "import", "difftalk", str(file), str(again), "--set", "frame_size=32", "--force"]) == 0
     assert not (again / "trained.json").exists(), "of another model"
 
 
@@ -220,6 +220,7 @@ def test_the_command_converts_both_ways(difftalk: Path, tmp_path: Path, capsys: 
         (["difftolk", "a", "b"], "did you mean 'difftalk'?"),
         (["difftalk", "nowhere.ckpt", "b"], "nowhere.ckpt: no such file or directory"),
         (["difftalk"], "give a source and a target"),
+        (["difftalk", ".", "b"], ". is a directory; `weights export` takes one"),
         (["difftalk", "{file}", "b", "--set", "size=3"], "unknown option 'size'"),
         (["difftalk", "{file}", "b"], "is not a readable torch checkpoint"),
     ],
@@ -229,12 +230,12 @@ def test_wrong_usage_is_one_line(
 ) -> None:
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes(b"nonsense")
-    assert main(["convert", *(a.format(file=broken) for a in arguments)]) == 2
+    assert main(["weights", "import", *(a.format(file=broken) for a in arguments)]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
 def test_the_layouts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["convert"]) == 0
+    assert main(["weights", "import"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["difftalk", "syncdiff", "vq-f4"]

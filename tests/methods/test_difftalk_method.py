@@ -153,7 +153,7 @@ def test_a_clip_without_landmarks_fails_alone(folder: Path) -> None:
 
 
 def test_what_is_missing_is_named(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"difftalk needs --set model=DIR: `syncdiff-bench convert"):
+    with pytest.raises(UsageError, match=r"difftalk needs --set model=DIR: `syncdiff-bench weights import"):
         DiffTalk().weights_used()
     with pytest.raises(UsageError, match=r"difftalk needs --set logits=\.\.\."):
         DiffTalk(options(folder, logits=None)).weights_used()
@@ -170,8 +170,8 @@ def test_an_official_checkpoint_yields_a_row(folder: Path, tmp_path: Path, capsy
     media = toy_clip("a", LENGTHS["a"], 1).media
     write_video(clips / "a.mp4", media)
     checkpoint, model = tmp_path / "last.ckpt", tmp_path / "model"
-    assert main(["convert", "difftalk", str(folder / "model"), str(checkpoint)]) == 0
-    assert main(["convert", "difftalk", str(checkpoint), str(model), "--set", "frame_size=32"]) == 0
+    assert main(["weights", "export", "difftalk", str(folder / "model"), str(checkpoint)]) == 0
+    assert main(["weights", "import", "difftalk", str(checkpoint), str(model), "--set", "frame_size=32"]) == 0
     settings = [f"model={model}", f"landmarks={folder / 'landmarks'}", f"logits={folder / 'logits'}", "steps=2"]
     arguments = [
         "run",

@@ -135,9 +135,13 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "option", "made_by"),
     [
-        ("syncdiff", "model", "training/paper/model, made with `syncdiff-bench convert vq-f4"),
-        ("gt-rec", "model", "training/vq-f4, made with `syncdiff-bench convert vq-f4 model.ckpt training/vq-f4`"),
-        ("difftalk", "model", "training/difftalk, made with `syncdiff-bench convert difftalk CHECKPOINT"),
+        ("syncdiff", "model", "training/paper/model, made with `syncdiff-bench weights import vq-f4"),
+        (
+            "gt-rec",
+            "model",
+            "training/vq-f4, made with `syncdiff-bench weights import vq-f4 model.ckpt training/vq-f4`",
+        ),
+        ("difftalk", "model", "training/difftalk, made with `syncdiff-bench weights import difftalk CHECKPOINT"),
         ("wav2lip", "checkpoint", "weights wav2lip missing"),
     ],
 )
@@ -156,7 +160,7 @@ def test_the_missing_model_of_lrs2_is_told_with_its_training(lrs2: Path) -> None
         planned(lrs2)
     assert str(caught.value) == (
         "syncdiff has no model for dataset lrs2: training/paper/model is missing; make it with"
-        " `syncdiff-bench convert vq-f4 model.ckpt training/vq-f4`, then"
+        " `syncdiff-bench weights import vq-f4 model.ckpt training/vq-f4`, then"
         " `syncdiff-bench train syncdiff/paper --data-root DIR --set options.autoencoder=training/vq-f4`;"
         " or give --set model=DIR; --set model=pocket is for drawn faces"
     )
@@ -169,12 +173,23 @@ def test_a_method_by_itself_has_no_model_either(method: type[Method]) -> None:
 
 
 def test_a_probe_takes_no_drawn_model(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["probe", "--dataset", "folder", "--data-root", str(videos)]) == 2
+    assert main(["paper", "probe", "--dataset", "folder", "--data-root", str(videos)]) == 2
     assert "syncdiff has no model for dataset folder" in capsys.readouterr().err
     clip(videos / "one.mp4", 5)
     assert (
         main(
-            ["probe", "--dataset", "folder", "--data-root", str(videos), "--set", "model=pocket", "--boxes", "centred"]
+            [
+                "paper",
+                "probe",
+                "--dataset",
+                "folder",
+                "--data-root",
+                str(videos),
+                "--set",
+                "model=pocket",
+                "--boxes",
+                "centred",
+            ]
         )
         == 0
     )

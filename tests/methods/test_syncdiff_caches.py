@@ -206,44 +206,48 @@ def options(home: Path) -> list[str]:
 
 
 def test_prepare_latents_makes_what_train_reads(home: Path) -> None:
-    shown = invoke("prepare", "latents", "syncdiff/pocket", "--cache", home / "ahead", *options(home), "--dry-run")
+    shown = invoke(
+        "data", "prepare", "latents", "syncdiff/pocket", "--cache", home / "ahead", *options(home), "--dry-run"
+    )
     assert not (home / "ahead").exists()
     # 8 x 8 cells of 2 x 3 float16 and one uint8, 104 float32 of sound; 90,000 frames an hour
     assert f"{8 * 8 * 13 * 90_000 / 1e9:.3f} GB per hour of video" in shown
     assert f"{104 * 4 * 90_000 / 1e9:.3f} GB per hour of video" in shown
-    made = invoke("prepare", "latents", "syncdiff/pocket", "--cache", home / "ahead", *options(home))
+    made = invoke("data", "prepare", "latents", "syncdiff/pocket", "--cache", home / "ahead", *options(home))
     assert "1 of 1 shards to make" in made
     assert "left out: 3000000000000000009/99999" in made
     TwoClips.opened.clear()
     task_of(home, cache="ahead").prepare()
     assert TwoClips.decoded() == 0
-    again = invoke("prepare", "latents", "syncdiff/pocket", "--cache", home / "ahead", *options(home))
+    again = invoke("data", "prepare", "latents", "syncdiff/pocket", "--cache", home / "ahead", *options(home))
     assert again.count("complete") == 2
     assert TwoClips.decoded() < 10  # headers for the estimate, no pictures
 
 
-def test_prepare_latents_force_replaces_another_cache(home: Path) -> None:
+def test_prepare_latents_fresh_replaces_another_cache(home: Path) -> None:
     task_of(home, cache="forced").prepare()
     mask = ["--set", "options.model.condition.mask_pad=10"]
-    invoke("prepare", "latents", "syncdiff/pocket", "--cache", home / "forced", *options(home), *mask, "--force")
+    invoke(
+        "data", "prepare", "latents", "syncdiff/pocket", "--cache", home / "forced", *options(home), *mask, "--fresh"
+    )
     task_of(home, "options.model.condition.mask_pad=10", cache="forced").prepare()
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b"])
 def test_a_part_that_is_none_is_refused(home: Path, part: str) -> None:
-    arguments = ["prepare", "latents", "syncdiff/pocket", "--cache", str(home / "x"), "--part", part]
-    result = CliRunner().invoke(cli, arguments)
-    assert result.exit_code == 2
-    assert "is not K/N with 1 <= K <= N" in result.output
+    arguments = ["data", "prepare", "latents", "syncdiff/pocket", "--cache", str(home / "x"), "--shard", part]
+    error = CliRunner().invoke(cli, arguments).exception
+    assert isinstance(error, UsageError)
+    assert f"--shard {part}: expected I/N" in str(error)
 
 
 def test_a_trainer_without_caches_says_so() -> None:
-    assert "caches nothing" in invoke("prepare", "latents", "syncdiff-autoencoder/pocket-autoencoder")
+    assert "caches nothing" in invoke("data", "prepare", "latents", "syncdiff-autoencoder/pocket-autoencoder")
 
 
 def test_dry_run_says_what_it_costs_and_starts_nothing(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    shown = invoke("train", "syncdiff/pocket", *options(home), "--out", out, "--cpu", "--dry-run")
+    shown = invoke("train", "syncdiff/pocket", *options(home), "--out", out, "--device", "cpu", "--dry-run")
     lines = {line.split()[0]: line for line in shown.splitlines()}
     assert {"data", "steps", "cache", "model", "FLOPs", "memory", "time"} <= set(lines)
     assert "GB per hour of video" in lines["cache"]
@@ -253,7 +257,7 @@ def test_dry_run_says_what_it_costs_and_starts_nothing(home: Path, tmp_path: Pat
 
 def test_dry_run_without_the_autoencoder_still_estimates(tmp_path: Path) -> None:
     nowhere = ["--set", f"options.autoencoder={tmp_path / 'nowhere'}", *options(tmp_path)[:-2]]
-    shown = invoke("train", "syncdiff/pocket", *nowhere, "--out", tmp_path / "run", "--cpu", "--dry-run")
+    shown = invoke("train", "syncdiff/pocket", *nowhere, "--out", tmp_path / "run", "--device", "cpu", "--dry-run")
     assert "autoencoder.json: no such file; train an autoencoder first" in shown
     assert "parameters trained" in shown
 

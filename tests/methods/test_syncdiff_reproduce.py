@@ -77,7 +77,7 @@ clips = 2
 phones = ["n"]
 videos = 2
 """
-REPRODUCE = ["reproduce", "--recipe", "recipe.toml", "--limit", "2", "--out", "out", "--device", "cpu"]
+REPRODUCE = ["paper", "reproduce", "--recipe", "recipe.toml", "--limit", "2", "--out", "out", "--device", "cpu"]
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def started(home: Path, out: Path, *more: str, processes: int = 2) -> Iterator[s
     overrides = [
         part for setting in (*SETTINGS, f"options.autoencoder={home / 'vq'}", *more) for part in ("--set", setting)
     ]
-    training = ["-m", "syncdiff_bench.train", "syncdiff/pocket", "--cpu", "--out", str(out), *overrides]
+    training = ["-m", "syncdiff_bench.train", "syncdiff/pocket", "--device", "cpu", "--out", str(out), *overrides]
     with (home / f"{out.name}.txt").open("a") as log:
         process = subprocess.Popen(
             [*launcher, *training], stdout=log, stderr=subprocess.STDOUT, text=True, start_new_session=True

@@ -40,7 +40,7 @@ class PocketFolder(LRS2):
 class Pocket(Dataset):
     """Drawn faces speaking GRID sentences with a synthetic voice; read by the code that reads LRS2.
 
-    The test split is part of the package. train and val are drawn by `syncdiff-bench prepare data` into
+    The test split is part of the package. train and val are drawn by `syncdiff-bench data prepare splits` into
     `$SYNCDIFF_BENCH_HOME/pocket`, or into `root` where one is given.
     """
 
@@ -97,7 +97,8 @@ class Pocket(Dataset):
         if split == "test":
             return PocketFolder(SHIPPED)
         raise UsageError(
-            f"pocket's {split} split is not drawn yet; syncdiff-bench prepare data --dataset pocket --split {split}"
+            f"pocket's {split} split is not drawn yet;"
+            f" syncdiff-bench data prepare splits --dataset pocket --split {split}"
         )
 
     def _is_drawn(self, split: str) -> bool:

@@ -58,12 +58,12 @@ class DiffTalkConverter(Converter):
         if channels != UNET_CHANNELS:
             raise WeightsError(
                 f"{source}: the UNet takes {channels} input channels, DiffTalk's {UNET_CHANNELS} (noisy, masked,"
-                " reference, 3 each); another layout may fit: `syncdiff-bench convert` lists them"
+                " reference, 3 each); another layout may fit: `syncdiff-bench weights import` lists them"
             )
         if context != config.context_dim:
             raise WeightsError(
                 f"{source}: the context is {context} wide, DiffTalk's {config.context_dim} (audio {config.audio_dim},"
-                f" landmarks {config.landmark_dim}); another layout may fit: `syncdiff-bench convert` lists them"
+                f" landmarks {config.landmark_dim}); another layout may fit: `syncdiff-bench weights import` lists them"
             )
         check_schedule(tensors, config.diffusion, source)
         if self.options.average and any(name.startswith("model_ema.") for name in tensors):

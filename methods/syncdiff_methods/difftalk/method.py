@@ -24,7 +24,7 @@ CHUNK = 16  # frames that the autoencoder encodes together
 
 @dataclass(frozen=True)
 class DiffTalkOptions:
-    """model: a directory made by `syncdiff-bench convert difftalk CHECKPOINT DIR` or by training, or the name of a
+    """model: a directory made by `syncdiff-bench weights import difftalk FILE DIR` or by training, or the name of a
         shipped one ("pocket"); a run that is given none takes that of its data. landmarks: folder of 68 points per
         frame, `<clip id>.npy`; without it the dataset's own, else detected ones. logits: character scores, a folder or
         an acoustic model, over the model's config.
@@ -134,7 +134,7 @@ class DiffTalk(Method):
 
         if not self.options.model:
             raise UsageError(
-                "difftalk needs --set model=DIR: `syncdiff-bench convert difftalk CHECKPOINT DIR` makes one of the"
+                "difftalk needs --set model=DIR: `syncdiff-bench weights import difftalk FILE DIR` makes one of the"
                 " official layout, `syncdiff-bench train` one of your own; model=pocket is for drawn faces"
             )
         return locate(self.options.model)

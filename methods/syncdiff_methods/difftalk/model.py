@@ -104,7 +104,7 @@ def locate(model: str) -> Path:
 
 def read_config(folder: Path) -> DiffTalkConfig:
     """config.json of a DiffTalk directory. Raises UsageError where there is none or it is another method's."""
-    values = read_values(folder, "DiffTalk config", "make one with `syncdiff-bench convert difftalk`")
+    values = read_values(folder, "DiffTalk config", "make one with `syncdiff-bench weights import difftalk`")
     values.pop(SHARED, None)
     config: DiffTalkConfig = options_from_values(DiffTalkConfig, values, str(folder / "config.json"))
     return config

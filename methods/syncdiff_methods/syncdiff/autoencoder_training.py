@@ -189,7 +189,9 @@ def read_frames(dataset: Dataset, split: str, size: int, every: int, max_clips: 
         height, width = chosen.shape[1:3]
         masks.append(lower_half_mask(boxes, (height, width), size))
     if not frames:
-        raise UsageError(f"{dataset.name} {split}: no clip can be read; nothing to train on (syncdiff-bench verify)")
+        raise UsageError(
+            f"{dataset.name} {split}: no clip can be read; nothing to train on (syncdiff-bench data verify)"
+        )
     return torch.cat(frames), torch.cat(masks)
 
 
