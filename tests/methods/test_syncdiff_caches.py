@@ -169,7 +169,7 @@ def test_caches_of_other_weights_or_another_mask_are_refused(home: Path, tmp_pat
     other = task_of(home)
     with torch.no_grad():
         other.autoencoder.vq.quant_conv.weight.add_(1)
-    with pytest.raises(UsageError, match=r"latents/pocket-test was made with another autoencoder .* --force"):
+    with pytest.raises(UsageError, match=r"latents/pocket-test was made with another autoencoder .* --fresh"):
         other.prepare()
     with pytest.raises(UsageError, match=r"was made with another mask \(.*mask_pad.*\)"):
         task_of(home, "options.model.condition.mask_pad=10").prepare()
