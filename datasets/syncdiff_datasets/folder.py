@@ -11,8 +11,7 @@ from typing import ClassVar
 from syncdiff_bench.contracts import Finding
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.video_folder import VIDEO_SUFFIXES, video_files
-from syncdiff_datasets.layout import contained, required_root
-from syncdiff_datasets.on_disk import DatasetOnDisk
+from syncdiff_datasets.on_disk import DatasetOnDisk, contained
 from syncdiff_datasets.verification import Promise, check_count
 
 
@@ -28,10 +27,6 @@ class Folder(DatasetOnDisk):
     name: ClassVar[str] = "folder"
     title: ClassVar[str] = "a folder of videos"
     promise: ClassVar[Promise] = Promise(strict=False, transcripts=False, plain=True)
-
-    def locate(self) -> Path:
-        """`root` itself. Raises UsageError where it is no folder."""
-        return required_root(self.root, self.name)
 
     def splits(self) -> tuple[str, ...]:
         return ("all", "test")

@@ -1,19 +1,20 @@
-"""What the datasets on disk share: a video, a transcript beside it and, perhaps, a file of face boxes."""
+"""Data sets on disk: a video, a transcript beside it and, perhaps, a file of face boxes."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
-from syncdiff_bench.errors import ClipError
+from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.files import read_text_file
 from syncdiff_bench.views import with_boxes_of
-from syncdiff_datasets.fingerprint import fingerprint_clips
-from syncdiff_datasets.layout import contained
 from syncdiff_datasets.transcripts import Transcript, read_transcript
 from syncdiff_datasets.verification import Promise, check_clip
 
@@ -29,14 +30,20 @@ class BoxOptions:
 
 
 class DatasetOnDisk(Dataset):
-    """Subclasses say where the dataset is, which ids a split has and which file an id means."""
+    """Subclasses say which ids a split has and which file an id means.
+
+    markers: folders of which the top folder holds one; it is then looked for below `root`, else it is `root` itself.
+    promise: what every clip of the data set should be.
+    """
 
     Options: ClassVar[type[Any]] = BoxOptions
+    markers: ClassVar[tuple[str, ...]] = ()
     promise: ClassVar[Promise]
 
-    @abstractmethod
     def locate(self) -> Path:
         """The top folder of the dataset. Raises UsageError where there is none."""
+        root = required_root(self.root, self.name)
+        return find_layout(root, self.markers, self.name) if self.markers else root
 
     @abstractmethod
     def media_path(self, clip_id: str) -> Path:
@@ -54,6 +61,11 @@ class DatasetOnDisk(Dataset):
     def home(self) -> Path:
         """What `locate` found, looked up once."""
         return self.locate()
+
+    def check_known(self, split: str, known: Iterable[str]) -> None:
+        """Raise UsageError for a split that the dataset never had."""
+        if split not in known:
+            raise UsageError(f"{self.name} has no split '{split}'; choose one of: {', '.join(known)}")
 
     def clip(self, clip_id: str) -> Clip:
         path = self.media_path(clip_id)
@@ -122,3 +134,127 @@ class DatasetOnDisk(Dataset):
     def _own_boxes(self, clip_id: str) -> Path | None:
         """`boxes/<clip id>.npy` at the top of the dataset, there or not; None where there is no such folder."""
         return contained(self.home / "boxes", f"{clip_id}.npy") if self._has_boxes else None
+
+
+# ------------------------------------------------------- finding files, and staying inside the data set
+
+
+# Depth to which the dataset is searched below --data-root: the dataset itself, its parent, its grandparent.
+SEARCH_DEPTH = 2
+
+
+def required_root(root: Path | None, dataset: str) -> Path:
+    """The folder given by the user. Raises UsageError where there is none or it is not a folder."""
+    if root is None:
+        raise UsageError(f"dataset {dataset} lies on your disk: say where with --data-root DIR")
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise UsageError(f"{root}: {what}; say where dataset {dataset} is with --data-root DIR")
+    return root
+
+
+def find_layout(root: Path, markers: Sequence[str], dataset: str) -> Path:
+    """The folder at or below `root` (two levels at most) that holds one of the folders `markers`.
+
+    Raises UsageError where there is none (and says what was looked for) or more than one at the same depth.
+    """
+    level = [root]
+    for _ in range(SEARCH_DEPTH + 1):
+        found = [folder for folder in level if any((folder / marker).is_dir() for marker in markers)]
+        if len(found) > 1:
+            names = ", ".join(str(folder) for folder in found[:4])
+            raise UsageError(f"{root} holds more than one {dataset}: {names}; give one of them with --data-root")
+        if found:
+            return found[0]
+        level = [child for folder in level for child in _visible_folders(folder)]
+    wanted = " or ".join(f"{marker}/" for marker in markers)
+    raise UsageError(
+        f"{root}: no {dataset} here: looked for a folder holding {wanted}, {SEARCH_DEPTH} levels deep; "
+        "give the right folder with --data-root"
+    )
+
+
+def _visible_folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    except OSError:
+        return []
+
+
+def safe_relative(text: str, where: str) -> str:
+    """`text` as a relative forward-slash path that stays below its folder.
+
+    where: what to blame in the message ("test.txt line 7").
+    Raises UsageError for an absolute path, a drive, a backslash, or a `..`: such an id would also name an
+    output file.
+    """
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or not path.parts:
+        raise UsageError(f"{where}: '{text}' leaves the dataset; write ids as folder/clip, relative and without '..'")
+    return path.as_posix()
+
+
+def contained(base: Path, relative: str) -> Path:
+    """`base / relative`. Raises ClipError `outside` where a link leads out of `base`."""
+    path = base / relative
+    if not path.resolve().is_relative_to(base.resolve()):
+        raise ClipError("outside", f"{path}: is a link that leads out of {base}; put the file itself there")
+    return path
+
+
+def examples(items: Sequence[str], n: int = 3) -> str:
+    """The first few of many, for a message: "a, b, c and 7 more"."""
+    more = f" and {len(items) - n:,} more" if len(items) > n else ""
+    return ", ".join(islice(items, n)) + more
+
+
+def list_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, first token) of every line of a split list that is not blank.
+
+    Raises UsageError where the list is no text.
+    """
+    for number, line in enumerate(read_text_file(path).text.splitlines(), start=1):
+        if tokens := line.split():
+            yield number, tokens[0]
+
+
+# ----------------------------------------------------------------------------------------- fingerprints
+
+
+# An LRS clip is 50 to 200 kB, so most of one is read; a whole training split would take minutes otherwise.
+CHUNK = 32 * 1024
+
+
+def fingerprint_clips(clips: Iterable[tuple[str, list[Path]]]) -> str:
+    """sha256 (hex) over all clips sorted by id: id, and size, first and last 32 KiB of each of its files.
+
+    clips: (id, its files in a fixed order: video, transcript, boxes); a file that is not there counts as
+    missing, so that the digest changes when it appears. Not seen: a change that keeps the size and touches
+    only bytes more than 32 KiB away from both ends. Neither folder names above the dataset nor times enter.
+    Raises UsageError for a file whose name no record can hold.
+    """
+    digest = hashlib.sha256()
+    for clip_id, files in sorted(clips):
+        try:
+            digest.update(f"{clip_id}\0".encode())
+        except UnicodeEncodeError:
+            shown = clip_id.encode("utf-8", "backslashreplace").decode()
+            raise UsageError(f"{shown}: the name of this file is not UTF-8; rename it") from None
+        for path in files:
+            digest.update(_file_digest(path))
+    return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            digest.update(f"{size}\0".encode())
+            digest.update(file.read(CHUNK))
+            file.seek(max(CHUNK, size - CHUNK))
+            digest.update(file.read(CHUNK))
+    except OSError:
+        digest.update(b"missing")
+    return digest.digest()

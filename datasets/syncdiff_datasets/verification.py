@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from syncdiff_bench.contracts import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, Finding, Media
 from syncdiff_bench.errors import ClipError
@@ -20,15 +20,22 @@ if TYPE_CHECKING:
 class Promise:
     """What every clip of a dataset should be.
 
-    side: height and width in pixels, None for any; strict: a departure is an error (the files are not those
-    of the published dataset) rather than a note (the harness converts, and says so); plain: transcripts may
-    be plain text.
+    side: height and width in pixels, None for any.
+    strict: a departure is an error (the files are not those of the published dataset) rather than a note (the harness
+        converts, and says so).
+    transcripts: every clip has one.
+    plain: transcripts may be plain text.
     """
 
     side: int | None = None
     strict: bool = True
     transcripts: bool = True
     plain: bool = False
+
+    @property
+    def level(self) -> Literal["error", "note"]:
+        """Of a departure."""
+        return "error" if self.strict else "note"
 
 
 def check_clip(open_clip: Callable[[], Clip], clip_id: str, promise: Promise) -> Iterator[Finding]:
@@ -65,31 +72,37 @@ def _findings(open_clip: Callable[[], Clip], clip_id: str, promise: Promise) -> 
         return
     audio = f"{len(clip.audio) / SAMPLE_RATE:.2f} s of audio" if len(clip.audio) else "no audio"
     yield Finding("ok", clip_id, f"{n_frames} frames {facts.width}x{facts.height}, {audio}")
-    yield from _picture(facts, clip_id, promise)
-    yield from _sound(facts, n_frames, len(clip.audio), clip_id, promise)
+    yield from _frames(facts, clip_id, promise)
+    yield from _audio(facts, n_frames, len(clip.audio), clip_id, promise)
     yield from (Finding("note", clip_id, note) for note in notes if "late" in note or "constant" in note)
     yield from _words(path.with_suffix(".txt"), clip_id, promise)
     if clip.boxes_path is not None:
         yield from _boxes(clip.boxes_path, clip.media, clip_id)
 
 
-def _picture(facts: MediaFacts, clip_id: str, promise: Promise) -> Iterator[Finding]:
-    level = "error" if promise.strict else "note"
+def _frames(facts: MediaFacts, clip_id: str, promise: Promise) -> Iterator[Finding]:
     if abs(facts.fps - FPS) > 0.01:
-        yield _finding(level, clip_id, f"{facts.fps:.5g} fps, expected {FPS}; every run retimes it and notes that")
+        yield Finding(
+            promise.level, clip_id, f"{facts.fps:.5g} fps, expected {FPS}; every run retimes it and notes that"
+        )
     if promise.side is not None and (facts.width, facts.height) != (promise.side, promise.side):
         size, wanted = f"{facts.width}x{facts.height}", f"{promise.side}x{promise.side}"
-        yield _finding(level, clip_id, f"frames are {size}, expected {wanted}: not the file of the published dataset")
+        yield Finding(
+            promise.level, clip_id, f"frames are {size}, expected {wanted}: not the file of the published dataset"
+        )
 
 
-def _sound(facts: MediaFacts, n_frames: int, n_samples: int, clip_id: str, promise: Promise) -> Iterator[Finding]:
-    level = "error" if promise.strict else "note"
+def _audio(facts: MediaFacts, n_frames: int, n_samples: int, clip_id: str, promise: Promise) -> Iterator[Finding]:
     if not n_samples:
-        yield _finding(level, clip_id, "no audio track: methods and metrics that need sound will fail on this clip")
+        yield Finding(
+            promise.level, clip_id, "no audio track: methods and metrics that need sound will fail on this clip"
+        )
         return
     if (facts.sample_rate, facts.channels) != (SAMPLE_RATE, 1):
         given = f"{facts.sample_rate / 1000:g} kHz, {facts.channels} channel(s)"
-        yield _finding(level, clip_id, f"audio is {given}, expected 16 kHz mono; every run resamples it and notes that")
+        yield Finding(
+            promise.level, clip_id, f"audio is {given}, expected 16 kHz mono; every run resamples it and notes that"
+        )
     short = n_frames - n_samples / SAMPLES_PER_FRAME
     if short >= 1:
         yield Finding("note", clip_id, f"audio ends {short / FPS:.2f} s before the picture")
@@ -102,8 +115,7 @@ def _words(path: Path, clip_id: str, promise: Promise) -> Iterator[Finding]:
         yield Finding("error", clip_id, f"no word error rate: {error}")
         return
     if transcript is None and promise.transcripts:
-        level = "error" if promise.strict else "note"
-        yield _finding(level, clip_id, f"transcript {path.name} is missing: the clip has no word error rate")
+        yield Finding(promise.level, clip_id, f"transcript {path.name} is missing: the clip has no word error rate")
     elif transcript is not None and transcript.encoding:
         yield Finding("note", clip_id, f"transcript {path.name}: {transcript.encoding}: '{transcript.text}'")
 
@@ -115,7 +127,3 @@ def _boxes(path: Path, media: Media, clip_id: str) -> Iterator[Finding]:
         yield Finding("error", clip_id, str(error))
         return
     yield from (Finding("note", clip_id, doubt.text) for doubt in found.caveats)
-
-
-def _finding(level: str, where: str, message: str) -> Finding:
-    return Finding("error" if level == "error" else "note", where, message)

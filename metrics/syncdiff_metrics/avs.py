@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Audio, Column, Frames, Metric, Pair, WeightsUsed, attempt
 from syncdiff_bench.errors import NotApplicable, WeightsError
-from syncdiff_bench.weights.finding import find_weights, slug, weights_found
+from syncdiff_bench.weights.finding import locate_weights, slug
+from syncdiff_metrics import check_choices
 from syncdiff_metrics.experts import foreign_network
 from syncdiff_metrics.lip_patches import FrameSize, lip_patches
-from syncdiff_metrics.regions import check_option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class AVSOptions:
     frame_size: FrameSize = "160"
 
     def __post_init__(self) -> None:
-        check_option("avs", "frame_size", self.frame_size, FrameSize)
+        check_choices("avs", self)
 
 
 @dataclass(frozen=True)
@@ -215,8 +215,7 @@ class AVS(Metric[AVSStats]):
 
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
-        path = find_weights(self.options.encoder, self.runtime, owner="avs")
-        return path, weights_found(self.options.encoder, path)
+        return locate_weights(self.options.encoder, self.runtime, owner="avs")
 
     @cached_property
     def _expert(self) -> Expert:

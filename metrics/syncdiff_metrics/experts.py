@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import Clip, WeightsUsed
+from syncdiff_bench.contracts import Clip, Runtime, WeightsUsed
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.networks.avhubert.tokenizer import EOS, SPACE, SPECIALS, UNK, WordPieces
 from syncdiff_bench.options import options_from_values
 from syncdiff_bench.origins import PUBLISHED, foreign, origin_of
-from syncdiff_bench.weights.finding import is_file
+from syncdiff_bench.weights.digests import sha256_of
+from syncdiff_bench.weights.finding import is_file, locate_weights, training_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,15 +123,18 @@ def foreign_network(given: str, folder: Path | None, clip: Clip) -> tuple[Caveat
     return foreign(origin, clip.dataset, "judged by a network", "foreign-judge")
 
 
-def expert_used(folder: Path, part: str) -> WeightsUsed:
-    """Name and digest of `syncnet` or `lipreader` of a folder, for the record."""
-    from syncdiff_bench.weights.digests import sha256_of
-    from syncdiff_bench.weights.finding import training_name
+def locate_network(given: str, part: str, runtime: Runtime, *, owner: str) -> tuple[Path, WeightsUsed]:
+    """The folder of a small network, or the published file, that an option means; its name and digest for the record.
 
+    part: `syncnet` or `lipreader`. Raises as `find_weights`.
+    """
+    folder = expert_folder(given, part)
+    if folder is None:
+        return locate_weights(given, runtime, owner=owner)
     file = folder / f"{part}.safetensors"
     if not file.is_file():
         raise WeightsError(f"{file}: no such file; reinstall syncdiff-bench or train the expert")
-    return WeightsUsed(f"{training_name(folder)}/{part}", sha256_of(file), file)
+    return folder, WeightsUsed(f"{training_name(folder)}/{part}", sha256_of(file), file)
 
 
 def _save(network: nn.Module, file: Path, described: Mapping[str, Any], *, half: bool) -> None:

@@ -27,12 +27,12 @@ from syncdiff_bench.faces.landmarks import (
     read_landmarks,
 )
 from syncdiff_bench.media.bilinear import resize_linear
-from syncdiff_bench.weights.finding import find_weights, weights_found
+from syncdiff_bench.weights.finding import locate_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FrameSize = Literal["native", "160"]
+FrameSize = Literal["160", "native"]
 LRS2_SIDE = 160  # pixels; the side of LRS2 frames, at which the VSR model was fine-tuned
 
 # cv2.cvtColor(BGR2GRAY) on uint8: 0.299 R + 0.587 G + 0.114 B in 15-bit fixed point
@@ -148,8 +148,7 @@ class MouthCropper:
 
     @cached_property
     def _mean_face_file(self) -> tuple[Path, WeightsUsed]:
-        path = find_weights(MEAN_FACE, self._runtime, owner="wer")
-        return path, weights_found(MEAN_FACE, path)
+        return locate_weights(MEAN_FACE, self._runtime, owner="wer")
 
     @cached_property
     def _mean_face(self) -> Points:

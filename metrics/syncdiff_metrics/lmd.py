@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import Column, Metric, Pair, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable
 from syncdiff_bench.faces.landmarks import MOUTH, FaceAlignmentSource, Landmarks, LandmarkSource, clip_landmarks
-from syncdiff_metrics.regions import check_option
+from syncdiff_metrics import check_choices
+from syncdiff_metrics.regions import check_same_size
 
 Align = Literal["centre", "none"]
 
@@ -36,7 +37,7 @@ class LMDOptions:
     align: Align = "centre"
 
     def __post_init__(self) -> None:
-        check_option("lmd", "align", self.align, Align)
+        check_choices("lmd", self)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class LMD(Metric[LMDStats]):
         """
         if pair.reference is None:
             raise NotApplicable("landmarks are compared with a reference, and there is none")
-        _check_sizes(pair)
+        check_same_size(pair)
         ours, theirs = (clip_landmarks(clip, self._landmarks) for clip in (pair.generated, pair.reference))
         n = min(len(ours), len(theirs))
         ours, theirs = ours[:n], theirs[:n]
@@ -136,14 +137,3 @@ def landmark_distance(a: Landmarks, b: Landmarks, *, centred: bool = True) -> ND
         other = other - other.mean(axis=1, keepdims=True)
     distances: NDArray[np.float64] = np.linalg.norm(wide - other, axis=2).mean(axis=1)
     return distances
-
-
-def _check_sizes(pair: Pair) -> None:
-    assert pair.reference is not None
-    ours, theirs = (clip.frames.shape[1:3] for clip in (pair.generated, pair.reference))
-    if ours != theirs:
-        raise ClipError(
-            "size",
-            f"{pair.generated.id}: generated at {ours[1]}x{ours[0]}, its reference is {theirs[1]}x{theirs[0]}; "
-            "scale it to the reference",
-        )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Column, Frames, Metric, Pair, WeightsUsed, attempt
 from syncdiff_bench.errors import ClipError
-from syncdiff_metrics.regions import Region, check_option, cut_pair
+from syncdiff_bench.weights.finding import locate_weights
+from syncdiff_metrics import check_choices
+from syncdiff_metrics.regions import FrameSum, Region, cut_pair, mean_over_frames
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from syncdiff_bench.networks.lpips import LPIPSNetwork
-    from syncdiff_bench.weights.store import WeightsStore
 
 Net = Literal["alex", "vgg"]
 Picture = NDArray[np.uint8]  # (H, W, 3)
@@ -39,19 +41,10 @@ class LPIPSOptions:
     region: Region = "face96"
 
     def __post_init__(self) -> None:
-        check_option("lpips", "net", self.net, Net)
-        check_option("lpips", "region", self.region, Region)
+        check_choices("lpips", self)
 
 
-@dataclass(frozen=True)
-class LPIPSStats:
-    """One clip. total: sum of the distances of `frames` frames."""
-
-    total: float
-    frames: int
-
-
-class LPIPS(Metric[LPIPSStats]):
+class LPIPS(Metric[FrameSum]):
     """Mean over all frames of all clips of the LPIPS v0.1 distance, in float32."""
 
     name = "lpips"
@@ -59,7 +52,7 @@ class LPIPS(Metric[LPIPSStats]):
     source = "Zhang et al. 2018, version 0.1 (lpips 0.1.4); the paper states neither network nor region"
     columns = (Column("lpips", "LPIPS", "down", "", 3, (0, None)),)
     Options = LPIPSOptions
-    Stats = LPIPSStats
+    Stats = FrameSum
     options: LPIPSOptions
 
     @property
@@ -75,11 +68,11 @@ class LPIPS(Metric[LPIPSStats]):
         # the frames of a clip alone keep a CPU as busy as those of several
         return 0 if self.runtime.device == "cpu" else FRAMES_TOGETHER
 
-    def measure(self, pair: Pair) -> LPIPSStats:
+    def measure(self, pair: Pair) -> FrameSum:
         """Sum over the frames of a pair. Raises ClipError `size`, `boxes`."""
         return self._summed([self._cut(pair)])[0]
 
-    def measure_many(self, pairs: Sequence[Pair]) -> Sequence[LPIPSStats | Exception]:
+    def measure_many(self, pairs: Sequence[Pair]) -> Sequence[FrameSum | Exception]:
         """The frames of several pairs fill the batches of the network together."""
         cut = [attempt(self._cut, pair) for pair in pairs]
         stats = iter(self._summed([regions for regions in cut if not isinstance(regions, Exception)]))
@@ -99,26 +92,22 @@ class LPIPS(Metric[LPIPSStats]):
             )
         return generated, reference
 
-    def _summed(self, pairs: Sequence[tuple[Frames, Frames]]) -> list[LPIPSStats]:
+    def _summed(self, pairs: Sequence[tuple[Frames, Frames]]) -> list[FrameSum]:
         """Pairs in a row of one size share batches."""
-        stats: list[LPIPSStats] = []
+        stats: list[FrameSum] = []
         for _, same_size in groupby(pairs, key=lambda pair: pair[0].shape[1:]):
             group = list(same_size)
             ours, theirs = ([frame for pair in group for frame in pair[side]] for side in range(2))
             values = self.distances(ours, theirs)
             ends = np.cumsum([len(generated) for generated, _ in group])[:-1]
-            stats += [LPIPSStats(float(part.sum()), len(part)) for part in np.split(values, ends)]
+            stats += [FrameSum(float(part.sum()), len(part)) for part in np.split(values, ends)]
         return stats
 
-    def aggregate(self, stats: Sequence[LPIPSStats]) -> Mapping[str, float | None]:
-        frames = sum(clip.frames for clip in stats)
-        return {"lpips": sum(clip.total for clip in stats) / frames if frames else None}
+    def aggregate(self, stats: Sequence[FrameSum]) -> Mapping[str, float | None]:
+        return {"lpips": mean_over_frames(stats)}
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        from syncdiff_bench.weights.finding import weights_found
-
-        name = f"lpips-{self.options.net}"
-        return (weights_found(name, self._store.path(name)),)
+        return (self._weights[1],)
 
     def distances(self, a: Sequence[Picture], b: Sequence[Picture]) -> NDArray[np.float64]:
         """(T,) distances of frames (T, H, W, 3) uint8 RGB, a bounded number of pixels at a time."""
@@ -141,16 +130,11 @@ class LPIPS(Metric[LPIPSStats]):
         return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     @cached_property
-    def _store(self) -> WeightsStore:
-        if self.runtime.weights is not None:
-            return self.runtime.weights
-        from syncdiff_bench.weights.store import WeightsStore
-
-        return WeightsStore()
+    def _weights(self) -> tuple[Path, WeightsUsed]:
+        return locate_weights(f"lpips-{self.options.net}", self.runtime, owner="lpips")
 
     @cached_property
     def _network(self) -> LPIPSNetwork:
         from syncdiff_bench.networks.lpips import load_lpips
 
-        net = self.options.net
-        return load_lpips(net, self._store.ensure(f"lpips-{net}")).to(self.runtime.device)
+        return load_lpips(self.options.net, self._weights[0]).to(self.runtime.device)

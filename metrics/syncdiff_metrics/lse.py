@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,9 @@ from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Audio, Clip, Column, Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.bilinear import resize_linear
-from syncdiff_bench.weights.finding import find_weights, slug, weights_found
-from syncdiff_metrics.experts import POCKET, expert_folder, expert_used, foreign_network, load_expert_syncnet
+from syncdiff_bench.weights.finding import slug
+from syncdiff_metrics import check_choices
+from syncdiff_metrics.experts import POCKET, expert_folder, foreign_network, load_expert_syncnet, locate_network
 from syncdiff_metrics.real_video import (
     MIN_TRACK,
     S3FD_SCALE,
@@ -75,16 +76,11 @@ class LSEOptions:
     min_track: int = MIN_TRACK
 
     def __post_init__(self) -> None:
-        if self.protocol not in get_args(Protocol):
-            raise UsageError(f"lse: protocol is {self.protocol!r}; give {' or '.join(get_args(Protocol))}")
-        if self.detector not in get_args(Detector):
-            raise UsageError(f"lse: detector is {self.detector!r}; give {' or '.join(get_args(Detector))}")
+        check_choices("lse", self)
         if self.min_track < SHORTEST_TRACK:
             raise UsageError(f"lse: min_track is {self.min_track}; give {SHORTEST_TRACK} or more")
         if self.protocol == "real-video" and self.frames == "ffmpeg":
             raise UsageError("lse: frames=ffmpeg reads whole files; with protocol=real-video give jpeg or direct")
-        if self.frames not in get_args(FrameSource):
-            raise UsageError(f"lse: frames is {self.frames!r}; give {', '.join(get_args(FrameSource))}")
         if self.batch < 1:
             raise UsageError(f"lse: batch is {self.batch}; give 1 or more")
 
@@ -247,10 +243,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
 
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
-        if self._expert is not None:
-            return self._expert, expert_used(self._expert, "syncnet")
-        path = find_weights(self.options.weights, self.runtime, owner="lse")
-        return path, weights_found(self.options.weights, path)
+        return locate_network(self.options.weights, "syncnet", self.runtime, owner="lse")
 
     @cached_property
     def _network(self) -> SyncNet:

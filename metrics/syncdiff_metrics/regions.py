@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Pair
-from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
+from syncdiff_bench.errors import ClipError, NotApplicable
 from syncdiff_bench.media.bilinear import resize_linear
 
 # `own-`: each side is cut by boxes of its own, for videos of another crop than their references
@@ -21,11 +23,28 @@ MOUTH_TOP = 48  # SyncDiff blanks the lower half of the face box
 _faces_of: WeakKeyDictionary[Pair, dict[bool, tuple[Frames, Frames]]] = WeakKeyDictionary()
 
 
-def check_option(metric: str, key: str, value: str, allowed: object) -> None:
-    """Raise UsageError, with the allowed values, where an option is none of a Literal's values."""
-    values = get_args(allowed)
-    if value not in values:
-        raise UsageError(f"{metric}: {key} is {value!r}; give {' or '.join(values)}")
+@dataclass(frozen=True)
+class FrameSum:
+    """One clip. total: sum of a value over `frames` frames."""
+
+    total: float
+    frames: int
+
+
+def mean_over_frames(stats: Sequence[FrameSum]) -> float | None:
+    """Over the frames of all clips; None without any."""
+    frames = sum(clip.frames for clip in stats)
+    return sum(clip.total for clip in stats) / frames if frames else None
+
+
+def check_same_size(pair: Pair) -> None:
+    """Raise ClipError `size` where the generated video and its reference differ in resolution."""
+    assert pair.reference is not None
+    ours, theirs = (f"{frames.shape[2]}x{frames.shape[1]}" for frames in (pair.generated.frames, pair.reference.frames))
+    if ours != theirs:
+        raise ClipError(
+            "size", f"{pair.generated.id}: generated at {ours}, its reference is {theirs}; scale it to the reference"
+        )
 
 
 def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
@@ -41,12 +60,8 @@ def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
         raise NotApplicable("image quality is measured against a reference, and there is none")
     generated, reference = pair.generated.frames, pair.reference.frames
     own = region in OWN
-    if generated.shape[1:3] != reference.shape[1:3] and not own:
-        sizes = [f"{frames.shape[2]}x{frames.shape[1]}" for frames in (generated, reference)]
-        raise ClipError(
-            "size",
-            f"{pair.generated.id}: generated at {sizes[0]}, its reference is {sizes[1]}; scale it to the reference",
-        )
+    if not own:
+        check_same_size(pair)
     n = min(len(generated), len(reference))
     if region == "full":
         return generated[:n], reference[:n]

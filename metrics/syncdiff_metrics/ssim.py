@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Column, Frames, Metric, Pair
 from syncdiff_bench.errors import ClipError
-from syncdiff_metrics.regions import Region, check_option, cut_pair
+from syncdiff_metrics import check_choices
+from syncdiff_metrics.regions import FrameSum, Region, cut_pair, mean_over_frames
 
 WINDOW = 11  # pixels: sigma 1.5 cut at 3.5 sigma
 
@@ -26,18 +27,10 @@ class SSIMOptions:
     region: Region = "face96"
 
     def __post_init__(self) -> None:
-        check_option("ssim", "region", self.region, Region)
+        check_choices("ssim", self)
 
 
-@dataclass(frozen=True)
-class SSIMStats:
-    """One clip. total: sum of the SSIM of `frames` frames."""
-
-    total: float
-    frames: int
-
-
-class SSIM(Metric[SSIMStats]):
+class SSIM(Metric[FrameSum]):
     """Mean over all frames of all clips of the SSIM of Wang et al. 2004."""
 
     name = "ssim"
@@ -45,25 +38,24 @@ class SSIM(Metric[SSIMStats]):
     source = "TalkLip, evaluation/visual_quality.py (scikit-image, Gaussian window of sigma 1.5)"
     columns = (Column("ssim", "SSIM", "up", "", 3, (-1, 1)),)
     Options = SSIMOptions
-    Stats = SSIMStats
+    Stats = FrameSum
     options: SSIMOptions
 
     @property
     def protocol(self) -> str:
         return self.options.region
 
-    def measure(self, pair: Pair) -> SSIMStats:
+    def measure(self, pair: Pair) -> FrameSum:
         """Sum over the frames of a pair. Raises ClipError `size`, `boxes`."""
         generated, reference = cut_pair(pair, self.options.region)
         if min(generated.shape[1:3]) < WINDOW:
             height, width = generated.shape[1:3]
             raise ClipError("size", f"{pair.generated.id}: {width}x{height} is smaller than SSIM's 11x11 window")
         values = ssim_per_frame(reference, generated)
-        return SSIMStats(float(values.sum()), len(values))
+        return FrameSum(float(values.sum()), len(values))
 
-    def aggregate(self, stats: Sequence[SSIMStats]) -> Mapping[str, float | None]:
-        frames = sum(clip.frames for clip in stats)
-        return {"ssim": sum(clip.total for clip in stats) / frames if frames else None}
+    def aggregate(self, stats: Sequence[FrameSum]) -> Mapping[str, float | None]:
+        return {"ssim": mean_over_frames(stats)}
 
 
 def ssim_per_frame(a: Frames, b: Frames) -> NDArray[np.float64]:

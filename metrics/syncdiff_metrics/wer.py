@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import (
@@ -25,16 +25,16 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces.landmarks import LandmarkSource
 from syncdiff_bench.networks.avhubert.tokenizer import UNK
 from syncdiff_bench.normalisation import TextRule, normalised, numbers_in
-from syncdiff_bench.weights.finding import find_weights, slug, weights_found
+from syncdiff_bench.weights.finding import slug
+from syncdiff_metrics import check_choices
 from syncdiff_metrics.experts import (
     expert_folder,
     expert_input,
-    expert_used,
     foreign_network,
     load_expert_vsr,
+    locate_network,
 )
 from syncdiff_metrics.lip_patches import FrameSize, MouthCropper, lip_patches, middle_patches
-from syncdiff_metrics.regions import check_option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,11 +85,7 @@ class WEROptions:
     def __post_init__(self) -> None:
         if self.beam < 1:
             raise UsageError(f"wer: beam is {self.beam}; give 1 or more")
-        if self.lipreader_frame_size not in get_args(FrameSize):
-            raise UsageError(f"wer: lipreader_frame_size is {self.lipreader_frame_size!r}; give 160 or native")
-        check_option("wer", "crop", self.crop, Crop)
-        check_option("wer", "precision", self.precision, EncoderPrecision)
-        check_option("wer", "text", self.text, Text)
+        check_choices("wer", self)
         if self.landmarks is not None and self.crop != "mouth":
             raise UsageError("wer: landmarks are for crop=mouth; add crop=mouth or leave them out")
         if self.lipreader_frame_size != "160" and self.crop == "mouth":
@@ -292,10 +288,7 @@ class WER(Metric[WERStats]):
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
         """The checkpoint's file (an expert's folder), and its name and digest for the record."""
-        if self._expert is not None:
-            return self._expert, expert_used(self._expert, "lipreader")
-        path = find_weights(self.options.reader, self.runtime, owner="wer")
-        return path, weights_found(self.options.reader, path)
+        return locate_network(self.options.reader, "lipreader", self.runtime, owner="wer")
 
     @cached_property
     def _model(self) -> VSRModel:

@@ -33,6 +33,12 @@ def find_weights(given: str, runtime: Lender, *, owner: str) -> Path:
     return file
 
 
+def locate_weights(given: str, runtime: Runtime, *, owner: str) -> tuple[Path, WeightsUsed]:
+    """The file, as `find_weights`, and its name and digest for the record."""
+    path = find_weights(given, runtime, owner=owner)
+    return path, weights_found(given, path)
+
+
 def weights_found(given: str, path: Path) -> WeightsUsed:
     """Name and digest of what was found, for the record: a catalogue name as it is, a file by its own name."""
     if is_file(given):

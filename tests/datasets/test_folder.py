@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_datasets.fingerprint import fingerprint_clips
 from syncdiff_datasets.folder import Folder
+from syncdiff_datasets.on_disk import fingerprint_clips
 
 WriteClip = Callable[..., Path]
 

@@ -11,7 +11,7 @@ import pytest
 
 from syncdiff_bench.contracts import Finding
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_datasets.lrs2 import LRS2
+from syncdiff_datasets.lrs import LRS2
 from syncdiff_datasets.on_disk import BoxOptions
 
 FIRST, SECOND = "6330311066473698535/00011", "6331559613336179781/00001"

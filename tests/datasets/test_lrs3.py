@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_datasets.lrs3 import LRS3
+from syncdiff_datasets.lrs import LRS3
 
 IDS = ("test/0Fi83BHQsMA/00002", "test/0Fi83BHQsMA/00006", "test/QoT0S2vu9m4/00002")
 

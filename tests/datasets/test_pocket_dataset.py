@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_datasets.lrs2 import LRS2
+from syncdiff_datasets.lrs import LRS2
 from syncdiff_datasets.pocket.articulation import PHONE_VISEMES
 from syncdiff_datasets.pocket.dataset import SHIPPED, Pocket
 from syncdiff_datasets.pocket.grammar import split_of

@@ -13,7 +13,7 @@ from syncdiff_bench.cli.data import verify
 from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media import reading
-from syncdiff_datasets.lrs3 import LRS3
+from syncdiff_datasets.lrs import LRS3
 
 
 @pytest.fixture(autouse=True)

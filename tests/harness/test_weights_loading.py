@@ -22,7 +22,7 @@ from syncdiff_bench.weights.loading import (
     check_state_dict,
     load_pickled_arrays,
     load_tensors,
-    load_torch_with_stubs,
+    load_torch,
     restricted_unpickle,
 )
 
@@ -85,13 +85,13 @@ def test_classes_come_back_as_their_stand_ins_only_where_allowed(tmp_path):
     path = tmp_path / "run.ckpt"
     torch.save({"cfg": Settings(3), "model": TENSORS}, path)
     name = f"{Settings.__module__}.Settings"
-    content = load_torch_with_stubs(path, {name: SettingsStub})
+    content = load_torch(path, {name: SettingsStub})
     assert isinstance(content["cfg"], SettingsStub)
     assert content["cfg"].depth == 3
     assert same(content["model"])
     for stubs in ({}, {"fairseq.Settings": SettingsStub}):
         with pytest.raises(WeightsError, match=rf"run\.ckpt: holds the foreign class or function {name}"):
-            load_torch_with_stubs(path, stubs)
+            load_torch(path, stubs)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".model"])

@@ -15,7 +15,8 @@ from syncdiff_bench.networks.lpips import LPIPSNetwork, load_lpips
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics import lpips as lpips_module
-from syncdiff_metrics.lpips import LPIPS, LPIPSOptions, LPIPSStats
+from syncdiff_metrics.lpips import LPIPS, LPIPSOptions
+from syncdiff_metrics.regions import FrameSum
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "official" / "lpips_example"
 
@@ -101,7 +102,7 @@ def test_statistics_of_a_pair(store):
     stats = metric.measure(pair(a, b))
     assert stats.frames == 3
     assert stats.total == pytest.approx(metric.distances(a, b[:3]).sum(), rel=1e-6)
-    assert metric.aggregate([LPIPSStats(0.2, 1), LPIPSStats(0.4, 3)])["lpips"] == pytest.approx(0.15)
+    assert metric.aggregate([FrameSum(0.2, 1), FrameSum(0.4, 3)])["lpips"] == pytest.approx(0.15)
     assert metric.aggregate([]) == {"lpips": None}
     (used,) = metric.weights_used()
     assert (used.name, used.sha256) == ("lpips-alex", store.digest("lpips-alex"))

@@ -14,8 +14,8 @@ from syncdiff_bench.contracts import Clip, Frames, Media, Pair
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.plugins import load_metric
 from syncdiff_metrics.psnr import PSNR, PSNROptions, PSNRStats, psnr_of_wrapped_bytes, psnr_per_frame
-from syncdiff_metrics.regions import cut_faces
-from syncdiff_metrics.ssim import SSIM, SSIMOptions, SSIMStats, ssim_per_frame
+from syncdiff_metrics.regions import FrameSum, cut_faces
+from syncdiff_metrics.ssim import SSIM, SSIMOptions, ssim_per_frame
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "image_quality.json").read_text(encoding="utf-8"))
 
@@ -119,7 +119,7 @@ def test_errors_that_wrap_to_nothing_are_not_taken_for_ground_truth():
 
 def test_means_are_over_frames_not_over_clips():
     assert PSNR().aggregate([PSNRStats(30.0, 1, 0), PSNRStats(60.0, 3, 5)]) == {"psnr": 22.5}
-    assert SSIM().aggregate([SSIMStats(0.5, 1), SSIMStats(2.7, 3)])["ssim"] == pytest.approx(0.8)
+    assert SSIM().aggregate([FrameSum(0.5, 1), FrameSum(2.7, 3)])["ssim"] == pytest.approx(0.8)
     assert SSIM().aggregate([]) == {"ssim": None}
 
 

@@ -11,8 +11,8 @@ from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import home, read_text_file
 from syncdiff_bench.normalisation import TextRule
-from syncdiff_datasets.layout import contained
-from syncdiff_datasets.lrs2 import LRS2
+from syncdiff_datasets.lrs import LRS2
+from syncdiff_datasets.on_disk import contained
 from syncdiff_datasets.pocket.speech import arpabet
 from syncdiff_datasets.pocket.world import CLIPS_PER_SPEAKER, SPLIT_SPEAKERS, draw_split, split_of_clip
 from syncdiff_datasets.transcripts import Transcript
