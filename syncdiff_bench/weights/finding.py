@@ -33,7 +33,7 @@ def find_weights(given: str, runtime: Lender, *, owner: str) -> Path:
     return file
 
 
-def locate_weights(given: str, runtime: Runtime, *, owner: str) -> tuple[Path, WeightsUsed]:
+def locate_weights(given: str, runtime: Lender, *, owner: str) -> tuple[Path, WeightsUsed]:
     """The file, as `find_weights`, and its name and digest for the record."""
     path = find_weights(given, runtime, owner=owner)
     return path, weights_found(given, path)

@@ -80,7 +80,7 @@ def test_every_phone_has_a_name_in_plain_letters(pocket: Pocket) -> None:
 
 def test_a_split_that_is_not_drawn_says_how(pocket: Pocket) -> None:
     assert pocket.splits() == ("test",)
-    with pytest.raises(UsageError, match="prepare data --dataset pocket --split train"):
+    with pytest.raises(UsageError, match="data prepare splits --dataset pocket --split train"):
         pocket.clip_ids("train")
     with pytest.raises(UsageError, match="no split 'tset'"):
         pocket.clip_ids("tset")
