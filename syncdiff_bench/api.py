@@ -15,6 +15,7 @@ from syncdiff_bench.contracts import Dataset, Method, Metric
 from syncdiff_bench.runs.directory import Run, check_identity
 from syncdiff_bench.runs.directory import load_run as load_run_directory
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan, make_runtime, plan_given
+from syncdiff_bench.texts import metric_specs
 
 Options = Mapping[str, object]
 
@@ -38,7 +39,8 @@ def run(
 ) -> Run:
     """Generate and score, resuming what `out` holds already, as `syncdiff-bench run` does.
 
-    metrics: specs such as "psnr" or "lpips[net=vgg]"; none for the dataset's defaults. options: of the method.
+    metrics: specs such as "psnr" or "lpips[net=vgg]"; none for the dataset's defaults.
+    options: of the method, with values of the types that its Options class has; so dataset_options.
     boxes: where face boxes come from, as `--boxes`.
     out: folder that holds the run's directory `<method>/`; `runs/<dataset>-<split>` by default.
     fresh: delete first what a former run left there.
@@ -56,13 +58,13 @@ def run(
         dataset=dataset,
         data_root=None if data_root is None else Path(data_root),
         split=split,
-        metrics=tuple(metrics),
+        metrics=metric_specs(metrics),
         limit=limit,
         seed=seed,
         out=None if out is None else Path(out),
         device=device,
-        settings=_texts(options),
-        dataset_settings=_texts(dataset_options),
+        options={method: options or {}},
+        dataset_options=dataset_options or {},
         boxes=boxes,
         encoding=encoding,
     )
@@ -93,7 +95,9 @@ def score(
 
     Raises UsageError for folders that are missing or hold no videos.
     """
-    selection = Selection(metrics=tuple(metrics), boxes=boxes, out=None if out is None else Path(out), device=device)
+    selection = Selection(
+        metrics=metric_specs(metrics), boxes=boxes, out=None if out is None else Path(out), device=device
+    )
     plan = plan_given(selection, Path(videos), None if reference is None else Path(reference))
     pipeline.score_given(plan, fresh=fresh)
     return load_run(plan.path)
@@ -118,7 +122,7 @@ def load_method(name: str, options: Options | None = None, *, dataset: str = "po
     """
     from syncdiff_bench.reproduction.defaults import with_model
 
-    (method,) = load_methods((name,), _texts(options), make_runtime(device, dataset), with_model)
+    (method,) = load_methods((name,), {name: options or {}}, make_runtime(device, dataset), with_model)
     return method
 
 
@@ -132,17 +136,12 @@ def load_metric(spec: str, *, device: str = "auto") -> Metric[Any]:
     >>> psnr.values(psnr.measure(Pair(one, one)))
     {'psnr': None}
     """
-    metric = plugins.load_metric(spec, make_runtime(device))
+    (one,) = metric_specs([spec])
+    metric = plugins.load_metric(one.name, one.options, make_runtime(device))
     metric.prepare()
     return metric
 
 
 def load_dataset(name: str, data_root: str | Path | None = None, options: Options | None = None) -> Dataset:
     """A dataset to look into. Raises UsageError for a folder that is missing or is not of this dataset."""
-    texts = dict(text.split("=", 1) for text in _texts(options))
-    return plugins.load_dataset(name, None if data_root is None else Path(data_root), texts)
-
-
-def _texts(options: Options | None) -> tuple[str, ...]:
-    """As the command line would give them."""
-    return tuple(f"{key}={value}" for key, value in (options or {}).items())
+    return plugins.load_dataset(name, None if data_root is None else Path(data_root), options)

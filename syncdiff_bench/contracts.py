@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from syncdiff_bench.arrays import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Boxes, Frames, Media, Planes, Subsampling
 from syncdiff_bench.caveats import Caveat
@@ -278,6 +278,17 @@ class Metric(ABC, Generic[StatsT]):
     def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:
         self.options = self.Options() if options is None else options
         self.runtime = Runtime() if runtime is None else runtime
+
+    @classmethod
+    def declaration_problem(cls) -> str:
+        """What is wrong with how the class describes itself, in words; "" where nothing is."""
+        columns = getattr(cls, "columns", ())
+        if not columns or not all(isinstance(column, Column) for column in columns):
+            return f"{cls.__name__}.columns is not a tuple of at least one Column"
+        if not is_dataclass(getattr(cls, "Stats", None)):
+            return f"{cls.__name__}.Stats is not a dataclass"
+        unknown = set(cls.needs) - set(get_args(Need))
+        return f"{cls.__name__}.needs names {', '.join(sorted(unknown))}" if unknown else ""
 
     @property
     def protocol(self) -> str:

@@ -7,15 +7,10 @@ A converter registers its class under the entry-point group `syncdiff_bench.conv
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
 
 from syncdiff_bench.contracts import NoOptions
-from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest
-
-GROUP = "syncdiff_bench.converters"
 
 
 class Converter(ABC):
@@ -34,17 +29,3 @@ class Converter(ABC):
     @abstractmethod
     def export_checkpoint(self, folder: Path, file: Path) -> None:
         """Write a checkpoint. Raises UsageError or WeightsError where the directory is no such model."""
-
-
-def load_converter(name: str) -> type[Converter]:
-    """The converter of that name. Raises UsageError where there is none."""
-    points = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in points:
-        raise UsageError(f"unknown checkpoint layout {name!r}{nearest(name, sorted(points), 'known layouts')}")
-    converter: type[Converter] = points[name].load()
-    return converter
-
-
-def converter_names() -> tuple[str, ...]:
-    """Names of all installed converters, sorted; imports none of them."""
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))

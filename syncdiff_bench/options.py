@@ -1,29 +1,62 @@
-"""Plugin options: a frozen dataclass built from `--set key=value`, from `name[key=value]` or from TOML
-values.
+"""Plugin options: a frozen dataclass built from the values that Python, TOML or JSON give.
 
-The fields of the dataclass are the documentation: their names are the keys, their types decide what is
-accepted (int, float, bool, str, Literal, Path, Optional and tuple of these), their defaults are what a run
-uses. From TOML or JSON a field may itself be a dataclass, given as a table.
+The fields of the dataclass are the documentation: their names are the keys, their types decide what is accepted (int,
+float, bool, str, Literal, Path, Optional and tuple of these, and dataclasses, given as a table), their defaults are
+what a run uses. `syncdiff_bench.texts` makes such values of what people type.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import sys
 import types
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from syncdiff_bench.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 TRUE_WORDS = frozenset({"true", "yes", "on", "1"})
 FALSE_WORDS = frozenset({"false", "no", "off", "0"})
 
+Read = Callable[[Any, Any], Any]
 
-# ----------------------------------------------------------------------------------- reading the text
+# Former names of this module, for plugins that import them from here.
+_MOVED_TO = "syncdiff_bench.texts"
+_MOVED = ("Spec", "address_settings", "options_from_text", "parse_settings", "parse_spec", "split_list")
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MOVED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MOVED_TO), name)
+
+
+def parse_toml(content: str | bytes, where: str) -> dict[str, Any]:
+    """The tables of a TOML file. where: the file, for messages. Raises UsageError for what is no TOML, or not UTF-8."""
+    try:
+        return tomllib.loads(content if isinstance(content, str) else content.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{where}: not a TOML file ({error})") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises UsageError, also where it cannot be read."""
+    try:
+        return parse_toml(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def nearest(word: str, known: Iterable[str], label: str = "") -> str:
@@ -42,122 +75,42 @@ def nearest(word: str, known: Iterable[str], label: str = "") -> str:
     return f"; {' '.join(parts)}" if parts else ""
 
 
-def split_list(text: str) -> list[str]:
-    """Comma-separated items; commas inside brackets or parentheses belong to their item.
-
-    >>> split_list("psnr, lpips[net=vgg,region=full]")
-    ['psnr', 'lpips[net=vgg,region=full]']
-    """
-    items, depth = [""], 0
-    for character in text:
-        depth += (character in "[(") - (character in "])")
-        if character == "," and depth <= 0:
-            items.append("")
-        else:
-            items[-1] += character
-    return [item.strip() for item in items if item.strip()]
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A plugin name with options: `lpips[net=vgg,region=full]`."""
-
-    name: str
-    options: Mapping[str, str]
-
-
-def parse_spec(text: str) -> Spec:
-    """Parse `name` or `name[key=value,...]`; a bare value in the brackets sets `protocol` (`psnr[talklip]`).
-
-    Raises UsageError for unbalanced brackets and repeated keys.
-    """
-    name, bracket, rest = text.strip().partition("[")
-    if not bracket:
-        inner = ""
-    elif rest.endswith("]"):
-        inner = rest[:-1]
-    else:
-        raise UsageError(f"{text!r}: the bracket is not closed; write name[key=value,key=value]")
-    if not name or any(c in name + inner for c in "[]"):
-        raise UsageError(f"{text!r} is not a plugin name; write name or name[key=value,key=value]")
-    given: dict[str, str] = {}
-    for item in split_list(inner):
-        key, equals, value = item.partition("=")
-        key, value = (key.strip(), value.strip()) if equals else ("protocol", item)
-        if key in given:
-            raise UsageError(f"{text!r} sets {key!r} twice; keep one")
-        given[key] = value
-    return Spec(name, given)
-
-
-def parse_settings(settings: Iterable[str], flag: str = "--set") -> dict[str, str]:
-    """`["steps=50", "eta=0"]` as a mapping; a later setting of a key wins. Raises UsageError without `=`."""
-    pairs: dict[str, str] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"{flag} {setting}: expected key=value")
-        pairs[key.strip()] = value.strip()
-    return pairs
-
-
-def address_settings(
-    settings: Sequence[str], options: Mapping[str, type[Any]], flag: str = "--set"
-) -> dict[str, dict[str, str]]:
-    """Hand each `key=value` to the plugins that have the key, each `NAME.key=value` to that plugin alone.
-
-    options: plugin name -> its Options class. The addressed form wins over the plain one.
-    Raises UsageError for a key that no plugin has.
-    """
-    plain: dict[str, dict[str, str]] = {name: {} for name in options}
-    addressed: dict[str, dict[str, str]] = {name: {} for name in options}
-    for key, value in parse_settings(settings, flag).items():
-        owner, dot, own_key = key.partition(".")
-        if dot:
-            if owner not in options:
-                chosen = ", ".join(options)
-                raise UsageError(f"{flag} {key}={value}: {owner!r} is not part of this run ({chosen})")
-            addressed[owner][own_key] = value
-            continue
-        takers = [name for name, cls in options.items() if key in option_names(cls)]
-        if not takers:
-            raise UsageError(_unknown_key(key, options))
-        for name in takers:
-            plain[name][key] = value
-    return {name: plain[name] | addressed[name] for name in options}
-
-
-def _unknown_key(key: str, options: Mapping[str, type[Any]]) -> str:
-    known = list(dict.fromkeys(name for cls in options.values() for name in option_names(cls)))
-    owners = " and ".join(options)
-    if not known:
-        return f"unknown option {key!r}: {owners} has no options"
-    return f"unknown option {key!r} of {owners}{nearest(key, known, 'known options')}"
-
-
-# ------------------------------------------------------------------------------ building the dataclass
-
-
 def option_names(cls: type[Any]) -> tuple[str, ...]:
     """Keys of an Options dataclass, in the order of declaration."""
     return tuple(f.name for f in fields(cls) if f.init)
 
 
-def options_from_text(cls: type[Any], given: Mapping[str, str], owner: str) -> Any:
-    """Options from texts, as typed on a command line.
+def options_from_values(cls: type[Any], given: Mapping[str, Any], owner: str) -> Any:
+    """Options from typed values, as Python, TOML and JSON have them (a list for a tuple, a string for a path).
 
     owner: the plugin's name, for messages.
     Raises UsageError, in one line, for an unknown key, a value of the wrong type, and a missing required key.
     """
-    return _build(cls, given, owner, from_text=True)
+    values = read_fields(cls, given, owner, check_value)
+    for f in fields(cls):
+        if f.init and f.default is MISSING and f.default_factory is MISSING and f.name not in values:
+            example = _example(get_type_hints(cls)[f.name])
+            raise UsageError(f"{owner} needs the option {f.name!r}; give {f.name}={example}")
+    try:
+        return cls(**values)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"options of {owner}: {error}") from None
 
 
-def options_from_values(cls: type[Any], given: Mapping[str, Any], owner: str) -> Any:
-    """Options from typed values, as read from TOML or JSON (a list for a tuple, a string for a path).
+def read_fields(cls: type[Any], given: Mapping[str, Any], owner: str, read: Read) -> dict[str, Any]:
+    """What was given for some fields of a dataclass, each read by its type. Raises UsageError as `options_from_values`.
 
-    Raises as `options_from_text`.
+    read: (what was given, type) -> value, or WrongTypeError.
     """
-    return _build(cls, given, owner, from_text=False)
+    hints, values = get_type_hints(cls), {}
+    for key, value in given.items():
+        if key not in option_names(cls):
+            raise UsageError(unknown_key(key, {owner: cls}))
+        try:
+            values[key] = read(value, hints[key])
+        except WrongTypeError as error:
+            raise UsageError(f"option {key} of {owner}: {value!r} is not {error}") from None
+    return values
 
 
 def options_to_json(options: Any) -> dict[str, Any]:
@@ -189,108 +142,70 @@ def _to_json(value: Any) -> Any:
     return value
 
 
-def _build(cls: type[Any], given: Mapping[str, Any], owner: str, *, from_text: bool) -> Any:
-    known = option_names(cls)
-    hints = get_type_hints(cls)
-    values = {}
-    for key, value in given.items():
-        if key not in known:
-            raise UsageError(_unknown_key(key, {owner: cls}))
-        try:
-            values[key] = _read_text(value, hints[key]) if from_text else _check(value, hints[key])
-        except _WrongTypeError as error:
-            raise UsageError(f"option {key} of {owner}: {value!r} is not {error}") from None
-    for f in fields(cls):
-        if f.init and f.default is MISSING and f.default_factory is MISSING and f.name not in values:
-            raise UsageError(f"{owner} needs the option {f.name!r}; give {f.name}={_example(hints[f.name])}")
-    try:
-        return cls(**values)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"options of {owner}: {error}") from None
-
-
-class _WrongTypeError(Exception):
+class WrongTypeError(Exception):
     """Its text completes "... is not"."""
 
 
-def _read_text(text: str, kind: Any) -> Any:
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        if type(None) in arguments and text.lower() in ("none", ""):
-            return None
-        return _first_that_reads(text, [a for a in arguments if a is not type(None)], _read_text)
-    if origin is Literal:
-        return _choice(text, {str(choice): choice for choice in arguments})
-    if origin is tuple:
-        inner = text[1:-1] if text.startswith("(") and text.endswith(")") else text
-        return _read_tuple(split_list(inner), arguments, _read_text)
-    if kind is bool:
-        if text.lower() not in TRUE_WORDS | FALSE_WORDS:
-            raise _WrongTypeError("true or false")
-        return text.lower() in TRUE_WORDS
-    if kind is int or kind is float:
-        try:
-            return _check(kind(text), kind)
-        except ValueError:
-            raise _WrongTypeError(_in_words(kind)) from None
-    return _check(text, kind)
-
-
-def _check(value: Any, kind: Any) -> Any:
+def check_value(value: Any, kind: Any) -> Any:
+    """The value as a type wants it. Raises WrongTypeError."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _first_that_reads(value, [a for a in arguments if a is not type(None)], _check)
+        return first_that_reads(value, [a for a in arguments if a is not type(None)], check_value)
     if origin is Literal:
-        return _choice(value, {choice: choice for choice in arguments})
+        return read_choice(value, {choice: choice for choice in arguments})
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise _WrongTypeError(_in_words(kind))
-        return _read_tuple(value, arguments, _check)
+            raise WrongTypeError(in_words(kind))
+        return read_tuple(value, arguments, check_value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is Path and isinstance(value, str) and value:
         return Path(value).expanduser()
     if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
-        return _build(kind, value, kind.__name__, from_text=False)
+        return options_from_values(kind, value, kind.__name__)
     # bool is a subclass of int; a run of `true` steps is a mistake.
     if kind is Any or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
         if isinstance(value, float) and not math.isfinite(value):
-            raise _WrongTypeError("a finite number")
+            raise WrongTypeError("a finite number")
         return value
-    raise _WrongTypeError(_in_words(kind))
+    raise WrongTypeError(in_words(kind))
 
 
-def _first_that_reads(value: Any, kinds: Sequence[Any], read: Any) -> Any:
+def first_that_reads(value: Any, kinds: Sequence[Any], read: Read) -> Any:
+    """The value as the first of several types that takes it."""
     for kind in kinds:
         try:
             return read(value, kind)
-        except _WrongTypeError as error:
+        except WrongTypeError as error:
             problem = error
-    raise problem if len(kinds) == 1 else _WrongTypeError(" or ".join(_in_words(kind) for kind in kinds))
+    raise problem if len(kinds) == 1 else WrongTypeError(" or ".join(in_words(kind) for kind in kinds))
 
 
-def _choice(value: Any, choices: Mapping[Any, Any]) -> Any:
+def read_choice(value: Any, choices: Mapping[Any, Any]) -> Any:
+    """What one of several choices stands for."""
     # An unhashable value (a list from TOML) is no choice either.
     if isinstance(value, str | int | float) and value in choices:
         return choices[value]
     names = [str(choice) for choice in choices]
-    raise _WrongTypeError(f"one of {', '.join(names)}{nearest(str(value), names)}")
+    raise WrongTypeError(f"one of {', '.join(names)}{nearest(str(value), names)}")
 
 
-def _read_tuple(items: Collection[Any], arguments: tuple[Any, ...], read: Any) -> tuple[Any, ...]:
+def read_tuple(items: Collection[Any], arguments: tuple[Any, ...], read: Read) -> tuple[Any, ...]:
+    """Items of a tuple type with these arguments."""
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(read(item, arguments[0]) for item in items)
     if len(items) != len(arguments):
-        raise _WrongTypeError(f"{len(arguments)} values")
+        raise WrongTypeError(f"{len(arguments)} values")
     return tuple(read(item, kind) for item, kind in zip(items, arguments, strict=True))
 
 
-def _in_words(kind: Any) -> str:
+def in_words(kind: Any) -> str:
+    """A type, as the end of "... is not"."""
     origin = get_origin(kind)
     if origin is tuple:
-        return f"a list of values ({_in_words(get_args(kind)[0])} each)"
+        return f"a list of values ({in_words(get_args(kind)[0])} each)"
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     words: dict[Any, str] = {
@@ -308,3 +223,12 @@ def _example(kind: Any) -> str:
         return "|".join(map(str, get_args(kind)))
     words: dict[Any, str] = {Path: "PATH", int: "NUMBER", float: "NUMBER", bool: "true|false"}
     return words.get(kind, "VALUE")
+
+
+def unknown_key(key: str, options: Mapping[str, type[Any]]) -> str:
+    """The message about a key that none of these plugins has. options: plugin name -> its Options class."""
+    known = list(dict.fromkeys(name for cls in options.values() for name in option_names(cls)))
+    owners = " and ".join(options)
+    if not known:
+        return f"unknown option {key!r}: {owners} has no options"
+    return f"unknown option {key!r} of {owners}{nearest(key, known, 'known options')}"

@@ -93,10 +93,10 @@ def foreign(origin: Origin | None, dataset: str, subject: str, kind: Kind = "for
 
 def is_drawn(dataset: str) -> bool:
     """Whether the installed data set of that name says that its faces are drawn."""
-    from syncdiff_bench import plugins
+    from syncdiff_bench import registry
 
     try:
-        return bool(plugins.load_class("dataset", matched(dataset)).drawn_faces)
+        return bool(registry.load_class("dataset", matched(dataset)).drawn_faces)
     except UsageError:  # clips of somebody's own, in memory
         return False
 

@@ -34,6 +34,7 @@ from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
 from syncdiff_bench.runs.summary import boxes_behind, summarise
+from syncdiff_bench.texts import Spec
 from syncdiff_bench.views import AUTO, boxes_of_clips
 
 
@@ -90,7 +91,7 @@ def score_run(
 
 def score_recorded(
     path: Path,
-    metrics: Sequence[str],
+    metrics: Sequence[Spec],
     device: str,
     *,
     data_root: Path | None = None,
@@ -101,7 +102,7 @@ def score_recorded(
 ) -> None:
     """Score the videos of a run directory again, with everything but the metrics taken from its run.json.
 
-    metrics: specs; none for the defaults. data_root: where the dataset is now; None for where it was. boxes: `--boxes`,
+    metrics: none for the defaults. data_root: where the dataset is now; None for where it was. boxes: `--boxes`,
     where the run does not say which ones it rests on. fresh: as `score_run`.
     Raises UsageError where the dataset, or its face boxes, are not those that the videos were made from.
     """
@@ -112,7 +113,7 @@ def score_recorded(
     runtime = make_runtime(device)
     root = data_root or (None if recorded.root is None else Path(recorded.root))
     options = recorded.dataset_options if boxes == AUTO else {**recorded.dataset_options, "boxes": boxes}
-    dataset = plugins.load_dataset(recorded.dataset, root, recorded=options)
+    dataset = plugins.load_dataset(recorded.dataset, root, options)
     if dataset.fingerprint(recorded.split) != recorded.fingerprint:
         raise UsageError(
             f"{path}: {recorded.dataset} is not what it was when the videos were made; "

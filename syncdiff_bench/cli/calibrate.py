@@ -59,6 +59,7 @@ def calibrate(
     )
     from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
+    from syncdiff_bench.texts import metric_specs
 
     anchors = find_anchors(dataset, split)
     plan = make_plan(
@@ -67,7 +68,7 @@ def calibrate(
             dataset=dataset,
             data_root=data_root,
             split=split,
-            metrics=tuple(anchor.metric for anchor in anchors.anchors),
+            metrics=metric_specs(anchor.metric for anchor in anchors.anchors),
             limit=limit,
             out=out or calibration_out(dataset, split, limit),
             device=device,

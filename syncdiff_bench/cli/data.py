@@ -22,6 +22,7 @@ from syncdiff_bench.cli.options import (
     SHARD,
     VARIANT,
     Command,
+    dataset_values,
     parse_shard,
     with_options,
 )
@@ -49,10 +50,9 @@ class Selection:
 def _selection(
     *, dataset: str, data_root: Path | None, dataset_settings: tuple[str, ...], split: str | None, limit: int | None
 ) -> Selection:
-    from syncdiff_bench.options import parse_settings
     from syncdiff_bench.plugins import load_dataset
 
-    opened = load_dataset(dataset, data_root, parse_settings(dataset_settings, "--dataset-set"))
+    opened = load_dataset(dataset, data_root, dataset_values(dataset, dataset_settings))
     split = split or opened.default_split
     return Selection(opened, split, tuple(opened.clip_ids(split)[:limit]))
 
@@ -301,10 +301,9 @@ def splits(
     *, dataset: str, dataset_settings: tuple[str, ...], data_root: Path | None, splits: tuple[str, ...], workers: int
 ) -> None:
     """Draw splits that are not shipped, of a dataset that can; goes on where it was interrupted."""
-    from syncdiff_bench.options import parse_settings
     from syncdiff_bench.plugins import load_dataset
 
-    opened = load_dataset(dataset, data_root, parse_settings(dataset_settings, "--dataset-set"))
+    opened = load_dataset(dataset, data_root, dataset_values(dataset, dataset_settings))
     _advance({f"{dataset} {split}": opened.prepare(split, workers) for split in splits})
     click.echo(f"{dataset} {', '.join(splits)}: ready")
 

@@ -190,16 +190,24 @@ def _disk(folder: Path) -> Check:
 
 
 def _plugins() -> Iterator[Check]:
-    from syncdiff_bench.plugins import Kind, describe
+    from syncdiff_bench.registry import Kind, describe
+    from syncdiff_bench.report.paper import tables
+    from syncdiff_bench.weights.catalog import installed
 
     for kind in get_args(Kind):
-        found = describe(kind)
+        found, label = describe(kind), kind.replace("_", " ")
         for plugin in found:
             if plugin.status != "ok":
                 mend = f"pip uninstall {plugin.distribution}, or mend it"
-                yield Check(f"{kind} plugin", "fail", f"{plugin.name}: {plugin.status}", mend)
+                yield Check(f"{label} plugin", "fail", f"{plugin.name}: {plugin.status}", mend)
         usable = [plugin.name for plugin in found if plugin.status == "ok"]
-        yield Check(f"{kind} plugins", "ok", ", ".join(usable))
+        yield Check(f"{label} plugins", "ok", ", ".join(usable))
+    for problem in installed().problems:
+        yield Check("weights plugin", "fail", problem, "mend the package that is named")
+    try:
+        tables()
+    except BenchError as error:
+        yield Check("table plugin", "fail", _one_line(error), "mend the package that is named")
 
 
 def _weights() -> Iterator[Check]:
@@ -230,7 +238,8 @@ def _weights() -> Iterator[Check]:
 
 
 def _datasets(roots: dict[str, Path]) -> Iterator[Check]:
-    from syncdiff_bench.plugins import describe, load_class, load_dataset
+    from syncdiff_bench.plugins import load_dataset
+    from syncdiff_bench.registry import describe, load_class
 
     embedded = [
         one.name for one in describe("dataset") if one.status == "ok" and load_class("dataset", one.name).embedded

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from syncdiff_bench.registry import Kind
     from syncdiff_bench.weights.catalog import Catalogue
 
-KINDS = ("methods", "metrics", "datasets", "weights", "tables")
+PLUGINS: Mapping[str, Kind] = {
+    "methods": "method",
+    "metrics": "metric",
+    "datasets": "dataset",
+    "trainers": "trainer",
+    "converters": "converter",
+    "acoustic-models": "acoustic_model",
+}
+KINDS = (*PLUGINS, "weights", "tables")
 
 
 @click.command(
@@ -33,14 +42,13 @@ def list_plugins(kind: str, as_json: bool) -> None:
 
 
 def plugin_rows(kind: str) -> list[dict[str, Any]]:
-    """One record per registered name of "methods", "metrics" or "datasets".
+    """One record per registered name of a kind of plugins.
 
     weights: of a metric, the catalogue's entries that are made for it; which of them a protocol takes is its options'.
     """
-    from syncdiff_bench.plugins import describe
+    from syncdiff_bench.registry import describe
 
-    descriptions = describe({"methods": "method", "metrics": "metric", "datasets": "dataset"}[kind])  # type: ignore[arg-type]
-    records = [asdict(description) for description in descriptions]
+    records = [asdict(description) for description in describe(PLUGINS[kind])]
     if kind != "metrics":
         for record in records:
             for key in ("protocol", "columns", "needs", "source"):

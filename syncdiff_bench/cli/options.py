@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from syncdiff_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncdiff_bench.runs.plan import Selection
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -59,6 +62,38 @@ def with_options(*options: Option) -> Callable[[Function], Function]:
         return function
 
     return decorate
+
+
+def dataset_values(name: str, settings: tuple[str, ...]) -> dict[str, Any]:
+    """The values of the options of a dataset, of --dataset-set. Raises UsageError."""
+    from syncdiff_bench.plugins import dataset_options
+    from syncdiff_bench.texts import option_values, parse_settings
+
+    texts = parse_settings(settings, "--dataset-set")
+    return option_values(dataset_options(name, texts), texts, name) if texts else {}
+
+
+def selected(
+    *,
+    methods: tuple[str, ...],
+    dataset: str,
+    settings: tuple[str, ...],
+    dataset_settings: tuple[str, ...],
+    metrics: tuple[str, ...] = (),
+    **rest: Any,
+) -> Selection:
+    """What GENERATION and METRICS ask for, their texts as values. Raises UsageError."""
+    from syncdiff_bench.runs.plan import Selection
+    from syncdiff_bench.texts import method_options, metric_specs
+
+    return Selection(
+        methods=methods,
+        dataset=dataset,
+        options=method_options(methods, settings),
+        dataset_options=dataset_values(dataset, dataset_settings),
+        metrics=metric_specs(metrics),
+        **rest,
+    )
 
 
 METHOD = click.option("--method", default="syncdiff", metavar="NAME", help="Method.")

@@ -97,25 +97,26 @@ def _in_all(passed: int, failed: int, skipped: Counter[str]) -> str:
 
 
 def _load(name: str, kind: str | None, data_root: Path | None, settings: tuple[str, ...]) -> Plugin:
-    from syncdiff_bench import plugins
+    from syncdiff_bench import plugins, registry
     from syncdiff_bench.contracts import Runtime
-    from syncdiff_bench.options import parse_settings, parse_spec
     from syncdiff_bench.reproduction.defaults import with_model
     from syncdiff_bench.runs.plan import load_methods
+    from syncdiff_bench.texts import option_values, parse_settings, parse_spec
     from syncdiff_bench.weights.store import WeightsStore
 
     spec = parse_spec(name)
-    plain, options = spec.name, {**spec.options, **parse_settings(settings)}
-    given = [f"{key}={value}" for key, value in options.items()]
-    groups = [one for one in KINDS if plain in plugins.names(one)] if kind is None else [kind]  # type: ignore[arg-type]
+    plain, given = spec.name, {**spec.options, **parse_settings(settings)}
+    groups = [one for one in KINDS if plain in registry.names(one)] if kind is None else [kind]  # type: ignore[arg-type]
     if not groups:
-        known = ", ".join(one for group in KINDS for one in plugins.names(group))  # type: ignore[arg-type]
+        known = ", ".join(one for group in KINDS for one in registry.names(group))  # type: ignore[arg-type]
         raise UsageError(f"no plugin {plain!r} is installed; there are {known}")
     if len(groups) > 1:
         raise UsageError(f"{plain!r} is a {' and a '.join(groups)}; choose one with --kind")
     runtime = Runtime("cpu", WeightsStore())
-    if groups[0] == "method":
-        return load_methods((plain,), given, replace(runtime, dataset=DRAWN), with_model)[0]
+    if groups[0] == "dataset":
+        values = option_values(plugins.dataset_options(plain, given), given, plain)
+        return plugins.load_dataset(plain, data_root, values)
+    values = option_values(registry.load_class(groups[0], plain).Options, given, plain)  # type: ignore[arg-type]
     if groups[0] == "metric":
-        return plugins.load_metric(f"{plain}[{','.join(given)}]", runtime)
-    return plugins.load_dataset(plain, data_root, options)
+        return plugins.load_metric(plain, values, runtime)
+    return load_methods((plain,), {plain: values}, replace(runtime, dataset=DRAWN), with_model)[0]

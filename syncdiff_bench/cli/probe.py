@@ -21,6 +21,7 @@ from syncdiff_bench.cli.options import (
     SETTINGS,
     SPLIT,
     Command,
+    dataset_values,
     with_options,
 )
 
@@ -85,7 +86,6 @@ def probe(
 
     from syncdiff_bench import plugins
     from syncdiff_bench.errors import UsageError
-    from syncdiff_bench.options import parse_settings
     from syncdiff_bench.probing import (
         Group,
         ProbedMethod,
@@ -99,12 +99,14 @@ def probe(
     )
     from syncdiff_bench.reproduction.defaults import with_model
     from syncdiff_bench.runs.plan import load_methods, make_runtime
+    from syncdiff_bench.texts import method_options
 
-    given = {"boxes": boxes, **parse_settings(dataset_settings, "--dataset-set")}
-    opened = plugins.load_dataset(dataset, data_root, given)
+    values = {"boxes": boxes, **dataset_values(dataset, dataset_settings)}
+    opened = plugins.load_dataset(dataset, data_root, values)
     split = split or opened.default_split
     clip_ids = opened.clip_ids(split)
-    (plugin,) = load_methods((method,), settings, make_runtime(device, opened.name), with_model)
+    given = method_options((method,), settings)
+    (plugin,) = load_methods((method,), given, make_runtime(device, opened.name), with_model)
     if not isinstance(plugin, ProbedMethod):
         raise UsageError(f"method {method} has no latents to probe; syncdiff has")
     if layer not in plugin.probe_layers:

@@ -109,7 +109,6 @@ def reproduce(
     A row whose model is missing stays blank, unless --train is given; the command that makes it is named.
     """
     from syncdiff_bench.estimates.reproduction import Costs
-    from syncdiff_bench.options import parse_settings
     from syncdiff_bench.report import paper
     from syncdiff_bench.reproduction.claims import Claims
     from syncdiff_bench.reproduction.jobs import Request, jobs_of
@@ -117,6 +116,7 @@ def reproduce(
     from syncdiff_bench.reproduction.planning import make_plan
     from syncdiff_bench.reproduction.recipe import read_recipe, recipe_of
     from syncdiff_bench.runs.plan import resolve_device
+    from syncdiff_bench.texts import parse_settings
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.options import CARRYING_OUT, DRY_RUN, GENERATION, METRICS, with_options
+from syncdiff_bench.cli.options import CARRYING_OUT, DRY_RUN, GENERATION, METRICS, selected, with_options
 
 if TYPE_CHECKING:
     from syncdiff_bench.runs.plan import Plan
@@ -49,9 +49,9 @@ def run(
     from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import exit_code, publish
     from syncdiff_bench.reproduction.defaults import with_model
-    from syncdiff_bench.runs.plan import Selection, make_plan
+    from syncdiff_bench.runs.plan import make_plan
 
-    plan = make_plan(Selection(**selection), model_of=with_model)
+    plan = make_plan(selected(**selection), model_of=with_model)
     progress = _generate(plan, retry_failed=retry_failed, fresh=fresh, dry_run=dry_run)
     if progress is None:
         return
@@ -72,9 +72,9 @@ def generate(
     from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import exit_code, print_generated
     from syncdiff_bench.reproduction.defaults import with_model
-    from syncdiff_bench.runs.plan import Selection, make_plan
+    from syncdiff_bench.runs.plan import make_plan
 
-    plan = make_plan(Selection(**selection), with_metrics=False, model_of=with_model)
+    plan = make_plan(selected(**selection), with_metrics=False, model_of=with_model)
     if _generate(plan, retry_failed=retry_failed, fresh=fresh, dry_run=dry_run) is None:
         return
     runs = pipeline.load_runs(plan)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.options import ANY_PATH, CARRYING_OUT, GENERATION, METRICS, with_options
+from syncdiff_bench.cli.options import ANY_PATH, CARRYING_OUT, GENERATION, METRICS, selected, with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,13 +55,12 @@ def score(
     """
     from syncdiff_bench.cli.output import exit_code, publish
     from syncdiff_bench.runs.directory import load_run
-    from syncdiff_bench.runs.plan import Selection
 
     if bool(runs) + (videos is not None) > 1 or (reference is not None and videos is None):
         raise UsageError("give RUN directories, or --videos with or without --reference, not both")
     if selection["align"] == "faces" and reference is None:
         raise UsageError("--align faces goes with --videos and --reference")
-    chosen = Selection(**selection)
+    chosen = selected(**selection)
     if videos is not None:
         paths = [_score_videos(chosen, videos, reference, retry_failed, fresh)]
     elif runs:

@@ -164,17 +164,17 @@ def convert(source: Path | None, **given: Any) -> None:
 def _convert(
     way: str, *, layout: str | None, source: Path | None, target: Path | None, settings: tuple[str, ...], force: bool
 ) -> None:
-    from syncdiff_bench.conversion import converter_names, load_converter
-    from syncdiff_bench.options import options_from_text, parse_settings
+    from syncdiff_bench import registry
     from syncdiff_bench.origins import RECORD
+    from syncdiff_bench.texts import options_from_text, parse_settings
 
     if layout is None:
-        for name in converter_names():
-            click.echo(f"{name:<12}{load_converter(name).title}")
+        for one in registry.describe("converter"):
+            click.echo(f"{one.name:<12}{one.title or one.status}")
         return
     if source is None or target is None:
         raise UsageError(f"{way} {layout}: give a source and a target, a checkpoint file and a directory")
-    cls = load_converter(layout)
+    cls = registry.load_class("converter", layout)
     if not source.exists():
         raise UsageError(f"{source}: no such file or directory; give a checkpoint to import or a model to export")
     if source.is_dir() != (way == "export"):

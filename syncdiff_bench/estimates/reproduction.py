@@ -181,6 +181,7 @@ def _try_scoring(job: Job) -> Trial:
     from syncdiff_bench.estimates.machine import seconds_of
     from syncdiff_bench.runs.generating import open_clip
     from syncdiff_bench.runs.plan import load_metrics
+    from syncdiff_bench.texts import metric_specs
     from syncdiff_bench.weights.store import WeightsStore
 
     class WeightsHere(WeightsStore):
@@ -191,7 +192,7 @@ def _try_scoring(job: Job) -> Trial:
     clip = open_clip(plan.dataset, plan.runs[0].identity.clips[0])
     pair, seconds, without = Pair(clip, clip), 0.0, []
     lent = Runtime(plan.runtime.device, WeightsHere())
-    for metric in load_metrics(job.request.place.recipe.metrics, lent, plan.dataset):
+    for metric in load_metrics(metric_specs(job.request.place.recipe.metrics), lent, plan.dataset):
         try:
             metric.prepare()
             seconds += seconds_of(partial(metric.measure, pair), plan.runtime.device)

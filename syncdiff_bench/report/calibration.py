@@ -15,6 +15,7 @@ from syncdiff_bench.runs.directory import MANIFEST, Run, read_manifest
 from syncdiff_bench.runs.manifest import versions
 from syncdiff_bench.runs.plan import load_metrics
 from syncdiff_bench.runs.summary import ColumnSummary
+from syncdiff_bench.texts import metric_specs
 
 METHOD = "gt"
 
@@ -78,7 +79,9 @@ def summary_keys(anchors: Anchors, runtime: Runtime, dataset: Dataset | type[Dat
 
     Raises UsageError where an anchor names a metric or a column that does not exist.
     """
-    return tuple(_key(anchor, load_metrics([anchor.metric], runtime, dataset)[0]) for anchor in anchors.anchors)
+    return tuple(
+        _key(anchor, load_metrics(metric_specs([anchor.metric]), runtime, dataset)[0]) for anchor in anchors.anchors
+    )
 
 
 def _key(anchor: Anchor, metric: Metric[Any]) -> Key:

@@ -6,29 +6,22 @@ A package registers under the entry-point group `syncdiff_bench.tables` (name = 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from importlib.resources import files
 from typing import Any, TypeVar
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import parse_toml
+from syncdiff_bench.registry import points
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-ENTRY_POINT_GROUP = "syncdiff_bench.tables"
 MISSING = object()
 T = TypeVar("T")
 
 
 def leaderboard_packages() -> tuple[str, ...]:
     """Importable names of the packages that bring tables, in the order of their entry-point names."""
-    points = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
-    return tuple(dict.fromkeys(point.value for point in points))
+    return tuple(dict.fromkeys(point.value for point in points("table")))
 
 
 def toml_files(package: str, folder: str) -> dict[str, bytes]:
@@ -93,10 +86,7 @@ class Node:
 
 def read_root(where: str, content: bytes, schema: int, keys: tuple[str, ...]) -> Node:
     """The top level of a TOML file of this schema with no other keys. Raises UsageError."""
-    try:
-        root = Node(tomllib.loads(content.decode("utf-8")), where)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{where}: not a TOML file: {error}") from None
+    root = Node(parse_toml(content, where), where)
     if root.get("schema", int) != schema:
         raise root.fail("schema", f"must be {schema}, is {root.data['schema']}; another release wrote this file")
     root.only(keys)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from syncdiff_bench import plugins
+from syncdiff_bench import registry
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.origins import RECORD, is_drawn, matched, origin_of
 from syncdiff_bench.reproduction.models import Model, Place, shown
@@ -16,7 +17,7 @@ from syncdiff_bench.reproduction.recipe import Recipe, installed_recipes
 from syncdiff_bench.training.loader import read_plan
 
 
-def with_model(method: str, settings: Mapping[str, str], dataset: str) -> dict[str, str]:
+def with_model(method: str, settings: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     """The options of a method as they were given, with the model of the data filled in where they name none.
 
     dataset: name of the data, "" where it is not known. A method whose weights are its own affair there, or that no
@@ -31,7 +32,7 @@ def with_model(method: str, settings: Mapping[str, str], dataset: str) -> dict[s
     if settings.get(takes):
         return dict(settings)
     if home not in recipes:
-        if getattr(plugins.load_class("method", method).Options, takes, None):
+        if getattr(registry.load_class("method", method).Options, takes, None):
             return dict(settings)
         elsewhere = (f"--set {takes}=DIR names one", *_of_others(method, takes, recipes))
         raise UsageError(f"{method} has no model for dataset {home}; {'; '.join(elsewhere)}")
@@ -50,7 +51,7 @@ def _takes(recipe: Recipe, method: str) -> str:
 
 
 def _model(recipe: Recipe, method: str, variant: str = "") -> Model:
-    embedded = plugins.load_class("dataset", recipe.dataset).embedded
+    embedded = registry.load_class("dataset", recipe.dataset).embedded
     place = Place(recipe, data_root=None if embedded else Path("DIR"))
     model = Model(place, recipe.models[recipe.methods[method].model], variant)
     if variant and model.recipe.config:

@@ -135,6 +135,7 @@ class Job:
         """Of its first seed. Raises BenchError where the method, its weights or the data are not in order."""
         from syncdiff_bench.reproduction.defaults import with_model
         from syncdiff_bench.runs.plan import Selection, make_plan
+        from syncdiff_bench.texts import method_options, metric_specs
 
         if "plan" not in self._plans:
             place = self.request.place
@@ -144,12 +145,12 @@ class Job:
                     dataset=place.recipe.dataset,
                     data_root=place.data_root,
                     split=place.recipe.split,
-                    metrics=place.recipe.metrics,
+                    metrics=metric_specs(place.recipe.metrics),
                     limit=self.request.limit,
                     seed=self.seeds[0],
                     out=self.path,
                     device=self.request.device,
-                    settings=self.settings(),
+                    options=method_options((self.system.method,), self.settings()),
                     encoding=place.recipe.encoding,
                 ),
                 with_metrics=self.kind == "run",
@@ -188,10 +189,13 @@ class Job:
 
         if "metrics" not in self._plans:
             from syncdiff_bench.contracts import Runtime
-            from syncdiff_bench.plugins import load_class
+            from syncdiff_bench.registry import load_class
+            from syncdiff_bench.texts import metric_specs
 
             recipe = self.request.place.recipe
-            self._plans["metrics"] = load_metrics(recipe.metrics, Runtime(), load_class("dataset", recipe.dataset))
+            self._plans["metrics"] = load_metrics(
+                metric_specs(recipe.metrics), Runtime(), load_class("dataset", recipe.dataset)
+            )
         metrics: Sequence[Any] = self._plans["metrics"]
         return metrics
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,17 @@ from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.media.video_folder import VideoFolder
-from syncdiff_bench.options import address_settings, options_to_json, parse_settings, split_list
+from syncdiff_bench.options import options_to_json
 from syncdiff_bench.runs.aligning import FACES, FRAMES, Align, align_option, by_own_boxes
 from syncdiff_bench.runs.directory import video_name
 from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.texts import Spec, metric_specs
 from syncdiff_bench.views import AUTO, boxes_of_clips
 
 # The encoding of videos that somebody else wrote.
 AS_GIVEN = "as given"
 # (method, its options as given, dataset) -> the options with the model that they do not name
-ModelOf = Callable[[str, Mapping[str, str], str], Mapping[str, str]]
+ModelOf = Callable[[str, Mapping[str, Any], str], Mapping[str, Any]]
 DEFAULT_METRICS = ("psnr", "ssim", "lpips", "psnr[protocol=talklip]")
 
 
@@ -30,8 +31,9 @@ DEFAULT_METRICS = ("psnr", "ssim", "lpips", "psnr[protocol=talklip]")
 class Selection:
     """What a command line asks for.
 
-    metrics: texts as given, each possibly a comma-separated list; none means the defaults.
-    settings, dataset_settings: `key=value` of the methods and of the dataset. boxes: for short, the dataset's `boxes=`.
+    metrics: none means the defaults.
+    options: method -> values of its options. dataset_options: values of the dataset's.
+    boxes: for short, the dataset's `boxes=`.
     limit: the first so many clips only. out: None for `runs/<dataset>-<split>`.
     align: of given videos, `faces` for those of another crop than their references (`runs.aligning`).
     accept_damaged: short for the dataset's option of that name.
@@ -41,22 +43,22 @@ class Selection:
     dataset: str = "pocket"
     data_root: Path | None = None
     split: str | None = None
-    metrics: tuple[str, ...] = ()
+    metrics: tuple[Spec, ...] = ()
     limit: int | None = None
     seed: int = 0
     out: Path | None = None
     device: str = "auto"
-    settings: tuple[str, ...] = ()
-    dataset_settings: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    dataset_options: Mapping[str, Any] = field(default_factory=dict)
     boxes: str = AUTO
     align: Align = FRAMES
     encoding: str = "lossless"
     accept_damaged: bool = False
 
     @property
-    def acceptance(self) -> dict[str, str]:
+    def acceptance(self) -> dict[str, bool]:
         """`accept_damaged` as a dataset's option, where it is given."""
-        return {"accept_damaged": "true"} if self.accept_damaged else {}
+        return {"accept_damaged": True} if self.accept_damaged else {}
 
     @property
     def box_source(self) -> dict[str, str]:
@@ -105,11 +107,10 @@ def make_plan(selection: Selection, *, with_metrics: bool = True, model_of: Mode
     weights.
     """
     check_encoding(selection.encoding)
-    short = {**selection.acceptance, **selection.box_source}
-    dataset_settings = {**parse_settings(selection.dataset_settings, "--dataset-set"), **short}
-    dataset = plugins.load_dataset(selection.dataset, selection.data_root, dataset_settings)
+    given = {**selection.dataset_options, **selection.acceptance, **selection.box_source}
+    dataset = plugins.load_dataset(selection.dataset, selection.data_root, given)
     runtime = make_runtime(selection.device, dataset.name)
-    methods = load_methods(selection.methods, selection.settings, runtime, model_of)
+    methods = load_methods(selection.methods, selection.options, runtime, model_of)
     specs = (selection.metrics or default_metrics(dataset)) if with_metrics else ()
     metrics = load_metrics(specs, runtime, dataset)
     split = selection.split or dataset.default_split
@@ -215,28 +216,31 @@ def default_out(dataset: str, split: str, limit: int | None) -> Path:
 
 
 def load_methods(
-    names: Sequence[str], settings: Sequence[str], runtime: Runtime, model_of: ModelOf | None = None
+    names: Iterable[str],
+    options: Mapping[str, Mapping[str, Any]],
+    runtime: Runtime,
+    model_of: ModelOf | None = None,
 ) -> tuple[Method, ...]:
-    """The methods, each once, with the settings addressed to them.
+    """The methods, each once, with their options.
 
     model_of: names the model of `runtime.dataset` where the settings name none (`reproduction.defaults.with_model`);
         None leaves that to the method.
     Raises UsageError, also where `model_of` finds none.
     """
-    classes = {name: plugins.load_class("method", name).Options for name in names}
-    given = address_settings(settings, classes)
-    options = given if model_of is None else {name: model_of(name, given[name], runtime.dataset) for name in classes}
-    return tuple(plugins.load_method(name, options[name], runtime) for name in classes)
+    given = {name: options.get(name, {}) for name in names}
+    if model_of is not None:
+        given = {name: model_of(name, values, runtime.dataset) for name, values in given.items()}
+    return tuple(plugins.load_method(name, values, runtime) for name, values in given.items())
 
 
-def load_metrics(specs: Iterable[str], runtime: Runtime, dataset: Dataset | type[Dataset]) -> tuple[Metric[Any], ...]:
-    """The metrics of comma-separated specs as they measure a dataset, each once.
+def load_metrics(specs: Iterable[Spec], runtime: Runtime, dataset: Dataset | type[Dataset]) -> tuple[Metric[Any], ...]:
+    """The metrics as they measure a dataset, each once.
 
     Raises UsageError where two of them differ in options but claim the same name and protocol.
     """
     found: dict[tuple[str, str], Metric[Any]] = {}
-    for spec in (one for text in specs for one in split_list(text)):
-        metric = plugins.load_metric(spec, runtime).for_dataset(dataset)
+    for spec in specs:
+        metric = plugins.load_metric(spec.name, spec.options, runtime).for_dataset(dataset)
         same = found.setdefault((metric.name, metric.protocol), metric)
         if same.options != metric.options:
             raise UsageError(
@@ -246,9 +250,9 @@ def load_metrics(specs: Iterable[str], runtime: Runtime, dataset: Dataset | type
     return tuple(found.values())
 
 
-def default_metrics(dataset: Dataset) -> tuple[str, ...]:
+def default_metrics(dataset: Dataset) -> tuple[Spec, ...]:
     """The metrics of every run, and those that the dataset brings of its own (`default_metrics`)."""
-    return DEFAULT_METRICS + tuple(getattr(dataset, "default_metrics", ()))
+    return metric_specs((*DEFAULT_METRICS, *getattr(dataset, "default_metrics", ())))
 
 
 def choose_clips(dataset: Dataset, split: str, limit: int | None) -> tuple[str, ...]:
@@ -304,7 +308,7 @@ def recorded_metric(entry: Mapping[str, Any], runtime: Runtime | None = None) ->
 
     A protocol that names weights by their digest would have another name where they were replaced or removed.
     """
-    metric = plugins.load_metric(entry["metric"], runtime, recorded=entry["options"])
+    metric = plugins.load_metric(entry["metric"], entry["options"], runtime)
     if metric.protocol == entry["protocol"]:
         return metric
     cls = type(metric)

@@ -256,7 +256,7 @@ def _undecided(delta: float, delta_of_all: float, clusters: int) -> Verdict:
 
 def load_recorded(key: Key, scores: MetricScores) -> Metric[Any]:
     """The metric with the options it was scored with; it only aggregates, so it is never prepared."""
-    return plugins.load_metric(key[0], recorded=scores.options)
+    return plugins.load_metric(key[0], scores.options)
 
 
 def _clusters(

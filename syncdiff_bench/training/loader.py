@@ -13,23 +13,16 @@ A config is a path, or `NAME/FILE` for one that a plugin ships: NAME is the trai
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest, options_from_values
+from syncdiff_bench.options import nearest, options_from_values, parse_toml, read_toml
+from syncdiff_bench.registry import load_class, shipped_files
 from syncdiff_bench.training.settings import TrainingSettings
 from syncdiff_bench.training.task import TrainingData, TrainingTask
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ def load_task(plan: TrainingPlan, data_root: Path | None, cache: Path, device: s
     """The task of a plan with its dataset opened. Raises UsageError for an unknown trainer or dataset."""
     from syncdiff_bench.plugins import load_dataset
 
-    cls = _trainer(plan.trainer)
+    cls: type[TrainingTask] = load_class("trainer", plan.trainer)
     options = options_from_values(cls.Options, plan.options, f"trainer {plan.trainer}")
     known = {"dataset", "split", "validation_split"}
     if unknown := set(plan.data) - known:
@@ -82,24 +75,12 @@ def load_task(plan: TrainingPlan, data_root: Path | None, cache: Path, device: s
 
 def shipped_configs() -> tuple[str, ...]:
     """Names that `read_plan` knows without a path."""
-    names = []
-    for entry in entry_points(group="syncdiff_bench.trainers"):
-        folder = files(entry.module.rpartition(".")[0]) / "configs"
-        if folder.is_dir():
-            names += [
-                f"{entry.name}/{file.name.removesuffix('.toml')}"
-                for file in folder.iterdir()
-                if file.name.endswith(".toml")
-            ]
-    return tuple(sorted(set(names)))
+    return tuple(shipped_files("trainer", "configs", ".toml"))
 
 
 def _tables(path: Path) -> dict[str, Any]:
     """The content of a config, over that of the one that it is like."""
-    try:
-        tables = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: not readable as TOML ({error})") from None
+    tables = read_toml(path)
     like = tables.pop("like", None)
     if like is None:
         return tables
@@ -114,21 +95,10 @@ def _find(config: str) -> Path:
     path = Path(config)
     if path.is_file():
         return path
-    trainer, _, name = config.partition("/")
-    for entry in entry_points(group="syncdiff_bench.trainers", name=trainer):
-        shipped = Path(str(files(entry.module.rpartition(".")[0]) / "configs" / f"{name}.toml"))
-        if name and shipped.is_file():
-            return shipped
-    raise UsageError(f"no training config {config!r}; give a TOML file or one of: {', '.join(shipped_configs())}")
-
-
-def _trainer(name: str) -> type[TrainingTask]:
-    found = list(entry_points(group="syncdiff_bench.trainers", name=name))
-    if not found:
-        known = sorted(entry.name for entry in entry_points(group="syncdiff_bench.trainers"))
-        raise UsageError(f"no trainer {name!r}; installed: {', '.join(known)}")
-    cls: type[TrainingTask] = found[0].load()
-    return cls
+    shipped = shipped_files("trainer", "configs", ".toml")
+    if config not in shipped:
+        raise UsageError(f"no training config {config!r}; give a TOML file or one of: {', '.join(shipped)}")
+    return shipped[config]
 
 
 def _merge(tables: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -145,8 +115,8 @@ def _apply(tables: dict[str, Any], override: str) -> None:
     if not equals or not key.strip():
         raise UsageError(f"--set {override}: expected table.key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}", key)["value"]
+    except UsageError:
         value = text  # an unquoted string
     *path, last = key.strip().split(".")
     table = tables

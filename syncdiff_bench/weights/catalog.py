@@ -22,24 +22,18 @@ A third party adds weights with such a file in a package of its own and an entry
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from types import MappingProxyType
 from typing import Any
 
+from syncdiff_bench import registry
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest
+from syncdiff_bench.options import nearest, parse_toml
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-GROUP = "syncdiff_bench.weights"
 FILE_NAME = "weights.toml"
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -102,7 +96,7 @@ class Catalogue:
 @cache
 def installed() -> Catalogue:
     """The catalogue of all installed packages."""
-    return read_catalogues(entry_points(group=GROUP))
+    return read_catalogues(registry.points("weights"))
 
 
 def read_catalogues(points: Iterable[EntryPoint]) -> Catalogue:
@@ -127,11 +121,7 @@ def read_catalogues(points: Iterable[EntryPoint]) -> Catalogue:
 
 def parse_catalogue(text: str) -> tuple[Entry, ...]:
     """Entries of a `weights.toml`. Raises UsageError naming the entry and key that is wrong."""
-    try:
-        tables = tomllib.loads(text).get("weights", [])
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"not TOML ({error})") from None
-    return tuple(_entry(table) for table in tables)
+    return tuple(_entry(table) for table in parse_toml(text, FILE_NAME).get("weights", []))
 
 
 def _entry(table: Mapping[str, Any]) -> Entry:

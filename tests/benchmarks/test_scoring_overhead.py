@@ -31,6 +31,7 @@ from syncdiff_bench.networks.avhubert.tokenizer import WordPieces
 from syncdiff_bench.networks.lpips import LPIPSNetwork
 from syncdiff_bench.networks.syncnet import SyncNet, prepare_for_inference
 from syncdiff_bench.runs.plan import Selection, plan_given
+from syncdiff_bench.texts import metric_specs
 from syncdiff_metrics.avs import Expert
 
 CLIPS, FRAMES = 2, 41  # the mean length of a clip of LRS2 test
@@ -139,7 +140,7 @@ def test_two_clips_from_file_to_scores(
     reader: AVHubertSeq2Seq,
     metrics: tuple[str, ...],
 ) -> None:
-    selection = Selection(metrics=metrics, device="cpu")
+    selection = Selection(metrics=metric_specs(metrics), device="cpu")
     plan = plan_given(selection, videos / "ours", videos / "theirs")
     for metric in plan.metrics:
         load(metric, reader)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncdiff_bench import plugins
+from syncdiff_bench import registry
 
 TOY_PLUGINS = Path(__file__).parents[1] / "data" / "toy_plugins"
 
@@ -20,6 +20,6 @@ def toy_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(TOY_PLUGINS))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TOY_PLUGINS), os.environ.get("PYTHONPATH", "")]))
     importlib.invalidate_caches()
-    plugins.registrations.cache_clear()
+    registry.registrations.cache_clear()
     yield TOY_PLUGINS
-    plugins.registrations.cache_clear()
+    registry.registrations.cache_clear()

@@ -68,12 +68,12 @@ def test_a_run_that_accepts_is_another_run(capsys: pytest.CaptureFixture[str]) -
 
 def test_it_is_an_option_of_every_dataset_and_of_pairs(tmp_path: Path) -> None:
     Path("pairs.txt").write_text("a b\n", encoding="utf-8")
-    accepting = plugins.load_dataset("folder", tmp_path / "made", {"accept_damaged": "true", "pairs": "pairs.txt"})
+    accepting = plugins.load_dataset("folder", tmp_path / "made", {"accept_damaged": True, "pairs": "pairs.txt"})
     (clip_id,) = accepting.clip_ids("all")
     assert any(one.kind == "damaged" for one in accepting.clip(clip_id).media.caveats)
     refusing = plugins.load_dataset("folder", tmp_path / "made", {"pairs": "pairs.txt"})
     with pytest.raises(ClipError, match="damaged"):
         _ = refusing.clip(clip_id).media
     recorded = {"boxes": "", "accept_damaged": True}
-    assert plugins.load_dataset("folder", tmp_path / "made", recorded=recorded).clip("b").accept_damaged
-    assert not plugins.load_dataset("folder", tmp_path / "made", recorded={"boxes": ""}).clip("b").accept_damaged
+    assert plugins.load_dataset("folder", tmp_path / "made", recorded).clip("b").accept_damaged
+    assert not plugins.load_dataset("folder", tmp_path / "made", {"boxes": ""}).clip("b").accept_damaged

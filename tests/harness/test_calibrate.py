@@ -14,13 +14,14 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Runtime
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.plugins import load_class
+from syncdiff_bench.registry import load_class
 from syncdiff_bench.report.anchors import Anchors, find_anchors, parse_anchors
 from syncdiff_bench.report.calibration import Answer, Verdict, judge, overall, summary_keys
 from syncdiff_bench.report.paper import table
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.runs.plan import load_metrics
 from syncdiff_bench.runs.summary import ColumnSummary
+from syncdiff_bench.texts import metric_specs
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +226,7 @@ def test_shipped_anchors_are_the_papers_row_of_ground_truth(dataset: str) -> Non
     }
     found = {}
     for anchor in find_anchors(dataset, "test").anchors:
-        (metric,) = load_metrics([anchor.metric], Runtime(), load_class("dataset", dataset))
+        (metric,) = load_metrics(metric_specs([anchor.metric]), Runtime(), load_class("dataset", dataset))
         value = None if anchor.undefined else pytest.approx((anchor.low + anchor.high) / 2)
         found[(metric.name, metric.protocol, anchor.column)] = value
     assert found == expected

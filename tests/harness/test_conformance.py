@@ -19,6 +19,7 @@ from syncdiff_bench.runs.plan import load_methods
 from syncdiff_bench.testing import Check, checks_of, parametrize_with_checks
 from syncdiff_bench.testing.checks import Plugin, Skipped
 from syncdiff_bench.testing.samples import degraded, sample_clip
+from syncdiff_bench.texts import metric_specs
 from syncdiff_bench.weights.store import WeightsStore
 
 QUICK = [("method", "static"), ("method", "gt"), ("metric", "psnr"), ("metric", "psnr[protocol=talklip]")]
@@ -35,8 +36,11 @@ SLOW += [("metric", "lpips"), ("metric", "lmd"), ("metric", "avs")]
 def load(kind: str, spec: str) -> Plugin:
     runtime = Runtime("cpu", WeightsStore(), dataset="pocket")
     if kind == "method":
-        return load_methods((spec,), (), runtime, with_model)[0]
-    return plugins.load_metric(spec, runtime) if kind == "metric" else plugins.load_dataset(spec)
+        return load_methods((spec,), {}, runtime, with_model)[0]
+    if kind == "dataset":
+        return plugins.load_dataset(spec)
+    (one,) = metric_specs([spec])
+    return plugins.load_metric(one.name, one.options, runtime)
 
 
 def failing(plugin: Plugin, skipped: list[str] | None = None) -> dict[str, str]:

@@ -73,9 +73,9 @@ def test_a_dataset_that_is_not_there_fails(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_broken_plugin_is_told_by_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    from syncdiff_bench import plugins
+    from syncdiff_bench import registry
 
-    broken = plugins.Description("mine", "", "my-package", status="ImportError: no module named nothing")
-    monkeypatch.setattr(plugins, "describe", lambda kind: (broken,) if kind == "metric" else ())
+    broken = registry.Description("mine", "", "my-package", status="ImportError: no module named nothing")
+    monkeypatch.setattr(registry, "describe", lambda kind: (broken,) if kind == "metric" else ())
     (check,) = checks("metric plugin")
     assert check.level == "fail" and "my-package" in check.mend

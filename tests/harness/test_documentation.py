@@ -28,7 +28,7 @@ from typing import Any
 
 import pytest
 
-from syncdiff_bench import plugins
+from syncdiff_bench import registry
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Dataset, Method, Metric
 from syncdiff_bench.testing import checks_of
@@ -140,7 +140,7 @@ class Page:
         (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
         self.monkeypatch.syspath_prepend(str(folder.resolve()))
         importlib.invalidate_caches()
-        plugins.registrations.cache_clear()
+        registry.registrations.cache_clear()
 
     def python(self, text: str) -> None:
         exec(compile(text, str(self.path), "exec", dont_inherit=True), self.namespace)
@@ -175,7 +175,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     for name in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", None)):
             del sys.modules[name]
-    plugins.registrations.cache_clear()
+    registry.registrations.cache_clear()
 
 
 @pytest.mark.parametrize("name", RUNNABLE)

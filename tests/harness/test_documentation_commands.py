@@ -15,10 +15,11 @@ from pathlib import Path
 import click
 import pytest
 
-from syncdiff_bench import plugins
+from syncdiff_bench import plugins, registry
 from syncdiff_bench.cli import LazyGroup, cli
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import address_settings, options_from_text, parse_spec, split_list
+from syncdiff_bench.options import options_from_values
+from syncdiff_bench.texts import address_settings, metric_specs, parse_spec, split_list
 from syncdiff_bench.training.loader import read_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,15 +107,16 @@ def check_plugins(context: click.Context, own: set[str]) -> None:
     given = context.params
     known = [name for name in given.get("methods") or () if name not in own]
     if "methods" in given and len(known) == len(given["methods"]):
-        classes = {name: plugins.load_class("method", name).Options for name in known}
+        classes = {name: registry.load_class("method", name).Options for name in known}
         for name, settings in address_settings(given.get("settings") or (), classes).items():
-            options_from_text(classes[name], settings, name)
+            options_from_values(classes[name], settings, name)
     for spec in split_list(",".join(given.get("metrics") or ())):
         if parse_spec(spec).name not in own:
-            plugins.load_metric(spec)
+            (one,) = metric_specs([spec])
+            plugins.load_metric(one.name, one.options)
     dataset = given.get("dataset")
     if isinstance(dataset, str) and dataset not in own:
-        plugins.load_class("dataset", dataset)
+        registry.load_class("dataset", dataset)
     if "overrides" in given and given.get("config"):
         read_plan(given["config"], given["overrides"], given["variant"])
 
@@ -179,9 +181,9 @@ def test_a_stale_line_is_caught(line: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["method", "metric", "dataset"])
-def test_the_readme_names_every_plugin(kind: plugins.Kind) -> None:
+def test_the_readme_names_every_plugin(kind: registry.Kind) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    ours = [one.name for one in plugins.describe(kind) if one.distribution == "syncdiff-bench"]
+    ours = [one.name for one in registry.describe(kind) if one.distribution == "syncdiff-bench"]
     assert ours and [name for name in ours if f"`{name}`" not in readme and f"`{name}[" not in readme] == []
 
 

@@ -10,16 +10,8 @@ from typing import Any, Literal
 import pytest
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import (
-    address_settings,
-    option_names,
-    options_from_text,
-    options_from_values,
-    options_to_json,
-    parse_settings,
-    parse_spec,
-    split_list,
-)
+from syncdiff_bench.options import option_names, options_from_values, options_to_json
+from syncdiff_bench.texts import address_settings, options_from_text, parse_settings, parse_spec, split_list
 
 
 @dataclass(frozen=True)
@@ -181,7 +173,7 @@ def test_settings_need_an_equals_sign() -> None:
 def test_settings_reach_those_that_have_the_key() -> None:
     plugins: dict[str, type[Any]] = {"m": Everything, "c": Checked, "r": Required}
     given = address_settings(["steps=5", "m.steps=7", "eta=1"], plugins)
-    assert given == {"m": {"steps": "7", "eta": "1"}, "c": {"steps": "5"}, "r": {}}
+    assert given == {"m": {"steps": 7, "eta": 1.0}, "c": {"steps": 5}, "r": {}}
     with pytest.raises(UsageError, match="did you mean 'steps'"):
         address_settings(["stepps=5"], plugins)
     with pytest.raises(UsageError, match="'x' is not part of this run"):

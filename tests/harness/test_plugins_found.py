@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from syncdiff_bench import plugins
+from syncdiff_bench import plugins, registry
+from syncdiff_bench.cli import main
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.texts import metric_specs
+from syncdiff_bench.weights.catalog import installed
 
 Install = Callable[[str, str, str], None]
 
@@ -39,21 +42,21 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
             if file.tell() == 0:
                 file.write("[syncdiff_bench.methods]\n")
             file.write(f"{name} = {module}:Good\n")
-        plugins.registrations.cache_clear()
+        registry.registrations.cache_clear()
 
     monkeypatch.syspath_prepend(str(tmp_path))
-    plugins.registrations.cache_clear()
+    registry.registrations.cache_clear()
     yield put  # type: ignore[misc]
-    plugins.registrations.cache_clear()
+    registry.registrations.cache_clear()
 
 
-def statuses() -> dict[str, plugins.Description]:
-    return {row.name: row for row in plugins.describe("method")}
+def statuses() -> dict[str, registry.Description]:
+    return {row.name: row for row in registry.describe("method")}
 
 
 def test_a_third_party_method_loads_by_name(install: Install) -> None:
     install("third-party", "good", GOOD.format(name="good"))
-    assert "good" in plugins.names("method")
+    assert "good" in registry.names("method")
     assert plugins.load_method("good").name == "good"
     row = statuses()["good"]
     assert (row.title, row.distribution, row.status) == ("a good one", "third-party", "ok")
@@ -61,7 +64,7 @@ def test_a_third_party_method_loads_by_name(install: Install) -> None:
 
 def test_names_import_nothing(install: Install) -> None:
     install("third-party", "lazy", "raise RuntimeError('imported too early')")
-    assert "lazy" in plugins.names("method")
+    assert "lazy" in registry.names("method")
     assert "third_party_lazy" not in sys.modules
 
 
@@ -120,12 +123,52 @@ def test_a_constructor_that_breaks_is_the_plugins_fault(install: Install) -> Non
         plugins.load_method("bad")
 
 
+def test_every_group_reports_broken_and_doubled_plugins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = {group.name: "" if group.packages else ":Nothing" for group in registry.GROUPS.values()}
+    for distribution, names in (("first-party", ("twice", "bad")), ("second-party", ("twice",))):
+        info = tmp_path / f"{distribution}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        groups = [
+            [f"[{name}]", *(f"{one} = nowhere_{distribution[:5]}{end}" for one in names)] for name, end in lines.items()
+        ]
+        (info / "entry_points.txt").write_text("\n".join(line for group in groups for line in group))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry.registrations.cache_clear()
+    installed.cache_clear()
+    try:
+        found = {kind: {row.name: row for row in registry.describe(kind)} for kind in registry.GROUPS}
+        main(["doctor"])
+        told = capsys.readouterr().out
+    finally:
+        monkeypatch.undo()
+        registry.registrations.cache_clear()
+        installed.cache_clear()
+    for kind, rows in found.items():
+        assert "No module named 'nowhere_first'" in rows["bad"].status and rows["bad"].distribution == "first-party"
+        assert rows["twice"].status != "ok" and rows["twice"].distribution == "first-party, second-party"
+        ours = [row for row in rows.values() if row.distribution == "syncdiff-bench"]
+        assert ours and all(row.status == "ok" for row in ours)
+        line = next(line for line in told.splitlines() if f"{kind.replace('_', ' ')} plugin: bad" in line)
+        assert line.startswith("fail") and "nowhere_first" in line
+
+
+def test_the_other_groups_suggest_the_nearest_and_name_the_distribution(install: Install) -> None:
+    for kind in ("trainer", "converter", "acoustic_model"):
+        with pytest.raises(UsageError, match="; did you mean '"):
+            registry.load_class(kind, registry.names(kind)[0] + "x")
+    with pytest.raises(UsageError, match="unknown checkpoint layout 'vq-f5'; did you mean 'vq-f4'"):
+        registry.load_class("converter", "vq-f5")
+
+
 def test_metric_specs_and_facts(toy_plugins: Path) -> None:
-    assert plugins.load_metric("toy-error[signed]").protocol == "signed"
-    assert plugins.load_metric("toy-error", recorded={"protocol": "signed"}).protocol == "signed"
+    assert metric_specs(["toy-error[signed]"])[0].options == {"protocol": "signed"}
+    assert plugins.load_metric("toy-error", {"protocol": "signed"}).protocol == "signed"
     with pytest.raises(UsageError, match="is not one of absolute, signed"):
-        plugins.load_metric("toy-error[wrong]")
-    row = {row.name: row for row in plugins.describe("metric")}["toy-words"]
+        metric_specs(["toy-error[wrong]"])
+    row = {row.name: row for row in registry.describe("metric")}["toy-words"]
     assert row.columns == (("WORDS", "↑", ""),)
     assert row.needs == ("audio", "transcript")
     assert (row.protocol, row.source) == ("absolute", "closed form")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 import syncdiff_bench
-from syncdiff_bench import load_dataset, load_run, run, score
+from syncdiff_bench import load_dataset, load_method, load_run, run, score
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.registry import load_class
 
 
 def test_importing_the_package_is_light() -> None:
@@ -90,3 +91,23 @@ def test_errors_are_the_projects_own(tmp_path: Path) -> None:
         run("nobody", out=tmp_path)
     with pytest.raises(UsageError, match="does not exist"):
         load_dataset("lrs3", tmp_path / "nowhere")
+
+
+@pytest.mark.usefixtures("toy_plugins")
+def test_options_are_values_not_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list for a tuple, None for nothing, and a text stays a text."""
+
+    @dataclass(frozen=True)
+    class Layered:
+        layers: tuple[int, ...] = ()
+        word: str | None = ""
+
+    monkeypatch.setattr(load_class("method", "static"), "Options", Layered)
+    given = load_method("static", {"layers": [1, 2], "word": "none"}).options
+    assert (given.layers, given.word) == ((1, 2), "none")
+    assert load_method("static", {"word": None}).options.word is None
+    with pytest.raises(UsageError, match="option layers of static: '1,2' is not a list of values"):
+        load_method("static", {"layers": "1,2"})
+    with pytest.raises(UsageError, match="option shift of toy-noise: '2' is not a whole number"):
+        run("toy-noise", "toy", options={"shift": "2"}, out=tmp_path)
+    assert load_dataset("toy", options={"mark": "true"}).options.mark == "true"

@@ -21,7 +21,7 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
-from syncdiff_bench import plugins
+from syncdiff_bench import registry
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.estimates.reproduction import Costs, Estimate
@@ -62,7 +62,7 @@ def forget() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "toy_boards"]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    plugins.registrations.cache_clear()
+    registry.registrations.cache_clear()
     paper.package_tables.cache_clear()
 
 
@@ -111,7 +111,7 @@ def test_a_trial_of_scoring_leaves_out_what_it_would_have_to_fetch(
 
 def test_a_trial_of_scoring_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A metric that waits for a second is not one that works for a second: a toy clip has three frames."""
-    toy_error = plugins.load_class("metric", "toy-error")
+    toy_error = registry.load_class("metric", "toy-error")
     measure = toy_error.measure
 
     def slow(self: Any, pair: Any) -> Any:

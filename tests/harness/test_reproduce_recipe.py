@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from syncdiff_bench import plugins
+from syncdiff_bench import registry
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import option_names
-from syncdiff_bench.plugins import load_class
+from syncdiff_bench.registry import load_class
 from syncdiff_bench.report.paper import package_tables
 from syncdiff_bench.reproduction.jobs import Request, jobs_of
 from syncdiff_bench.reproduction.models import Place
 from syncdiff_bench.reproduction.recipe import Recipe, read_recipe, recipe_of
 from syncdiff_bench.runs.plan import load_metrics, make_runtime
+from syncdiff_bench.texts import metric_specs
 
 SHIPPED = ("pocket", "lrs2", "lrs3")
 TABLES = package_tables("syncdiff_leaderboards")
@@ -52,11 +53,11 @@ def test_every_training_of_a_recipe_can_be_planned(dataset: str) -> None:
 @pytest.mark.parametrize("dataset", SHIPPED)
 def test_metrics_and_options_exist(dataset: str) -> None:
     recipe = recipe_of(dataset)
-    metrics = load_metrics(recipe.metrics, make_runtime("cpu"), load_class("dataset", dataset))
+    metrics = load_metrics(metric_specs(recipe.metrics), make_runtime("cpu"), load_class("dataset", dataset))
     paper = {(column.metric, column.column) for column in TABLES[0].columns}
     assert paper <= {(metric.name, column.name) for metric in metrics for column in metric.columns}
     for method in recipe.methods.values():
-        known = option_names(plugins.load_class("method", method.name).Options)
+        known = option_names(registry.load_class("method", method.name).Options)
         given = [setting.partition("=")[0] for setting in method.settings]
         assert {*given, *([method.takes] if method.takes else [])} <= set(known)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from syncdiff_bench import plugins
+from syncdiff_bench import registry
 from syncdiff_bench.caveats import Counted
 from syncdiff_bench.cli.tables import tables
 from syncdiff_bench.errors import UsageError
@@ -99,7 +99,7 @@ def test_the_judge_that_trained_a_method_is_recorded(monkeypatch: pytest.MonkeyP
         return plan.runs[0].identity.to_json()
 
     before = recorded()
-    monkeypatch.setattr(plugins.load_class("method", "static"), "trained_against", frozenset({"wer", "lse"}))
+    monkeypatch.setattr(registry.load_class("method", "static"), "trained_against", frozenset({"wer", "lse"}))
     after = recorded()
     assert after["method"] == {**before["method"], "trained_against": ["lse", "wer"]}
     assert "trained_against" not in before["method"]
@@ -109,7 +109,7 @@ def test_the_judge_that_trained_a_method_is_recorded(monkeypatch: pytest.MonkeyP
 
 def test_built_in_rivals_say_what_the_papers_table_says() -> None:
     declared = {row.system.method: row.system.trained_against for row in paper.table(1).rows}
-    assert {name: plugins.load_class("method", name).trained_against for name in declared} == declared
+    assert {name: registry.load_class("method", name).trained_against for name in declared} == declared
     assert declared["wav2lip"] and declared["talklip"]
 
 

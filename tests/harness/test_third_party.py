@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from syncdiff_bench import load_dataset, load_run, plugins
+from syncdiff_bench import load_dataset, load_run, registry
 from syncdiff_bench.cli import main
 from syncdiff_bench.media.reading import read_media
 
@@ -37,11 +37,11 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
     for package in WRITTEN:
         monkeypatch.syspath_prepend(str(PACKAGES / package))
     importlib.invalidate_caches()
-    plugins.registrations.cache_clear()
+    registry.registrations.cache_clear()
     yield
     for package in WRITTEN:
         sys.modules.pop(package, None)
-    plugins.registrations.cache_clear()
+    registry.registrations.cache_clear()
 
 
 @pytest.fixture

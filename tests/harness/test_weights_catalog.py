@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.weights.catalog import GROUP, IndexSource, UrlSource, parse_catalogue, read_catalogues
+from syncdiff_bench.registry import GROUPS
+from syncdiff_bench.weights.catalog import IndexSource, UrlSource, parse_catalogue, read_catalogues
 
-BUILT_IN = EntryPoint("syncdiff-metrics", "syncdiff_metrics", GROUP)
+BUILT_IN = EntryPoint("syncdiff-metrics", "syncdiff_metrics", GROUPS["weights"].name)
 MINIMAL = """
 [[weights]]
 name = "mine"
@@ -28,7 +29,7 @@ def package(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str,
     (folder / name / "weights.toml").write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(str(folder))
     importlib.invalidate_caches()
-    return EntryPoint(name, name, GROUP)
+    return EntryPoint(name, name, GROUPS["weights"].name)
 
 
 def test_the_built_in_catalogue_states_the_known_facts():
@@ -64,7 +65,7 @@ def test_a_third_party_adds_its_own(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "code", "problem"),
     [
-        ("[[weights", "", "not TOML"),
+        ("[[weights", "", "not a TOML file"),
         (MINIMAL, "raise RuntimeError('no licence')", "no licence"),
         (MINIMAL.replace("licence", "license"), "", "licence is missing"),
     ],

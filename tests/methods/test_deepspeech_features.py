@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from syncdiff_bench import registry
 from syncdiff_bench.contracts import Audio, Clip, Media
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_methods.syncdiff import deepspeech
@@ -105,13 +106,15 @@ class Narrow(Loudness):
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "toy_acoustics", sys.modules[__name__])
     points = [
-        EntryPoint(name, f"toy_acoustics:{attribute}", deepspeech.ACOUSTIC_MODELS)
+        EntryPoint(name, f"toy_acoustics:{attribute}", registry.GROUPS["acoustic_model"].name)
         for name, attribute in (("loudness", "Loudness"), ("narrow", "Narrow"))
     ]
-    monkeypatch.setattr(deepspeech, "entry_points", lambda group: points)
-    deepspeech.acoustic_model.cache_clear()
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    for cached in (registry.registrations, deepspeech.acoustic_model):
+        cached.cache_clear()
     yield
-    deepspeech.acoustic_model.cache_clear()
+    for cached in (registry.registrations, deepspeech.acoustic_model):
+        cached.cache_clear()
 
 
 @pytest.mark.usefixtures("installed")

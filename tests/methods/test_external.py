@@ -323,7 +323,7 @@ def test_all_files_that_the_template_names_are_the_runs_identity(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("command = [", "cannot be read as TOML"),
+        ("command = [", "not a TOML file"),
         ("", "needs the option 'command'"),
         ("command = 'tool {output}'", "option command of .*t.toml: 'tool {output}' is not a list"),
         ("command = []", "command is empty"),
@@ -347,7 +347,7 @@ def test_templates_that_cannot_be(tmp_path: Path, text: str, words: str) -> None
 
 
 def test_a_template_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no.toml cannot be read as TOML \(No such file"):
+    with pytest.raises(UsageError, match=r"no.toml: cannot be read \(No such file"):
         External(ExternalOptions(tmp_path / "no.toml"))
 
 

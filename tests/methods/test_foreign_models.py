@@ -24,6 +24,7 @@ from syncdiff_bench.report.departures import FOREIGN
 from syncdiff_bench.report.results import read_run
 from syncdiff_bench.reproduction.defaults import with_model
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan
+from syncdiff_bench.texts import method_options
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
 from syncdiff_methods.reconstruction import Reconstruction
 from syncdiff_methods.syncdiff.config import AudioConfig, AutoencoderConfig, SyncDiffConfig, UNetConfig
@@ -87,7 +88,8 @@ def trained(folder: str, dataset: str | None, config: SyncDiffConfig = TINY) -> 
 
 
 def planned(root: Path, *settings: str, dataset: str = "lrs2", method: str = "syncdiff") -> Method:
-    plan = make_plan(Selection((method,), dataset, root, settings=settings), with_metrics=False, model_of=with_model)
+    selection = Selection((method,), dataset, root, options=method_options((method,), settings))
+    plan = make_plan(selection, with_metrics=False, model_of=with_model)
     recorded = plan.runs[0].identity.to_json()["method"]
     assert recorded["options"]["model"] == plan.runs[0].method.options.model
     return plan.runs[0].method
@@ -202,7 +204,7 @@ def test_a_probe_takes_no_drawn_model(videos: Path, capsys: pytest.CaptureFixtur
 
 def test_on_pocket_it_is_the_one_that_ships() -> None:
     names = ("syncdiff", "gt-rec", "difftalk", "wav2lip")
-    methods = {m.name: m for m in load_methods(names, (), Runtime(dataset="pocket"), with_model)}
+    methods = {m.name: m for m in load_methods(names, {}, Runtime(dataset="pocket"), with_model)}
     assert {name: methods[name].options.model for name in names[:3]} == dict.fromkeys(names[:3], "pocket")
     assert methods["wav2lip"].options.checkpoint == "pocket"
     assert [method.general_caveats() for method in methods.values()] == [()] * 4

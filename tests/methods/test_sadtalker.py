@@ -16,8 +16,8 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.options import options_from_text
 from syncdiff_bench.runs.directory import load_run
+from syncdiff_bench.texts import options_from_text
 from syncdiff_methods.sadtalker.method import SadTalker, SadTalkerOptions
 
 # As inference.py of OpenTalker/SadTalker behaves: arguments, dated result, folder of intermediate files that goes at

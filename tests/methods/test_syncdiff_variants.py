@@ -157,5 +157,5 @@ def test_a_config_is_like_one_beside_it(tmp_path: Path, like: str) -> None:
 def test_a_config_that_is_like_none_is_named(tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text('like = "gone.toml"\n')
-    with pytest.raises(UsageError, match=r"gone\.toml: not readable as TOML"):
+    with pytest.raises(UsageError, match=r"gone\.toml: cannot be read"):
         read_plan(str(mine))

@@ -13,6 +13,7 @@ import pytest
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.plugins import load_metric
+from syncdiff_bench.texts import metric_specs
 from syncdiff_metrics.psnr import PSNR, PSNROptions, PSNRStats, psnr_of_wrapped_bytes, psnr_per_frame
 from syncdiff_metrics.regions import FrameSum, cut_faces
 from syncdiff_metrics.ssim import SSIM, SSIMOptions, ssim_per_frame
@@ -151,7 +152,8 @@ def test_ssim_needs_room_for_its_window():
     ],
 )
 def test_protocols(spec, protocol):
-    assert load_metric(spec).protocol == protocol
+    (one,) = metric_specs([spec])
+    assert load_metric(one.name, one.options).protocol == protocol
 
 
 def test_wrong_options_are_told_the_right_ones():

@@ -12,9 +12,11 @@ import pytest
 from syncdiff_bench import load_dataset, score
 from syncdiff_bench.contracts import Clip, Metric, Pair
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.plugins import load_class, load_metric
+from syncdiff_bench.plugins import load_metric
+from syncdiff_bench.registry import load_class
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.plan import load_metrics, make_runtime
+from syncdiff_bench.texts import metric_specs
 from syncdiff_bench.views import PairedDataset
 from syncdiff_metrics.training.clips import read_split
 from syncdiff_metrics.wer import WER, WEROptions
@@ -44,7 +46,7 @@ def scored(tmp_path: Path) -> Scored:
 @pytest.fixture(scope="module")
 def read() -> tuple[str, ...]:
     """What pocket's reader says of the clips."""
-    metric, pocket = load_metric(SPOKEN, make_runtime("cpu")), load_dataset("pocket")
+    metric, pocket = load_metric("wer", {"reader": "pocket"}, make_runtime("cpu")), load_dataset("pocket")
     metric.prepare()
     return tuple(metric.measure(Pair(pocket.clip(clip_id))).hypothesis for clip_id in CLIPS)
 
@@ -57,7 +59,7 @@ def said() -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def normalising() -> Metric:
-    (metric,) = load_metrics([SPOKEN], make_runtime("cpu"), load_class("dataset", "folder"))
+    (metric,) = load_metrics(metric_specs([SPOKEN]), make_runtime("cpu"), load_class("dataset", "folder"))
     metric.prepare()
     return metric
 
@@ -82,13 +84,13 @@ def test_case_punctuation_and_encoding_change_no_number(
 def test_lrs_and_pocket_keep_the_official_rule_and_all_else_is_another_column() -> None:
     specs = [SPOKEN, "wer", "wer[beam=5]"]
     for dataset in ("lrs2", "lrs3", "pocket"):
-        found = load_metrics(specs, make_runtime("cpu"), load_class("dataset", dataset))
+        found = load_metrics(metric_specs(specs), make_runtime("cpu"), load_class("dataset", dataset))
         assert [metric.protocol for metric in found] == ["pocket", "centre88-160", "centre88-160-beam5"]
-    found = load_metrics(specs, make_runtime("cpu"), load_class("dataset", "folder"))
+    found = load_metrics(metric_specs(specs), make_runtime("cpu"), load_class("dataset", "folder"))
     normalised = ["pocket-normalised", "centre88-160-normalised", "centre88-160-beam5-normalised"]
     assert [metric.protocol for metric in found] == normalised
-    assert [load_metric(metric.name, recorded={"text": "normalised"}).protocol for metric in found][1] == normalised[1]
-    as_told = load_metrics(["wer[text=official]"], make_runtime("cpu"), load_class("dataset", "folder"))
+    assert [load_metric(metric.name, {"text": "normalised"}).protocol for metric in found][1] == normalised[1]
+    as_told = load_metrics(metric_specs(["wer[text=official]"]), make_runtime("cpu"), load_class("dataset", "folder"))
     assert [metric.protocol for metric in as_told] == ["centre88-160"]
     with pytest.raises(UsageError, match="text is 'raw'"):
         WEROptions(text="raw")  # type: ignore[arg-type]
@@ -98,7 +100,9 @@ def test_a_paired_data_set_keeps_the_rule_of_its_clips(tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text(f"{CLIPS[0]} {CLIPS[1]}\n")
     paired = load_dataset("pocket", options={"pairs": str(tmp_path / "pairs.txt")})
     assert isinstance(paired, PairedDataset)
-    assert [metric.protocol for metric in load_metrics([SPOKEN], make_runtime("cpu"), paired)] == ["pocket"]
+    assert [metric.protocol for metric in load_metrics(metric_specs([SPOKEN]), make_runtime("cpu"), paired)] == [
+        "pocket"
+    ]
 
 
 def test_words_beyond_the_reader_and_numbers_are_counted_below_the_table(
@@ -118,7 +122,7 @@ def test_words_beyond_the_reader_and_numbers_are_counted_below_the_table(
 
 def test_pockets_own_transcripts_hold_nothing_to_tell(normalising: Metric) -> None:
     pocket = load_dataset("pocket")
-    official = load_metric(SPOKEN, make_runtime("cpu"))
+    official = load_metric("wer", {"reader": "pocket"}, make_runtime("cpu"))
     official.prepare()
     pair = Pair(pocket.clip(CLIPS[0]))
     for metric in (official, normalising):

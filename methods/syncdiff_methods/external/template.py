@@ -5,21 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest, options_from_values
+from syncdiff_bench.options import nearest, options_from_values, read_toml
 from syncdiff_methods.external.clip_files import OUTPUT_NAME
 from syncdiff_methods.external.process import environment_with
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PLACEHOLDERS = ("video", "audio", "reference", "output", "output_folder", "seed", "device")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
@@ -68,10 +62,9 @@ def read_template(path: Path) -> Template:
     Raises UsageError, naming the file and the key, for anything that cannot be.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        problem = getattr(error, "strerror", None) or error
-        raise UsageError(f"{path} cannot be read as TOML ({problem}); see docs/external.md") from None
+        table = read_toml(path)
+    except UsageError as error:
+        raise UsageError(f"{error}; see docs/external.md") from None
     environment = table.pop("environment", {})
     if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
         raise UsageError(f'{path}: environment must be a table of texts, NAME = "value"')

@@ -2,13 +2,12 @@
 
     character scores (M, 29) at 50 Hz ──▶ windows (T, 16, 29) at 25 fps ──▶ AudioNet ──▶ (T, dim) ──▶ temporal filter
 
-The scores come from files, or from any acoustic model that is installed under the entry-point group `ACOUSTIC_MODELS`.
+The scores come from files, or from any installed acoustic model (entry points `syncdiff_bench.acoustic_models`).
 """
 
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, cast
@@ -17,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from syncdiff_bench import registry
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Audio, Clip
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.options import nearest
 from syncdiff_bench.origins import foreign
 
-ACOUSTIC_MODELS = "syncdiff_bench.acoustic_models"
 SYMBOLS = 29  # a space, a to z, the apostrophe, and CTC's blank
 WINDOW = 16
 RATE = 50.0  # rows of scores per second
@@ -98,13 +97,13 @@ def clip_windows(clip: Clip, n_frames: int, logits: str) -> NDArray[np.float32]:
 @cache
 def acoustic_model(name: str) -> AcousticModel:
     """The installed acoustic model of that name, made once. Raises UsageError where there is none."""
-    points = {point.name: point for point in entry_points(group=ACOUSTIC_MODELS)}
-    if name not in points:
+    known = registry.names("acoustic_model")
+    if name not in known:
         raise UsageError(
             f"audio.logits={name!r} is neither a folder of scores nor an installed acoustic model"
-            f"{nearest(name, points, 'installed')}"
+            f"{nearest(name, known, 'installed')}"
         )
-    return cast("AcousticModel", points[name].load()())
+    return cast("AcousticModel", registry.load_class("acoustic_model", name)())
 
 
 def foreign_recogniser(logits: str, dataset: str, method: str) -> tuple[Caveat, ...]:

@@ -28,7 +28,7 @@ class Material:
         """Raises BenchError where it cannot be opened any more; figures then do without references and labels."""
         identity = self.runs[0].identity
         root = self.data_root or (None if identity.root is None else Path(identity.root))
-        return plugins.load_dataset(identity.dataset, root, recorded=identity.dataset_options)
+        return plugins.load_dataset(identity.dataset, root, identity.dataset_options)
 
     @cached_property
     def problem(self) -> str:

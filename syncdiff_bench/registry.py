@@ -1,0 +1,220 @@
+"""The one reader of entry points: what is registered under which name, by whom, and whether it can be used.
+
+The built-in plugins register through the same groups as anybody else's. Nothing is imported before it is used. A broken
+plugin, or a name that two distributions claim, is reported with the names of the distributions and takes nothing else
+down.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import nearest
+
+Kind = Literal["method", "metric", "dataset", "weights", "table", "acoustic_model", "trainer", "converter"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of entry points.
+
+    name: as a package's metadata have it.
+    words: what a message calls one of its entries.
+    contract: the base class of its entries, "module:Class"; "" for any factory.
+    packages: its entries are packages that hold files.
+    """
+
+    name: str
+    words: str
+    contract: str = ""
+    packages: bool = False
+
+
+GROUPS: Mapping[Kind, Group] = {
+    "method": Group("syncdiff_bench.methods", "method", "syncdiff_bench.contracts:Method"),
+    "metric": Group("syncdiff_bench.metrics", "metric", "syncdiff_bench.contracts:Metric"),
+    "dataset": Group("syncdiff_bench.datasets", "dataset", "syncdiff_bench.contracts:Dataset"),
+    "weights": Group("syncdiff_bench.weights", "weights package", packages=True),
+    "table": Group("syncdiff_bench.tables", "leaderboard package", packages=True),
+    "acoustic_model": Group("syncdiff_bench.acoustic_models", "acoustic model"),
+    "trainer": Group("syncdiff_bench.trainers", "trainer", "syncdiff_bench.training.task:TrainingTask"),
+    "converter": Group("syncdiff_bench.converters", "checkpoint layout", "syncdiff_bench.conversion:Converter"),
+}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A registered name and who registered it; with more than one entry point it cannot be used."""
+
+    kind: Kind
+    name: str
+    points: tuple[EntryPoint, ...]
+
+    @property
+    def distributions(self) -> tuple[str, ...]:
+        return tuple(sorted({distribution_of(point) for point in self.points}))
+
+
+@dataclass(frozen=True)
+class Description:
+    """A plugin in words.
+
+    status: "ok", or why it cannot be used, in one line.
+    The rest is empty where it does not apply: protocol, columns (label, arrow, unit), needs and source are a metric's.
+    """
+
+    name: str
+    title: str
+    distribution: str
+    status: str = "ok"
+    options: tuple[str, ...] = ()
+    protocol: str = ""
+    columns: tuple[tuple[str, str, str], ...] = ()
+    needs: tuple[str, ...] = ()
+    source: str = ""
+
+
+@cache
+def registrations(kind: Kind) -> Mapping[str, Registration]:
+    """All registered names of a kind, sorted."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUPS[kind].name):
+        same_name = found.setdefault(point.name, [])
+        # One distribution seen twice on sys.path is no conflict.
+        if (point.value, distribution_of(point)) not in {(p.value, distribution_of(p)) for p in same_name}:
+            same_name.append(point)
+    return {name: Registration(kind, name, tuple(found[name])) for name in sorted(found)}
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """Registered names of a kind, usable or not, sorted; imports no plugin."""
+    return tuple(registrations(kind))
+
+
+def points(kind: Kind) -> tuple[EntryPoint, ...]:
+    """The entry points of a kind, by name. For packages, which may share a name: what they hold has its own."""
+    return tuple(point for one in registrations(kind).values() for point in one.points)
+
+
+def distribution_of(point: EntryPoint) -> str:
+    """Name of the distribution that brought an entry point."""
+    return point.dist.name if point.dist is not None else "an unknown distribution"
+
+
+def load_class(kind: Kind, name: str) -> Any:
+    """The plugin of that name: its class, or for an acoustic model whatever makes one.
+
+    Raises UsageError for an unknown name (with the nearest one), a name claimed by several distributions, and a plugin
+    that cannot be imported or breaks the contract.
+    """
+    known = registrations(kind)
+    if name not in known:
+        words = GROUPS[kind].words
+        raise UsageError(f"unknown {words} {name!r}{nearest(name, known, f'known {words}s')}")
+    try:
+        return _load(known[name])
+    except _UnusableError as error:
+        raise unusable(kind, name, str(error)) from error.__cause__
+
+
+def unusable(kind: Kind, name: str, problem: str) -> UsageError:
+    """The error for a plugin that is at fault, with the distribution that brought it."""
+    owner = " and ".join(registrations(kind)[name].distributions)
+    return UsageError(f"{GROUPS[kind].words} {name!r} of distribution {owner} cannot be used: {problem}")
+
+
+def describe(kind: Kind) -> tuple[Description, ...]:
+    """Every registered plugin of a kind; those that cannot be used say so in `status`."""
+    return tuple(_describe(registration) for registration in registrations(kind).values())
+
+
+def shipped_files(kind: Kind, folder: str, suffix: str) -> dict[str, Path]:
+    """Files that plugins bring in a folder beside their module: "plugin/stem" -> path. Broken plugins bring none."""
+    found: dict[str, Path] = {}
+    for point in points(kind):
+        try:
+            beside = Path(str(files(point.module.rpartition(".")[0]) / folder))
+        except (Exception, SystemExit):  # whatever somebody else's package does on import
+            continue
+        found.update({f"{point.name}/{path.stem}": path for path in sorted(beside.glob(f"*{suffix}"))})
+    return dict(sorted(found.items()))
+
+
+def one_line(error: BaseException) -> str:
+    """An error with its type, for the line of a report."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class _UnusableError(Exception):
+    """Why a plugin cannot be used, without saying which."""
+
+
+def _load(registration: Registration) -> Any:
+    if len(registration.points) > 1:
+        raise _UnusableError(f"{' and '.join(registration.distributions)} both register it; uninstall one")
+    (point,) = registration.points
+    try:
+        loaded = point.load()
+    # Whatever a third-party module does on import, SystemExit included, is that plugin's failure alone.
+    except (Exception, SystemExit) as error:
+        raise _UnusableError(one_line(error)) from error
+    problem = _problem(GROUPS[registration.kind], registration.name, loaded)
+    if problem:
+        raise _UnusableError(problem)
+    return loaded
+
+
+def _problem(group: Group, name: str, loaded: Any) -> str:
+    """What keeps a loaded object from being a plugin, in words; empty where nothing does."""
+    if not group.contract:
+        return "" if group.packages or callable(loaded) else f"{loaded!r} makes nothing; name a class or a function"
+    base = resolve_name(group.contract)
+    if not (inspect.isclass(loaded) and issubclass(loaded, base)):
+        return f"{loaded!r} is not a subclass of {group.contract.replace(':', '.')}"
+    if inspect.isabstract(loaded):
+        missing = ", ".join(sorted(getattr(loaded, "__abstractmethods__", ())))
+        return f"{loaded.__name__} does not implement {missing}"
+    if "name" in base.__annotations__ and getattr(loaded, "name", None) != name:
+        return f"{loaded.__name__}.name is {getattr(loaded, 'name', None)!r}, its entry point says {name!r}"
+    if not is_dataclass(getattr(loaded, "Options", None)):
+        return f"{loaded.__name__}.Options is not a dataclass"
+    declared = getattr(loaded, "declaration_problem", None)
+    return "" if declared is None else str(declared())
+
+
+def _describe(registration: Registration) -> Description:
+    owner = ", ".join(registration.distributions)
+    try:
+        if GROUPS[registration.kind].packages:
+            for point in registration.points:
+                point.load()
+            return Description(registration.name, ", ".join(point.value for point in registration.points), owner)
+        loaded = _load(registration)
+        options = tuple(getattr(getattr(loaded, "Options", None), "__dataclass_fields__", ()))
+        title = getattr(loaded, "title", "") or (inspect.getdoc(loaded) or "").partition("\n")[0]
+        metric = _metric_facts(loaded) if registration.kind == "metric" else {}
+        return Description(registration.name, title, owner, options=options, **metric)
+    except _UnusableError as error:
+        return Description(registration.name, "", owner, status=str(error))
+    # A property of a third-party class may raise anything; it must not end the list.
+    except (Exception, SystemExit) as error:
+        return Description(registration.name, "", owner, status=one_line(error))
+
+
+def _metric_facts(cls: Any) -> dict[str, Any]:
+    return {
+        "protocol": cls().protocol,
+        "columns": tuple((c.label, "↑" if c.direction == "up" else "↓", c.unit) for c in cls.columns),
+        "needs": tuple(sorted(cls.needs)),
+        "source": cls.source,
+    }
