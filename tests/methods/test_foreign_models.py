@@ -246,8 +246,8 @@ def test_a_training_that_recorded_nothing_is_said_to_be_unknown(lrs2: Path) -> N
 
 def test_lrs3_gets_the_model_of_lrs2_and_says_so() -> None:
     trained("training/paper/model", "lrs2")
-    settings = with_model("syncdiff", {"steps": "4"}, "lrs3")
-    assert settings == {"steps": "4", "model": "training/paper/model"}
+    settings = with_model("syncdiff", {"steps": 4}, "lrs3")
+    assert settings == {"steps": 4, "model": "training/paper/model"}
     assert sentences(registered("syncdiff", settings, Runtime(dataset="lrs3"))) == [
         "syncdiff runs a model trained on lrs2, not on lrs3"
     ]
