@@ -29,7 +29,7 @@ from syncdiff_bench.cli.options import (
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Dataset, Finding
-    from syncdiff_bench.faces.preparing import Prepared
+    from syncdiff_bench.preparing import Prepared
 
 SHOWN_FAILURES = 10
 STYLES = {"ok": "green", "note": "yellow", "error": "bold red"}
@@ -135,7 +135,7 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
     the dataset, or --boxes DIR.
     """
     from syncdiff_bench.faces.detection import choose_detector
-    from syncdiff_bench.faces.preparing import prepare_clip
+    from syncdiff_bench.preparing import prepare_clip
     from syncdiff_bench.runs.plan import resolve_device
 
     selection = _selection(**chosen)
@@ -166,7 +166,7 @@ def landmarks(device: str, **chosen: Any) -> None:
     """
     from syncdiff_bench.errors import NotApplicable, UsageError
     from syncdiff_bench.faces import landmarks as room
-    from syncdiff_bench.faces.preparing import prepare_landmarks
+    from syncdiff_bench.preparing import prepare_landmarks
     from syncdiff_bench.runs.plan import resolve_device
 
     selection = _selection(**chosen)

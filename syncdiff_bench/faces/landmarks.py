@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.arrays import Frames, Media
-from syncdiff_bench.clips import Clip
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
 from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import rows_of_frames
@@ -29,6 +28,22 @@ POINTS = 68
 MOUTH = slice(48, 68)
 
 Landmarks = NDArray[np.float32]
+
+
+class Filmed(Protocol):
+    """The part of a clip that landmarks are of (`contracts.Clip`)."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def content(self) -> str: ...
+
+    @property
+    def media(self) -> Media: ...
+
+    @property
+    def landmarks_path(self) -> Path | None: ...
 
 
 class LandmarkSource(Protocol):
@@ -177,7 +192,7 @@ def landmarks_in(file: Path, media: Media) -> Landmarks:
 # ------------------------------------------------------------------------------------------ of any clip
 
 
-def landmarks_of(clip: Clip, folder: str = "") -> Landmarks:
+def landmarks_of(clip: Filmed, folder: str = "") -> Landmarks:
     """(T, 68, 2) float32, all finite: x and y in pixels of the clip's frames.
 
     Those of `<folder>/<clip id>.npy` where a folder is given; else the dataset's own, else detected ones. A frame
@@ -226,7 +241,7 @@ def _face_alignment() -> LandmarkSource:
 # ------------------------------------------------------------------------------------------------ the cache
 
 
-def clip_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks:
+def clip_landmarks(clip: Filmed, source: LandmarkSource) -> Landmarks:
     """(T, 68, 2) float32 of a clip, detected on the first use and then read from `landmarks/` in `home()`.
 
     The entry belongs to the content of the clip's file (of its frames, for a clip in memory) and to the source.
@@ -235,20 +250,20 @@ def clip_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks:
     known = known_landmarks(clip, source)
     if known is not None:
         return known
-    found = source.detect(clip.frames)
+    found = source.detect(clip.media.frames)
     with suppress(UsageError):  # where nothing can be written, it costs time
         cache.write(_entry(clip, source), lambda file: np.save(file, found, allow_pickle=False))
     return found
 
 
-def known_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks | None:
+def known_landmarks(clip: Filmed, source: LandmarkSource) -> Landmarks | None:
     """What an earlier call of `clip_landmarks` found; None where there was none or it is damaged. Raises as it does."""
     try:
         found = np.load(_entry(clip, source), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return found if found.shape == (len(clip.frames), POINTS, 2) and found.dtype == np.float32 else None
+    return found if found.shape == (len(clip.media.frames), POINTS, 2) and found.dtype == np.float32 else None
 
 
-def _entry(clip: Clip, source: LandmarkSource) -> Path:
+def _entry(clip: Filmed, source: LandmarkSource) -> Path:
     return cache.entry("landmarks", clip.content, source.identity)

@@ -17,8 +17,8 @@ from syncdiff_bench.faces import cache, detection
 from syncdiff_bench.faces.boxes import DETECTORS, read_boxes, read_detected
 from syncdiff_bench.faces.detection import SingleFace
 from syncdiff_bench.faces.detectors import Faces
-from syncdiff_bench.faces.preparing import prepare_clip
 from syncdiff_bench.media.writing import write_video
+from syncdiff_bench.preparing import prepare_clip
 from syncdiff_datasets.folder import Folder
 
 SIDE = 64

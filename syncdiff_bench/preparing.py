@@ -1,4 +1,4 @@
-"""Boxes or landmarks of one clip after the other; what is in the cache already is not detected again."""
+"""Face boxes or landmarks of a split, detected ahead of their use; what is in the cache is not detected again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Prepared:
     """What became of one clip.
 
     outcome: `detected` now, `known` from an earlier call, `given` with the dataset as `.npy`, or `failed`.
-    frames: of the clip. faceless: of these, without a face. problem: why it failed, else "".
+    frames: of the clip.
+    faceless: of these, without a face.
+    problem: why it failed, else "".
     """
 
     clip: str
@@ -49,10 +51,10 @@ def prepare_landmarks(dataset: Dataset, clip_id: str, source: LandmarkSource) ->
 def _guarded(dataset: Dataset, clip_id: str, prepare: Callable[[Clip], Prepared]) -> Prepared:
     try:
         return prepare(replace(dataset.clip(clip_id)))
-    except BenchError as error:
-        if not isinstance(error, ClipError):
-            raise
+    except ClipError as error:
         return Prepared(clip_id, "failed", problem=str(error))
+    except BenchError:
+        raise
     # Whatever a detector makes of one clip's frames is that clip's failure.
     except Exception as error:
         return Prepared(clip_id, "failed", problem=f"{clip_id}: {type(error).__name__}: {error}")
