@@ -69,9 +69,9 @@ def _boxes(clip: Clip, detector: FaceDetector) -> Prepared:
     known = known_boxes(path)
     if known is not None:
         return Prepared(clip.id, "known", len(known.boxes), known.faceless)
-    face = single_face(clip.id, clip.frames, detector)
-    keep_boxes(path, face, detector.identity)
-    return Prepared(clip.id, "detected", len(face.found), face.by(detector.identity).faceless)
+    found = single_face(clip.id, clip.frames, detector)
+    keep_boxes(path, found)
+    return Prepared(clip.id, "detected", len(found.boxes), found.faceless)
 
 
 def _landmarks(clip: Clip, source: LandmarkSource) -> Prepared:

@@ -41,19 +41,25 @@ class FaceBoxes:
     boxes: (T, 4) int32 pixels, x1 y1 x2 y2 (exclusive ends), clipped to nothing.
     source: "file" (the data set's own), "given" (of a folder named on the command line), "centred" (a guess),
         "centred-by-construction", or the detector ("s3fd-619a316812").
-    faceless: frames in which the detector found no face; their boxes are interpolated.
+    found: (frames of the file,) bool, False where the detector found no face and the box is interpolated; None where
+        no detector looked.
     doubts: what else a reader should know.
     """
 
     boxes: NDArray[np.int32]
     source: str
-    faceless: int = 0
+    found: NDArray[np.bool_] | None = None
     doubts: tuple[Caveat, ...] = ()
 
     @property
     def digest(self) -> str:
         """sha256 of the boxes, in hexadecimal digits."""
         return hashlib.sha256(np.ascontiguousarray(self.boxes, dtype="<i4").tobytes()).hexdigest()
+
+    @property
+    def faceless(self) -> int:
+        """Frames in which the detector found no face."""
+        return 0 if self.found is None else int(np.count_nonzero(~self.found))
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
@@ -133,7 +139,7 @@ def read_detected(path: Path) -> FaceBoxes:
         or not len(found)
     ):
         raise ClipError("boxes", f"{path}: holds no face boxes (frames, 4); delete it and prepare faces again")
-    return FaceBoxes(boxes, detector, len(found) - int(np.count_nonzero(found)))
+    return FaceBoxes(boxes, detector, found.astype(np.bool_))
 
 
 def _read_npy(path: Path) -> NDArray[np.int32]:

@@ -10,14 +10,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.arrays import FPS, Boxes, Frames
+from syncdiff_bench.arrays import FPS, Frames
 from syncdiff_bench.errors import ClipError, NoBoxes, NotApplicable, UsageError, WeightsError
 from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import DETECTORS, FaceBoxes, centred_boxes, read_detected, with_a_face
@@ -74,22 +74,6 @@ def choose_detector(name: str, device: str) -> Choice:
 # ---------------------------------------------------------------------------------------------------- one box per frame
 
 
-@dataclass(frozen=True, eq=False)
-class SingleFace:
-    """One box per frame.
-
-    boxes: (T, 4) int32, x1 y1 x2 y2.
-    found: (T,) bool, False where the frame had no face.
-    """
-
-    boxes: Boxes
-    found: NDArray[np.bool_]
-
-    def by(self, detector: str) -> FaceBoxes:
-        """The same, as found by the detector of that identity."""
-        return FaceBoxes(self.boxes, detector, int(np.count_nonzero(~self.found)))
-
-
 def steady(faces: Sequence[Faces]) -> list[Faces]:
     """The same faces; where one overlaps the first of the frame before, it comes first, however sure the others are.
 
@@ -121,28 +105,31 @@ def _overlaps(faces: Faces, box: Faces) -> NDArray[np.float64]:
     return shares
 
 
-def surest_face(faces: Sequence[Faces], height: int, width: int) -> SingleFace:
+def surest_face(faces: Sequence[Faces], height: int, width: int, detector: str) -> FaceBoxes:
     """The box of the surest face of each frame; negative sides become 0, the rest is cut off to whole pixels.
 
-    faces: per frame (n, 5), surest first. height, width: of the frames.
+    faces: per frame (n, 5), surest first.
+    height, width: of the frames.
+    detector: its identity.
+
     Right and bottom are not clipped, as in the official scripts. A frame without a face, where those scripts stop
     (Wav2Lip) or take a centred box (TalkLip), gets the line between the boxes before and after it, or the nearest box
     where one side has none; a clip without any face gets the centred box.
 
     >>> corners = [[10.9, -3, 50.2, 60, 0.9]], [], [[20.9, 1, 54.2, 64, 0.8]]
-    >>> surest_face([np.reshape(one, (-1, 5)) for one in corners], 96, 96).boxes.tolist()
+    >>> surest_face([np.reshape(one, (-1, 5)) for one in corners], 96, 96, "s3fd").boxes.tolist()
     [[10, 0, 50, 60], [15, 0, 52, 62], [20, 1, 54, 64]]
     """
     found = np.array([len(one) > 0 for one in faces], dtype=np.bool_)
     if not found.any():
-        return SingleFace(centred_boxes(len(faces), height, width).boxes, found)
+        return replace(centred_boxes(len(faces), height, width, detector), found=found)
     times = np.arange(len(faces))
     seen = np.array([one[0, :4] for one in faces if len(one)], dtype=np.float64)
     lines = np.stack([np.interp(times, times[found], side) for side in seen.T], axis=1)
-    return SingleFace(np.maximum(lines, 0).astype(np.int32), found)
+    return FaceBoxes(np.maximum(lines, 0).astype(np.int32), detector, found)
 
 
-def single_face(clip_id: str, frames: Frames, detector: FaceDetector) -> SingleFace:
+def single_face(clip_id: str, frames: Frames, detector: FaceDetector) -> FaceBoxes:
     """One box for every frame (T, H, W, 3) of a clip, telling how far it is."""
     tell = _here.get().tell
     faces: list[Faces] = []
@@ -151,7 +138,8 @@ def single_face(clip_id: str, frames: Frames, detector: FaceDetector) -> SingleF
         small, scale = reduced(frames[start : start + FPS], detector.most_pixels)
         faces += [face * np.array([scale] * 4 + [1], np.float32) for face in detector.detect(small)]
         tell(clip_id, len(faces), len(frames))
-    return surest_face(faces if detector.surest else steady(faces), *frames.shape[1:3])
+    height, width = frames.shape[1:3]
+    return surest_face(faces if detector.surest else steady(faces), height, width, detector.identity)
 
 
 def reduced(frames: Frames, most_pixels: int) -> tuple[Frames, int]:
@@ -223,10 +211,9 @@ def detected_boxes(clip_id: str, content: str, frames: Frames, wanted: str) -> F
         if found is not None and len(found.boxes) != len(frames):
             found = None
         if found is None and detector is not None:
-            face = single_face(clip_id, frames, detector)
+            found = single_face(clip_id, frames, detector)
             with suppress(UsageError):  # where nothing can be written, it costs time
-                keep_boxes(paths[-1], face, detector.identity)
-            found = face.by(detector.identity)
+                keep_boxes(paths[-1], found)
         if found is not None:
             return with_a_face(found, clip_id)
         reasons.append(f"{name}: {reason}")
@@ -258,9 +245,9 @@ def known_boxes(path: Path) -> FaceBoxes | None:
         return None
 
 
-def keep_boxes(path: Path, face: SingleFace, detector: str) -> None:
+def keep_boxes(path: Path, by: FaceBoxes) -> None:
     """Write an entry that `read_detected` reads. Raises UsageError where the folder cannot be written."""
-    cache.write(path, lambda file: np.savez(file, boxes=face.boxes, found=face.found, detector=np.array(detector)))
+    cache.write(path, lambda file: np.savez(file, boxes=by.boxes, found=by.found, detector=np.array(by.source)))
 
 
 def _wanted(name: str) -> tuple[str, ...]:

@@ -78,14 +78,14 @@ def test_drawn_faces_are_found_where_they_were_drawn(detector: DlibHOG) -> None:
     for clip_id in pocket.clip_ids("test")[::6]:
         clip = pocket.clip(clip_id)
         frames, drawn = clip.frames[::8], clip.face_boxes.boxes[::8]
-        found = surest_face(detector.detect(frames), *frames.shape[1:3])
+        found = surest_face(detector.detect(frames), *frames.shape[1:3], "told")
         assert found.found.mean() > 0.9, clip_id
         assert np.median(overlaps(found.boxes, drawn)) > 0.4, clip_id
 
 
 def test_noise_holds_no_face(detector: DlibHOG) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3)).astype(np.uint8)
-    found = surest_face(detector.detect(noise), 96, 96)
+    found = surest_face(detector.detect(noise), 96, 96, "told")
     assert not found.found.any()
     assert found.boxes.tolist() == [[19, 19, 77, 77]] * 2
 
@@ -97,4 +97,4 @@ def test_noise_holds_no_face(detector: DlibHOG) -> None:
 )
 def test_real_faces_are_found(detector: DlibHOG, name: str, at_least: float) -> None:
     frames = read_media(SHARED / "clips" / name).frames[::10]
-    assert surest_face(detector.detect(frames), *frames.shape[1:3]).found.mean() >= at_least
+    assert surest_face(detector.detect(frames), *frames.shape[1:3], "told").found.mean() >= at_least

@@ -14,8 +14,7 @@ from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
 from syncdiff_bench.errors import ClipError, NoBoxes, NotApplicable, UsageError
 from syncdiff_bench.faces import cache, detection
-from syncdiff_bench.faces.boxes import DETECTORS, read_boxes, read_detected
-from syncdiff_bench.faces.detection import SingleFace
+from syncdiff_bench.faces.boxes import DETECTORS, FaceBoxes, read_boxes, read_detected
 from syncdiff_bench.faces.detectors import Faces
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.preparing import prepare_clip
@@ -182,7 +181,7 @@ def test_a_clip_in_memory_is_told(work_folder: Path) -> None:
 
 def entry(folder: Path) -> Path:
     path = folder / "home" / "faces" / "ab-s3fd-1.npz"
-    detection.keep_boxes(path, SingleFace(np.array([[1, 2, 3, 4]] * 2, np.int32), np.array([True, False])), "s3fd-1")
+    detection.keep_boxes(path, FaceBoxes(np.array([[1, 2, 3, 4]] * 2, np.int32), "s3fd-1", np.array([True, False])))
     return path
 
 
