@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FPS", "FRAMES_TOGETHER", "SAMPLES_PER_FRAME", "SAMPLE_RATE", "Audio", "Boxes", "Caveat", "Clip"]
 __all__ += ["Column", "Dataset", "Finding", "Frames", "Media", "Method", "Metric", "Need", "NoOptions", "Pair"]
-__all__ += ["Planes", "Runtime", "Spoken", "Subsampling", "WeightsUsed", "Workload", "attempt"]
+__all__ += ["Planes", "Requirement", "Runtime", "Spoken", "Subsampling", "WeightsUsed", "Workload", "attempt"]
 
 # ---------------------------------------------------------------------------------------- datasets
 
@@ -215,7 +215,8 @@ class Method(ABC):
 
 # ----------------------------------------------------------------------------------------- metrics
 
-Need = Literal["reference", "audio", "transcript"]
+Requirement = Literal["reference", "audio", "transcript"]
+Need = Requirement  # its older name
 
 FRAMES_TOGETHER = 10 * FPS  # a good `Metric.batch_frames`: several clips then take no more memory than a long one
 
@@ -243,8 +244,14 @@ class Pair:
     reference: Clip | None = None
 
     @property
-    def truth(self) -> Clip:
+    def target(self) -> Clip:
+        """What should be seen and said: the reference, where there is one."""
         return self.generated if self.reference is None else self.reference
+
+    @property
+    def truth(self) -> Clip:
+        """`target` by its older name."""
+        return self.target
 
 
 StatsT = TypeVar("StatsT")
@@ -270,10 +277,15 @@ class Metric(ABC, Generic[StatsT]):
     title: ClassVar[str] = ""
     source: ClassVar[str] = ""  # paper or reference file that defines the number
     columns: ClassVar[tuple[Column, ...]]
-    needs: ClassVar[frozenset[Need]] = frozenset({"reference"})
+    requires: ClassVar[frozenset[Requirement]] = frozenset({"reference"})  # without them the column reads n/a
     symmetric: ClassVar[bool] = False  # True: exchanging generated and reference changes no value
     Options: ClassVar[type[Any]] = NoOptions
     Stats: ClassVar[type[Any]]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "needs" in vars(cls):  # the older name of `requires`
+            cls.requires = vars(cls)["needs"]
 
     def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:
         self.options = self.Options() if options is None else options
@@ -287,8 +299,8 @@ class Metric(ABC, Generic[StatsT]):
             return f"{cls.__name__}.columns is not a tuple of at least one Column"
         if not is_dataclass(getattr(cls, "Stats", None)):
             return f"{cls.__name__}.Stats is not a dataclass"
-        unknown = set(cls.needs) - set(get_args(Need))
-        return f"{cls.__name__}.needs names {', '.join(sorted(unknown))}" if unknown else ""
+        unknown = set(cls.requires) - set(get_args(Requirement))
+        return f"{cls.__name__}.requires names {', '.join(sorted(unknown))}" if unknown else ""
 
     @property
     def protocol(self) -> str:

@@ -215,6 +215,6 @@ def _metric_facts(cls: Any) -> dict[str, Any]:
     return {
         "protocol": cls().protocol,
         "columns": tuple((c.label, "↑" if c.direction == "up" else "↓", c.unit) for c in cls.columns),
-        "needs": tuple(sorted(cls.needs)),
+        "needs": tuple(sorted(cls.requires)),
         "source": cls.source,
     }

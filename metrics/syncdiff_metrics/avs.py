@@ -97,7 +97,7 @@ class AVS(Metric[AVSStats]):
         Column("avs_m", "AVSm", "up", decimals=3, bounds=(-1, 1)),
         Column("avs_v", "AVSv", "up", decimals=3, bounds=(-1, 1)),
     )
-    needs = frozenset()  # by column, see above
+    requires = frozenset()  # by column, see above
     Options = AVSOptions
     Stats = AVSStats
     options: AVSOptions
@@ -135,7 +135,7 @@ class AVS(Metric[AVSStats]):
 
     def caveats(self, pair: Pair, stats: AVSStats) -> tuple[Caveat, ...]:
         """An encoder of filmed faces that looks at drawn ones."""
-        return foreign_network(self.options.encoder, None, pair.truth)
+        return foreign_network(self.options.encoder, None, pair.target)
 
     def aggregate(self, stats: Sequence[AVSStats]) -> Mapping[str, float | None]:
         paired = [clip for clip in stats if clip.paired_frames]

@@ -107,7 +107,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
     title = "Lip-sync error (SyncNet)"
     source = "Wav2Lip, evaluation/scores_LSE/calculate_scores_LRS.py; network of Chung and Zisserman 2016"
     columns = (Column("lse_c", "LSE-C", "up", bounds=(0, None)), Column("lse_d", "LSE-D", "down", bounds=(0, None)))
-    needs = frozenset({"audio"})
+    requires = frozenset({"audio"})
     Options = LSEOptions
     Stats = LSEStats
     options: LSEOptions
@@ -175,7 +175,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
 
     def caveats(self, pair: Pair, stats: LSEStats | RealVideoStats) -> tuple[Caveat, ...]:
         """A SyncNet on faces of other data than it was trained on; no sound to hear; pictures that JPEG cannot hold."""
-        foreign = foreign_network(self.options.weights, self._expert, pair.truth)
+        foreign = foreign_network(self.options.weights, self._expert, pair.target)
         deep = self.options.frames == "jpeg" and pair.generated.media.bits > 8
         return (*foreign, *([] if pair.generated.audio.any() else [SILENT]), *([DEEP] if deep else []))
 

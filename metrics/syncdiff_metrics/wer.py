@@ -123,7 +123,7 @@ class WER(Metric[WERStats]):
     title = "Lip-reading word error rate"
     source = "TalkLip, lip reading observer 1: AV-HuBERT Large fine-tuned on LRS2, beam 50, no language model"
     columns = (Column("wer", "WER", "down", "%", bounds=(0, None)),)
-    needs = frozenset({"transcript"})
+    requires = frozenset({"transcript"})
     Options = WEROptions
     Stats = WERStats
     options: WEROptions
@@ -195,13 +195,13 @@ class WER(Metric[WERStats]):
 
     def _prepared(self, pair: Pair) -> tuple[str, Tensor]:
         """The reference as it is compared, and what the VSR model sees."""
-        transcript = pair.truth.transcript
+        transcript = pair.target.transcript
         if transcript is None:
-            raise ClipError("transcript", f"{pair.truth.id}: no transcript to compare with; add its text file")
+            raise ClipError("transcript", f"{pair.target.id}: no transcript to compare with; add its text file")
         reference = normalised(transcript) if self._normalises else self._model.pieces.round_trip(transcript)
         if not reference:
             raise ClipError(
-                "transcript", f"{pair.truth.id}: no word is left of its transcript {transcript!r}; mend its text"
+                "transcript", f"{pair.target.id}: no word is left of its transcript {transcript!r}; mend its text"
             )
         return reference, self._patches(pair.generated)
 
@@ -212,7 +212,7 @@ class WER(Metric[WERStats]):
 
     def caveats(self, pair: Pair, stats: WERStats) -> tuple[Caveat, ...]:
         """A VSR model of other data, words it cannot spell, numbers spelt out by guess, a guessed encoding."""
-        truth = pair.truth
+        truth = pair.target
         transcript = truth.transcript or ""
         found = [*foreign_network(self.options.reader, self._expert, truth)]
         words = stats.reference if self._normalises else transcript

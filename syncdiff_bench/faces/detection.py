@@ -247,7 +247,9 @@ def known_boxes(path: Path) -> FaceBoxes | None:
 
 def keep_boxes(path: Path, by: FaceBoxes) -> None:
     """Write an entry that `read_detected` reads. Raises UsageError where the folder cannot be written."""
-    cache.write(path, lambda file: np.savez(file, boxes=by.boxes, found=by.found, detector=np.array(by.source)))
+    assert by.found is not None, "a detector looked"
+    arrays = {"boxes": by.boxes, "found": by.found, "detector": np.array(by.source)}
+    cache.write(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
 def _wanted(name: str) -> tuple[str, ...]:

@@ -175,7 +175,7 @@ class _Scoring:
 
     def _outcomes(self, metric: Metric[Any], pairs: Sequence[Pair]) -> Sequence[Any]:
         """Statistics of each pair, or the exception that it ended in."""
-        for clip in (clip for pair in pairs for clip in (pair.generated, pair.truth)):
+        for clip in (clip for pair in pairs for clip in (pair.generated, pair.target)):
             clip.asked_for.clear()
         try:
             found = metric.measure_many(pairs) if pairs else []
@@ -251,13 +251,13 @@ def protocol_entry(manifest: Mapping[str, Any], metric: Metric[Any]) -> dict[str
 
 def _unmet_need(metric: Metric[Any], pair: Pair, no_reference: str) -> Failure | None:
     # The audio comes last: only asking for it decodes the video.
-    if "reference" in metric.needs and pair.reference is None:
+    if "reference" in metric.requires and pair.reference is None:
         return Failure(NOT_APPLICABLE, no_reference)
-    if "transcript" in metric.needs and pair.truth.transcript is None:
-        if pair.truth.transcript_note:
-            return Failure("transcript", pair.truth.transcript_note)
+    if "transcript" in metric.requires and pair.target.transcript is None:
+        if pair.target.transcript_note:
+            return Failure("transcript", pair.target.transcript_note)
         return Failure(NOT_APPLICABLE, "the clip has no transcript")
-    if "audio" in metric.needs and pair.generated.audio.size == 0:
+    if "audio" in metric.requires and pair.generated.audio.size == 0:
         return Failure(NOT_APPLICABLE, "the clip has no audio track")
     return None
 
@@ -268,7 +268,7 @@ def _boxes_used(pair: Pair) -> FaceBoxes | None:
 
 
 def _every_boxes(pair: Pair) -> Iterator[FaceBoxes]:
-    for clip in dict.fromkeys((pair.truth, pair.generated)):
+    for clip in dict.fromkeys((pair.target, pair.generated)):
         found = boxes_used(clip)
         if found is not None:
             yield found

@@ -58,11 +58,11 @@ def check_measuring_is_repeatable(metric: Metric[Any]) -> None:
 def check_inputs_are_not_changed(metric: Metric[Any]) -> None:
     """`measure` writes into no array of the pair."""
     pair = _pair("check/inputs", _length(metric))
-    before = [array.copy() for clip in (pair.generated, pair.truth) for array in (clip.frames, clip.audio)]
-    for clip in (pair.generated, pair.truth):
+    before = [array.copy() for clip in (pair.generated, pair.target) for array in (clip.frames, clip.audio)]
+    for clip in (pair.generated, pair.target):
         read_only(clip)
     metric.measure(pair)
-    after = [array for clip in (pair.generated, pair.truth) for array in (clip.frames, clip.audio)]
+    after = [array for clip in (pair.generated, pair.target) for array in (clip.frames, clip.audio)]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)), "an input array was changed"
 
 
@@ -78,7 +78,7 @@ def check_values_name_every_column(metric: Metric[Any]) -> None:
         assert any(values[column.name] is not None for values in clips), f"{column.name} is None for every clip"
 
 
-@only_for(lambda metric: "reference" in metric.needs)
+@only_for(lambda metric: "reference" in metric.requires)
 def check_identical_is_best(metric: Metric[Any]) -> None:
     """A copy of the reference is no worse in any column than a degraded one (or undefined: PSNR of no error)."""
     length = _length(metric)
@@ -96,7 +96,7 @@ def check_identical_is_best(metric: Metric[Any]) -> None:
 def check_symmetry_where_it_is_claimed(metric: Metric[Any]) -> None:
     """`symmetric = True` means that exchanging the two videos changes no value."""
     pair = _pair("check/a", _length(metric))
-    exchanged = Pair(pair.truth, pair.generated)
+    exchanged = Pair(pair.target, pair.generated)
     _assert_close(_values(metric, pair), _values(metric, exchanged), "exchanging the videos changes")
 
 

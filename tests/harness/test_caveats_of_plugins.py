@@ -66,7 +66,7 @@ def test_what_is_no_caveat_fails_the_clip_of_a_method_alone(
 def test_what_is_no_caveat_fails_the_clip_of_a_metric_alone(
     said: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SSIM, "caveats", lambda _self, pair, _stats: said() if pair.truth.id == SECOND else ())
+    monkeypatch.setattr(SSIM, "caveats", lambda _self, pair, _stats: said() if pair.target.id == SECOND else ())
     done = syncdiff_bench.run("static", limit=3, metrics=["ssim"], out=tmp_path)
     assert [score.clip for score in done.scores if score.failed] == [SECOND]
 
@@ -206,7 +206,7 @@ def test_no_writer_passes_on_what_a_terminal_would_obey(tmp_path: Path, monkeypa
 
 def raise_for(clip: str, error: Exception, measure: Callable[..., Any]) -> Callable[..., Any]:
     def measured(self: Any, pair: Any) -> Any:
-        if pair.truth.id == clip:
+        if pair.target.id == clip:
             raise error
         return measure(self, pair)
 

@@ -75,7 +75,7 @@ class Distance(Metric[Stats]):
     Stats = Stats
 
     def measure(self, pair: Pair) -> Stats:
-        difference = np.abs(pair.generated.frames.astype(float) - pair.truth.frames)
+        difference = np.abs(pair.generated.frames.astype(float) - pair.target.frames)
         return Stats(float(difference.sum()), difference.size)
 
     def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
@@ -199,7 +199,7 @@ def test_a_metric_of_long_clips_is_measured() -> None:
 
 def test_a_check_that_says_nothing_is_not_listed() -> None:
     class Sound(Distance):
-        needs = frozenset({"audio"})
+        requires = frozenset({"audio"})
         symmetric = False
 
     silent = {"identical-is-best", "symmetry-where-it-is-claimed"}

@@ -182,7 +182,7 @@ class Difference(Metric[ErrorStats]):
 class Words(Difference):
     name = "toy-words"
     columns = (Column("words", "WORDS", "up"),)
-    needs = frozenset({"transcript", "audio"})
+    requires = frozenset({"transcript", "audio"})
 
     def aggregate(self, stats: Sequence[ErrorStats]) -> Mapping[str, float | None]:
         return {"words": float("nan")}
