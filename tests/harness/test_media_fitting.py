@@ -1,4 +1,4 @@
-"""Other people's videos beside their references: which picture is compared with which, and what is refused."""
+"""Other people's videos beside their references: which file, which picture, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.fitting import read_fitted, tolerated
 from syncdiff_bench.media.reading import read_media
+from syncdiff_bench.media.video_folder import VideoFolder
 
 N = 60
 
@@ -84,16 +85,8 @@ def test_a_video_that_fits_is_read_as_it_is(tmp_path: Path) -> None:
 
 def test_pictures_that_crowd_in_time_are_all_there(tmp_path: Path) -> None:
     """A file whose own constant rate leaves pictures out: its clock stutters."""
-    path = tmp_path / "a.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264rgb", rate=25, options={"qp": "0", "bf": "0"})
-        stream.height, stream.width, stream.pix_fmt = 16, 32, "rgb24"
-        stream.codec_context.time_base = Fraction(1, 1000)
-        for index, picture in enumerate(pictures()):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = 200 * (index // 5) + 4 * (index % 5), Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    times = [200 * (index // 5) + 4 * (index % 5) for index in range(N)]
+    path = write(tmp_path / "a.mkv", pictures(), times=times)
     media = read_fitted(path, reference())
     assert levels(media.frames) == list(range(N))
     assert kinds(media) == ["timestamps"]
@@ -258,3 +251,48 @@ def test_a_cut_clip_is_its_beginning() -> None:
     assert len(short.face_boxes.boxes) == 10
     whole = reference()
     assert whole.first(N) is whole
+
+
+# --------------------------------------------------------------------------------------------------- the file of a clip
+
+
+def folder(root: Path, *names: str) -> VideoFolder:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return VideoFolder(root)
+
+
+@pytest.mark.parametrize("name", ["a/1.mp4", "a_1.mp4", "a/1.mkv", "a_1.WEBM", "a/1.mp4.avi"])
+def test_a_video_is_found_nested_and_flat_in_any_container(tmp_path: Path, name: str) -> None:
+    clip_id = "a/1.mp4" if name.endswith(".avi") else "a/1"
+    assert folder(tmp_path, name, "a/10.mp4", "a/1.txt", ".a_1.mp4", ".hidden/a/1.mp4").find(clip_id) == tmp_path / name
+
+
+@pytest.mark.parametrize(("one", "other"), [("x.mkv", "x.mp4"), ("a/x.mp4", "a_x.mp4"), ("x.MP4", "x.mp4")])
+def test_two_files_of_one_name_are_refused(tmp_path: Path, one: str, other: str) -> None:
+    clip_id = "a/x" if one.startswith("a/") else "x"
+    with pytest.raises(ClipError, match=f"{clip_id}: {one} and {other} in {tmp_path} are both named") as caught:
+        folder(tmp_path, one, other).find(clip_id)
+    assert caught.value.kind == "ambiguous"
+
+
+def test_ids_that_keep_their_suffix_name_one_file(tmp_path: Path) -> None:
+    """A data set of files that differ in nothing else."""
+    videos = folder(tmp_path, "x.mkv", "x.mp4")
+    assert [videos.find(name).name for name in ("x.mkv", "x.mp4")] == ["x.mkv", "x.mp4"]
+
+
+def test_a_missing_video_names_both_places(tmp_path: Path) -> None:
+    (tmp_path / "a" / "1.mp4").mkdir(parents=True)  # a folder is no video
+    with pytest.raises(ClipError, match=f"no video named a/1 nor a_1 in {tmp_path}") as caught:
+        folder(tmp_path).find("a/1")
+    assert caught.value.kind == "missing"
+
+
+def test_what_belongs_to_no_clip_is_told(tmp_path: Path) -> None:
+    videos = folder(tmp_path, "a/1.mp4", "a_2.mkv", "b.mp4", "c.mp4", "notes.txt")
+    (told,) = videos.unclaimed(("a/1", "a/2"))
+    assert told.kind == "unclaimed-videos"
+    assert told.sentence == "2 videos belong to no clip and took no part (first: b.mp4)"
+    assert videos.unclaimed(("a/1", "a/2", "b", "c")) == ()
