@@ -302,27 +302,19 @@ GOLDEN = SHARED / "golden" / "e2e"
 RETIMED = ("edge/vfr_drop7.mp4", "edge/video_start240ms_copy.mp4")
 
 
-def golden_clips() -> list[str]:
-    return [name for file in ("lse.json", "lse_edge.json") for name in _golden(file)] if GOLDEN.is_dir() else []
-
-
-def _golden(file: str) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((GOLDEN / file).read_text())
-    return read
-
-
-def _shared_clip(name: str) -> Path:
-    suffix = {"lrs3": ".mp4", "grid": ".mpg"}.get(name.split("/", maxsplit=1)[0], "")
-    return SHARED / "clips" / f"{name}{suffix}"
+def golden() -> dict[str, Any]:
+    files = [GOLDEN / "lse.json", GOLDEN / "lse_edge.json"] if GOLDEN.is_dir() else []
+    return {name: facts for file in files for name, facts in json.loads(file.read_text()).items()}
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason="the shared clips are not here")
-@pytest.mark.parametrize("name", golden_clips())
+@pytest.mark.parametrize("name", golden())
 def test_official_decodes_of_real_clips(name: str) -> None:
     """Frames as OpenCV decodes them, bit for bit; counts as the official ffmpeg 5.1.9 dump has them."""
-    facts = (_golden("lse.json") | _golden("lse_edge.json"))[name]
+    facts = golden()[name]
     direct, dump = facts["direct"].get("input", {}), facts["jpeg"].get("input", {})
-    path = _shared_clip(name)
+    suffix = {"lrs3": ".mp4", "grid": ".mpg"}.get(name.split("/", maxsplit=1)[0], "")
+    path = SHARED / "clips" / f"{name}{suffix}"
     if "n_frames" not in direct:
         with pytest.raises(ClipError):
             read_media(path)

@@ -1,4 +1,4 @@
-"""`prepare faces`: the cache, what the data sets make of it, and what a run records, with a detector that is told."""
+"""`data prepare faces` and `landmarks`: the cache, what data sets make of it, what a run records; told detectors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
 from syncdiff_bench.errors import ClipError, NoBoxes, NotApplicable, UsageError
-from syncdiff_bench.faces import cache, detection
+from syncdiff_bench.faces import cache, detection, landmarks
 from syncdiff_bench.faces.boxes import DETECTORS, FaceBoxes, read_boxes, read_detected
 from syncdiff_bench.faces.detectors import Faces
+from syncdiff_bench.faces.landmarks import Landmarks, landmarks_of
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.preparing import prepare_clip
 from syncdiff_datasets.folder import Folder
@@ -290,3 +291,93 @@ def test_auto_passes_over_what_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -
     here.clear()
     with pytest.raises(UsageError, match=r"no face detector can be used here .*package of dlib-hog missing"):
         detection.choose_detector("auto", "cpu")
+
+
+# ------------------------------------------------------------------------------------------------------------ landmarks
+
+
+FACE = np.stack([np.arange(68), np.arange(68) / 2], axis=1).astype(np.float32)
+
+
+class ToldPoints:
+    """Sees a face where a frame's corner is bright, as far right as the brightness says."""
+
+    identity = "told"
+    calls = 0
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def detect(self, frames: Frames) -> Landmarks:
+        type(self).calls += 1
+        found = np.full((len(frames), 68, 2), np.nan, np.float32)
+        for points, frame in zip(found, frames, strict=True):
+            if frame[0, 0, 0]:
+                points[:] = FACE + np.array([float(frame[0, 0, 0]), 0])
+        return found
+
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        return ()
+
+    def provenance(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.fixture(autouse=True)
+def told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmarks, "FaceAlignmentSource", ToldPoints)
+    monkeypatch.setattr(ToldPoints, "calls", 0)
+    landmarks._face_alignment.cache_clear()
+
+
+def test_the_command_detects_once_and_tells_gaps_and_failures(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["data", "prepare", "landmarks", "--dataset", "folder", "--data-root", str(tree), "--device", "cpu"]
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert told.out == (
+        "folder test: 3 clips by told (3 now, 0 before); 1 with gaps: 1 of 3 frames interpolated;"
+        " 1 without any face; 1 failed\n"
+    )
+    assert "broken.mp4: the file has no bytes" in told.err
+    assert main(command) == 0
+    assert "3 clips by told (0 now, 3 before)" in capsys.readouterr().out
+    assert ToldPoints.calls == 3
+
+
+def test_landmarks_of_the_dataset_come_first(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "landmarks").mkdir()
+    np.save(tree / "landmarks" / "steady.npy", np.stack([FACE] * 3))
+    command = ["data", "prepare", "landmarks", "--dataset", "folder", "--data-root", str(tree), "--device", "cpu"]
+    assert main(command) == 0
+    assert "1 have landmarks of their own" in capsys.readouterr().out
+    clip = Clip("steady", "folder", path=tree / "steady.mp4", landmarks_path=tree / "landmarks" / "steady.npy")
+    np.testing.assert_array_equal(landmarks_of(clip), np.stack([FACE] * 3))
+
+
+def test_without_the_package_it_says_what_to_install(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(_device: str = "cpu") -> None:
+        raise NotApplicable("package face-alignment missing; pip install 'syncdiff-bench[faces]'")
+
+    monkeypatch.setattr(landmarks, "FaceAlignmentSource", missing)
+    assert main(["data", "prepare", "landmarks", "--dataset", "folder", "--data-root", str(tree)]) == 2
+    assert "pip install 'syncdiff-bench[faces]'" in capsys.readouterr().err
+    with pytest.raises(ClipError, match=r"gap: no landmarks, and none can be detected .*landmarks=DIR"):
+        landmarks_of(Clip("gap", "folder", path=tree / "gap.mp4"))
+
+
+def test_a_clip_gets_its_gaps_filled(tree: Path) -> None:
+    found = landmarks_of(Clip("gap", "folder", path=tree / "gap.mp4"))
+    np.testing.assert_allclose(found[1], (found[0] + found[2]) / 2, atol=1e-4)
+    with pytest.raises(ClipError, match="empty: no frame has the landmarks of a face"):
+        landmarks_of(Clip("empty", "folder", path=tree / "empty.mp4"))
+
+
+def test_a_folder_of_them_comes_before_everything(tree: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "gap.npy", np.stack([FACE] * 3) + 5)
+    clip = Clip("gap", "folder", path=tree / "gap.mp4")
+    np.testing.assert_array_equal(landmarks_of(clip, str(tmp_path)), np.stack([FACE] * 3) + 5)
+    np.save(tmp_path / "gap.npy", np.stack([FACE] * 2))
+    with pytest.raises(ClipError, match=r"gap\.npy holds \(2, 68, 2\) float32, expected \(3, 68, 2\)"):
+        landmarks_of(clip, str(tmp_path))
