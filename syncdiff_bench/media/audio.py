@@ -19,7 +19,12 @@ ALIGNED = "async=1:min_hard_comp=0.100000:first_pts={first}"
 
 
 class DecodedAudio(NamedTuple):
-    """samples: (N,) int16 mono, N == 0 without any. notes: in words. damaged: packets that do not decode cleanly."""
+    """The audio of a track.
+
+    samples: (N,) int16 mono, N == 0 without any.
+    notes: what was converted, in words.
+    damaged: packets that do not decode cleanly.
+    """
 
     samples: Audio
     notes: tuple[str, ...]
@@ -27,7 +32,7 @@ class DecodedAudio(NamedTuple):
 
 
 def decoded_audio(track: Track | None, file_start: Fraction, sample_rate: int) -> DecodedAudio:
-    """The sound of a track, None for a file without one, at `sample_rate`.
+    """The audio of a track, None for a file without one, at `sample_rate`.
 
     file_start: seconds, where the file's time begins.
     A start gap is filled with zeros; channels are mixed and resampled by libswresample, as `ffmpeg -async 1

@@ -28,8 +28,10 @@ _FORMATS: dict[str, tuple[Subsampling, bool]] = {  # FFmpeg's name -> subsamplin
 
 
 class DecodedFrames(NamedTuple):
-    """frames: `av.VideoFrame`s in the order of showing, as coded. damaged: how many are not what was encoded:
-    flagged as corrupt by the decoder, or refused by it and missing here.
+    """The frames of a track.
+
+    frames: `av.VideoFrame`s in the order of showing, as coded.
+    damaged: how many are not what was encoded: flagged as corrupt by the decoder, or refused by it and missing here.
     """
 
     frames: list[Any]
@@ -37,7 +39,7 @@ class DecodedFrames(NamedTuple):
 
 
 def decoded_frames(track: Track) -> DecodedFrames:
-    """All pictures of a track. One thread: starting more costs a clip of seconds more than it saves."""
+    """All frames of a track. One thread: starting more costs a clip of seconds more than it saves."""
     track.stream.codec_context.thread_count = 1
     packets, refused = track.decoded()
     frames = list(chain.from_iterable(packets))
@@ -46,7 +48,7 @@ def decoded_frames(track: Track) -> DecodedFrames:
 
 
 def one_size(frames: Sequence[Any], path: Path) -> tuple[int, int]:
-    """(height, width) of all pictures. Raises ClipError `undecodable` where they change."""
+    """(height, width) of all frames. Raises ClipError `undecodable` where they change."""
     sizes = dict.fromkeys((frame.height, frame.width) for frame in frames)
     if len(sizes) > 1:
         raise ClipError("undecodable", f"{path}: the frame size changes within the clip; re-encode it at one size")
@@ -56,75 +58,61 @@ def one_size(frames: Sequence[Any], path: Path) -> tuple[int, int]:
 def arrays(
     frames: list[Any], indices: NDArray[np.int64], turn: Orientation, pixel_aspect: Fraction | None, path: Path
 ) -> tuple[Frames, Planes | None]:
-    """RGB, (T, H, W, 3) uint8, and planes of the pictures of these indices, which never descend.
+    """RGB, (T, H, W, 3) uint8, and planes of the frames of these indices, which never descend.
 
     frames: emptied on the way, so that a clip does not lie in memory twice.
-    One scaler serves all: PyAV's `to_ndarray` would build one, and threads for it, for each picture.
+    One scaler serves all: PyAV's `to_ndarray` would build one, and threads for it, for each frame.
     Raises ClipError `undecodable` for colours that swscale cannot turn into RGB.
     """
     from av.error import FFmpegError
     from av.video.reformatter import VideoReformatter
 
-    height, width = frames[0].height, frames[0].width
-    shown = np.empty((len(indices), *((width, height) if turn.exchanged else (height, width)), 3), np.uint8)
-    planes = _empty_planes(frames, len(indices), turn, pixel_aspect)
+    coded_as = _coded_as(frames, turn)
     scaler = VideoReformatter()
+    filled: list[NDArray[np.uint8]] = []  # RGB, then the planes
     last = -1
     for position, index in enumerate(indices.tolist()):
         if index == last:
-            _repeat(shown, planes, position)
+            for array in filled:
+                array[position] = array[position - 1]
             continue
         frame, frames[index] = frames[index], None
         try:
-            shown[position] = turn.applied(_rgb(scaler, frame))
+            shown = [_rgb(scaler, frame), *(_planes(frame) if coded_as else ())]
         except FFmpegError as error:
-            raise ClipError("undecodable", f"{path}: {_no_rgb(frame, error)}; re-encode it") from None
-        if planes is not None:
-            _fill_planes(planes, position, frame, turn)
+            what = f"pictures of format {frame.format.name}, colour space {int(frame.colorspace)}"
+            raise ClipError("undecodable", f"{path}: {what} have no RGB ({error}); re-encode it") from None
+        shown = [turn.applied(picture) for picture in shown]
+        filled = filled or [np.empty((len(indices), *picture.shape), np.uint8) for picture in shown]
+        for array, picture in zip(filled, shown, strict=True):
+            array[position] = picture
         last = index
-    return shown, planes
+    rgb, *planes = filled
+    return rgb, Planes(planes[0], planes[1], planes[2], *coded_as, pixel_aspect) if coded_as else None
 
 
 def _rgb(scaler: Any, frame: Any) -> NDArray[np.uint8]:
     """(H, W, 3) uint8, a view. Bicubic as in ffmpeg: so chroma is enlarged in odd sizes and deep pictures."""
-    picture = scaler.reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1)
-    plane = picture.planes[0]
+    plane = scaler.reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1).planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
     return rows[:, : 3 * plane.width].reshape(plane.height, plane.width, 3)
 
 
-def _no_rgb(frame: Any, error: Exception) -> str:
-    return f"pictures of format {frame.format.name}, colour space {int(frame.colorspace)} have no RGB ({error})"
+def _planes(frame: Any) -> list[NDArray[np.uint8]]:
+    """Luma, blue and red of an `av.VideoFrame`, as views."""
+    return [np.frombuffer(one, np.uint8).reshape(-1, one.line_size)[:, : one.width] for one in frame.planes]
 
 
-def _repeat(shown: Frames, planes: Planes | None, position: int) -> None:
-    for array in (shown, *(() if planes is None else (planes.luma, planes.blue, planes.red))):
-        array[position] = array[position - 1]
-
-
-def _empty_planes(frames: Sequence[Any], n: int, turn: Orientation, pixel_aspect: Fraction | None) -> Planes | None:
-    """Room for n pictures like these `av.VideoFrame`s; None unless all are 8-bit planar YCbCr of one kind.
+def _coded_as(frames: Sequence[Any], turn: Orientation) -> tuple[Subsampling, bool] | None:
+    """Subsampling, and whether the range is full; None unless all frames are 8-bit planar YCbCr of one kind.
 
     4:2:2 on its side is no 4:2:2: None as well.
     """
-    kinds = {(frame.format.name, frame.color_range) for frame in frames}
-    (name, color_range), *others = kinds
+    (name, color_range), *others = {(frame.format.name, frame.color_range) for frame in frames}
     known = _FORMATS.get(name)
     if others or known is None or (known[0] == "422" and turn.exchanged):
         return None
-    subsampling, full_range = known
-    luma, blue, red = (
-        np.empty((n, *((width, height) if turn.exchanged else (height, width))), np.uint8)
-        for height, width in ((plane.height, plane.width) for plane in frames[0].planes)
-    )
-    return Planes(luma, blue, red, subsampling, full_range or color_range == _FULL_RANGE, pixel_aspect)
-
-
-def _fill_planes(planes: Planes, position: int, frame: Any, turn: Orientation) -> None:
-    """Copy the planes of a `av.VideoFrame`, turned, to where `planes` has that picture."""
-    for target, plane in zip((planes.luma, planes.blue, planes.red), frame.planes, strict=True):
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        target[position] = turn.applied(rows[:, : plane.width])
+    return known[0], known[1] or color_range == _FULL_RANGE
 
 
 # ------------------------------------------------------------------------------------------- orientation

@@ -27,10 +27,12 @@ Chosen = tuple[NDArray[np.int64], tuple[Caveat, ...]]  # indices of the pictures
 
 
 class Timing(NamedTuple):
-    """In whole ticks since the file began: exact, so that every machine picks the same pictures.
+    """When frames are shown, in whole ticks since the file began: exact, so that every machine picks the same ones.
 
-    tick: seconds. starts: in the order of showing. durations: None where the file does not tell. rate: frames per
-    second on the file's label.
+    tick: seconds.
+    starts: in the order of showing.
+    durations: None where the file does not tell.
+    rate: frames per second on the file's label.
     """
 
     tick: Fraction
@@ -49,7 +51,6 @@ def timing_of(container: Any, track: Track, frames: list[Any], label: Fraction |
 
     label: frames per second by the header. Raises ClipError `timestamps` for a rate that no video has.
     """
-    refuse_label(label, path)
     if container.format.name == "avi":
         tick, starts, durations = _slots(track, frames)
     else:
