@@ -50,14 +50,14 @@ def test_talklip_generator(benchmark: Any, talklip: TalkLip, batch: int) -> None
     """The face half; the audio encoder runs once per clip, below."""
     heard, seen = torch.randn(batch, 768), faces(batch)
     with torch.inference_mode():
-        benchmark.pedantic(lambda: talklip.speak(heard, seen), rounds=2, warmup_rounds=1)
+        benchmark.pedantic(lambda: talklip.draw_faces(heard, seen), rounds=2, warmup_rounds=1)
     report(benchmark, batch)
 
 
 def test_talklip_audio_encoder(benchmark: Any, talklip: TalkLip) -> None:
     features = torch.randn(1, 100, 104)
     with torch.inference_mode():
-        benchmark.pedantic(lambda: talklip.hear(features), rounds=2, warmup_rounds=1)
+        benchmark.pedantic(lambda: talklip.encode_audio(features), rounds=2, warmup_rounds=1)
     report(benchmark, 100)
 
 

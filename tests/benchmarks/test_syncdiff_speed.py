@@ -23,10 +23,9 @@ from torch import Tensor, nn
 from syncdiff_bench.estimates.counting import flops_of
 from syncdiff_methods.syncdiff.acceleration import Acceleration, accelerate
 from syncdiff_methods.syncdiff.config import DiffusionConfig, Sampler, SyncDiffConfig
-from syncdiff_methods.syncdiff.model import SyncDiffModel, locate, read_config
-from syncdiff_methods.syncdiff.one_token import one_token_attention
-from syncdiff_methods.syncdiff.packing import can_pack, pack
-from syncdiff_methods.syncdiff.sampling import ClipConditions, generate_in_lock_step
+from syncdiff_methods.syncdiff.model import SyncDiffModel
+from syncdiff_methods.syncdiff.prepacked import can_prepack, prepack
+from syncdiff_methods.syncdiff.sampling import ClipConditions, one_token_attention, sample_clips
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CLIPS = {"pocket": 24, "paper": int(os.environ.get("SYNCDIFF_BENCH_CLIPS", "24" if DEVICE == "cuda" else "1"))}
@@ -49,7 +48,7 @@ class Timed:
 
 @pytest.fixture(scope="module", params=SIZES)
 def timed(request: pytest.FixtureRequest) -> Timed:
-    config = read_config(locate("pocket")) if request.param == "pocket" else SyncDiffConfig()
+    config = SyncDiffModel.read_config("pocket") if request.param == "pocket" else SyncDiffConfig()
     with torch.device("meta"):
         model = SyncDiffModel(config).eval()
     model.to_empty(device=DEVICE)
@@ -97,8 +96,8 @@ def step_of(timed: Timed, how: str, stack: ExitStack) -> Callable[[], Tensor]:
     if ours:
         context = stack.enter_context(one_token_attention(unet))(context)
         noisy = noisy.to(memory_format=torch.channels_last)
-    if how == "ours" and can_pack(torch.device(DEVICE)):
-        pack(unet)  # for good, so it comes last
+    if how == "ours" and can_prepack(torch.device(DEVICE)):
+        prepack(unet)  # for good, so it comes last
     if how == "compiled":
         stack.enter_context(torch._inductor.config.patch(freezing=DEVICE == "cpu"))
         run = torch.compile(unet)
@@ -185,5 +184,5 @@ def test_whole_frame(benchmark: Any, timed: Timed, sampler: Sampler, steps: int)
         ClipConditions(str(i), draw(1, 3, side, side), draw(3, side, side), draw(1, dim), draw(3, size, size))
         for i in range(n)
     ]
-    frame = lambda: finished(lambda: generate_in_lock_step(model, clips, seed=0, on_frame=lambda *_: None))  # noqa: E731
+    frame = lambda: finished(lambda: sample_clips(model, clips, seed=0, on_frame=lambda *_: None))  # noqa: E731
     benchmark.pedantic(frame, rounds=1 if steps == 200 else 3, warmup_rounds=0 if steps == 200 else 1)

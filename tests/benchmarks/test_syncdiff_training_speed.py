@@ -16,10 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 from syncdiff_methods.syncdiff.config import SyncDiffConfig
 from syncdiff_methods.syncdiff.latents import ClipLatents
-from syncdiff_methods.syncdiff.model import locate, read_config
+from syncdiff_methods.syncdiff.model import Autoencoder, SyncDiffModel
 from syncdiff_methods.syncdiff.training import SyncDiffTask, SyncDiffTrainingOptions, TrainedSyncDiff
 
 BATCH = 8
@@ -29,7 +28,7 @@ ENCODED = ("clean", "masked", "identity", "previous")
 
 @pytest.fixture(scope="module")
 def config() -> SyncDiffConfig:
-    config = read_config(locate("pocket"))
+    config = SyncDiffModel.read_config("pocket")
     return replace(config, audio=replace(config.audio, frozen_layers=2))
 
 
@@ -87,11 +86,11 @@ def test_drawing_a_batch_from_disk_at_the_papers_size(benchmark: Any, task: Sync
 
     shapes = {"clean": (3, 64, 64), "masked": (3, 64, 64)}
     tensors = {f"{i}/{name}": torch.zeros(FRAMES, *shape).half() for i in range(40) for name, shape in shapes.items()}
-    tensors |= {f"{i}/area": torch.zeros(FRAMES, 64, 64, dtype=torch.uint8) for i in range(40)}
+    tensors |= {f"{i}/mask": torch.zeros(FRAMES, 64, 64, dtype=torch.uint8) for i in range(40)}
     tensors |= {f"{i}/audio": torch.zeros(FRAMES, 768) for i in range(40)}
     save_file(tensors, tmp_path / "shard.safetensors")
     found = load_file(tmp_path / "shard.safetensors")
-    names = (*shapes, "area", "audio")
+    names = (*shapes, "mask", "audio")
     clips = [ClipLatents(str(i), **{name: found[f"{i}/{name}"] for name in names}) for i in range(40)]
     rng = np.random.default_rng(0)
-    benchmark(lambda: task._draw(clips, rng, 8))
+    benchmark(lambda: task.draw(clips, rng, 8))

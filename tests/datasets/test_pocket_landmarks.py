@@ -12,7 +12,7 @@ from syncdiff_datasets.pocket.dataset import SHIPPED, Pocket
 from syncdiff_datasets.pocket.drawing import Mouth, draw_frame
 from syncdiff_datasets.pocket.landmarks import landmarks
 from syncdiff_datasets.pocket.persona import Motion, Persona, draw_motion, draw_persona
-from syncdiff_methods.difftalk.inputs import KEPT
+from syncdiff_methods.difftalk.sampling import KEPT
 
 Speaker = tuple[Persona, Motion]
 OPEN = Mouth(0.9, 0.2, 0.0, 0.0, 0.0, 0.0, smile=0.3, skew=0.2, jaw=0.004, tension=0.0)

@@ -37,7 +37,7 @@ from syncdiff_bench.testing.checks import Plugin
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.finding import weights_found
 from syncdiff_bench.weights.store import WeightsStore
-from syncdiff_methods.static import Static
+from syncdiff_methods.bounds import Static
 from syncdiff_metrics.ssim import SSIM
 
 SECOND = "3000000000000000000/00002"

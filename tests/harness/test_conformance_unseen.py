@@ -410,7 +410,7 @@ def test_a_plugin_that_exits_does_not_pass(capsys: pytest.CaptureFixture[str], m
     def leave(*_: Any, **__: Any) -> None:
         sys.exit(0)
 
-    monkeypatch.setattr("syncdiff_methods.static.Static.generate", leave)
+    monkeypatch.setattr("syncdiff_methods.bounds.Static.generate", leave)
     assert main(["plugin", "check", "static"]) == 1
     assert "SystemExit: 0" in capsys.readouterr().out
 

@@ -23,12 +23,10 @@ from syncdiff_bench.estimates.counting import flops_of, peak_bytes_of
 from syncdiff_bench.estimates.machine import flops_per_second, seconds_of
 from syncdiff_bench.estimates.workload import Workload, clip_frames, in_words
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_methods.syncdiff.acceleration import Acceleration
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder
+from syncdiff_methods.syncdiff.acceleration import Acceleration, workload
 from syncdiff_methods.syncdiff.config import AutoencoderConfig, SyncDiffConfig
-from syncdiff_methods.syncdiff.denoiser import Denoiser
 from syncdiff_methods.syncdiff.method import SyncDiff, SyncDiffOptions
-from syncdiff_methods.syncdiff.workload import workload
+from syncdiff_methods.syncdiff.model import Autoencoder, Denoiser
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])

@@ -1,9 +1,11 @@
-"""The networks of Wav2Lip and of a small TalkLip with the weights of the official numbers, made from names."""
+"""Networks with the weights of the official numbers, made from names; a few clips, a small autoencoder, threads."""
 
 from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ import torch
 from torch import nn
 
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
+from syncdiff_datasets.pocket.dataset import Pocket
+from syncdiff_methods.syncdiff.config import AutoencoderConfig
+from syncdiff_methods.syncdiff.model import Autoencoder, save_autoencoder
 from syncdiff_methods.talklip.network import TalkLip
 from syncdiff_methods.wav2lip.generator import Wav2Lip
 
@@ -37,6 +42,43 @@ def fill_by_name(model: nn.Module) -> None:
             z = 0.05 * z
         state[key] = torch.from_numpy(np.asarray(z, dtype=np.float32)).to(old.dtype)
     model.load_state_dict(state)
+
+
+class FewClips(Pocket):
+    """The first clips of pocket's test split."""
+
+    count = 3
+
+    def clip_ids(self, split: str) -> tuple[str, ...]:
+        return super().clip_ids(split)[: self.count]
+
+
+@pytest.fixture(scope="module")
+def few_clips(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Trainings read the first three clips of pocket's test split (the module's CLIPS of them), whatever they name."""
+    dataset = FewClips()
+    dataset.count = getattr(request.module, "CLIPS", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: dataset)
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with `vq`, a small autoencoder of random weights; caches go there too."""
+    folder = tmp_path_factory.mktemp("home")
+    torch.manual_seed(0)
+    config = AutoencoderConfig(channels=(8, 8, 8), layers_per_block=1, codes=16, norm_groups=1, mid_attention=False)
+    save_autoencoder(Autoencoder(config), config, 32, folder / "vq")
+    return folder
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """The number of threads, put back after the test."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

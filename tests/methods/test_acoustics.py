@@ -22,25 +22,19 @@ from syncdiff_methods.acoustics.network import (
     BLANK,
     CONTEXT,
     INPUTS,
+    PocketRecogniser,
     Recogniser,
     RecogniserConfig,
     coefficients,
     context_rows,
+    load_recogniser,
     spelled,
     symbols_of,
 )
-from syncdiff_methods.acoustics.pretrained import PocketRecogniser, load_recogniser
 from syncdiff_methods.acoustics.training import RecogniserTask, TrainedRecogniser
-from syncdiff_methods.syncdiff.deepspeech import acoustic_model, clip_windows
+from syncdiff_methods.syncdiff.audio import acoustic_model, clip_windows
 
 SMALL = ("data.split=test", "data.validation_split=test", "options.network.width=16", "training.batch_size=2")
-
-
-class FewClips(Pocket):
-    """The first three clips of pocket's test split."""
-
-    def clip_ids(self, split: str) -> tuple[str, ...]:
-        return super().clip_ids(split)[:3]
 
 
 def task_of(tmp_path: Path, *overrides: str) -> RecogniserTask:
@@ -117,8 +111,8 @@ def test_the_loss_is_ctc_of_the_rows_that_count() -> None:
 # -------------------------------------------------------------------------------------------- training
 
 
-def test_a_trained_one_is_what_its_folder_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
+@pytest.mark.usefixtures("few_clips")
+def test_a_trained_one_is_what_its_folder_holds(tmp_path: Path) -> None:
     assert "acoustics/pocket-acoustics" in shipped_configs()
     plan = read_plan(
         "acoustics/pocket-acoustics", (*SMALL, "training.steps=3", "training.log_every=1", "options.half=false")
@@ -127,7 +121,7 @@ def test_a_trained_one_is_what_its_folder_holds(tmp_path: Path, monkeypatch: pyt
     train(task, plan.settings, tmp_path / "out", cpu=True)
     network = load_recogniser(tmp_path / "out" / "model")
     assert network.config == RecogniserConfig(width=16, dropout=0.1)
-    audio = FewClips().clip(FewClips().clip_ids("test")[0]).audio
+    audio = Pocket().clip(Pocket().clip_ids("test")[0]).audio
     heard = torch.from_numpy(coefficients(audio))
     assert heard.shape == task.clips[0].heard.shape
     with torch.no_grad():
@@ -135,8 +129,8 @@ def test_a_trained_one_is_what_its_folder_holds(tmp_path: Path, monkeypatch: pyt
     assert torch.isfinite(scores).all()
 
 
-def test_batches_belong_to_seed_step_and_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
+@pytest.mark.usefixtures("few_clips")
+def test_batches_belong_to_seed_step_and_rank(tmp_path: Path) -> None:
     task = task_of(tmp_path)
     task.prepare()
     once, again, other = (task.batch(seed, 5, 0, 2) for seed in (3, 3, 4))
@@ -147,8 +141,11 @@ def test_batches_belong_to_seed_step_and_rank(tmp_path: Path, monkeypatch: pytes
 
 
 def test_it_learns_the_words_that_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Written(FewClips):
+    class Written(Pocket):
         text_rule = "normalised"
+
+        def clip_ids(self, split: str) -> tuple[str, ...]:
+            return super().clip_ids(split)[:3]
 
         def clip(self, clip_id: str) -> Clip:
             return replace(super().clip(clip_id), transcript="Bin — 2!")
@@ -160,7 +157,7 @@ def test_it_learns_the_words_that_are_compared(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_split_without_words_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Silent(FewClips):
+    class Silent(Pocket):
         def clip(self, clip_id: str) -> Clip:
             return Clip(clip_id, "silent")
 

@@ -11,21 +11,20 @@ import torch
 from torch import Tensor
 
 from syncdiff_bench.errors import WeightsError
-from syncdiff_methods.difftalk.config import DiffTalkConfig
 from syncdiff_methods.difftalk.converter import difftalk_parts
-from syncdiff_methods.difftalk.model import DiffTalkModel
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder
-from syncdiff_methods.syncdiff.config import AutoencoderConfig, DiffusionConfig, UNetConfig
-from syncdiff_methods.syncdiff.converters import first_stage
-from syncdiff_methods.syncdiff.lightning_layout import (
+from syncdiff_methods.difftalk.model import DiffTalkConfig, DiffTalkModel
+from syncdiff_methods.syncdiff.checkpoints import (
     EMA_COUNTERS,
-    averaged,
     below,
     ema_name,
     fill,
+    first_stage,
     gather,
     schedule_buffers,
+    with_ema,
 )
+from syncdiff_methods.syncdiff.config import AutoencoderConfig, DiffusionConfig, UNetConfig
+from syncdiff_methods.syncdiff.model import Autoencoder
 
 TENSORS = Path(__file__).parents[1] / "data" / "official" / "tensors"
 TINY = DiffTalkConfig(frame_size=64, autoencoder=AutoencoderConfig((32, 64, 128)), unet=UNetConfig((32, 64, 96, 128)))
@@ -104,7 +103,7 @@ def test_names_of_averages_have_no_dots() -> None:
 
 def test_averages_replace_the_online_weights_and_nothing_else() -> None:
     state = {"model.a.b": torch.ones(2), "model_ema.ab": torch.full((2,), 3.0), "first_stage_model.c": torch.zeros(1)}
-    result = averaged({**state, "model_ema.decay": torch.tensor(0.9)}, "file")
+    result = with_ema({**state, "model_ema.decay": torch.tensor(0.9)}, "file")
     assert result["model.a.b"].tolist() == [3, 3]
     assert result["first_stage_model.c"].tolist() == [0]
 
@@ -118,7 +117,7 @@ def test_averages_that_do_not_fit_are_named(change: str) -> None:
     else:
         state["model_ema.z"] = torch.ones(1)
     with pytest.raises(WeightsError, match=r"^file: (a has no average|model_ema\.z averages no weight)"):
-        averaged(state, "file")
+        with_ema(state, "file")
 
 
 def test_a_tensor_of_no_network_is_named() -> None:

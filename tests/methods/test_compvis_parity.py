@@ -15,15 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from syncdiff_methods.difftalk.config import DiffTalkConfig
 from syncdiff_methods.difftalk.converter import difftalk_parts
-from syncdiff_methods.difftalk.model import DiffTalkModel
+from syncdiff_methods.difftalk.model import DiffTalkConfig, DiffTalkModel
 from syncdiff_methods.difftalk.sampling import blended_ddim
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder
+from syncdiff_methods.syncdiff.checkpoints import fill, first_stage, gather, schedule_buffers
 from syncdiff_methods.syncdiff.config import AutoencoderConfig, DiffusionConfig, UNetConfig
-from syncdiff_methods.syncdiff.converters import first_stage
-from syncdiff_methods.syncdiff.lightning_layout import fill, gather, schedule_buffers
-from syncdiff_methods.syncdiff.samplers import build_scheduler, denoise
+from syncdiff_methods.syncdiff.model import Autoencoder
+from syncdiff_methods.syncdiff.sampling import build_scheduler, denoise
 
 DATA = Path(__file__).parents[1] / "data" / "compvis_golden.npz"
 TINY_VQ = AutoencoderConfig((32, 64, 128))

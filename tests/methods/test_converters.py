@@ -18,13 +18,11 @@ from torch import Tensor
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import WeightsError
 from syncdiff_bench.weights.loading import load_state_dict
-from syncdiff_methods.difftalk.config import DiffTalkConfig
 from syncdiff_methods.difftalk.converter import DiffTalkConverter, DiffTalkLayoutOptions
-from syncdiff_methods.difftalk.model import DiffTalkModel
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder
+from syncdiff_methods.difftalk.model import DiffTalkConfig, DiffTalkModel
+from syncdiff_methods.syncdiff.checkpoints import SyncDiffConverter, SyncDiffLayoutOptions
 from syncdiff_methods.syncdiff.config import AudioConfig, AutoencoderConfig, ConditionConfig, SyncDiffConfig, UNetConfig
-from syncdiff_methods.syncdiff.converters import SyncDiffConverter, SyncDiffLayoutOptions
-from syncdiff_methods.syncdiff.model import SyncDiffModel, load_part, read_autoencoder
+from syncdiff_methods.syncdiff.model import Autoencoder, SyncDiffModel, load_part, read_autoencoder
 
 VQ = AutoencoderConfig((32, 32), 1, 16)
 UNET = UNetConfig((32, 64), (False, True), 1)
@@ -101,8 +99,7 @@ def test_syncdiff_there_and_back(syncdiff: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", ["", "first_stage_model."])
 def test_an_autoencoder_alone_and_inside(prefix: str, tmp_path: Path) -> None:
     """A released first stage carries its loss networks; they are left out."""
-    from syncdiff_methods.syncdiff.converters import AutoencoderConverter, first_stage
-    from syncdiff_methods.syncdiff.lightning_layout import gather
+    from syncdiff_methods.syncdiff.checkpoints import AutoencoderConverter, first_stage, gather
 
     torch.manual_seed(3)
     autoencoder = Autoencoder(VQ)

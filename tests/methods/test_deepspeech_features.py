@@ -17,10 +17,8 @@ from syncdiff_bench import registry
 from syncdiff_bench.contracts import Audio, Clip, Media
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_methods.syncdiff import deepspeech
-from syncdiff_methods.syncdiff.audio import AudioCondition
-from syncdiff_methods.syncdiff.audio_features import clip_features
+from syncdiff_methods.syncdiff.audio import AudioCondition, AudioNet, clip_features, clip_windows, score_windows
 from syncdiff_methods.syncdiff.config import AudioConfig
-from syncdiff_methods.syncdiff.deepspeech import AudioNet, clip_windows, score_windows
 
 DS = AudioConfig(features="deepspeech", dim=128, window=16)
 

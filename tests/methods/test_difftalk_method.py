@@ -14,10 +14,9 @@ from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.writing import write_video
-from syncdiff_methods.difftalk.config import DiffTalkConfig
-from syncdiff_methods.difftalk.inputs import KEPT, kept_cells, neighbours
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
-from syncdiff_methods.difftalk.model import DiffTalkModel
+from syncdiff_methods.difftalk.model import DiffTalkConfig, DiffTalkModel
+from syncdiff_methods.difftalk.sampling import KEPT, kept_cells, neighbours
 from syncdiff_methods.syncdiff.config import AutoencoderConfig, UNetConfig
 from syncdiff_methods.syncdiff.masking import below_nose, scaled
 

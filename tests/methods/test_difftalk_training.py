@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,42 +14,17 @@ from syncdiff_bench.faces.landmarks import landmarks_of, without_gaps
 from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_methods.difftalk.inputs import KEPT, neighbours
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
+from syncdiff_methods.difftalk.sampling import KEPT, neighbours
 from syncdiff_methods.difftalk.training import DiffTalkTask, TrainedDiffTalk
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_images
+from syncdiff_methods.syncdiff.audio import clip_windows
 from syncdiff_methods.syncdiff.config import ConditionConfig
-from syncdiff_methods.syncdiff.deepspeech import clip_windows
-from syncdiff_methods.syncdiff.masking import below_nose, blank, clip_mask, scaled
-from syncdiff_methods.syncdiff.model import save_part
-from syncdiff_methods.syncdiff.variants import shipped_model
+from syncdiff_methods.syncdiff.masking import apply_mask, below_nose, clip_mask, scaled
+from syncdiff_methods.syncdiff.model import to_images
 
+pytestmark = pytest.mark.usefixtures("few_clips")
+CLIPS = 2
 SIDE = 32
-
-
-class FewClips(Pocket):
-    """The first two clips of pocket's test split."""
-
-    def clip_ids(self, split: str) -> tuple[str, ...]:
-        return super().clip_ids(split)[:2]
-
-
-@pytest.fixture(autouse=True)
-def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with `vq`, a small autoencoder of random weights; caches go there too."""
-    folder = tmp_path_factory.mktemp("difftalk")
-    torch.manual_seed(0)
-    shipped = shipped_model("pocket").autoencoder
-    config = replace(shipped, channels=(8, 8, 8), norm_groups=1, codes=16, layers_per_block=1)
-    (folder / "vq").mkdir()
-    save_part(Autoencoder(config), folder / "vq" / "autoencoder.safetensors")
-    (folder / "vq" / "autoencoder.json").write_text(json.dumps({"frame_size": SIDE, "autoencoder": asdict(config)}))
-    return folder
 
 
 def settings(home: Path) -> tuple[str, ...]:
@@ -81,7 +55,7 @@ def test_the_config_ships() -> None:
 
 def test_examples_are_frame_mask_sound_and_landmarks_of_the_clip_that_is_named(task: DiffTalkTask) -> None:
     """Each computed afresh from the clip, as inference does."""
-    batch, dataset = task.batch(3, 5, 0, 4), FewClips()
+    batch, dataset = task.batch(3, 5, 0, 4), Pocket()
     for i, words in enumerate(task.describe(3, 5, 0, 4)):
         _, clip_id, _, frame = words.split()
         clip, t = dataset.clip(clip_id), int(frame)
@@ -89,7 +63,7 @@ def test_examples_are_frame_mask_sound_and_landmarks_of_the_clip_that_is_named(t
         points = scaled(landmarks_of(clip), (160, 160), SIDE)
         hidden = torch.from_numpy(below_nose(points, SIDE))
         with torch.no_grad():
-            clean, masked = (task.autoencoder.encode(x[t : t + 1])[0] for x in (images, blank(images, hidden)))
+            clean, masked = (task.autoencoder.encode(x[t : t + 1])[0] for x in (images, apply_mask(images, hidden)))
         torch.testing.assert_close(batch["clean"][i], clean, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(batch["masked"][i], masked, rtol=1e-3, atol=1e-3)
         windows = neighbours(clip_windows(clip, len(clip.frames), "pocket"), 8)[t]
@@ -104,7 +78,7 @@ def test_the_loss_weighs_what_is_hidden(task: DiffTalkTask) -> None:
     assert isinstance(module, TrainedDiffTalk)
     batch = dict(task.batch(0, 0, 0, 4))
     losses = module(**batch)
-    error, area = batch["clean"].square().mean(dim=1), batch["area"]
+    error, area = batch["clean"].square().mean(dim=1), batch["mask"]
     weight = 1 + 5 * area  # area_weight = 6
     torch.testing.assert_close(losses["loss"], (error * weight).mean() / weight.mean())
     torch.testing.assert_close(losses["mouth"], (error * area).sum() / area.sum())
@@ -128,7 +102,7 @@ def test_what_is_trained_runs_as_the_method(task: DiffTalkTask, home: Path, tmp_
     logged = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert any("mouth_deaf" in line.get("validation", ()) for line in logged)
     method = DiffTalk(DiffTalkOptions(model=str(tmp_path / "out" / "model"), blend="off"))
-    clip = FewClips().clip(FewClips().clip_ids("test")[0])
+    clip = Pocket().clip(Pocket().clip_ids("test")[0])
     assert [used.name for used in method.weights_used()] == [
         f"difftalk/model/{part}" for part in ("autoencoder", "denoiser", "conditions")
     ]
@@ -154,7 +128,7 @@ def test_an_estimate_needs_no_data(home: Path) -> None:
 
 
 def test_syncdiff_can_hide_all_below_the_nose_too() -> None:
-    clip = FewClips().clip(FewClips().clip_ids("test")[0])
+    clip = Pocket().clip(Pocket().clip_ids("test")[0])
     mask = clip_mask(clip, ConditionConfig(mask_mode="nose_to_bottom"), 96)
     nose = landmarks_of(clip)[:, 33, 1] * 96 / 160
     rows = mask.any(dim=2).numpy()

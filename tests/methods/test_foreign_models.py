@@ -25,8 +25,8 @@ from syncdiff_bench.report.results import read_run
 from syncdiff_bench.reproduction.defaults import with_model
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan
 from syncdiff_bench.texts import method_options
+from syncdiff_methods.bounds import Reconstruction
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
-from syncdiff_methods.reconstruction import Reconstruction
 from syncdiff_methods.syncdiff.config import AudioConfig, AutoencoderConfig, SyncDiffConfig, UNetConfig
 from syncdiff_methods.syncdiff.method import SyncDiff
 from syncdiff_methods.syncdiff.model import SyncDiffModel

@@ -18,7 +18,7 @@ from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.texts import options_from_text
-from syncdiff_methods.sadtalker.method import SadTalker, SadTalkerOptions
+from syncdiff_methods.sadtalker import SadTalker, SadTalkerOptions
 
 # As inference.py of OpenTalker/SadTalker behaves: arguments, dated result, folder of intermediate files that goes at
 # the end, a video at 25 fps of int(samples / 640) frames, blinks drawn from `random`. $MODE makes it misbehave.

@@ -12,7 +12,6 @@ import torch
 from syncdiff_bench.contracts import Method
 from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
-from syncdiff_methods.difftalk.model import PRETRAINED as DIFFTALK
 from syncdiff_methods.difftalk.model import DiffTalkModel
 from syncdiff_methods.syncdiff.method import SyncDiff, SyncDiffOptions
 from syncdiff_methods.syncdiff.model import SyncDiffModel
@@ -25,7 +24,12 @@ SHORT = ROOT / "leaderboards" / "pocket" / "checkpoints" / "pocket-short"
     ("method", "load", "folder", "run"),
     [
         (SyncDiff(SyncDiffOptions(model=str(SHORT))), SyncDiffModel.from_pretrained, SHORT, "syncdiff-ablation"),
-        (DiffTalk(DiffTalkOptions(model="pocket")), DiffTalkModel.from_pretrained, DIFFTALK / "pocket", "difftalk"),
+        (
+            DiffTalk(DiffTalkOptions(model="pocket")),
+            DiffTalkModel.from_pretrained,
+            DiffTalkModel.shipped / "pocket",
+            "difftalk",
+        ),
     ],
     ids=["syncdiff", "difftalk"],
 )

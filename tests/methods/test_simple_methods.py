@@ -9,8 +9,7 @@ import pytest
 
 from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_methods.ground_truth import GroundTruth
-from syncdiff_methods.static import Static
+from syncdiff_methods.bounds import GroundTruth, Static
 from syncdiff_methods.videos import Videos, VideosOptions
 
 

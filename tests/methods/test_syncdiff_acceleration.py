@@ -1,19 +1,17 @@
-"""What is done for speed changes no result: one-token attention, number format, layout, packing, compilation."""
+"""What is done for speed changes no result: one-token attention, number format, layout, prepacking, compilation."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_methods.syncdiff.acceleration import Acceleration, accelerate
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder
 from syncdiff_methods.syncdiff.config import (
     AudioConfig,
     AutoencoderConfig,
@@ -22,11 +20,9 @@ from syncdiff_methods.syncdiff.config import (
     SyncDiffConfig,
     UNetConfig,
 )
-from syncdiff_methods.syncdiff.denoiser import build_unet
-from syncdiff_methods.syncdiff.model import SyncDiffModel
-from syncdiff_methods.syncdiff.one_token import one_token_attention
-from syncdiff_methods.syncdiff.packing import can_pack, pack
-from syncdiff_methods.syncdiff.sampling import ClipConditions, generate_in_lock_step
+from syncdiff_methods.syncdiff.model import SyncDiffModel, build_unet
+from syncdiff_methods.syncdiff.prepacked import can_prepack
+from syncdiff_methods.syncdiff.sampling import ClipConditions, one_token_attention, sample_clips
 
 CPU = torch.device("cpu")
 TINY = SyncDiffConfig(
@@ -55,7 +51,7 @@ def conditions(lengths: tuple[int, ...], dim: int = 16) -> list[ClipConditions]:
 
 def frames(model: SyncDiffModel, clips: list[ClipConditions]) -> dict[tuple[int, int], Tensor]:
     made: dict[tuple[int, int], Tensor] = {}
-    generate_in_lock_step(model, clips, seed=0, on_frame=lambda i, t, image: made.update({(i, t): image.clone()}))
+    sample_clips(model, clips, seed=0, on_frame=lambda i, t, image: made.update({(i, t): image.clone()}))
     return made
 
 
@@ -222,72 +218,20 @@ def test_what_a_device_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert Acceleration().resolved(CPU) == Acceleration("fp32", "off", True)
 
 
-# -------------------------------------------------------------------------------------------- packing
-
-packs = pytest.mark.skipif(not can_pack(CPU), reason="weights are packed for oneDNN")
-
-
-@packs
-@pytest.mark.parametrize(
-    ("layer", "shape"),
-    [
-        (nn.Conv2d(10, 64, 3, padding=1), (10, 24, 24)),
-        (nn.Conv2d(16, 24, 3, stride=2), (16, 9, 9)),
-        (nn.Conv2d(16, 24, 1, bias=False), (16, 8, 8)),
-        (nn.Conv2d(16, 16, 3, dilation=2, groups=4), (16, 12, 12)),
-        (nn.Linear(64, 100), (36, 64)),
-        (nn.Linear(64, 100, bias=False), (64,)),
-    ],
-)
-def test_a_packed_layer_is_the_layer_at_any_batch_size(layer: nn.Module, shape: tuple[int, ...]) -> None:
-    inputs = torch.randn(12, *shape, generator=torch.Generator().manual_seed(0))
-    network = nn.Sequential(layer)
-    with torch.inference_mode():
-        expected = network(inputs)
-        pack(network)
-        assert list(network.state_dict()) == []
-        together = network(inputs)
-        torch.testing.assert_close(together, expected, atol=1e-5, rtol=1e-5)
-        for n in (1, 2, 5):
-            torch.testing.assert_close(network(inputs[:n]), together[:n], atol=0, rtol=0)
+def test_without_prepacking_the_plain_layers_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = conditions((1, 2))
+    expected = frames(tiny_model(), clips)
+    monkeypatch.setattr("syncdiff_methods.syncdiff.prepacked._operators_work", lambda: False)
+    model = tiny_model()
+    accelerate(model, Acceleration())
+    assert type(model.denoiser.unet.conv_in) is torch.nn.Conv2d
+    for key, image in frames(model, clips).items():
+        torch.testing.assert_close(image, expected[key], atol=1e-4, rtol=0)
 
 
-@packs
-def test_a_string_of_padding_stays_as_it_is() -> None:
-    network = nn.Sequential(nn.Conv2d(2, 2, 3, padding="same"), nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"))
-    pack(network)
-    assert [type(layer) for layer in network] == [nn.Conv2d, nn.Conv2d]
-
-
-@packs
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_a_group_norm_over_a_large_map_is_the_plain_one(layout: torch.memory_format) -> None:
-    rng = torch.Generator().manual_seed(0)
-    norm = nn.GroupNorm(4, 8)
-    nn.init.normal_(norm.weight, generator=rng)
-    nn.init.normal_(norm.bias, generator=rng)
-    inputs = (3 + torch.randn(3, 8, 40, 50, generator=rng)).to(memory_format=layout)
-    network = nn.Sequential(norm)
-    with torch.inference_mode():
-        expected = torch.nn.functional.group_norm(
-            inputs.double(), 4, norm.weight.double(), norm.bias.double(), norm.eps
-        )
-        pack(network)
-        made = network(inputs)
-    torch.testing.assert_close(made.double(), expected, atol=1e-4, rtol=0)
-    assert made.is_contiguous(memory_format=layout)
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@packs
+@pytest.mark.skipif(not can_prepack(CPU), reason="weights are prepacked for oneDNN")
 @pytest.mark.usefixtures("threads")
-def test_packed_frames_are_the_same_bits_in_any_batch_on_any_number_of_threads() -> None:
+def test_prepacked_frames_are_the_same_bits_in_any_batch_on_any_number_of_threads() -> None:
     model, clips = tiny_model(), conditions((3, 1, 4))
     accelerate(model, Acceleration())
     torch.set_num_threads(2)
@@ -297,18 +241,3 @@ def test_packed_frames_are_the_same_bits_in_any_batch_on_any_number_of_threads()
         for i, clip in enumerate(clips):
             for (_, t), image in frames(model, [clip]).items():
                 torch.testing.assert_close(image, together[i, t], atol=0, rtol=0)
-
-
-@packs
-def test_a_packed_autoencoder_with_attention_is_the_plain_one() -> None:
-    """CompVis' vq-f4 has attention in the middle, whose norm sees rows instead of maps."""
-    torch.manual_seed(0)
-    autoencoder = Autoencoder(AutoencoderConfig((8, 8, 8), 1, 16, 8, mid_attention=True)).eval()
-    images = torch.rand(2, 3, 128, 128) * 2 - 1
-    with torch.inference_mode():
-        latents = autoencoder.encode(images)
-        decoded = autoencoder.decode(latents, quantise=False)
-        autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pack(autoencoder)
-        torch.testing.assert_close(autoencoder.encode(images), latents, atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(autoencoder.decode(latents, quantise=False), decoded, atol=1e-4, rtol=1e-4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,11 +15,10 @@ from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.loader import load_task, read_plan
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_methods.syncdiff.audio_features import clip_features
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_images
-from syncdiff_methods.syncdiff.config import SyncDiffConfig
-from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
-from syncdiff_methods.syncdiff.model import SyncDiffModel
+from syncdiff_methods.syncdiff.audio import clip_features
+from syncdiff_methods.syncdiff.config import SyncDiffConfig, shipped_config
+from syncdiff_methods.syncdiff.masking import apply_mask, lower_half_mask
+from syncdiff_methods.syncdiff.model import SyncDiffModel, to_images
 from syncdiff_methods.syncdiff.training import SyncDiffTask, TrainedSyncDiff
 
 
@@ -55,26 +53,11 @@ def two_clips(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: TwoClips())
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with `vq`, a small autoencoder of random weights, and `model`, a SyncDiff of pocket's audio encoder."""
-    import json
-    from dataclasses import asdict
-
-    from syncdiff_methods.syncdiff.model import save_part
-    from syncdiff_methods.syncdiff.variants import shipped_model
-
-    folder = tmp_path_factory.mktemp("home")
+@pytest.fixture(scope="module", autouse=True)
+def model(home: Path) -> None:
+    """`model` beside `vq`: a SyncDiff of pocket's audio encoder."""
     torch.manual_seed(0)
-    config = replace(
-        shipped_model("pocket").autoencoder, channels=(8, 8, 8), norm_groups=1, codes=16, layers_per_block=1
-    )
-    (folder / "vq").mkdir()
-    save_part(Autoencoder(config), folder / "vq" / "autoencoder.safetensors")
-    description = {"frame_size": 32, "autoencoder": asdict(config)}
-    (folder / "vq" / "autoencoder.json").write_text(json.dumps(description))
-    SyncDiffModel(shipped_model("pocket")).save_pretrained(folder / "model")
-    return folder
+    SyncDiffModel(shipped_config("pocket")).save_pretrained(home / "model")
 
 
 def task_of(home: Path, *overrides: str, cache: str = "cache") -> SyncDiffTask:
@@ -105,10 +88,10 @@ def test_latents_are_those_of_the_frames(home: Path) -> None:
     boxes = torch.from_numpy(clip.face_boxes.boxes)
     mask = lower_half_mask(boxes, clip.frames.shape[1:3], 32)
     with torch.no_grad():
-        clean, masked = (task.autoencoder.encode(batch[5:6])[0] for batch in (images, blank(images, mask)))
+        clean, masked = (task.autoencoder.encode(batch[5:6])[0] for batch in (images, apply_mask(images, mask)))
     torch.testing.assert_close(cached.clean[5].float(), clean, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(cached.masked[5].float(), masked, rtol=1e-3, atol=1e-3)
-    assert float(cached.area[5].float().mean() / 255) == pytest.approx(float(mask[5].float().mean()), abs=0.003)
+    assert float(cached.mask[5].float().mean() / 255) == pytest.approx(float(mask[5].float().mean()), abs=0.003)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
@@ -119,11 +102,11 @@ def test_a_step_on_the_cache_is_a_step_without_it(home: Path, layers: int) -> No
     module = task.build()
     assert isinstance(module, TrainedSyncDiff)
     batch = dict(task.batch(0, 0, 0, 4))
-    chosen, _ = task._draw(task.clips, np.random.default_rng([0, 0, 0]), 4)
+    clips = [text.split()[1] for text in task.describe(0, 0, 0, 4)]
     with torch.no_grad():
         cached = module.audio.tokens_at(batch["audio"], batch["padding"], batch["frame"])
-        for row, clip in enumerate(chosen):
-            features = torch.from_numpy(clip_features(TwoClips().clip(clip.clip_id), task.options.model.audio))
+        for row, clip_id in enumerate(clips):
+            features = torch.from_numpy(clip_features(TwoClips().clip(clip_id), task.options.model.audio))
             whole = module.audio(features[None])[0, int(batch["frame"][row])]
             torch.testing.assert_close(cached[row], whole, rtol=1e-4, atol=1e-5)
 

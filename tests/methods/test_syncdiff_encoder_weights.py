@@ -13,8 +13,8 @@ from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.config import AudioConfig, AutoencoderConfig, SyncDiffConfig, UNetConfig
-from syncdiff_methods.syncdiff.encoder_weights import fill_encoder
 from syncdiff_methods.syncdiff.model import SyncDiffModel
+from syncdiff_methods.syncdiff.training import fill_encoder
 
 AUDIO = AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=1, window=4)
 

@@ -22,6 +22,7 @@ from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.probing import Case, FrameOf
 from syncdiff_bench.training.loader import load_task, read_plan
 from syncdiff_methods.syncdiff.config import (
+    ITSELF,
     AudioConfig,
     AutoencoderConfig,
     ConditionConfig,
@@ -29,13 +30,11 @@ from syncdiff_methods.syncdiff.config import (
     SyncDiffConfig,
     UNetConfig,
 )
-from syncdiff_methods.syncdiff.denoiser import zero_output_layers
 from syncdiff_methods.syncdiff.latents import ClipLatents
-from syncdiff_methods.syncdiff.model import SyncDiffModel
-from syncdiff_methods.syncdiff.probed import FrameLatents, probe_latents
-from syncdiff_methods.syncdiff.sampling import ClipConditions, generate_in_lock_step
+from syncdiff_methods.syncdiff.model import SyncDiffModel, zero_output_layers
+from syncdiff_methods.syncdiff.probe import FrameLatents, probe_latents
+from syncdiff_methods.syncdiff.sampling import ClipConditions, sample_clips
 from syncdiff_methods.syncdiff.training import SyncDiffTask
-from syncdiff_methods.syncdiff.variants import ITSELF
 
 TINY = SyncDiffConfig(
     name="tiny",
@@ -78,7 +77,7 @@ def sampled(
         went[index].append(last[-1][alive.index(index)])
         came[index].append(image * SHRUNK)
 
-    generate_in_lock_step(model, clips, seed=seed, on_frame=on_frame)
+    sample_clips(model, clips, seed=seed, on_frame=on_frame)
     return came, went
 
 
@@ -173,7 +172,7 @@ def drawn(task: SyncDiffTask, clip: ClipLatents, times: int) -> list[dict[str, N
     """Every example as its frames' numbers."""
     found = []
     for i in range(times):
-        example = task._example(clip, np.random.default_rng(i))
+        example = task.example(clip, np.random.default_rng(i))
         for value in (example["clean"], example["identity"], example["previous"]):
             assert torch.equal(value, value[..., :1, :1].expand_as(value))
         found.append({name: value.numpy() for name, value in example.items()})

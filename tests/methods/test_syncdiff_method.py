@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_methods.reconstruction import Reconstruction, ReconstructionOptions
+from syncdiff_methods.bounds import Reconstruction, ReconstructionOptions
 from syncdiff_methods.syncdiff.method import SyncDiff, SyncDiffOptions
-from syncdiff_methods.syncdiff.packing import can_pack
+from syncdiff_methods.syncdiff.prepacked import can_prepack
 
 FRAMES = 12
 
@@ -78,7 +78,7 @@ def test_a_clip_does_not_depend_on_its_batch_mates(
     """To the last bit where weights are packed; else rounding flips an entry of the codebook now and then."""
     alone = generate(method, [clips[1]])[clips[1].id].astype(int)
     difference = np.abs(alone - generated[clips[1].id])
-    if can_pack(torch.device("cpu")):
+    if can_prepack(torch.device("cpu")):
         assert difference.max() == 0
     assert difference.mean() < 0.02
 

@@ -12,7 +12,6 @@ import torch
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
 from syncdiff_methods.syncdiff.audio import AudioCondition, TemporalFilter
-from syncdiff_methods.syncdiff.autoencoder import build_vq_model, to_frames, to_images
 from syncdiff_methods.syncdiff.config import (
     AudioConfig,
     AutoencoderConfig,
@@ -21,9 +20,16 @@ from syncdiff_methods.syncdiff.config import (
     SyncDiffConfig,
     UNetConfig,
 )
-from syncdiff_methods.syncdiff.denoiser import Denoiser, build_unet, zero_output_layers
-from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
-from syncdiff_methods.syncdiff.model import SyncDiffModel
+from syncdiff_methods.syncdiff.masking import apply_mask, lower_half_mask
+from syncdiff_methods.syncdiff.model import (
+    Denoiser,
+    SyncDiffModel,
+    build_unet,
+    build_vq_model,
+    to_frames,
+    to_images,
+    zero_output_layers,
+)
 
 TINY = SyncDiffConfig(
     name="tiny",
@@ -152,7 +158,7 @@ def test_blanking_is_black_and_leaves_the_rest() -> None:
     images = torch.rand(1, 3, 8, 8)
     mask = torch.zeros(1, 8, 8, dtype=torch.bool)
     mask[0, 4:, 2:6] = True
-    blanked = blank(images, mask)
+    blanked = apply_mask(images, mask)
     assert float(blanked[0, :, 4:, 2:6].max()) == -1.0
     torch.testing.assert_close(blanked[0, :, :4], images[0, :, :4])
 

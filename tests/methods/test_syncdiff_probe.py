@@ -20,7 +20,7 @@ from syncdiff_methods.syncdiff.config import (
     UNetConfig,
 )
 from syncdiff_methods.syncdiff.model import SyncDiffModel
-from syncdiff_methods.syncdiff.probed import probe_latents
+from syncdiff_methods.syncdiff.probe import probe_latents
 
 TINY = SyncDiffConfig(
     name="tiny",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from syncdiff_bench.cli import main
-from syncdiff_methods.syncdiff.variants import shipped_model
+from syncdiff_methods.syncdiff.config import shipped_config
 
 TRAINING = """
 [data]
@@ -106,7 +107,7 @@ def test_every_reference_frame_is_trained_generated_scored_and_probed(capsys: py
         "tiny-prv-": "prv-",
     }
     for config in trained.values():
-        assert config["condition"] == shipped_model("pocket", config["variant"]).to_dict()["condition"]
+        assert config["condition"] == asdict(shipped_config("pocket", config["variant"]))["condition"]
 
     frame = pd.read_csv("out/tables/table3.csv")
     ours = frame[(frame.metric == "ssim") & frame.ours.notna()].set_index("row")

@@ -10,15 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from syncdiff_bench.contracts import Clip
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_methods.syncdiff.autoencoder import to_frames, to_images
-from syncdiff_methods.syncdiff.model import SyncDiffModel
+from syncdiff_methods.syncdiff.model import SyncDiffModel, to_frames, to_images
 from syncdiff_methods.syncdiff.training import SyncDiffTask, TrainedSyncDiff
 
+pytestmark = pytest.mark.usefixtures("few_clips")
+CLIPS = 4
 SMALL = (
     "data.split=test",
     "data.validation_split=test",
@@ -28,29 +28,9 @@ SMALL = (
 SIZE = "options.model.frame_size=48"
 
 
-class FewClips(Pocket):
-    """The first four clips of pocket's test split."""
-
-    decoded = 0
-
-    def clip_ids(self, split: str) -> tuple[str, ...]:
-        return super().clip_ids(split)[:4]
-
-    def clip(self, clip_id: str) -> Clip:
-        type(self).decoded += 1
-        return super().clip(clip_id)
-
-
-@pytest.fixture(autouse=True)
-def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
-
-
 @pytest.fixture(scope="module")
-def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def autoencoder(few_clips: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained for 40 steps, the codebook filled after 30."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
     out = tmp_path_factory.mktemp("autoencoder")
     overrides = (
         *SMALL,
@@ -64,9 +44,7 @@ def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "training.batch_size=8",
     )
     plan = read_plan("syncdiff-autoencoder/pocket-autoencoder", overrides)
-    folder = train(load_task(plan, None, out / "cache", "cpu"), plan.settings, out, cpu=True)
-    patch.undo()
-    return folder
+    return train(load_task(plan, None, out / "cache", "cpu"), plan.settings, out, cpu=True)
 
 
 def plan_of(autoencoder: Path, *overrides: str) -> SyncDiffTask:
@@ -104,7 +82,7 @@ def test_examples_are_what_the_paper_says(autoencoder: Path) -> None:
     task.prepare()
     clip = task.clips[0]
     for i in range(20):
-        example = task._example(clip, np.random.default_rng(i))
+        example = task.example(clip, np.random.default_rng(i))
         t = int(example["frame"])
         assert t >= 1
         torch.testing.assert_close(example["clean"], clip.clean[t].float())
@@ -145,7 +123,7 @@ def test_pictures_show_truth_above_what_is_generated(autoencoder: Path) -> None:
     assert picture.shape == (4 * 2 * size, 6 * size, 3)
     clip = task.held_out[0]
     start = (len(clip) - 6) // 2
-    frames = torch.from_numpy(FewClips().clip(clip.clip_id).frames[start : start + 6].copy())
+    frames = torch.from_numpy(Pocket().clip(clip.clip_id).frames[start : start + 6].copy())
     truth = to_frames(to_images(frames, size), size, size).numpy()
     np.testing.assert_array_equal(picture[:size], np.concatenate(truth, axis=1))
     assert not np.array_equal(picture[size : 2 * size], picture[:size])

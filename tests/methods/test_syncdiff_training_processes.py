@@ -11,17 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
 from syncdiff_bench.weights.digests import sha256_of
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder
-from syncdiff_methods.syncdiff.config import AutoencoderConfig
-from syncdiff_methods.syncdiff.model import save_part
 
 pytestmark = pytest.mark.slow
 
@@ -41,18 +36,6 @@ SETTINGS = (
     "options.half=false",
 )
 TIMEOUT = 600
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds `vq`, a small autoencoder of random weights; the trainings share a cache in it."""
-    home = tmp_path_factory.mktemp("processes")
-    torch.manual_seed(0)
-    config = AutoencoderConfig(channels=(8, 8, 8), layers_per_block=1, codes=16, norm_groups=1, mid_attention=False)
-    (home / "vq").mkdir()
-    save_part(Autoencoder(config), home / "vq" / "autoencoder.safetensors")
-    (home / "vq" / "autoencoder.json").write_text(json.dumps({"frame_size": 32, "autoencoder": asdict(config)}))
-    return home
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,10 @@ import torch
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.paper import package_tables
 from syncdiff_bench.training.loader import read_plan
-from syncdiff_methods.difftalk.config import DiffTalkConfig
-from syncdiff_methods.difftalk.model import DiffTalkModel
-from syncdiff_methods.syncdiff.config import SyncDiffConfig
-from syncdiff_methods.syncdiff.denoiser import Denoiser
+from syncdiff_methods.difftalk.model import DiffTalkConfig, DiffTalkModel
+from syncdiff_methods.syncdiff.config import ITSELF, VARIANTS, SyncDiffConfig, shipped_config
 from syncdiff_methods.syncdiff.method import SyncDiff, SyncDiffOptions
-from syncdiff_methods.syncdiff.model import SyncDiffModel
-from syncdiff_methods.syncdiff.variants import ITSELF, VARIANTS, shipped_model
+from syncdiff_methods.syncdiff.model import Denoiser, SyncDiffModel
 
 # Parameters of the paper's UNet with so many input channels (docs/spec/syncdiff.md#variants).
 UNET = {7: 546_204_675, 9: 546_209_283, 10: 546_211_587, 14: 546_220_803, 19: 546_232_323}
@@ -31,7 +28,7 @@ def count(module: torch.nn.Module, *, trained: bool = False) -> int:
 
 @pytest.mark.parametrize(("variant", "channels"), CHANNELS.items())
 def test_unet_of_every_variant_at_the_papers_size(variant: str, channels: int) -> None:
-    config = shipped_model("paper", variant)
+    config = shipped_config("paper", variant)
     assert config.variant == variant
     assert config.condition.channels == channels
     with torch.device("meta"):
@@ -42,13 +39,13 @@ def test_unet_of_every_variant_at_the_papers_size(variant: str, channels: int) -
 
 def test_deepspeech_variant_has_difftalks_context() -> None:
     """9 channels and a context of 128: the parameters of DiffTalk's UNet."""
-    config = shipped_model("paper", "ds")
+    config = shipped_config("paper", "ds")
     with torch.device("meta"):
         assert count(Denoiser(config).unet) == 530_152_963
 
 
 def test_whole_model_at_the_papers_size() -> None:
-    config = shipped_model("paper")
+    config = shipped_config("paper")
     assert config == SyncDiffConfig()  # the defaults are the paper's
     with torch.device("meta"):
         model = SyncDiffModel(config)
@@ -70,14 +67,14 @@ def test_difftalk_at_its_released_size() -> None:
 def test_frozen_layers(variant: str, frozen: int) -> None:
     """A Base layer has 7,087,872 parameters, the final norm 1,536."""
     with torch.device("meta"):
-        audio = SyncDiffModel(shipped_model("paper", variant)).audio
+        audio = SyncDiffModel(shipped_config("paper", variant)).audio
     assert count(audio.encoder, trained=True) == (12 - frozen) * 7_087_872 + (1_536 if frozen < 12 else 0)
 
 
 @pytest.mark.parametrize("size", ["paper", "pocket"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variants_differ_from_the_size_in_what_they_name(size: str, variant: str) -> None:
-    base, config = shipped_model(size).to_dict(), shipped_model(size, variant).to_dict()
+    base, config = asdict(shipped_config(size)), asdict(shipped_config(size, variant))
     assert config["variant"] == variant
     changed = {key for key in base if base[key] != config[key]}
     allowed = {"np": {"condition"}, "nf": {"audio"}, "ds": {"condition", "audio"}}.get(variant[:2], {"condition"})
@@ -101,7 +98,7 @@ def test_unknown_variants_are_named() -> None:
     with pytest.raises(UsageError, match=r"no variant 'prv2'; did you mean 'prv'\?"):
         read_plan("syncdiff/pocket", variant="prv2")
     with pytest.raises(UsageError, match="no SyncDiff variant 'np7'; variants: ds, rnd"):
-        shipped_model("paper", "np7")
+        shipped_config("paper", "np7")
 
 
 # ------------------------------------------------------------------------------- the variant in a run
@@ -109,7 +106,7 @@ def test_unknown_variants_are_named() -> None:
 
 def test_a_run_records_its_models_variant(tmp_path: Path) -> None:
     assert SyncDiff(SyncDiffOptions("pocket")).options.variant == ITSELF
-    config = shipped_model("pocket", "rnd")
+    config = shipped_config("pocket", "rnd")
     (tmp_path / "mine").mkdir()
     write_config(tmp_path / "mine", config)
     assert SyncDiff(SyncDiffOptions(model=str(tmp_path / "mine"))).options.variant == "rnd"
@@ -118,7 +115,7 @@ def test_a_run_records_its_models_variant(tmp_path: Path) -> None:
 def test_a_sibling_of_the_variant_is_found(tmp_path: Path) -> None:
     for name, variant in (("mine", ITSELF), ("mine-prv", "prv")):
         (tmp_path / name).mkdir()
-        write_config(tmp_path / name, shipped_model("pocket", variant))
+        write_config(tmp_path / name, shipped_config("pocket", variant))
     options = SyncDiff(SyncDiffOptions(model=str(tmp_path / "mine"), variant="prv")).options
     assert (options.model, options.variant) == (str(tmp_path / "mine-prv"), "prv")
     with pytest.raises(UsageError, match=r"is variant rnd\+prv-, not nf3, and there is no .*mine-nf3"):
@@ -128,7 +125,7 @@ def test_a_sibling_of_the_variant_is_found(tmp_path: Path) -> None:
 def write_config(folder: Path, config: SyncDiffConfig) -> None:
     import json
 
-    (folder / "config.json").write_text(json.dumps(config.to_dict()))
+    (folder / "config.json").write_text(json.dumps(asdict(config)))
 
 
 def test_the_short_training_is_pockets_but_for_its_budget_and_its_encoder() -> None:

@@ -14,13 +14,19 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_methods.wav2lip.expert import SyncExpert, mismatch
-from syncdiff_methods.wav2lip.face_cache import BOXES
 from syncdiff_methods.wav2lip.faces import cut_faces, face_areas
 from syncdiff_methods.wav2lip.mel import mel_windows
 from syncdiff_methods.wav2lip.method import Wav2Lip, Wav2LipOptions
-from syncdiff_methods.wav2lip.training import TrainedWav2Lip, Wav2LipTask, Wav2LipTrainingOptions
+from syncdiff_methods.wav2lip.training import (
+    BOXES,
+    SyncExpert,
+    TrainedWav2Lip,
+    Wav2LipTask,
+    Wav2LipTrainingOptions,
+    mismatch,
+)
 
+pytestmark = pytest.mark.usefixtures("few_clips")
 SMALL = (
     "data.split=test",
     "data.validation_split=test",
@@ -30,18 +36,6 @@ SMALL = (
     "training.mixed_precision=no",
     "training.log_every=1",
 )
-
-
-class FewClips(Pocket):
-    """The first three clips of pocket's test split."""
-
-    def clip_ids(self, split: str) -> tuple[str, ...]:
-        return super().clip_ids(split)[:3]
-
-
-@pytest.fixture(autouse=True)
-def few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: FewClips())
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +74,7 @@ def test_examples_are_faces_sound_and_another_window(task: Wav2LipTask) -> None:
     for i, words in enumerate(task.describe(3, 5, 0, 2)):
         _, clip_id, _, start, _, end = words.split()
         first, last = int(start), int(end)
-        clip = FewClips().clip(clip_id)
+        clip = Pocket().clip(clip_id)
         faces = cut_faces(clip.frames, face_areas(clip.face_boxes.boxes, (160, 160), BOXES)).transpose(0, 3, 1, 2)
         np.testing.assert_array_equal(batch["faces"][i], faces[first : last + 1])
         windows = mel_windows(clip.audio, len(faces))[first : first + 8]
@@ -131,7 +125,7 @@ def test_losses_of_a_perfect_generator(task: Wav2LipTask, monkeypatch: pytest.Mo
     monkeypatch.setattr(model, "draw", lambda faces, *_: faces)
     losses = model(**batch)
     assert float(losses["l1"]) == 0
-    sound = model.expert.embed_sound(batch["mel"].flatten(0, 1)[:, None])
+    sound = model.expert.embed_audio(batch["mel"].flatten(0, 1)[:, None])
     lips = model.expert.embed_lips(real[:, :5])
     expected = mismatch(lips, sound, torch.tensor([0, 8]))
     torch.testing.assert_close(losses["sync"], expected)
@@ -186,7 +180,7 @@ def test_training_learns_and_ends_in_a_checkpoint_that_the_method_loads(cache: P
     assert np.mean(errors[-3:]) < 0.8 * np.mean(errors[:2])
     (figures,) = (row["validation"] for row in rows if "validation" in row)
     assert 0 < figures["l1_static"] < 20 and 0 <= figures["in_sync"] <= 1
-    clip = FewClips().clip(FewClips().clip_ids("test")[0])
+    clip = Pocket().clip(Pocket().clip_ids("test")[0])
     ((_, frames),) = Wav2Lip(Wav2LipOptions(checkpoint=str(folder))).generate([clip], seed=0)
     assert isinstance(frames, np.ndarray) and frames.shape == clip.frames.shape
 
@@ -195,7 +189,7 @@ def test_samples_show_truth_above_generation(task: Wav2LipTask) -> None:
     with torch.no_grad():
         picture = task.samples(module_of(task).eval())
     assert picture.shape == (3 * 2 * 96, 4 * 96, 3) and picture.dtype == np.uint8
-    clip = FewClips().clip(FewClips().clip_ids("test")[0])
+    clip = Pocket().clip(Pocket().clip_ids("test")[0])
     faces = cut_faces(clip.frames, face_areas(clip.face_boxes.boxes, (160, 160), BOXES))
     for column in range(4):
         shown = picture[:96, 96 * column : 96 * (column + 1)].astype(int)

@@ -1,12 +1,16 @@
-"""The recogniser: DeepSpeech 0.1's layers, narrower (Hannun et al. 2014; its release for the recurrent layer).
+"""A small CTC ASR model: DeepSpeech 0.1's layers, narrower (Hannun et al. 2014; its release for the recurrent layer).
 
 Its features as AD-NeRF and VOCA compute them (docs/spec/difftalk.md#data): 26 MFCC, every second of 100 rows per
 second, each with the 9 rows before and after it; normalised over the clip.
+
+DIR/config.json                 RecogniserConfig
+DIR/recogniser.safetensors      its tensors
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,8 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from syncdiff_bench.contracts import SAMPLE_RATE, Audio
-from syncdiff_methods.syncdiff.deepspeech import SYMBOLS
+from syncdiff_bench.errors import WeightsError
+from syncdiff_bench.origins import origin_of
+from syncdiff_bench.weights.loading import save_network
+from syncdiff_methods.model_folder import load_part, read_config, write_config
+from syncdiff_methods.syncdiff.audio import RATE, SYMBOLS
 
+PRETRAINED = Path(__file__).parent / "pretrained"
+TENSORS = "recogniser.safetensors"
 COEFFICIENTS = 26
 CONTEXT = 9  # rows before and after
 INPUTS = COEFFICIENTS * (2 * CONTEXT + 1)
@@ -26,7 +36,11 @@ CLIPPED_AT = 20.0  # DeepSpeech's ReLU
 
 @dataclass(frozen=True)
 class RecogniserConfig:
-    """width: of every layer (2048 in DeepSpeech). dropout: of the dense layers, in training."""
+    """Size of the network.
+
+    width: of every layer (2048 in DeepSpeech).
+    dropout: of the dense layers, in training.
+    """
 
     width: int = 128
     dropout: float = 0.1
@@ -96,3 +110,33 @@ def scores_of(network: Recogniser, audio: Audio) -> NDArray[np.float32]:
     rows = context_rows(torch.from_numpy(coefficients(audio)))[None]
     scores: NDArray[np.float32] = network(rows, torch.tensor([rows.shape[1]]))[0].numpy()
     return scores
+
+
+class PocketRecogniser:
+    """The one that ships, as an `audio.AcousticModel` (entry-point group `syncdiff_bench.acoustic_models`).
+
+    Trained on pocket by `syncdiff-bench train acoustics/pocket-acoustics`.
+    """
+
+    rate = RATE
+
+    def __init__(self) -> None:
+        self.origin = origin_of(PRETRAINED / "pocket")
+        self._network = load_recogniser(PRETRAINED / "pocket")
+
+    def logits(self, audio: Audio) -> NDArray[np.float32]:
+        """(N,) int16 mono 16 kHz, N >= 1 -> (M, 29) float32 scores before the softmax, blank last, at 50 Hz."""
+        return scores_of(self._network, audio)
+
+
+def load_recogniser(folder: Path) -> Recogniser:
+    """In evaluation mode, on the CPU. Raises WeightsError where the folder holds none."""
+    network = Recogniser(read_config(RecogniserConfig, folder, "recogniser", "train it again", WeightsError))
+    load_part(network, folder / TENSORS)
+    return network.eval()
+
+
+def save_recogniser(network: Recogniser, folder: Path, *, half: bool) -> None:
+    """half: weights as float16, biases as float32."""
+    write_config(network.config, folder)
+    save_network(network, folder / TENSORS, half=half)

@@ -1,4 +1,4 @@
-"""Train the recogniser with CTC on what is said in a dataset's clips."""
+"""Train the ASR model with CTC on what is said in a dataset's clips."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.normalisation import to_learn
-from syncdiff_bench.training.task import TrainingTask
 from syncdiff_methods.acoustics.network import (
     BLANK,
     COEFFICIENTS,
@@ -21,16 +20,20 @@ from syncdiff_methods.acoustics.network import (
     RecogniserConfig,
     coefficients,
     context_rows,
+    save_recogniser,
     spelled,
     symbols_of,
 )
-from syncdiff_methods.acoustics.pretrained import save_recogniser
+from syncdiff_methods.clip_task import ClipTask
 
 
 @dataclass(frozen=True)
 class RecogniserOptions:
-    """noise: standard deviation of noise on the (normalised) coefficients. tilt: of a random offset of each, one per
-    clip and step, which is what another voice or microphone does to them. half: export float16.
+    """Options of a training.
+
+    noise: standard deviation of noise on the (normalised) coefficients.
+    tilt: of a random offset of each, one per clip and step, which is what another voice or microphone does to them.
+    half: export float16.
     """
 
     network: RecogniserConfig = field(default_factory=RecogniserConfig)
@@ -60,29 +63,24 @@ class TrainedRecogniser(nn.Module):
         return {"loss": F.ctc_loss(likelihoods, said, rows, characters, blank=BLANK, zero_infinity=True)}
 
 
-class RecogniserTask(TrainingTask):
+class RecogniserTask(ClipTask):
     """B random clips per step."""
 
     Options = RecogniserOptions
     options: RecogniserOptions
 
-    def prepare(self) -> None:
-        self.clips, self.held_out = (self._read(split) for split in (self.data.split, self.data.validation_split))
-
     def build(self) -> nn.Module:
         return TrainedRecogniser(self.options.network)
 
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
-        rng = np.random.default_rng([seed, step, rank])
-        batch = _together([self.clips[i] for i in rng.integers(len(self.clips), size=size)])
+    def draw(
+        self, clips: Sequence[_Spoken], rng: np.random.Generator, size: int
+    ) -> tuple[list[str], dict[str, Tensor]]:
+        chosen = [clips[i] for i in rng.integers(len(clips), size=size)]
+        batch = _together(chosen)
         noise = rng.standard_normal(tuple(batch["heard"].shape), dtype=np.float32)
         tilt = rng.standard_normal((size, 1, COEFFICIENTS), dtype=np.float32)
         batch["heard"] += self.options.noise * torch.from_numpy(noise) + self.options.tilt * torch.from_numpy(tilt)
-        return batch
-
-    def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
-        rng = np.random.default_rng([seed, step, rank])
-        return [f"clip {self.clips[i].clip_id}" for i in rng.integers(len(self.clips), size=size)]
+        return [f"clip {clip.clip_id}" for clip in chosen], batch
 
     def probe_batch(self, size: int) -> Mapping[str, Tensor]:
         return _together([_Spoken("probe", torch.zeros(150, COEFFICIENTS), [0] * 25, "")] * size)
@@ -108,7 +106,7 @@ class RecogniserTask(TrainingTask):
         assert isinstance(model, TrainedRecogniser)
         save_recogniser(model.network, folder, half=self.options.half)
 
-    def _read(self, split: str) -> list[_Spoken]:
+    def read_clips(self, split: str) -> list[_Spoken]:
         clips = []
         for clip_id in self.data.dataset.clip_ids(split):
             clip = self.data.dataset.clip(clip_id)
@@ -122,7 +120,7 @@ class RecogniserTask(TrainingTask):
                     heard = torch.from_numpy(coefficients(audio))
                     clips.append(_Spoken(clip_id, heard, symbols_of(transcript), transcript))
         if not clips:
-            raise UsageError(f"split {split!r} has no clip with sound and transcript; a recogniser learns from both")
+            raise UsageError(f"split {split!r} has no clip with sound and transcript; an ASR model learns from both")
         return clips
 
 

@@ -8,30 +8,18 @@ from pathlib import Path
 from syncdiff_bench.conversion import Converter
 from syncdiff_bench.errors import WeightsError
 from syncdiff_bench.weights.loading import load_state_dict
-from syncdiff_methods.difftalk.config import UNET_CHANNELS, DiffTalkConfig
-from syncdiff_methods.difftalk.model import DiffTalkModel
-from syncdiff_methods.syncdiff.checkpoint_sizes import autoencoder_config, unet_config
-from syncdiff_methods.syncdiff.converters import first_stage, unet_part
-from syncdiff_methods.syncdiff.lightning_layout import (
-    AUDIO,
-    AUDIO_FILTER,
-    FIRST_STAGE,
-    LANDMARKS,
-    UNET,
-    Part,
-    averaged,
-    below,
-    check_schedule,
-    fill,
-    filter_name,
-    gather,
-    write_lightning,
-)
+from syncdiff_methods.difftalk.model import UNET_CHANNELS, DiffTalkConfig, DiffTalkModel
+from syncdiff_methods.syncdiff import checkpoints, compvis
+from syncdiff_methods.syncdiff.checkpoints import Part
 
 
 @dataclass(frozen=True)
 class DiffTalkLayoutOptions:
-    """average: take the moving averages of the UNet where the file has them. frame_size: not in the file."""
+    """How to read a file.
+
+    average: take the EMA weights of the UNet where the file has them.
+    frame_size: not in the file.
+    """
 
     average: bool = True
     frame_size: int = 256
@@ -47,13 +35,13 @@ class DiffTalkConverter(Converter):
     def import_checkpoint(self, file: Path, folder: Path) -> None:
         """See `Converter`. Raises WeightsError naming what differs from DiffTalk, in one line."""
         tensors, source = load_state_dict(file), str(file)
-        unet, channels, context = unet_config(below(tensors, UNET), source)
+        unet, channels, context = compvis.unet_config(checkpoints.below(tensors, checkpoints.UNET), source)
         config = replace(
             DiffTalkConfig(),
             name=file.stem,
             frame_size=self.options.frame_size,
             unet=unet,
-            autoencoder=autoencoder_config(below(tensors, FIRST_STAGE), source),
+            autoencoder=compvis.autoencoder_config(checkpoints.below(tensors, checkpoints.FIRST_STAGE), source),
         )
         if channels != UNET_CHANNELS:
             raise WeightsError(
@@ -65,25 +53,22 @@ class DiffTalkConverter(Converter):
                 f"{source}: the context is {context} wide, DiffTalk's {config.context_dim} (audio {config.audio_dim},"
                 f" landmarks {config.landmark_dim}); another layout may fit: `syncdiff-bench weights import` lists them"
             )
-        check_schedule(tensors, config.diffusion, source)
-        if self.options.average and any(name.startswith("model_ema.") for name in tensors):
-            tensors = averaged(tensors, source)
         model = DiffTalkModel(config)
-        fill(difftalk_parts(model), tensors, source)
+        checkpoints.read_parts(difftalk_parts(model), tensors, config.diffusion, source, ema=self.options.average)
         model.save_pretrained(folder)
 
     def export_checkpoint(self, folder: Path, file: Path) -> None:
-        """See `Converter`. Online weights and moving averages are the same in the file."""
+        """See `Converter`. Online weights and their EMA are the same in the file."""
         model = DiffTalkModel.from_pretrained(folder)
-        write_lightning(gather(difftalk_parts(model)), file, model.config.diffusion)
+        checkpoints.write_lightning(checkpoints.gather(difftalk_parts(model)), file, model.config.diffusion)
 
 
 def difftalk_parts(model: DiffTalkModel) -> list[Part]:
     """Every network of DiffTalk with its official place."""
     return [
-        unet_part(model.denoiser, model.config.unet),
-        first_stage(FIRST_STAGE, model.autoencoder),
-        Part(AUDIO, model.conditions.audio),
-        Part(AUDIO_FILTER, model.conditions.filter, filter_name),
-        Part(LANDMARKS, model.conditions.landmarks),
+        checkpoints.unet_part(model.denoiser, model.config.unet),
+        checkpoints.first_stage(checkpoints.FIRST_STAGE, model.autoencoder),
+        Part(checkpoints.AUDIO, model.conditions.audio),
+        Part(checkpoints.AUDIO_FILTER, model.conditions.filter, checkpoints.filter_name),
+        Part(checkpoints.LANDMARKS, model.conditions.landmarks),
     ]

@@ -1,6 +1,6 @@
-"""DiffTalk's networks as one object and one directory.
+"""DiffTalk's config, and its networks as one model and one folder.
 
-DIR/config.json                 config.DiffTalkConfig
+DIR/config.json                 DiffTalkConfig
 DIR/autoencoder.safetensors     frames <-> latents
 DIR/denoiser.safetensors        UNet (EMA weights)
 DIR/conditions.safetensors      audio and landmark encoders
@@ -8,22 +8,51 @@ DIR/conditions.safetensors      audio and landmark encoders
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from syncdiff_bench.options import options_from_values
-from syncdiff_methods.difftalk.config import LANDMARKS, UNET_CHANNELS, DiffTalkConfig
-from syncdiff_methods.syncdiff.audio import TemporalFilter
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder
-from syncdiff_methods.syncdiff.deepspeech import AudioNet
-from syncdiff_methods.syncdiff.denoiser import build_unet
-from syncdiff_methods.syncdiff.model import SHARED, load_part, part_files, read_values, save_part
+from syncdiff_bench.errors import UsageError
+from syncdiff_methods.model_folder import FolderModel
+from syncdiff_methods.syncdiff.audio import AudioNet, TemporalFilter
+from syncdiff_methods.syncdiff.config import AutoencoderConfig, DiffusionConfig, UNetConfig
+from syncdiff_methods.syncdiff.model import Autoencoder, build_unet
 
-PRETRAINED = Path(__file__).parent / "pretrained"
-PARTS = ("autoencoder", "denoiser", "conditions")
+UNET_CHANNELS = 9  # noisy, masked, reference: 3 each
+LANDMARKS = 39  # jaw ends, brows, nose and eyes of the 68; no mouth, no chin
+
+
+@dataclass(frozen=True)
+class DiffTalkConfig:
+    """Every choice of DiffTalk; the defaults are the released ones (docs/spec/difftalk.md#configuration).
+
+    frame_size: side of the square frames.
+    audio_dim, landmark_dim: halves of the context token.
+    attended: how many audio features decide the weights of the temporal filter.
+    window: audio frames that it weighs, t - window / 2 .. t + window / 2 - 1.
+    logits: folder of the character scores (`<clip id>.npy`), or the name of an installed acoustic model.
+    """
+
+    name: str = "paper"
+    frame_size: int = 256
+    audio_dim: int = 64
+    landmark_dim: int = 64
+    attended: int = 32
+    window: int = 8
+    logits: str = ""
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+
+    @property
+    def context_dim(self) -> int:
+        return self.audio_dim + self.landmark_dim
+
+    @property
+    def latent_size(self) -> int:
+        return self.frame_size >> (len(self.autoencoder.channels) - 1)
 
 
 class LandmarkNet(nn.Module):
@@ -58,15 +87,29 @@ class Conditions(nn.Module):
         return torch.cat([self.filter(self.audio(audio)), self.landmarks(landmarks)], dim=1)
 
 
-class DiffTalkModel(nn.Module):
+class DiffTalkModel(FolderModel):
     """autoencoder, denoiser and conditions, built from one config."""
 
+    Config = DiffTalkConfig
+    config: DiffTalkConfig
+    parts = ("autoencoder", "denoiser", "conditions")
+    title = "DiffTalk"
+    mend = "make one with `syncdiff-bench weights import difftalk`"
+    shipped = Path(__file__).parent / "pretrained"
+
     def __init__(self, config: DiffTalkConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.autoencoder = Autoencoder(config.autoencoder)
         self.denoiser = build_unet(config.unet, UNET_CHANNELS, config.context_dim, config.latent_size)
         self.conditions = Conditions(config)
+
+    @classmethod
+    def locate(cls, where: str | Path) -> Path:
+        """The folder behind a shipped model's name, else the path as it is."""
+        try:
+            return super().locate(where)
+        except UsageError:
+            return Path(where)  # `read_config` says how to make one
 
     def predict(self, noisy: Tensor, timestep: Tensor, masked: Tensor, reference: Tensor, token: Tensor) -> Tensor:
         """The noise in `noisy`.
@@ -76,35 +119,3 @@ class DiffTalkModel(nn.Module):
         """
         stacked = torch.cat([noisy, masked, reference], dim=1)
         return self.denoiser(stacked, timestep, encoder_hidden_states=token[:, None]).sample  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> DiffTalkModel:
-        """Load a directory.
-
-        Raises UsageError where there is no such directory, WeightsError where its files do not fit its config.
-        """
-        model = cls(read_config(Path(folder)))
-        for part, file in part_files(Path(folder), PARTS).items():
-            load_part(getattr(model, part), file)
-        return model.eval()
-
-    def save_pretrained(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Write config and weights."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(self.config.to_dict(), indent=1) + "\n")
-        for part in PARTS:
-            save_part(getattr(self, part), folder / f"{part}.safetensors", dtype)
-
-
-def locate(model: str) -> Path:
-    """The directory behind a shipped model's name, else the directory itself."""
-    shipped = PRETRAINED / model
-    return shipped if (shipped / "config.json").is_file() else Path(model)
-
-
-def read_config(folder: Path) -> DiffTalkConfig:
-    """config.json of a DiffTalk directory. Raises UsageError where there is none or it is another method's."""
-    values = read_values(folder, "DiffTalk config", "make one with `syncdiff-bench weights import difftalk`")
-    values.pop(SHARED, None)
-    config: DiffTalkConfig = options_from_values(DiffTalkConfig, values, str(folder / "config.json"))
-    return config

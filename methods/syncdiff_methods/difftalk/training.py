@@ -1,67 +1,46 @@
 """Train DiffTalk on cached latents, score windows and landmarks (Shen et al. 2023; docs/spec/difftalk.md).
 
-As released, with two departures (docs/spec/difftalk.md#data): the reference is drawn anew at every step, from any other
-frame of the clip (the release draws it once, 60 frames or more away, but clips of LRS2 are not that long); and the
-blanked area begins at the base of the nose in training too, as at inference, not at its tip.
+As released, with two protocol deviations (docs/spec/difftalk.md#data): the reference is drawn anew at every step, from
+any other frame of the clip (the release draws it once, 60 frames or more away, but clips of LRS2 are not that long);
+and the mask begins at the base of the nose in training too, as at inference, not at its tip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.cache import TensorCache
-from syncdiff_methods.difftalk.config import LANDMARKS, UNET_CHANNELS, DiffTalkConfig
-from syncdiff_methods.difftalk.inputs import KEPT
-from syncdiff_methods.difftalk.model import Conditions, DiffTalkModel
-from syncdiff_methods.syncdiff.audio import AudioCondition
+from syncdiff_methods.difftalk.model import LANDMARKS, UNET_CHANNELS, Conditions, DiffTalkConfig, DiffTalkModel
+from syncdiff_methods.difftalk.sampling import KEPT
+from syncdiff_methods.syncdiff.audio import SYMBOLS, WINDOW, AudioCondition
 from syncdiff_methods.syncdiff.config import AudioConfig, ConditionConfig
-from syncdiff_methods.syncdiff.deepspeech import SYMBOLS, WINDOW
-from syncdiff_methods.syncdiff.denoiser import build_unet, zero_output_layers
-from syncdiff_methods.syncdiff.latent_task import LatentTask
-from syncdiff_methods.syncdiff.latents import audio_cache, latents_cache
-from syncdiff_methods.syncdiff.loss import DiffusionLoss
+from syncdiff_methods.syncdiff.latents import ClipLatents, DiffusionLoss, LatentTask, audio_cache
 from syncdiff_methods.syncdiff.masking import scaled
+from syncdiff_methods.syncdiff.model import build_unet, zero_output_layers
 
-VALIDATION_BATCHES = 8
-PROBED_FRAMES = 75  # length of the clips that an estimate assumes
 CONDITION = ConditionConfig(mask_mode="nose_to_bottom")
 
 
 @dataclass(frozen=True)
 class DiffTalkTrainingOptions:
-    """autoencoder: folder of a trained autoencoder, or a SyncDiff model (a directory, a shipped name) whose autoencoder
-        is taken; its config replaces `model.autoencoder`.
-    area_weight: weight of the error where the frame is blanked against 1 elsewhere (1 as released). half: export
-        float16.
+    """Options of a training.
+
+    autoencoder: folder of a trained autoencoder, or a SyncDiff model (a directory, a shipped name) whose autoencoder is
+        taken; its config replaces `model.autoencoder`.
+    area_weight: weight of the error where the frame is masked against 1 elsewhere (1 as released).
+    half: export float16.
     """
 
     model: DiffTalkConfig = field(default_factory=DiffTalkConfig)
     autoencoder: str = ""
     area_weight: float = 1.0
     half: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class ClipTensors:
-    """clean, masked: (T, 3, h, w) float16; area: (T, h, w) uint8; windows: (T, 16, 29); landmarks: (T, 39, 2)."""
-
-    clip_id: str
-    clean: Tensor
-    masked: Tensor
-    area: Tensor
-    windows: Tensor
-    landmarks: Tensor
-
-    def __len__(self) -> int:
-        return len(self.clean)
 
 
 class TrainedDiffTalk(nn.Module):
@@ -80,78 +59,45 @@ class TrainedDiffTalk(nn.Module):
         clean: Tensor,
         masked: Tensor,
         reference: Tensor,
-        area: Tensor,
+        mask: Tensor,
         windows: Tensor,
         landmarks: Tensor,
         noise: Tensor,
         timestep: Tensor,
     ) -> dict[str, Tensor]:
-        """clean, masked, reference, noise: (B, 3, h, w); area: (B, h, w) 0..1; windows: (B, 8, 16, 29); landmarks:
-        (B, 39, 2); timestep: (B,) long.
+        """The losses of a batch.
+
+        clean, masked, reference, noise: (B, 3, h, w).
+        mask: (B, h, w) in 0..1.
+        windows: (B, 8, 16, 29).
+        landmarks: (B, 39, 2).
+        timestep: (B,) long.
         """
         token = self.conditions(windows, landmarks)
         noisy = self.diffusion_loss.noisy(clean, noise, timestep)
         stacked = torch.cat([noisy, masked, reference], dim=1)
         prediction = self.denoiser(stacked, timestep, encoder_hidden_states=token[:, None]).sample
-        return self.diffusion_loss(prediction, clean, noise, timestep, area)
+        return self.diffusion_loss(prediction, clean, noise, timestep, mask)
 
 
 class DiffTalkTask(LatentTask):
-    """One random target frame, and another as its reference, of each of B random clips per step."""
+    """A target frame, and another as its reference."""
 
     Options = DiffTalkTrainingOptions
     options: DiffTalkTrainingOptions
+    Model = DiffTalkModel
+    learns_from: ClassVar[str] = "sound and landmarks"
 
     def build(self) -> nn.Module:
         return TrainedDiffTalk(self.options)
 
-    def averaged(self, model: nn.Module) -> Any:
-        """The UNet alone, as released (docs/spec/difftalk.md#configuration)."""
-        return ((name, p) for name, p in super().averaged(model) if name.startswith("denoiser."))
-
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
-        return self._draw(self.clips, np.random.default_rng([seed, step, rank]), size)[1]
-
-    def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
-        return self._draw(self.clips, np.random.default_rng([seed, step, rank]), size)[0]
-
-    def probe_batch(self, size: int) -> Mapping[str, Tensor]:
-        side, n = self.options.model.latent_size, PROBED_FRAMES
-        latents, area = torch.zeros(n, 3, side, side), torch.full((n, side, side), 128, dtype=torch.uint8)
-        windows, landmarks = torch.zeros(n, WINDOW, SYMBOLS), torch.zeros(n, LANDMARKS, 2)
-        clip = ClipTensors("probe", latents, latents, area, windows, landmarks)
-        return self._draw([clip], np.random.default_rng(0), size)[1]
-
-    def validation(self, model: nn.Module) -> Mapping[str, float]:
-        """The losses on fixed draws of the held-out clips; `*_deaf` with the sound of another clip of the batch.
-
-        The difference is what the audio tells.
-        """
-        device = next(model.parameters()).device
-        totals: dict[str, float] = {}
-        for i in range(VALIDATION_BATCHES):
-            _, batch = self._draw(self.held_out, np.random.default_rng([77, i]), 32)
-            deaf = {**batch, "windows": batch["windows"].roll(1, dims=0)}
-            for given, suffix in ((batch, ""), (deaf, "_deaf")):
-                for name, value in model(**{key: tensor.to(device) for key, tensor in given.items()}).items():
-                    totals[name + suffix] = totals.get(name + suffix, 0.0) + value.item() / VALIDATION_BATCHES
-        return totals
-
-    def export(self, model: nn.Module, folder: Path) -> None:
-        """A directory of `DiffTalkModel`."""
-        assert isinstance(model, TrainedDiffTalk)
-        with torch.device("meta"):
-            whole = DiffTalkModel(self.options.model)
-        whole.autoencoder, whole.denoiser, whole.conditions = self.autoencoder, model.denoiser, model.conditions
-        whole.eval().save_pretrained(folder, dtype=torch.float16 if self.options.half else torch.float32)
-
     def caches_of(self, split: str) -> tuple[TensorCache, TensorCache, TensorCache]:
         data, model = self.data, self.options.model
         # The windows are those of SyncDiff's ds variant: one cache serves both.
-        heard = AudioCondition(AudioConfig(features="deepspeech", dim=model.audio_dim, logits=model.logits))
+        audio = AudioCondition(AudioConfig(features="deepspeech", dim=model.audio_dim, logits=model.logits))
         return (
-            latents_cache(data.dataset, split, self.autoencoder, model.frame_size, CONDITION, data.cache, self.device),
-            audio_cache(data.dataset, split, heard, data.cache, self.device),
+            self.latents_of(split, CONDITION),
+            audio_cache(data.dataset, split, audio, data.cache, self.device),
             self._landmark_cache(split),
         )
 
@@ -175,51 +121,34 @@ class DiffTalkTask(LatentTask):
             bytes_per_frame=4 * 2 * LANDMARKS,
         )
 
-    def read_clips(self, split: str) -> list[ClipTensors]:
-        caches = self.caches_of(split)
-        for cache in caches:
-            cache.complete()
-        self.autoencoder.to("cpu")
-        latents, sounds, faces = (cache.read() for cache in caches)
-        clips = [
-            ClipTensors(
-                clip_id, **tensors, windows=sounds[clip_id]["activations"], landmarks=faces[clip_id]["landmarks"]
-            )
-            for clip_id, tensors in latents.items()
-            if clip_id in sounds and clip_id in faces and len(tensors["clean"]) >= 2
-        ]
-        if not clips:
-            raise UsageError(
-                f"split {split!r} has no clip of two frames or more with sound and landmarks; nothing to train on"
-            )
-        return clips
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"audio": (WINDOW, SYMBOLS), "landmarks": (LANDMARKS, 2)}
 
-    def _draw(
-        self, clips: Sequence[ClipTensors], rng: np.random.Generator, size: int
-    ) -> tuple[list[str], dict[str, Tensor]]:
-        """The examples in words, and as tensors."""
-        words, rows = [], []
-        for clip in (clips[i] for i in rng.integers(len(clips), size=size)):
-            t, other = int(rng.integers(len(clip))), int(rng.integers(len(clip) - 1))
-            words.append(f"clip {clip.clip_id} frame {t}")
-            rows.append(self._example(clip, t, other + (other >= t)))
-        batch = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-        batch["noise"] = torch.from_numpy(rng.standard_normal(batch["clean"].shape, dtype=np.float32))
-        steps = self.options.model.diffusion.train_steps
-        batch["timestep"] = torch.from_numpy(rng.integers(steps, size=size))
-        return words, batch
-
-    def _example(self, clip: ClipTensors, t: int, reference: int) -> dict[str, Tensor]:
+    def example(self, clip: ClipLatents, rng: np.random.Generator) -> dict[str, Tensor]:
+        t, other = int(rng.integers(len(clip))), int(rng.integers(len(clip) - 1))
         count = self.options.model.window
         first = t - count // 2
         inside = slice(max(0, first), min(len(clip), first + count))
-        windows = torch.zeros(count, *clip.windows.shape[1:])
-        windows[inside.start - first : inside.stop - first] = clip.windows[inside]
+        windows = torch.zeros(count, *clip.audio.shape[1:])
+        windows[inside.start - first : inside.stop - first] = clip.audio[inside]
+        assert clip.landmarks is not None
         return {
             "clean": clip.clean[t].float(),
             "masked": clip.masked[t].float(),
-            "reference": clip.clean[reference].float(),
-            "area": clip.area[t].float() / 255,
+            "reference": clip.clean[other + (other >= t)].float(),
+            "mask": clip.mask[t].float() / 255,
             "windows": windows,
             "landmarks": clip.landmarks[t].float(),
+            "frame": torch.tensor(t),
         }
+
+    def finish(self, clips: Sequence[ClipLatents], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        del clips, batch["frame"]
+        return batch
+
+    def validation(self, model: nn.Module) -> Mapping[str, float]:
+        """The losses; `*_deaf` with the audio of another clip of the batch.
+
+        The difference is what the audio tells.
+        """
+        return self.losses(model, "_deaf", lambda batch: {"windows": batch["windows"].roll(1, dims=0)})

@@ -9,9 +9,8 @@ from typing import Any
 
 from syncdiff_bench.contracts import Runtime, WeightsUsed
 from syncdiff_bench.errors import UsageError
-from syncdiff_methods.external.adapter import ProgramMethod
-from syncdiff_methods.external.clip_files import ClipFiles
 from syncdiff_methods.external.process import Command, environment_with
+from syncdiff_methods.external.program import ClipFiles, ProgramMethod
 from syncdiff_methods.external.template import PLACEHOLDERS, files_of, filled, missing, program_of, read_template
 
 

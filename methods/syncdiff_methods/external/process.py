@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+OUTPUT_NAME = "output.mp4"  # of the video that a program is told to write
 GRACE_SECONDS = 5.0  # between asking a group to end and killing it
 SHOWN_CHARACTERS = 200
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import nearest, options_from_values, read_toml
-from syncdiff_methods.external.clip_files import OUTPUT_NAME
-from syncdiff_methods.external.process import environment_with
+from syncdiff_methods.external.process import OUTPUT_NAME, environment_with
 
 PLACEHOLDERS = ("video", "audio", "reference", "output", "output_folder", "seed", "device")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")

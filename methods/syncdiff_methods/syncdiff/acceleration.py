@@ -1,30 +1,36 @@
-"""How the networks run while sampling: number format, memory layout, packing, compilation. For inference, in place."""
+"""How the networks run while sampling (number format, memory layout, prepacking, compilation), and what that costs."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import Any, TypeAlias
 
+import torch
+from torch import Tensor, nn
+
+from syncdiff_bench.contracts import MEMORY_SHARE, Workload
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.estimates.counting import flops_of, peak_bytes_of
+from syncdiff_bench.estimates.machine import available_bytes, flops_per_second
+from syncdiff_methods.syncdiff.config import Compile, Precision, SyncDiffConfig
+from syncdiff_methods.syncdiff.model import SyncDiffModel
+from syncdiff_methods.syncdiff.prepacked import can_prepack, prepack
+from syncdiff_methods.syncdiff.sampling import CHUNK, one_token_attention
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from syncdiff_methods.syncdiff.model import SyncDiffModel
-
-Precision = Literal["auto", "fp32", "bf16"]
-Compile = Literal["off", "on", "graphs"]
+Sized: TypeAlias = Callable[[int, int], Any]
 
 
 @dataclass(frozen=True)
 class Acceleration:
-    """precision: of the UNet; auto is bf16 on a GPU that has it, else fp32 (on a CPU bf16 is several times slower).
-    The autoencoder stays in fp32, its quantiser needs it, and so do the latents between steps.
+    """How the networks run while sampling.
 
+    precision: of the UNet; auto is bf16 on a GPU that has it, else fp32 (on a CPU bf16 is several times slower). The
+        autoencoder stays in fp32, its quantiser needs it, and so do the latents between steps.
     compile: torch.compile of the UNet; `on` with frozen weights on a CPU, `graphs` with CUDA graphs.
-    channels_last: layout of all convolutions. On a CPU, what is float32 and not compiled has its weights packed.
+    channels_last: layout of all convolutions. On a CPU, what is float32 and not compiled has its weights prepacked.
     """
 
     precision: Precision = "auto"
@@ -33,8 +39,6 @@ class Acceleration:
 
     def resolved(self, device: torch.device) -> Acceleration:
         """Without `auto`. Raises UsageError for what the device cannot do."""
-        import torch
-
         gpu = device.type == "cuda"
         precision = self.precision
         if precision == "auto":
@@ -50,10 +54,6 @@ class Acceleration:
 
 def accelerate(model: SyncDiffModel, acceleration: Acceleration) -> Acceleration:
     """Apply it to a model that lies on its device and will not be trained; returns what `auto` came to."""
-    import torch
-
-    from syncdiff_methods.syncdiff.packing import can_pack, pack
-
     unet = model.denoiser.unet
     chosen = acceleration.resolved(unet.device)
     if chosen.channels_last:
@@ -61,10 +61,10 @@ def accelerate(model: SyncDiffModel, acceleration: Acceleration) -> Acceleration
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if chosen.precision == "bf16":
         unet.to(torch.bfloat16)
-    if can_pack(unet.device):
-        pack(model.autoencoder)
+    if can_prepack(unet.device):
+        prepack(model.autoencoder)
         if (chosen.precision, chosen.compile) == ("fp32", "off"):
-            pack(unet)
+            prepack(unet)
     if chosen.compile != "off":
         _compile(unet, chosen.compile)
     return chosen
@@ -86,3 +86,95 @@ def _compile(unet: nn.Module, how: Compile) -> None:
 
 def _cpp_compiler() -> bool:
     return any(shutil.which(name) for name in ("g++", "clang++"))
+
+
+# -------------------------------------------------------------------------------------- what it costs
+
+
+class _Networks:
+    """A model's parts as calls of (batch, side of the latent); its weights are zeros, or nothing at all on "meta"."""
+
+    def __init__(self, config: SyncDiffConfig, device: str) -> None:
+        self.config = config
+        self.device = device
+        with torch.device("meta"):
+            self.model = SyncDiffModel(config).eval()
+        if device != "meta":
+            self.model.to_empty(device=device)
+            for tensor in self.model.state_dict().values():
+                tensor.zero_()
+
+    def step(self, batch: int, side: int) -> Tensor:
+        denoiser = self.model.denoiser
+        dtype = denoiser.unet.dtype
+        noisy, visual = (
+            self._made(batch, 3, side, side),
+            self._made(batch, self.config.condition.channels - 3, side, side),
+        )
+        with one_token_attention(denoiser.unet) as outputs:
+            context = outputs(self._made(batch, self.config.audio.dim).to(dtype))
+            timestep = torch.zeros((), dtype=torch.long, device=self.device)
+            made: Tensor = denoiser(noisy.to(dtype), timestep, visual.to(dtype), context)
+        return made
+
+    def encode(self, batch: int, side: int) -> Tensor:
+        scale = self.config.frame_size // self.config.latent_size
+        return self.model.autoencoder.encode(self._made(batch, 3, side * scale, side * scale))
+
+    def decode(self, batch: int, side: int) -> Tensor:
+        return self.model.autoencoder.decode(self._made(batch, 3, side, side))
+
+    def _made(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, device=self.device)
+
+
+@torch.inference_mode()
+def workload(
+    config: SyncDiffConfig, frames: Sequence[int], batch: int, acceleration: Acceleration, device: str
+) -> Workload:
+    """Of generating clips of so many frames, `batch` at once. The audio encoder is left out of time: it is below 1 %.
+
+    Time is that of the plain networks: compiled ones are faster once they are compiled.
+    """
+    shapes, side = _Networks(config, "meta"), config.latent_size
+    calls: dict[str, Sized] = {"step": shapes.step, "encode": shapes.encode, "decode": shapes.decode}
+    flops = {name: flops_of(partial(call, 1, side)) for name, call in calls.items()}
+    memory = {name: peak_bytes_of(partial(call, 1, side)) for name, call in calls.items()}
+
+    total = sum(frames)
+    per_frame = {"step": config.diffusion.steps, "encode": 1 + config.condition.reads_generated, "decode": 1}
+    chosen = acceleration.resolved(torch.device(device))
+    weights = 4 * _parameters(shapes.model)
+    if chosen.precision == "bf16":
+        weights -= 2 * _parameters(shapes.model.denoiser.unet)
+        memory["step"] //= 2
+    clip_bytes = max(memory.values())
+    constant = weights + max(0, CHUNK * memory["encode"] - batch * clip_bytes)
+
+    seconds = None
+    if weights + clip_bytes < MEMORY_SHARE * available_bytes(device):
+        real = _Networks(config, device)
+        accelerate(real.model, Acceleration(chosen.precision, "off", chosen.channels_last))
+        speed = {
+            name: flops_per_second(_trials(getattr(real, name), call, side, batch), device)
+            for name, call in calls.items()
+        }
+        seconds = sum(total * times * flops[name] / speed[name] for name, times in per_frame.items())
+    return Workload(
+        flops=total * sum(times * flops[name] for name, times in per_frame.items()),
+        seconds=seconds,
+        constant_bytes=constant,
+        clip_bytes=clip_bytes,
+        batch=batch,
+    )
+
+
+def _trials(real: Sized, shapes: Sized, side: int, batch: int) -> Iterator[tuple[Callable[[], Any], int]]:
+    """Growing ones, up to the whole batch at its true size; each with its FLOPs."""
+    sizes = [(1, side // 4), (1, side // 2), (1, side), (min(4, batch), side), (batch, side)]
+    for n, s in dict.fromkeys(sizes):
+        yield partial(real, n, s), flops_of(partial(shapes, n, s))
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,11 +18,9 @@ from torch import Tensor, nn
 
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.training.task import TrainingTask
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_frames, to_images
-from syncdiff_methods.syncdiff.average_pooling import start_as_average_pooling
 from syncdiff_methods.syncdiff.config import AutoencoderConfig
-from syncdiff_methods.syncdiff.masking import blank, lower_half_mask
-from syncdiff_methods.syncdiff.model import save_part
+from syncdiff_methods.syncdiff.masking import apply_mask, lower_half_mask
+from syncdiff_methods.syncdiff.model import Autoencoder, save_autoencoder, to_frames, to_images
 
 if TYPE_CHECKING:
     from diffusers import VQModel
@@ -31,15 +29,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LEVEL = 8.0
+RESERVED = 8  # channels of the table above
+POOLING = torch.tensor([[0.25, 0.25, 0.0], [0.25, 0.25, 0.0], [0.0, 0.0, 0.0]])  # VQModel pads right and below
+SMOOTHING = torch.outer(torch.tensor([0.25, 0.5, 0.25]), torch.tensor([0.25, 0.5, 0.25]))
+IDENTITY = torch.ones(1, 1)
+
 
 @dataclass(frozen=True)
 class AutoencoderOptions:
-    """frame_size: side of the training images. max_clips: train on the first so many clips (0: all). every: take each
-    n-th frame of a clip. masked_share: part of a batch
-    whose face is blanked as the diffusion model's masked frames are, so that they too are encoded well.
-    quantise_from: step at which the codebook is filled and used. edge_weight: weight of the L1 of image gradients.
-    mouth_weight: weight of pixels in the masked area against 1 outside. commitment: weight of the commitment loss.
-    start: "average-pooling" (see `average_pooling`) or "random" (PyTorch's own).
+    """Options of a training.
+
+    frame_size: side of the training images.
+    max_clips: train on the first so many clips (0: all).
+    every: take each n-th frame of a clip.
+    masked_share: part of a batch whose face is masked as the diffusion model's masked frames are, so that they too are
+        encoded well.
+    quantise_from: step at which the codebook is filled and used.
+    edge_weight: weight of the L1 of image gradients.
+    mouth_weight: weight of masked pixels against 1 outside.
+    commitment: weight of the commitment loss.
+    start: "average-pooling" (see `start_as_average_pooling`) or "random" (PyTorch's own).
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -93,7 +103,7 @@ def _edge_error(decoded: Tensor, images: Tensor) -> Tensor:
 
 
 class AutoencoderTask(TrainingTask):
-    """Random frames of the training split, some with the face blanked."""
+    """Random frames of the training split, some with the face masked."""
 
     Options = AutoencoderOptions
     options: AutoencoderOptions
@@ -114,7 +124,7 @@ class AutoencoderTask(TrainingTask):
         masked = torch.from_numpy(rng.random(size) < self.options.masked_share)
         images = to_images(self.frames[rows], self.options.frame_size)
         mask = self.masks[rows]
-        images = torch.where(masked[:, None, None, None], blank(images, mask), images)
+        images = torch.where(masked[:, None, None, None], apply_mask(images, mask), images)
         weight = torch.where(mask, self.options.mouth_weight, 1.0)[:, None]
         return {"images": images, "weight": weight}
 
@@ -153,17 +163,11 @@ class AutoencoderTask(TrainingTask):
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """autoencoder.safetensors and autoencoder.json, whose scaling factor gives latents unit variance."""
-        import json
-        from dataclasses import asdict
-
         assert isinstance(model, TrainedAutoencoder)
         with torch.no_grad():
             latents = torch.cat([model.autoencoder.encode(chunk) for chunk in torch.split(self._some_images(512), 32)])
         config = replace(self.options.autoencoder, scaling_factor=round(1 / float(latents.std()), 4))
-        folder.mkdir(parents=True, exist_ok=True)
-        save_part(model.autoencoder, folder / "autoencoder.safetensors")
-        description: dict[str, Any] = {"frame_size": self.options.frame_size, "autoencoder": asdict(config)}
-        (folder / "autoencoder.json").write_text(json.dumps(description, indent=1) + "\n")
+        save_autoencoder(model.autoencoder, config, self.options.frame_size, folder)
 
     def _some_images(self, n: int) -> Tensor:
         rows = torch.from_numpy(np.random.default_rng(0).integers(len(self.frames), size=n))
@@ -209,3 +213,78 @@ def fill_codebook(autoencoder: Autoencoder, images: Tensor) -> None:
     sample = vectors[torch.from_numpy(rows)].cpu().numpy().astype(np.float64)
     found, _ = kmeans2(sample, codes, iter=8, minit="points", seed=0, missing="warn")
     autoencoder.vq.quantize.embedding.weight.data.copy_(torch.from_numpy(found).float())
+
+
+# ------------------------------------------------------------------------ a start as average pooling
+
+
+@torch.no_grad()
+def start_as_average_pooling(vq: VQModel) -> None:
+    """Start an autoencoder as one that already works: 4 x 4 average pooling, and smooth enlargement back.
+
+    A VQ autoencoder learns absolute colours slowly, because each group norm takes them away. Here every residual block
+    starts as the identity, and the colours travel past the norms in channels that keep a norm's mean and scale
+    constant:
+
+        channels 0-2   red, green, blue            channels 3-5   their negatives (the mean stays 0)
+        channels 6, 7  +LEVEL and -LEVEL (the scale stays LEVEL sqrt(2 / channels))
+
+    SiLU(x) - SiLU(-x) = x takes the colours through the last nonlinearity. The other channels start as usual, and
+    training turns the pooling into a code for what pooling loses. Overwrites the fresh weights in place.
+
+    Raises UsageError where a norm has several groups (the reserved channels must share one) or a level has fewer than
+    eight channels.
+    """
+    if vq.config.norm_num_groups != 1 or min(vq.config.block_out_channels) < RESERVED:
+        raise UsageError("start = 'average-pooling' needs norm_groups = 1 and at least 8 channels per level")
+    for name, module in vq.named_modules():
+        if name.endswith("conv2"):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif name.endswith("conv_shortcut"):
+            _filter_each_channel(module, IDENTITY)
+        elif name.endswith("downsamplers.0.conv"):
+            _filter_each_channel(module, POOLING)
+        elif name.endswith("upsamplers.0.conv"):
+            _filter_each_channel(module, SMOOTHING)
+    _filter_each_channel(vq.quant_conv, IDENTITY)
+    _filter_each_channel(vq.post_quant_conv, IDENTITY)
+    for part in (vq.encoder, vq.decoder):
+        _spread(part.conv_in)
+        _gather(part.conv_norm_out, part.conv_out)
+
+
+def _filter_each_channel(conv: nn.Module, kernel: Tensor) -> None:
+    """Channel c of the output is channel c of the input under `kernel`."""
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    nn.init.zeros_(conv.weight)
+    nn.init.zeros_(conv.bias)
+    for channel in range(min(conv.in_channels, conv.out_channels)):
+        conv.weight[channel, channel] = kernel
+
+
+def _spread(conv: nn.Conv2d) -> None:
+    """Three channels into the eight reserved ones."""
+    assert conv.bias is not None
+    conv.weight[:RESERVED] = 0
+    conv.bias[:RESERVED] = 0
+    for channel in range(3):
+        _centre(conv, channel, channel, 1.0)
+        _centre(conv, channel + 3, channel, -1.0)
+    conv.bias[6], conv.bias[7] = LEVEL, -LEVEL
+
+
+def _gather(norm: nn.GroupNorm, conv: nn.Conv2d) -> None:
+    """The eight reserved channels back into three."""
+    assert conv.bias is not None
+    norm.weight.fill_(LEVEL * (2 / norm.num_channels) ** 0.5)
+    nn.init.zeros_(conv.weight)
+    nn.init.zeros_(conv.bias)
+    for channel in range(3):
+        _centre(conv, channel, channel, 1.0)
+        _centre(conv, channel, channel + 3, -1.0)
+
+
+def _centre(conv: nn.Conv2d, output: int, source: int, value: float) -> None:
+    rows, columns = conv.kernel_size
+    conv.weight[output, source, rows // 2, columns // 2] = value

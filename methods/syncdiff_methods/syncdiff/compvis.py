@@ -1,20 +1,22 @@
-"""Tensor names of CompVis' latent-diffusion networks.
+"""CompVis' latent-diffusion networks: names of their tensors, and sizes read off the shapes.
 
 The networks here are diffusers'; official checkpoints name the same tensors otherwise
 (docs/spec/ldm.md#tensor-names). Names are mapped one way only, from ours to the official ones, and inverted over the
-names that a network has.
+names that a network has. Not in any tensor, and taken as published: 32 groups per norm, 32 channels per attention head.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from syncdiff_bench.errors import WeightsError
+from syncdiff_methods.syncdiff.config import AutoencoderConfig, UNetConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from syncdiff_methods.syncdiff.config import AutoencoderConfig, UNetConfig
 
 _RESNET = {
     "norm1": "in_layers.0",
@@ -47,9 +49,8 @@ _VQ_PARTS = (
 
 
 def unet_name(ours: str, config: UNetConfig) -> str:
-    """Official name, without prefix, of a tensor of `denoiser.build_unet`.
+    """Official name, without prefix, of a tensor of `model.build_unet`.
 
-    >>> from syncdiff_methods.syncdiff.config import UNetConfig
     >>> unet_name("down_blocks.1.resnets.0.conv1.weight", UNetConfig())
     'input_blocks.4.0.in_layers.2.weight'
     """
@@ -79,9 +80,8 @@ def _inside(rest: str) -> str:
 
 
 def vq_name(ours: str, config: AutoencoderConfig) -> str:
-    """Official name, without prefix, of a tensor of `autoencoder.build_vq_model`.
+    """Official name, without prefix, of a tensor of `model.build_vq_model`.
 
-    >>> from syncdiff_methods.syncdiff.config import AutoencoderConfig
     >>> vq_name("decoder.up_blocks.0.resnets.2.norm1.bias", AutoencoderConfig())
     'decoder.up.2.block.2.norm1.bias'
     """
@@ -119,3 +119,58 @@ def from_official(
 
 def _is_vq_attention(name: str) -> bool:
     return ".attn_1." in name and not name.endswith((".bias", ".norm.weight"))
+
+
+def autoencoder_config(official: Mapping[str, Tensor], source: str) -> AutoencoderConfig:
+    """Config of a VQ autoencoder by its official tensors. Raises WeightsError where they are none."""
+    try:
+        levels = 1 + max(_indices(official, r"encoder\.down\.(\d+)\."))
+        channels = tuple(official[f"encoder.down.{i}.block.0.conv2.weight"].shape[0] for i in range(levels))
+        return AutoencoderConfig(
+            channels=channels,
+            layers_per_block=1 + max(_indices(official, r"encoder\.down\.0\.block\.(\d+)\.")),
+            codes=official["quantize.embedding.weight"].shape[0],
+            mid_attention="encoder.mid.attn_1.q.weight" in official,
+        )
+    except (KeyError, ValueError, IndexError):
+        raise WeightsError(f"{source}: no VQ autoencoder inside; expected CompVis' tensors") from None
+
+
+def unet_config(official: Mapping[str, Tensor], source: str) -> tuple[UNetConfig, int, int]:
+    """Config, input channels and context width of a UNet by its official tensors.
+
+    Raises WeightsError where they are none.
+    """
+    try:
+        in_channels = official["input_blocks.0.0.weight"].shape[1]
+        downs = _indices(official, r"input_blocks\.(\d+)\.0\.op\.")
+        per_level = min(downs)
+        levels = 1 + len(set(downs))
+        firsts = [1 + level * per_level for level in range(levels)]
+        config = UNetConfig(
+            channels=tuple(official[f"input_blocks.{i}.0.out_layers.3.weight"].shape[0] for i in firsts),
+            attention=tuple(f"input_blocks.{i}.1.norm.weight" in official for i in firsts),
+            layers_per_block=per_level - 1,
+        )
+        context = official["middle_block.1.transformer_blocks.0.attn2.to_k.weight"].shape[1]
+    except (KeyError, ValueError, IndexError):
+        raise WeightsError(
+            f"{source}: no latent-diffusion UNet inside; expected CompVis' tensors model.diffusion_model.*"
+        ) from None
+    return config, in_channels, context
+
+
+def require_same(found: Any, wanted: Any, ignored: Iterable[str], source: str, model: str) -> None:
+    """Compare two configs field by field. Raises WeightsError naming the first field that differs."""
+    for field in fields(wanted):
+        theirs, ours = getattr(found, field.name), getattr(wanted, field.name)
+        if field.name not in ignored and theirs != ours:
+            raise WeightsError(f"{source}: {field.name} {_words(theirs)}, but {model} has {_words(ours)}")
+
+
+def _words(value: Any) -> str:
+    return "-".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
+
+
+def _indices(names: Iterable[str], pattern: str) -> list[int]:
+    return [int(match[1]) for match in (re.match(pattern, name) for name in names) if match]

@@ -2,13 +2,18 @@
 
 Sources: the paper (sections 3 and 4.3) and docs/spec/syncdiff.md, whose "Open choices" lists what it leaves open. A
 config is nested frozen dataclasses (read by `syncdiff_bench.options`), written to `config.json` beside the weights
-and into run.json.
+and into run.json. A size is a training config (`configs/paper.toml`), a variant of Tables 2, 3, 5 and 6 one line of its
+`[variants]` table.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
+
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import options_from_values
+from syncdiff_bench.training.loader import read_plan
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 Sampler = Literal["ddim", "dpmsolver++", "unipc"]
@@ -20,13 +25,16 @@ Feedback = Literal["pixel", "latent"]
 FirstFrame = Literal["generate", "copy"]
 Noise = Literal["fresh", "shared"]
 AudioFeatures = Literal["avhubert", "deepspeech"]
+Precision = Literal["auto", "fp32", "bf16"]
+Compile = Literal["off", "on", "graphs"]
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """VQ-f4 (docs/spec/ldm.md#autoencoder). One entry of `channels` per resolution, so f = 2 ** (len - 1).
+    """VQ-f4 (docs/spec/ldm.md#autoencoder).
 
-    scaling_factor multiplies latents before diffusion; 1 in the paper, 1 / std of the latents for a small one.
+    channels: one entry per resolution, so f = 2 ** (len - 1).
+    scaling_factor: multiplies latents before diffusion; 1 in the paper, 1 / std of the latents for a small one.
     """
 
     channels: tuple[int, ...] = (128, 256, 512)
@@ -39,7 +47,10 @@ class AutoencoderConfig:
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Denoising UNet (docs/spec/ldm.md#unet). `attention` says per resolution whether its blocks are transformers."""
+    """Denoising UNet (docs/spec/ldm.md#unet).
+
+    attention: per resolution, whether its blocks are transformers.
+    """
 
     channels: tuple[int, ...] = (256, 512, 768, 1024)
     attention: tuple[bool, ...] = (False, True, True, True)
@@ -52,14 +63,15 @@ class UNetConfig:
 class AudioConfig:
     """Audio features, what is learnt of them, and the temporal filter behind it (docs/spec/syncdiff.md#audio).
 
-    features: `avhubert`, an encoder over log-mel of which the first layers are frozen; or `deepspeech`, windows of 16
-        character scores per frame and a small convolutional network (128 numbers a frame in the paper, dim = 128).
-    dim: width of the condition token. window: W, frames t - W/2 .. t + W/2 - 1 that the filter weighs into the token
-        of frame t (an open choice); 1 switches the filter off.
+    layers, ffn_dim, heads, position_kernel, position_groups: of AV-HuBERT; unused with deepspeech.
+    dim: width of the condition token.
     frozen_layers: NF, the first layers of AV-HuBERT that training does not touch; everything below them is frozen with
         them when NF > 0.
+    window: W, frames t - W/2 .. t + W/2 - 1 that the filter weighs into the token of frame t (an open choice); 1
+        switches the filter off.
+    features: `avhubert`, an encoder over log-mel of which the first layers are frozen; or `deepspeech`, windows of 16
+        character scores per frame and a small convolutional network (128 numbers a frame in the paper, dim = 128).
     logits: deepspeech only: the folder of the scores (`<clip id>.npy`), or the name of an installed acoustic model.
-    layers, ffn_dim, heads, position_kernel, position_groups: of AV-HuBERT; unused with deepspeech.
     """
 
     layers: int = 12
@@ -78,14 +90,15 @@ class AudioConfig:
 class ConditionConfig:
     """What the UNet sees beside the noisy latent.
 
-    identity: concatenate the identity frame: a random frame of the clip in training; at test the given first frame
-        or, as RND variants do it, the previous generated frame (`identity_at_test`, an open choice).
-    previous: the previous frame, none | full (3 channels) | bottleneck (1 channel, paper 3.3), ground truth in
-        training, generated at test (or the given first frame throughout, as an ablation: `previous_at_test`);
-        `previous_frames` (NP) of them.
-    mask_mode: what is blanked: the lower half of the face box, or every row from the base of the nose down, over the
-        full width, as DiffTalk does (needs landmarks). mask_pad: pixels (of frame_size 256) by which the former reaches
-        below the box.
+    identity: concatenate the identity frame, in training a random frame of the clip.
+    identity_at_test: the given first frame or, as RND variants do it, the previous generated frame (an open choice).
+    previous: the previous frame, none | full (3 channels) | bottleneck (1 channel, paper 3.3); in training the true
+        one.
+    previous_at_test: the generated one or, as an ablation, the given first frame throughout.
+    previous_frames: NP, how many of them.
+    mask_mode: the lower half of the face box, or every row from the base of the nose down over the full width, as
+        DiffTalk masks (needs landmarks).
+    mask_pad: pixels (of frame_size 256) by which the mask of the lower half reaches below the box.
     """
 
     identity: bool = True
@@ -102,12 +115,19 @@ class ConditionConfig:
         per_previous = {"none": 0, "full": 3, "bottleneck": 1}[self.previous]
         return 6 + 3 * self.identity + per_previous * self.previous_frames
 
+    @property
+    def reads_generated(self) -> bool:
+        """Whether any condition of a frame is a generated frame; where none is, nothing needs encoding again."""
+        previous = self.previous != "none" and self.previous_at_test == "generated"
+        return previous or (self.identity and self.identity_at_test == "previous")
+
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Noise schedule and sampler (docs/spec/ldm.md#ddim; `samplers`).
+    """Noise schedule and sampler (docs/spec/ldm.md#ddim; `sampling`).
 
-    steps: calls of the UNet per frame; of 1000 a divisor with ddim, 2 to 100 with the fast solvers. eta: of ddim.
+    steps: calls of the UNet per frame; of 1000 a divisor with ddim, 2 to 100 with the fast solvers.
+    eta: of ddim.
     """
 
     train_steps: int = 1000
@@ -123,12 +143,14 @@ class DiffusionConfig:
 class SyncDiffConfig:
     """The whole method.
 
-    name: of its size. variant: the row of Tables 2, 3, 5 and 6 that it stands for ("rnd", "prv-", "np5", "nf12", "ds",
-        ...); the default is SyncDiff itself, which is RND+PRV-, NP 1, NF 9.
+    name: of its size.
+    variant: the row of Tables 2, 3, 5 and 6 that it stands for ("rnd", "prv-", "np5", "nf12", "ds", ...); the default
+        is SyncDiff itself, which is RND+PRV-, NP 1, NF 9.
     frame_size: side in pixels to which frames are resized (aspect ratio not kept; LRS frames are square).
     feedback: how a generated frame becomes the next previous frame: through pixels (decode, clamp, encode, as Fig. 1
-        draws it) or as its latent. first_frame: generate it with itself-as-given as previous frame, or copy the given
-        frame. Both are open choices. noise: fresh per frame, or shared by the frames of a clip (less flicker).
+        draws it) or as its latent (an open choice).
+    first_frame: generate it with itself-as-given as previous frame, or copy the given frame (an open choice).
+    noise: fresh per frame, or shared by the frames of a clip (less flicker).
     """
 
     name: str = "paper"
@@ -147,5 +169,17 @@ class SyncDiffConfig:
     def latent_size(self) -> int:
         return self.frame_size >> (len(self.autoencoder.channels) - 1)
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+
+ITSELF = SyncDiffConfig().variant  # RND+PRV-, NP 1, NF 9: no line of its own
+VARIANTS = ("ds", "rnd", "prv", "prv-", ITSELF, "np5", "np10", "nf3", "nf6", "nf12")
+
+
+def shipped_config(size: str, variant: str = ITSELF) -> SyncDiffConfig:
+    """The config of a shipped size ("paper", "pocket") and variant. Raises UsageError for an unknown one."""
+    if variant not in VARIANTS:
+        raise UsageError(f"no SyncDiff variant {variant!r}; variants: {', '.join(VARIANTS)}")
+    plan = read_plan(f"syncdiff/{size}", variant="" if variant == ITSELF else variant)
+    if plan.trainer != "syncdiff":
+        raise UsageError(f"{size!r} is no size of SyncDiff; sizes: paper, pocket")
+    config: SyncDiffConfig = options_from_values(SyncDiffConfig, plan.options["model"], f"size {size}")
+    return config

@@ -1,7 +1,9 @@
-"""What is constant over a training, computed once per clip: latents, and what enters the first trained audio layer.
+"""Trainings on the latents of a frozen autoencoder, SyncDiff's and DiffTalk's: their caches, their loss, their task.
+
+What is constant over a training is computed once per clip:
 
     CACHE/latents/<dataset>-<split>[-<mask>]/  clean, masked (T, 3, h, w) float16; area (T, h, w) uint8: how much of
-                                               each latent cell is blanked, 255 for all of it
+                                               each latent cell is masked, 255 for all of it
     CACHE/audio/<dataset>-<split>-<kind>/      activations (T, ...) float32 of `AudioCondition.frozen_activations`
 
 The two are apart because variants that freeze other layers (kind "nf9", "nf0", "deepspeech") share the latents, by far
@@ -13,40 +15,55 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.views import boxes_fact
-from syncdiff_methods.syncdiff.audio import AudioCondition
-from syncdiff_methods.syncdiff.audio_features import clip_features
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder, to_images
-from syncdiff_methods.syncdiff.config import AudioConfig, ConditionConfig
-from syncdiff_methods.syncdiff.masking import blank, clip_mask
+from syncdiff_methods.clip_task import ClipTask, stacked
+from syncdiff_methods.syncdiff.audio import SYMBOLS, WINDOW, AudioCondition, clip_features
+from syncdiff_methods.syncdiff.config import AudioConfig, ConditionConfig, DiffusionConfig
+from syncdiff_methods.syncdiff.masking import apply_mask, clip_mask
+from syncdiff_methods.syncdiff.model import Autoencoder, load_autoencoder, read_autoencoder, to_images
+from syncdiff_methods.syncdiff.sampling import build_scheduler
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Clip, Dataset
+    from syncdiff_bench.training.task import TrainingData
+    from syncdiff_methods.model_folder import FolderModel
 
 CHUNK = 32  # frames that the autoencoder encodes together
-DEEPSPEECH_SHAPE = (16, 29)
 LOG_MEL = 104
+VALIDATION_BATCHES = 8
+PROBED_FRAMES = 75  # length of the clips that an estimate assumes
 
 
 @dataclass(frozen=True, eq=False)
 class ClipLatents:
-    """clean, masked: (T, 3, h, w) float16; area: (T, h, w) uint8; audio: (T, ...) float32."""
+    """What training reads of a clip.
+
+    clean, masked: (T, 3, h, w) float16.
+    mask: (T, h, w) uint8, how much of each cell is masked.
+    audio: (T, ...) float32 of `AudioCondition.frozen_activations`.
+    landmarks: (T, 39, 2) float32, DiffTalk's only.
+    """
 
     clip_id: str
     clean: Tensor
     masked: Tensor
-    area: Tensor
+    mask: Tensor
     audio: Tensor
+    landmarks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -113,21 +130,11 @@ def audio_cache(dataset: Dataset, split: str, condition: AudioCondition, cache: 
     )
 
 
-def read_clips(latents: TensorCache, audio: TensorCache) -> list[ClipLatents]:
-    """The clips that are in both caches and have two frames or more, mapped from disk."""
-    sounds = audio.read()
-    return [
-        ClipLatents(clip_id, **tensors, audio=sounds[clip_id]["activations"])
-        for clip_id, tensors in latents.read().items()
-        if clip_id in sounds and len(tensors["clean"]) >= 2
-    ]
-
-
 @torch.no_grad()
 def encode_frames(
     clip: Clip, autoencoder: Autoencoder, frame_size: int, condition: ConditionConfig, device: str
 ) -> dict[str, Tensor]:
-    """clean, masked and area of one clip. Raises ClipError where it cannot be read."""
+    """clean, masked and area (of the mask) of one clip. Raises ClipError where it cannot be read."""
     images = to_images(torch.from_numpy(clip.frames), frame_size)
     mask = clip_mask(clip, condition, frame_size)
 
@@ -137,7 +144,7 @@ def encode_frames(
     area = F.adaptive_avg_pool2d(mask.float()[:, None], autoencoder.latent_size(frame_size))[:, 0]
     return {
         "clean": encode(images).half().contiguous(),
-        "masked": encode(blank(images, mask)).half().contiguous(),
+        "masked": encode(apply_mask(images, mask)).half().contiguous(),
         "area": (area * 255).round().to(torch.uint8),
     }
 
@@ -145,7 +152,7 @@ def encode_frames(
 def activation_shape(config: AudioConfig) -> tuple[int, ...]:
     """Of one frame of what the audio cache holds."""
     if config.features == "deepspeech":
-        return DEEPSPEECH_SHAPE
+        return (WINDOW, SYMBOLS)
     return (config.dim,) if config.frozen_layers else (LOG_MEL,)
 
 
@@ -167,3 +174,154 @@ def _digest(module: nn.Module, beginnings: tuple[str, ...], *numbers: float) -> 
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+class DiffusionLoss:
+    """The loss of latent diffusion (paper Eq. 3; docs/spec/ldm.md#loss).
+
+    mask_weight: of the error where the frame is masked against 1 elsewhere (1 in the paper).
+    """
+
+    def __init__(self, diffusion: DiffusionConfig, mask_weight: float = 1.0) -> None:
+        self.prediction = diffusion.prediction
+        self.mask_weight = mask_weight
+        self.scheduler = build_scheduler(diffusion)
+
+    def noisy(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """(B, 3, h, w) latents with (B,) long timesteps' worth of noise."""
+        return self.scheduler.add_noise(clean, noise, timestep)  # type: ignore[no-any-return]
+
+    def __call__(
+        self, prediction: Tensor, clean: Tensor, noise: Tensor, timestep: Tensor, mask: Tensor
+    ) -> dict[str, Tensor]:
+        """Mean square error of a prediction (B, 3, h, w): `loss`, weighed, and `mouth`, of the masked cells alone.
+
+        mask: (B, h, w) in 0..1, how much of a cell is masked.
+        """
+        error = (prediction - self._target(clean, noise, timestep)).square().mean(dim=1)
+        weight = 1 + (self.mask_weight - 1) * mask
+        inside = (error * mask).sum() / mask.sum().clamp(min=1)
+        return {"loss": (error * weight).mean() / weight.mean().detach(), "mouth": inside}
+
+    def _target(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        if self.prediction == "epsilon":
+            return noise
+        if self.prediction == "sample":
+            return clean
+        return self.scheduler.get_velocity(clean, noise, timestep)  # type: ignore[no-any-return]
+
+
+class LatentTask(ClipTask):
+    """One random target frame of each of B random clips per step.
+
+    Its options have `model`, `half` (export float16) and `autoencoder`, a folder or a shipped name, which replaces
+    `model.autoencoder`. Raises UsageError where the autoencoder was trained on frames of another size.
+
+    Model: what is exported; its first part is the autoencoder, the trained module has the others.
+    learns_from: what a clip must have, in words.
+    """
+
+    Model: ClassVar[type[FolderModel]]
+    learns_from: ClassVar[str]
+
+    def __init__(self, options: Any, data: TrainingData, device: str = "cpu") -> None:
+        super().__init__(options, data, device)
+        try:
+            config, frame_size = read_autoencoder(options.autoencoder)
+        except UsageError:
+            return  # `prepare` says that it is missing
+        if frame_size != options.model.frame_size:
+            raise UsageError(
+                f"{options.autoencoder}: trained on {frame_size} px frames, but options.model.frame_size is"
+                f" {options.model.frame_size}; make them equal"
+            )
+        self.options = replace(options, model=replace(options.model, autoencoder=config))
+
+    @abstractmethod
+    def example(self, clip: ClipLatents, rng: np.random.Generator) -> dict[str, Tensor]:
+        """A target frame with its conditions; `frame`: its index."""
+
+    @abstractmethod
+    def finish(self, clips: Sequence[ClipLatents], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A batch of examples as the trained module takes it."""
+
+    @abstractmethod
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes per frame of what `ClipLatents` holds beside the latents, by name."""
+
+    @cached_property
+    def autoencoder(self) -> Autoencoder:
+        """Frozen, on the CPU. Raises UsageError or WeightsError where there is none."""
+        return load_autoencoder(self.options.autoencoder)[0].requires_grad_(False)
+
+    def latents_of(self, split: str, condition: ConditionConfig) -> TensorCache:
+        data, size = self.data, self.options.model.frame_size
+        return latents_cache(data.dataset, split, self.autoencoder, size, condition, data.cache, self.device)
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.autoencoder.to("cpu")
+
+    def read_clips(self, split: str) -> list[ClipLatents]:
+        """The clips that are in all caches and have two frames or more, mapped from disk."""
+        caches = [cache.read() for cache in self.caches_of(split)]
+        clips = []
+        for clip_id in caches[0]:
+            if all(clip_id in cache for cache in caches) and len(caches[0][clip_id]["clean"]) >= 2:
+                found = {name: tensor for cache in caches for name, tensor in cache[clip_id].items()}
+                audio, landmarks = found["activations"], found.get("landmarks")
+                clips.append(ClipLatents(clip_id, found["clean"], found["masked"], found["area"], audio, landmarks))
+        if not clips:
+            needed = f"two frames or more with {self.learns_from}"
+            raise UsageError(f"split {split!r} has no clip of {needed}; nothing to train on")
+        return clips
+
+    def draw(
+        self, clips: Sequence[ClipLatents], rng: np.random.Generator, size: int
+    ) -> tuple[list[str], dict[str, Tensor]]:
+        chosen = [clips[i] for i in rng.integers(len(clips), size=size)]
+        batch = stacked([self.example(clip, rng) for clip in chosen])
+        words = [f"clip {clip.clip_id} frame {t}" for clip, t in zip(chosen, batch["frame"].tolist(), strict=True)]
+        batch["noise"] = torch.from_numpy(rng.standard_normal(batch["clean"].shape, dtype=np.float32))
+        batch["timestep"] = torch.from_numpy(rng.integers(self.options.model.diffusion.train_steps, size=size))
+        return words, self.finish(chosen, batch)
+
+    def probe_batch(self, size: int) -> Mapping[str, Tensor]:
+        side, n = self.options.model.latent_size, PROBED_FRAMES
+        latents, mask = torch.zeros(n, 3, side, side), torch.full((n, side, side), 128, dtype=torch.uint8)
+        others = {name: torch.zeros(n, *shape) for name, shape in self.shapes().items()}
+        return self.draw([ClipLatents("probe", latents, latents, mask, **others)], np.random.default_rng(0), size)[1]
+
+    def averaged(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+        """The UNet, and the bottleneck where there is one, as released (docs/spec/syncdiff.md#training)."""
+        return ((name, p) for name, p in super().averaged(model) if name.startswith("denoiser."))
+
+    def losses(
+        self, model: nn.Module, suffix: str, without: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    ) -> dict[str, float]:
+        """Mean losses on fixed draws of the held-out clips; those named with `suffix` lack what one input tells.
+
+        without: batch -> what takes the place of that input.
+        """
+        device = next(model.parameters()).device
+        totals: dict[str, float] = {}
+        for i in range(VALIDATION_BATCHES):
+            batch = self.draw(self.held_out, np.random.default_rng([77, i]), 32)[1]
+            for given, end in ((batch, ""), ({**batch, **without(batch)}, suffix)):
+                for name, value in model(**{key: tensor.to(device) for key, tensor in given.items()}).items():
+                    totals[name + end] = totals.get(name + end, 0.0) + value.item() / VALIDATION_BATCHES
+        return totals
+
+    def whole(self, model: nn.Module) -> Any:
+        """The trained networks and the autoencoder as one `Model`, without a copy of any."""
+        with torch.device("meta"):
+            whole = self.Model(self.options.model)
+        whole.autoencoder = self.autoencoder
+        for part in self.Model.parts[1:]:
+            setattr(whole, part, getattr(model, part))
+        return whole.eval()
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """A folder of `Model`."""
+        dtype = torch.float16 if self.options.half else torch.float32
+        self.whole(model).save_pretrained(folder, dtype=dtype)

@@ -1,4 +1,4 @@
-"""What is hidden: the lower half of the face box (paper 4.2), or all below the nose (docs/spec/syncdiff.md#inputs)."""
+"""Masks: the lower half of the face box (paper 4.2), or all below the nose (docs/spec/syncdiff.md#inputs)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOSE_BASE = 33  # of the 68 landmarks
 
 
 def clip_mask(clip: Clip, condition: ConditionConfig, size: int) -> Tensor:
-    """(T, size, size) bool of a clip's frames resized to a square of `size`: True where a pixel is blanked.
+    """(T, size, size) bool of a clip's frames resized to a square of `size`: True where a pixel is masked.
 
     Raises ClipError where the mask needs landmarks and there are none.
     """
@@ -31,11 +31,11 @@ def clip_mask(clip: Clip, condition: ConditionConfig, size: int) -> Tensor:
 
 
 def lower_half_mask(boxes: Tensor, frame_hw: tuple[int, int], size: int, pad: int = 0) -> Tensor:
-    """True where a pixel is blanked.
+    """True where a pixel is masked.
 
     boxes: (T, 4) integer x1 y1 x2 y2 in pixels of frames of (height, width) `frame_hw`.
     size: side of the resized square frame; boxes are scaled to it with their aspect.
-    pad: pixels of a 256-pixel frame by which the area reaches below the box (scaled with `size`).
+    pad: pixels of a 256-pixel frame by which the mask reaches below the box (scaled with `size`).
     Returns (T, size, size) bool: rows floor((y1 + y2) / 2) .. y2, columns x1 .. x2.
     """
     height, width = frame_hw
@@ -50,7 +50,7 @@ def lower_half_mask(boxes: Tensor, frame_hw: tuple[int, int], size: int, pad: in
 
 
 def below_nose(landmarks: NDArray[np.float32], size: int) -> NDArray[np.bool_]:
-    """True where a pixel is blanked: every row from the base of the nose down, over the full width.
+    """True where a pixel is masked: every row from the base of the nose down, over the full width.
 
     landmarks: (T, 68, 2) in pixels of the resized frame. Returns (T, size, size).
     """
@@ -65,6 +65,6 @@ def scaled(landmarks: NDArray[np.float32], frame_hw: tuple[int, int], size: int)
     return landmarks * np.array([size / width, size / height], np.float32)
 
 
-def blank(images: Tensor, mask: Tensor) -> Tensor:
+def apply_mask(images: Tensor, mask: Tensor) -> Tensor:
     """(B, 3, S, S) in [-1, 1] with the pixels of (B, S, S) bool `mask` set to black (-1)."""
     return images.masked_fill(mask[:, None], -1.0)

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError
-from syncdiff_methods.syncdiff.acceleration import Acceleration, Compile, Precision
-from syncdiff_methods.syncdiff.config import Feedback, FirstFrame, Noise, PreviousAtTest, Sampler, SyncDiffConfig
+from syncdiff_methods.syncdiff.config import (
+    Compile,
+    Feedback,
+    FirstFrame,
+    Noise,
+    Precision,
+    PreviousAtTest,
+    Sampler,
+    SyncDiffConfig,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from syncdiff_bench.estimates.workload import Workload
+    from syncdiff_bench.contracts import Workload
     from syncdiff_bench.probing import Case
+    from syncdiff_methods.syncdiff.acceleration import Acceleration
     from syncdiff_methods.syncdiff.model import SyncDiffModel
     from syncdiff_methods.syncdiff.sampling import ClipConditions
+
+Progress: TypeAlias = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class SyncDiffOptions:
-    """model: a shipped model's name or a directory of `save_pretrained`; a run that is given none takes that of its
-    data. sampler, steps, eta, feedback, first_frame, noise and previous_at_test override the model's config where
-    given; another sampler than the model's takes 20 steps unless told otherwise. batch: clips in lock-step.
-    precision, compile, channels_last: see `Acceleration`. variant: which row of Tables 2 to 6 the model is; as its
-    config says, where not given. logits: character scores of a `ds` model, a folder or an acoustic model.
+    """Options of `syncdiff`; those without a default of their own override the model's config where given.
+
+    model: a shipped model's name or a directory of `save_pretrained`; a run that is given none takes that of its data.
+    variant: which row of Tables 2 to 6 the model is; as its config says, where not given.
+    logits: character scores of a `ds` model, a folder or an acoustic model.
+    sampler: another than the model's takes 20 steps unless told otherwise.
+    steps, eta, feedback, first_frame, noise, previous_at_test: see `SyncDiffConfig`.
+    batch: clips that are generated together, frame by frame.
+    precision, compile, channels_last: see `Acceleration`.
     """
 
     model: str = ""
@@ -49,7 +65,49 @@ class SyncDiffOptions:
     channels_last: bool = True
 
 
-class SyncDiff(Method):
+class LatentMethod(Method):
+    """Frame by frame in the latents of an autoencoder, `batch` clips at a time: SyncDiff and DiffTalk."""
+
+    @property
+    def batch_size(self) -> int:
+        return int(self.options.batch)
+
+    @abstractmethod
+    def conditions(self, clip: Clip) -> Any:
+        """What is known of a clip before its first frame is generated, with its `clip_id`. Raises ClipError."""
+
+    @abstractmethod
+    def sample(
+        self, conditions: Sequence[Any], seed: int, on_frame: Callable[[int, int, Any], None], progress: Progress
+    ) -> None:
+        """Generate all frames; `on_frame` and `progress` as in `sampling.frame_by_frame`."""
+
+    def generate(
+        self, clips: Sequence[Clip], *, seed: int, progress: Progress = lambda _frames: None
+    ) -> Iterator[tuple[str, Frames | ClipError]]:
+        """See `Method.generate`. Frames come back at the clip's own size, the whole image generated (paper 5.2)."""
+        from syncdiff_methods.syncdiff.model import to_frames
+
+        conditions, videos = [], []
+        for clip in clips:
+            try:
+                conditions.append(self.conditions(clip))
+                videos.append(np.empty_like(clip.frames))
+            except ClipError as error:
+                yield clip.id, error
+        if not conditions:
+            return
+
+        def keep(index: int, t: int, image: Any) -> None:
+            height, width = videos[index].shape[1:3]
+            videos[index][t] = to_frames(image[None], height, width)[0].cpu().numpy()
+
+        self.sample(conditions, seed, keep, progress)
+        for condition, video in zip(conditions, videos, strict=True):
+            yield condition.clip_id, video
+
+
+class SyncDiff(LatentMethod):
     """Latent diffusion with masked, identity and bottlenecked previous frame, AV-HuBERT audio, frame by frame."""
 
     name = "syncdiff"
@@ -62,25 +120,24 @@ class SyncDiff(Method):
 
     def __init__(self, options: SyncDiffOptions | None = None, runtime: Runtime | None = None) -> None:
         """Raises UsageError where there is no model of the variant that is asked for."""
-        from syncdiff_methods.syncdiff.variants import with_variant
+        from syncdiff_methods.syncdiff.model import with_variant
 
         super().__init__(options, runtime)
         # run.json records the options, and the paper's tables find a variant's row by them.
-        self.options = with_variant(self.options)
-
-    @property
-    def batch_size(self) -> int:
-        return self.options.batch
+        model, variant = with_variant(self.options.model, self.options.variant)
+        self.options = replace(self.options, model=model, variant=variant)
 
     @cached_property
     def config(self) -> SyncDiffConfig:
         """The model's, overrides applied. Raises UsageError for what its sampler cannot do."""
-        from syncdiff_methods.syncdiff.model import locate, read_config
+        from syncdiff_methods.syncdiff.model import SyncDiffModel
 
-        return _overridden(read_config(locate(self.options.model)), self.options)
+        return _overridden(SyncDiffModel.read_config(self.options.model), self.options)
 
     @property
     def acceleration(self) -> Acceleration:
+        from syncdiff_methods.syncdiff.acceleration import Acceleration
+
         return Acceleration(self.options.precision, self.options.compile, self.options.channels_last)
 
     @cached_property
@@ -94,98 +151,70 @@ class SyncDiff(Method):
         accelerate(model, self.acceleration)
         return model
 
-    def generate(
-        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
-    ) -> Iterator[tuple[str, Frames | ClipError]]:
-        """See `Method.generate`. Frames come back at the clip's own size, the whole image generated (paper 5.2)."""
-        from syncdiff_methods.syncdiff.autoencoder import to_frames
-        from syncdiff_methods.syncdiff.sampling import generate_in_lock_step
+    def sample(
+        self,
+        conditions: Sequence[ClipConditions],
+        seed: int,
+        on_frame: Callable[[int, int, Any], None],
+        progress: Progress,
+    ) -> None:
+        from syncdiff_methods.syncdiff.sampling import sample_clips
 
-        conditions, videos = [], []
-        for clip in clips:
-            try:
-                conditions.append(self._conditions(clip))
-                videos.append(np.empty_like(clip.frames))
-            except ClipError as error:
-                yield clip.id, error
-        if not conditions:
-            return
-
-        def keep(index: int, t: int, image: Any) -> None:
-            height, width = videos[index].shape[1:3]
-            videos[index][t] = to_frames(image[None], height, width)[0].cpu().numpy()
-
-        generate_in_lock_step(self.model, conditions, seed=seed, on_frame=keep, progress=progress)
-        for condition, video in zip(conditions, videos, strict=True):
-            yield condition.clip_id, video
+        sample_clips(self.model, conditions, seed=seed, on_frame=on_frame, progress=progress)
 
     def probe(self, cases: Sequence[Case], *, layer: str, step: int | None, seed: int) -> NDArray[np.float32]:
         """See `syncdiff_bench.probing.ProbedMethod`."""
-        from syncdiff_methods.syncdiff.probed import probe_latents
+        from syncdiff_methods.syncdiff.probe import probe_latents
 
         return probe_latents(self.model, cases, layer=layer, step=step, seed=seed, batch=self.options.batch)
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         """See `Method.weights_used`. Raises UsageError for options that this model cannot do: a run asks here first."""
-        from syncdiff_methods.syncdiff.model import weights_digests
+        from syncdiff_methods.syncdiff.model import SyncDiffModel
 
         _ = self.config
-        return weights_digests(self.options.model)
+        return SyncDiffModel.weights_used(self.options.model, self.name)
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         """A model, or an acoustic model before it, that was trained on other data."""
         from syncdiff_bench.origins import foreign, origin_of
-        from syncdiff_methods.syncdiff.deepspeech import foreign_recogniser
-        from syncdiff_methods.syncdiff.model import locate
+        from syncdiff_methods.syncdiff.audio import foreign_acoustic_model
+        from syncdiff_methods.syncdiff.model import SyncDiffModel
 
         audio, dataset = self.config.audio, self.runtime.dataset
-        model = foreign(origin_of(locate(self.options.model)), dataset, f"{self.name} runs a model")
-        heard = audio.logits if audio.features == "deepspeech" else ""
-        return (*model, *foreign_recogniser(heard, dataset, self.name))
+        folder = SyncDiffModel.locate(self.options.model)
+        logits = audio.logits if audio.features == "deepspeech" else ""
+        model = foreign(origin_of(folder), dataset, f"{self.name} runs a model")
+        return (*model, *foreign_acoustic_model(logits, dataset, self.name))
 
     def workload(self, frames: Sequence[int]) -> Workload:
         """See `Method.workload`."""
-        from syncdiff_methods.syncdiff.workload import workload
+        from syncdiff_methods.syncdiff.acceleration import workload
 
         return workload(self.config, frames, self.batch_size, self.acceleration, self.runtime.device)
 
-    def _conditions(self, clip: Clip) -> ClipConditions:
-        import torch
+    def conditions(self, clip: Clip) -> ClipConditions:
+        from syncdiff_methods.syncdiff.sampling import clip_conditions
 
-        from syncdiff_methods.syncdiff.audio_features import clip_features
-        from syncdiff_methods.syncdiff.autoencoder import to_images
-        from syncdiff_methods.syncdiff.masking import blank, clip_mask
-        from syncdiff_methods.syncdiff.sampling import ENCODED_TOGETHER, ClipConditions
-
-        config, device = self.model.config, self.runtime.device
-        features = torch.from_numpy(clip_features(clip, config.audio)).to(device)
-        mask = clip_mask(clip, config.condition, config.frame_size)
-        with torch.inference_mode():
-            tokens = self.model.audio(features[None])[0]
-            images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
-            blanked = blank(images, mask.to(device))
-            chunks = torch.split(blanked, ENCODED_TOGETHER)
-            masked = torch.cat([self.model.autoencoder.encode(chunk) for chunk in chunks])
-            identity = self.model.autoencoder.encode(images[:1])[0]
-        return ClipConditions(clip.id, masked, identity, tokens, images[0])
+        return clip_conditions(self.model, clip)
 
 
 def _overridden(config: SyncDiffConfig, options: SyncDiffOptions) -> SyncDiffConfig:
     """The model's config with the options that were given in place of its own values."""
-    from syncdiff_methods.syncdiff.samplers import FAST_STEPS, check_sampler
+    from syncdiff_methods.syncdiff.sampling import FAST_STEPS, check_sampler
 
-    config = replace(config, **_set(options, "feedback", "first_frame", "noise"))
-    config = replace(config, condition=replace(config.condition, **_set(options, "previous_at_test")))
-    config = replace(config, audio=replace(config.audio, **_set(options, "logits")))
+    config = replace(config, **given(options, "feedback", "first_frame", "noise"))
+    config = replace(config, condition=replace(config.condition, **given(options, "previous_at_test")))
+    config = replace(config, audio=replace(config.audio, **given(options, "logits")))
     diffusion = config.diffusion
     if options.sampler not in (None, "ddim", diffusion.sampler):
         # The model's own values are meant for its own sampler.
         diffusion = replace(diffusion, steps=FAST_STEPS, eta=0.0)
-    diffusion = replace(diffusion, **_set(options, "sampler", "steps", "eta"))
+    diffusion = replace(diffusion, **given(options, "sampler", "steps", "eta"))
     check_sampler(diffusion)
     return replace(config, diffusion=diffusion)
 
 
-def _set(options: SyncDiffOptions, *names: str) -> dict[str, Any]:
+def given(options: Any, *names: str) -> dict[str, Any]:
     """Those of the named options that were given."""
     return {name: value for name in names if (value := getattr(options, name)) is not None}

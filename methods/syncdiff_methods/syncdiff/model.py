@@ -1,109 +1,254 @@
-"""SyncDiff's networks as one object and one directory.
+"""SyncDiff's networks: autoencoder, denoiser and audio condition, as one model and one folder.
 
 DIR/config.json                 config.SyncDiffConfig
 DIR/autoencoder.safetensors     frames <-> latents
 DIR/denoiser.safetensors        UNet and bottleneck (EMA weights)
 DIR/audio.safetensors           AV-HuBERT audio encoder and temporal filter
-
-Models of this project may share an autoencoder: `"autoencoder_from": "pocket"` in config.json stands for the file of
-that shipped model. What `save_pretrained` writes has a file of its own.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from scipy.spatial import cKDTree
+from torch import Tensor, nn
 
-from syncdiff_bench.contracts import WeightsUsed
-from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import options_from_values
-from syncdiff_bench.weights.digests import sha256_of
+from syncdiff_methods.model_folder import FolderModel, load_part, part_files, save_part
 from syncdiff_methods.syncdiff.audio import AudioCondition
-from syncdiff_methods.syncdiff.autoencoder import Autoencoder
-from syncdiff_methods.syncdiff.config import AutoencoderConfig, SyncDiffConfig
-from syncdiff_methods.syncdiff.denoiser import Denoiser
+from syncdiff_methods.syncdiff.config import AutoencoderConfig, SyncDiffConfig, UNetConfig
 
-PRETRAINED = Path(__file__).parent / "pretrained"
-PARTS = ("autoencoder", "denoiser", "audio")
-SHARED = "autoencoder_from"  # of config.json: the shipped model whose autoencoder this one uses
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel, VQModel
 
 
-class SyncDiffModel(nn.Module):
-    """autoencoder, denoiser and audio condition, built from one config."""
+def build_vq_model(config: AutoencoderConfig) -> VQModel:
+    """diffusers' VQModel with CompVis' shape; its parameters equal the official ones one to one."""
+    from diffusers import VQModel
+
+    levels = len(config.channels)
+    return VQModel(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=config.channels,
+        layers_per_block=config.layers_per_block,
+        latent_channels=3,
+        num_vq_embeddings=config.codes,
+        vq_embed_dim=3,
+        norm_num_groups=config.norm_groups,
+        scaling_factor=1.0,
+        mid_block_add_attention=config.mid_attention,
+    )
+
+
+class Autoencoder(nn.Module):
+    """`encode` is continuous, `decode` quantises first: diffusion runs on latents that were never quantised."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vq = build_vq_model(config)
+
+    def latent_size(self, frame_size: int) -> int:
+        """Side of the latent of a square frame."""
+        return frame_size >> (len(self.config.channels) - 1)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) float32 RGB in [-1, 1] -> (B, 3, S / f, S / f), times the scaling factor."""
+        return self.vq.encode(images).latents * self.config.scaling_factor  # type: ignore[no-any-return]
+
+    def decode(self, latents: Tensor, *, quantise: bool = True) -> Tensor:
+        """Latents as `encode` gives them -> (B, 3, S, S) RGB, not clamped."""
+        unscaled = latents / self.config.scaling_factor
+        if quantise:
+            unscaled = quantised(unscaled, self.vq.quantize.embedding.weight)
+        return self.vq.decode(unscaled, force_not_quantize=True).sample  # type: ignore[no-any-return]
+
+
+def quantised(latents: Tensor, codes: Tensor) -> Tensor:
+    """(B, C, h, w) latents -> the nearest of (K, C) codes at every place, same shape; no gradient.
+
+    On a CPU a k-d tree finds them: exactly, whatever the batch, and many times faster than all K distances of each.
+    What is not a number counts as 0: a clip that diverges takes none of its batch mates along.
+    """
+    vectors = latents.detach().movedim(1, -1)
+    points = vectors.reshape(-1, vectors.shape[-1])
+    if latents.device.type == "cpu":
+        finite = torch.nan_to_num(points.double(), nan=0.0, posinf=1e6, neginf=-1e6)
+        _, found = cKDTree(codes.detach().double().numpy()).query(finite.numpy())
+        nearest = torch.from_numpy(found)
+    else:
+        nearest = torch.cdist(points, codes).argmin(dim=1)
+    return codes.detach()[nearest].reshape(vectors.shape).movedim(-1, 1).contiguous()
+
+
+def to_images(frames: Tensor, size: int) -> Tensor:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, size, size) float32 in [-1, 1]; bicubic, anti-aliased when shrinking."""
+    images = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
+    if images.shape[-2:] != (size, size):
+        images = F.interpolate(images, (size, size), mode="bicubic", antialias=True)
+    return images.clamp(-1, 1)
+
+
+def to_frames(images: Tensor, height: int, width: int) -> Tensor:
+    """(B, 3, S, S) in [-1, 1] -> (B, height, width, 3) uint8 RGB; bicubic where the size differs."""
+    if images.shape[-2:] != (height, width):
+        images = F.interpolate(images, (height, width), mode="bicubic", antialias=True)
+    scaled = ((images.clamp(-1, 1) + 1) * 127.5).round()
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def build_unet(config: UNetConfig, in_channels: int, context_dim: int, sample_size: int) -> UNet2DConditionModel:
+    """diffusers' conditional UNet with the shape of CompVis' (docs/spec/ldm.md#diffusers)."""
+    from diffusers import UNet2DConditionModel
+
+    down = tuple("CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in config.attention)
+    up = tuple("CrossAttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(config.attention))
+    return UNet2DConditionModel(
+        sample_size=sample_size,
+        in_channels=in_channels,
+        out_channels=3,
+        center_input_sample=False,
+        flip_sin_to_cos=True,
+        freq_shift=0,
+        down_block_types=down,
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        up_block_types=up,
+        block_out_channels=config.channels,
+        layers_per_block=config.layers_per_block,
+        downsample_padding=1,
+        norm_num_groups=config.norm_groups,
+        norm_eps=1e-5,
+        act_fn="silu",
+        cross_attention_dim=context_dim,
+        transformer_layers_per_block=1,
+        # In this argument diffusers counts heads, not the dimension of one.
+        attention_head_dim=tuple(channels // config.head_dim for channels in config.channels),
+        use_linear_projection=False,
+        upcast_attention=False,
+    )
+
+
+def zero_output_layers(unet: nn.Module) -> None:
+    """Start residual branches and the output at zero, as CompVis' code does and diffusers does not."""
+    for name, module in unet.named_modules():
+        if name == "conv_out" or (name.endswith((".conv2", ".proj_out")) and isinstance(module, nn.Conv2d)):
+            nn.init.zeros_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class Denoiser(nn.Module):
+    """UNet and, for the bottlenecked variants, the 1x1 convolution that squeezes a previous frame to one channel.
+
+    With the bottleneck, a previous frame passes 1 of its 3 latent channels' worth of information: enough for pose and
+    lip state, too little to be copied to the output (paper 3.3).
+    """
 
     def __init__(self, config: SyncDiffConfig) -> None:
         super().__init__()
-        self.config = config
+        self.condition = config.condition
+        self.unet = build_unet(config.unet, config.condition.channels, config.audio.dim, config.latent_size)
+        self.bottleneck = nn.Conv2d(3, 1, kernel_size=1) if config.condition.previous == "bottleneck" else None
+
+    def visual_condition(self, masked: Tensor, identity: Tensor | None, previous: Sequence[Tensor]) -> Tensor:
+        """Concatenate the conditions in the paper's order: masked, identity, previous frames (nearest first).
+
+        Every latent is (B, 3, h, w). Constant over the steps of a frame, so it is computed once per frame.
+        """
+        parts = [masked]
+        if self.condition.identity:
+            assert identity is not None, "this variant needs an identity frame"
+            parts.append(identity)
+        parts += [latent if self.bottleneck is None else self.bottleneck(latent) for latent in previous]
+        return torch.cat(parts, dim=1)
+
+    def forward(self, noisy: Tensor, timestep: Tensor, visual: Tensor, token: Tensor) -> Tensor:
+        """Predict epsilon, the sample or v.
+
+        noisy: (B, 3, h, w); timestep: () or (B,) long in 0..999; visual: (B, channels - 3, h, w) of
+        `visual_condition`; token: (B, dim) audio condition. Returns (B, 3, h, w).
+        """
+        stacked = torch.cat([noisy, visual], dim=1)
+        return self.unet(stacked, timestep, encoder_hidden_states=token.unsqueeze(1)).sample  # type: ignore[no-any-return]
+
+
+class SyncDiffModel(FolderModel):
+    """autoencoder, denoiser and audio condition, built from one config."""
+
+    Config = SyncDiffConfig
+    config: SyncDiffConfig
+    parts = ("autoencoder", "denoiser", "audio")
+    title = "SyncDiff"
+    mend = "save the model again"
+    shipped = Path(__file__).parent / "pretrained"
+
+    def __init__(self, config: SyncDiffConfig) -> None:
+        super().__init__(config)
         self.autoencoder = Autoencoder(config.autoencoder)
         self.denoiser = Denoiser(config)
         self.audio = AudioCondition(config.audio)
 
-    @classmethod
-    def from_pretrained(cls, where: str | Path) -> SyncDiffModel:
-        """Load a directory, or one shipped with this package by its name ("pocket").
 
-        Raises UsageError where there is no such directory, WeightsError where its files do not fit its config.
-        """
-        folder = locate(where)
-        model = cls(read_config(folder))
-        for part, file in part_files(folder, PARTS).items():
-            load_part(getattr(model, part), file)
-        return model.eval()
+def with_variant(model: str, variant: str | None) -> tuple[str, str]:
+    """The model to run, and the variant that it is.
 
-    def save_pretrained(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Write config and weights; float16 halves a shipped checkpoint."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(self.config.to_dict(), indent=1) + "\n")
-        for part in PARTS:
-            save_part(getattr(self, part), folder / f"{part}.safetensors", dtype)
-
-
-def save_part(module: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write one network's floating-point tensors as `dtype`, everything else as it is."""
-    from safetensors.torch import save_file
-
-    tensors = {
-        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
-        for name, tensor in module.state_dict().items()
-    }
-    save_file(tensors, path)
+    Where another variant is asked for than `model` is, MODEL-VARIANT beside it takes its place ("pocket-rnd").
+    Raises UsageError where there is none, no such model at all, or none is named.
+    """
+    if not model:
+        raise UsageError(
+            "syncdiff needs --set model=DIR, what `syncdiff-bench train` made; model=pocket is for drawn faces"
+        )
+    known = SyncDiffModel.read_config(model).variant
+    if variant in (None, known):
+        return model, known
+    sibling = f"{model}-{variant}"
+    try:
+        found = SyncDiffModel.read_config(sibling).variant
+    except UsageError:
+        found = ""
+    if found != variant:
+        raise UsageError(
+            f"model {model!r} is variant {known}, not {variant}, and there is no {sibling!r}; train one"
+            f" (`syncdiff-bench train syncdiff/pocket --variant {variant}`) and give its folder as model"
+        )
+    return sibling, found
 
 
-def load_part(module: nn.Module, path: Path) -> None:
-    """Fill one network from a safetensors file, strictly. Raises WeightsError naming the file."""
-    from syncdiff_bench.weights.loading import check_state_dict, load_tensors
-
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; a SyncDiff directory holds {', '.join(PARTS)} and config.json")
-    check_state_dict(module, load_tensors(path, float32=True), str(path))
+# ------------------------------------------------------------------------------------ an autoencoder alone
 
 
-def locate(where: str | Path) -> Path:
-    """The directory of a shipped model's name or of a path."""
-    for folder in (PRETRAINED / str(where), Path(where)):
-        if (folder / "config.json").is_file():
-            return folder
-    shipped = sorted(p.parent.name for p in PRETRAINED.glob("*/config.json"))
-    raise UsageError(
-        f"no SyncDiff model at {str(where)!r}; give a directory with config.json and safetensors, or one of the"
-        f" shipped: {', '.join(shipped)}"
-    )
+def save_autoencoder(autoencoder: Autoencoder, config: AutoencoderConfig, frame_size: int, folder: Path) -> None:
+    """Write autoencoder.safetensors and autoencoder.json.
+
+    config: what the file shall say, whatever scaling factor the network was trained with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_part(autoencoder, folder / "autoencoder.safetensors")
+    description = {"frame_size": frame_size, "autoencoder": asdict(config)}
+    (folder / "autoencoder.json").write_text(json.dumps(description, indent=1) + "\n")
 
 
 def autoencoder_folder(where: str | Path) -> Path:
-    """The folder of an autoencoder trained alone, or imported (autoencoder.json); else that of a SyncDiff model, whose
-    autoencoder is taken. Raises UsageError where there is neither.
+    """The folder of an autoencoder alone (autoencoder.json), else that of a SyncDiff model, whose autoencoder is taken.
+
+    Raises UsageError where there is neither.
     """
     folder = Path(where)
     if (folder / "autoencoder.json").is_file():
         return folder
     try:
-        return locate(where)
+        return SyncDiffModel.locate(where)
     except UsageError:
         raise UsageError(
             f"{folder / 'autoencoder.json'}: no such file; train an autoencoder first and name its model folder"
@@ -115,7 +260,7 @@ def read_autoencoder(where: str | Path) -> tuple[AutoencoderConfig, int]:
     folder = autoencoder_folder(where)
     path = folder / "autoencoder.json"
     if not path.is_file():
-        whole = read_config(folder)
+        whole = SyncDiffModel.read_config(folder)
         return whole.autoencoder, whole.frame_size
     known = json.loads(path.read_text())
     config: AutoencoderConfig = options_from_values(AutoencoderConfig, known["autoencoder"], str(path))
@@ -123,42 +268,11 @@ def read_autoencoder(where: str | Path) -> tuple[AutoencoderConfig, int]:
 
 
 def load_autoencoder(where: str | Path) -> tuple[Autoencoder, int, Path]:
-    """The autoencoder in evaluation mode, the side of its frames, and its weights file. Raises as `from_pretrained`."""
+    """The autoencoder in evaluation mode, the side of its frames, and its weights file.
+
+    Raises UsageError as `autoencoder_folder`, WeightsError where the file does not fit.
+    """
     config, frame_size = read_autoencoder(where)
     autoencoder, file = Autoencoder(config), part_files(autoencoder_folder(where), ["autoencoder"])["autoencoder"]
     load_part(autoencoder, file)
     return autoencoder.eval(), frame_size, file
-
-
-def read_config(folder: Path) -> SyncDiffConfig:
-    """config.json of a SyncDiff directory. Raises UsageError where it is not readable, or another method's."""
-    values = read_values(folder, "SyncDiff config", "save the model again")
-    values.pop(SHARED, None)
-    config: SyncDiffConfig = options_from_values(SyncDiffConfig, values, str(folder / "config.json"))
-    return config
-
-
-def read_values(folder: Path, what: str, mend: str) -> dict[str, Any]:
-    """The values of config.json. what, mend: of the message. Raises UsageError where it is no JSON table."""
-    path = folder / "config.json"
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, TypeError, ValueError) as error:
-        raise UsageError(f"{path}: not a readable {what} ({error}); {mend}") from None
-
-
-def part_files(folder: Path, parts: Sequence[str]) -> dict[str, Path]:
-    """The weights file of each part of a model directory; a shared autoencoder lies in the package."""
-    files = {part: folder / f"{part}.safetensors" for part in parts}
-    if (folder / "config.json").is_file():
-        shared = read_values(folder, "config", "save the model again").get(SHARED)
-        if shared is not None:
-            files["autoencoder"] = PRETRAINED / str(shared) / "autoencoder.safetensors"
-    return files
-
-
-def weights_digests(where: str | Path) -> tuple[WeightsUsed, ...]:
-    """sha256 of each file of a model directory."""
-    folder = locate(where)
-    files = part_files(folder, PARTS).items()
-    return tuple(WeightsUsed(f"syncdiff/{folder.name}/{part}", sha256_of(file), file) for part, file in files)

@@ -1,32 +1,258 @@
-"""Sampling: the loop over the frames of many clips in lock-step.
+"""From noise to frames: samplers of one frame, and the autoregressive loop over the frames of a batch of clips.
 
-The frames of a clip are sequential (frame t needs the generated frame t - 1), so a batch is frame t of N clips.
+DDIM is that of CompVis; two fast solvers solve the same equation, start from the same noise and end at the same noise
+level, so that with enough steps all three agree. Noise belongs to (seed, clip, frame index): a clip's result does not
+depend on its batch mates. The frames of a clip are sequential (frame t needs the generated frame t - 1), so a batch is
+frame t of N clips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from syncdiff_methods.syncdiff.config import ConditionConfig, SyncDiffConfig
-from syncdiff_methods.syncdiff.denoiser import Denoiser
-from syncdiff_methods.syncdiff.model import SyncDiffModel
-from syncdiff_methods.syncdiff.one_token import one_token_attention
-from syncdiff_methods.syncdiff.samplers import FrameNoise, build_sampler, denoise
+from syncdiff_bench.errors import UsageError
+from syncdiff_methods.syncdiff.audio import clip_features
+from syncdiff_methods.syncdiff.config import ConditionConfig, DiffusionConfig, Feedback, SyncDiffConfig
+from syncdiff_methods.syncdiff.masking import apply_mask, clip_mask
+from syncdiff_methods.syncdiff.model import Autoencoder, Denoiser, SyncDiffModel, to_images
 
-# Blanked frames of a clip that the autoencoder encodes at once.
-ENCODED_TOGETHER = 16
+if TYPE_CHECKING:
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+
+    from syncdiff_bench.contracts import Clip
+
+    Scheduler: TypeAlias = DDIMScheduler | DPMSolverMultistepScheduler | UniPCMultistepScheduler
+
+Predict: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+CHUNK = 16  # frames of a clip that the autoencoder encodes at once
+FAST_STEPS = 20  # of DPM-Solver++ and UniPC where no number is given
+# Beyond, neighbouring steps of the fast solvers fall on the same training timestep.
+MOST_FAST_STEPS = 100
+
+
+def build_scheduler(config: DiffusionConfig) -> DDIMScheduler:
+    """DDIM with CompVis' schedule and end points (docs/spec/ldm.md#ddim)."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        config.train_steps,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        timestep_spacing="leading",
+        **_schedule(config),
+    )
+
+
+def build_sampler(config: DiffusionConfig) -> Scheduler:
+    """The scheduler that `config.sampler` names, for `denoise`. Raises UsageError as `check_sampler`.
+
+    DPM-Solver++ (Lu et al. 2022) and UniPC (Zhao et al. 2023), second order, in steps that are even in log-SNR; evenly
+    spaced timesteps would spend them where the noise is high and end several times further from the limit.
+    """
+    check_sampler(config)
+    if config.sampler == "ddim":
+        return build_scheduler(config)
+    import diffusers
+
+    kinds = {"dpmsolver++": diffusers.DPMSolverMultistepScheduler, "unipc": diffusers.UniPCMultistepScheduler}
+    return kinds[config.sampler](
+        config.train_steps, use_exponential_sigmas=True, final_sigmas_type="sigma_min", **_schedule(config)
+    )
+
+
+def _schedule(config: DiffusionConfig) -> dict[str, Any]:
+    return {
+        "beta_start": config.beta_start,
+        "beta_end": config.beta_end,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": config.prediction,
+    }
+
+
+def check_sampler(config: DiffusionConfig) -> None:
+    """Raise UsageError for steps or an eta that the sampler cannot do."""
+    if config.sampler == "ddim":
+        check_steps(config.steps, config.train_steps)
+        return
+    if not 2 <= config.steps <= MOST_FAST_STEPS:
+        raise UsageError(
+            f"steps={config.steps} is not possible with sampler={config.sampler}; give 2 to {MOST_FAST_STEPS}"
+            f" (10 to 25 are its purpose), or sampler=ddim"
+        )
+    if config.eta != 0:
+        raise UsageError(f"eta={config.eta} is for sampler=ddim; sampler={config.sampler} adds no noise, leave eta out")
+
+
+def check_steps(steps: int, train_steps: int = 1000) -> None:
+    """Raise UsageError unless `steps` divides the training steps: with other counts DDIM silently starts too low."""
+    allowed = [n for n in range(1, train_steps // 2 + 1) if train_steps % n == 0]
+    if steps not in allowed:
+        near = sorted(allowed, key=lambda n: abs(n - steps))[:2]
+        raise UsageError(
+            f"steps={steps} does not divide {train_steps}, so DDIM would start too low; use {near[0]} or {near[1]}"
+        )
+
+
+class NoiseSource(Protocol):
+    """Standard normal noise of one frame, drawn in the order in which it is needed."""
+
+    def draw(self, shape: Sequence[int]) -> Tensor: ...
+
+
+class FrameNoise:
+    """Standard normal noise of one frame of one clip, the same on every device and in every batch."""
+
+    def __init__(self, seed: int, clip_id: str, index: int) -> None:
+        digest = hashlib.sha256(f"{seed}/{clip_id}/{index}".encode()).digest()
+        self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+    def draw(self, shape: Sequence[int]) -> Tensor:
+        return torch.randn(tuple(shape), generator=self._generator)
+
+
+def denoise(
+    predict: Predict,
+    scheduler: Scheduler,
+    noise: Sequence[NoiseSource],
+    shape: Sequence[int],
+    *,
+    steps: int,
+    eta: float = 0.0,
+    device: torch.device,
+) -> Tensor:
+    """Denoise one latent per noise source with `steps` calls of `predict`: (B, 3, h, w), B = len(noise).
+
+    predict(noisy (B, 3, h, w), timestep ()) -> (B, 3, h, w) float32, of the kind that `scheduler` was built for.
+    eta: DDIM's; 1 is as random as DDPM (Song et al., "Denoising diffusion implicit models", 2021).
+    """
+    is_ddim = type(scheduler).__name__ == "DDIMScheduler"
+    # The last interval of the fast solvers' grid is empty: it begins and ends at the smallest noise of the schedule.
+    scheduler.set_timesteps(steps if is_ddim else steps + 1)
+    if not is_ddim:
+        scheduler.set_begin_index(0)
+    # Schedulers look their tables up on the CPU: a timestep on the GPU would make every step wait for it.
+    timesteps = scheduler.timesteps[:steps]
+    latents = drawn(noise, shape, device)
+    for timestep, on_device in zip(timesteps, timesteps.to(device), strict=True):
+        prediction = predict(latents, on_device)
+        random = {"eta": eta, "variance_noise": drawn(noise, shape, device)} if eta > 0 else {}
+        latents = scheduler.step(prediction, timestep, latents, **random).prev_sample
+    return latents
+
+
+def drawn(noise: Sequence[NoiseSource], shape: Sequence[int], device: torch.device) -> Tensor:
+    """The next noise of each source, (B, *shape)."""
+    return torch.stack([source.draw(shape) for source in noise]).to(device)
+
+
+class OneTokenAttention:
+    """Attention processor of diffusers that reads its output, channels start .. stop, from the context.
+
+    A softmax over one key is 1 whatever the query, so attention to one token is `to_out(to_v(token))`: the same for
+    every query, every step and every noise level (docs/spec/difftalk.md#one-token).
+    """
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start = start
+        self.stop = stop
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """hidden_states: (B, N, C) queries, unused but for N; encoder_hidden_states: (B, 1, all channels)."""
+        return encoder_hidden_states[..., self.start : self.stop].expand(-1, hidden_states.shape[1], -1)
+
+
+@contextmanager
+def one_token_attention(unet: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Cross-attention to one token, computed once per frame instead of at every step.
+
+    Within the block, the context of `unet` is what the yielded function makes of tokens: (B, D) -> (B, channels).
+
+    channels: those of all cross-attentions together. No gradient reaches the queries and keys, and none is needed:
+    for sampling only. Afterwards the UNet is as it was.
+    """
+    crossed = [module for name, module in unet.named_modules() if name.endswith(".attn2")]
+    before = [module.processor for module in crossed]
+    start = 0
+    for module in crossed:
+        # Else diffusers adds the query or divides, and the output would depend on it after all.
+        assert not module.residual_connection and module.rescale_output_factor == 1
+        width = module.to_out[0].out_features
+        module.set_processor(OneTokenAttention(start, start + width))
+        start += width
+
+    def outputs(tokens: Tensor) -> Tensor:
+        made: list[Any] = [module.to_out[0](module.to_v(tokens)) for module in crossed]
+        return torch.cat(made, dim=-1)
+
+    try:
+        yield outputs
+    finally:
+        for module, processor in zip(crossed, before, strict=True):
+            module.set_processor(processor)
+
+
+def encode_chunks(autoencoder: Autoencoder, images: Tensor) -> Tensor:
+    """(T, 3, S, S) images of one clip to (T, 3, h, w) latents, `CHUNK` at once."""
+    return torch.cat([autoencoder.encode(chunk) for chunk in torch.split(images, CHUNK)])
+
+
+@torch.inference_mode()
+def frame_by_frame(
+    autoencoder: Autoencoder,
+    lengths: Sequence[int],
+    history: list[list[Tensor]],
+    sample: Callable[[int, list[int]], tuple[Tensor, Tensor | None]],
+    *,
+    feedback: Feedback | None,
+    on_frame: Callable[[int, int, Tensor], None],
+    progress: Callable[[int], None],
+) -> None:
+    """Batched autoregressive sampling: frame t of every clip that has one, then frame t + 1.
+
+    lengths: frames of each clip.
+    history: per clip the (3, h, w) latents of its previous frames, nearest first; updated in place.
+    sample: (t, clips) -> latents (B, 3, h, w) of frame t, and images where they are known without decoding.
+    feedback: what enters `history`: the decoded frame encoded again, its latent, or nothing (None).
+    on_frame: receives every finished frame: (clip, t, image (3, S, S) in [-1, 1]).
+    progress: receives the number of frames finished since its last call.
+    """
+    for t in range(max(lengths)):
+        clips = [i for i, length in enumerate(lengths) if t < length]
+        latents, images = sample(t, clips)
+        if images is None:
+            images = autoencoder.decode(latents).clamp(-1, 1)
+        for row, i in enumerate(clips):
+            on_frame(i, t, images[row])
+        going_on = [row for row, i in enumerate(clips) if t + 1 < lengths[i]]
+        if going_on and feedback is not None:
+            shown = autoencoder.encode(images[going_on]) if feedback == "pixel" else latents[going_on]
+            for latent, row in zip(shown, going_on, strict=True):
+                history[clips[row]] = [latent, *history[clips[row]][:-1]]
+        progress(len(clips))
 
 
 @dataclass(frozen=True, eq=False)
 class ClipConditions:
-    """What is known of a clip before its first frame is generated. h = w = latent size.
+    """What is known of a clip before its first frame is generated. All float32; h = w = latent size.
 
-    masked: (T, 3, h, w) latents of the blanked frames; identity: (3, h, w) latent of the given first frame;
-    tokens: (T, dim) audio condition; first_image: (3, S, S) in [-1, 1]. All float32.
+    masked: (T, 3, h, w) latents of the masked frames.
+    identity: (3, h, w) latent of the given first frame.
+    tokens: (T, dim) audio condition.
+    first_image: (3, S, S) in [-1, 1], the given first frame.
     """
 
     clip_id: str
@@ -40,7 +266,19 @@ class ClipConditions:
 
 
 @torch.inference_mode()
-def generate_in_lock_step(
+def clip_conditions(model: SyncDiffModel, clip: Clip) -> ClipConditions:
+    """Of one clip, on the model's device. Raises ClipError where it has no audio, or no box or landmarks for a mask."""
+    config, device = model.config, model.denoiser.unet.device
+    features = torch.from_numpy(clip_features(clip, config.audio)).to(device)
+    mask = clip_mask(clip, config.condition, config.frame_size).to(device)
+    tokens = model.audio(features[None])[0]
+    images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
+    masked = encode_chunks(model.autoencoder, apply_mask(images, mask))
+    return ClipConditions(clip.id, masked, model.autoencoder.encode(images[:1])[0], tokens, images[0])
+
+
+@torch.inference_mode()
+def sample_clips(
     model: SyncDiffModel,
     clips: Sequence[ClipConditions],
     *,
@@ -48,77 +286,54 @@ def generate_in_lock_step(
     on_frame: Callable[[int, int, Tensor], None],
     progress: Callable[[int], None] = lambda _frames: None,
 ) -> None:
-    """Generate all frames of all clips; clips may differ in length.
+    """Generate all frames of all clips, which may differ in length; `on_frame` and `progress` as in `frame_by_frame`.
 
-    on_frame(index of the clip, t, image (3, S, S) in [-1, 1]) receives every finished frame. progress gets the number
-    of frames finished since its last call. Raises UsageError for steps that the sampler cannot do.
+    Raises UsageError for steps that the sampler cannot do.
     """
     config: SyncDiffConfig = model.config
-    scheduler = build_sampler(config.diffusion)
+    condition, diffusion = config.condition, config.diffusion
+    scheduler = build_sampler(diffusion)
     # The last `previous_frames` latents of each clip, nearest first; before frame 0 the given first frame stands in.
-    history = [[clip.identity] * config.condition.previous_frames for clip in clips]
+    history = [[clip.identity] * condition.previous_frames for clip in clips]
 
+    def sample(t: int, alive: list[int]) -> tuple[Tensor, Tensor | None]:
+        chosen = [clips[i] for i in alive]
+        given = torch.stack([clip.identity for clip in chosen])
+        if t == 0 and config.first_frame == "copy":
+            return given, torch.stack([clip.first_image for clip in chosen])
+        masked = torch.stack([clip.masked[t] for clip in chosen])
+        tokens = torch.stack([clip.tokens[t] for clip in chosen]).to(model.denoiser.unet.dtype)
+        before = [history[i] for i in alive]
+        nearest = torch.stack([latents[0] for latents in before])
+        identity = nearest if condition.identity_at_test == "previous" else given
+        visual = model.denoiser.visual_condition(masked, identity, _previous_frames(condition, before, given))
+        latents = denoise(
+            predictor(model.denoiser, visual, attention_outputs(tokens)),
+            scheduler,
+            [FrameNoise(seed, clip.clip_id, 0 if config.noise == "shared" else t) for clip in chosen],
+            given.shape[1:],
+            steps=diffusion.steps,
+            eta=diffusion.eta,
+            device=visual.device,
+        )
+        return latents, None
+
+    feedback = config.feedback if condition.reads_generated else None
+    lengths = [len(clip) for clip in clips]
     with one_token_attention(model.denoiser.unet) as attention_outputs:
-        for t in range(max(len(clip) for clip in clips)):
-            alive = [i for i, clip in enumerate(clips) if t < len(clip)]
-            if t == 0 and config.first_frame == "copy":
-                images = torch.stack([clips[i].first_image for i in alive])
-                latents = torch.stack([clips[i].identity for i in alive])
-            else:
-                visual, tokens = _conditions(model, clips, alive, history, t)
-                frame_of_noise = 0 if config.noise == "shared" else t
-                latents = denoise(
-                    _predictor(model.denoiser, visual, attention_outputs(tokens)),
-                    scheduler,
-                    [FrameNoise(seed, clips[i].clip_id, frame_of_noise) for i in alive],
-                    clips[0].identity.shape,
-                    steps=config.diffusion.steps,
-                    eta=config.diffusion.eta,
-                    device=visual.device,
-                )
-                images = model.autoencoder.decode(latents).clamp(-1, 1)
-            for row, i in enumerate(alive):
-                on_frame(i, t, images[row])
-            going_on = [row for row, i in enumerate(alive) if t + 1 < len(clips[i])]
-            if going_on and reads_generated(config):
-                feedback = (
-                    model.autoencoder.encode(images[going_on]) if config.feedback == "pixel" else latents[going_on]
-                )
-                for latent, row in zip(feedback, going_on, strict=True):
-                    history[alive[row]] = [latent, *history[alive[row]][:-1]]
-            progress(len(alive))
+        frame_by_frame(
+            model.autoencoder, lengths, history, sample, feedback=feedback, on_frame=on_frame, progress=progress
+        )
 
 
-def reads_generated(config: SyncDiffConfig) -> bool:
-    """Whether any condition of a frame is a generated frame; where none is, nothing needs encoding again."""
-    condition = config.condition
-    previous = condition.previous != "none" and condition.previous_at_test == "generated"
-    return previous or (condition.identity and condition.identity_at_test == "previous")
+def predictor(denoiser: Denoiser, visual: Tensor, context: Tensor) -> Predict:
+    """The UNet of one frame, in the number format of its weights; latents stay in float32.
 
-
-def _predictor(denoiser: Denoiser, visual: Tensor, context: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """The UNet of one frame, in the number format of its weights; latents stay in float32."""
+    context: a token (B, dim), or what `one_token_attention` makes of it.
+    """
     dtype = denoiser.unet.dtype
-    visual = visual.to(dtype)
+    visual, context = visual.to(dtype), context.to(dtype)
     return lambda noisy, timestep: denoiser(noisy.to(dtype), timestep, visual, context).float()
-
-
-def _conditions(
-    model: SyncDiffModel,
-    clips: Sequence[ClipConditions],
-    alive: Sequence[int],
-    history: Sequence[Sequence[Tensor]],
-    t: int,
-) -> tuple[Tensor, Tensor]:
-    """Frame t of the living clips: (B, channels - 3, h, w) visual condition, (B, dim) tokens as the UNet counts."""
-    config = model.config.condition
-    masked = torch.stack([clips[i].masked[t] for i in alive])
-    tokens = torch.stack([clips[i].tokens[t] for i in alive])
-    nearest = torch.stack([history[i][0] for i in alive])
-    given = torch.stack([clips[i].identity for i in alive])
-    identity = nearest if config.identity_at_test == "previous" else given
-    previous = _previous_frames(config, [history[i] for i in alive], given)
-    return model.denoiser.visual_condition(masked, identity, previous), tokens.to(model.denoiser.unet.dtype)
 
 
 def _previous_frames(condition: ConditionConfig, history: Sequence[Sequence[Tensor]], given: Tensor) -> list[Tensor]:

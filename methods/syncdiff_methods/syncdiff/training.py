@@ -5,11 +5,11 @@ A step runs the UNet and the trained layers of the audio condition; what is cons
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,31 +18,34 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.weights.catalog import installed
+from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.config import SyncDiffConfig
-from syncdiff_methods.syncdiff.denoiser import Denoiser, zero_output_layers
-from syncdiff_methods.syncdiff.encoder_weights import fill_encoder
-from syncdiff_methods.syncdiff.latent_task import LatentTask
-from syncdiff_methods.syncdiff.latents import ClipLatents, activation_shape, audio_cache, latents_cache, read_clips
-from syncdiff_methods.syncdiff.loss import DiffusionLoss
-from syncdiff_methods.syncdiff.model import SyncDiffModel
+from syncdiff_methods.syncdiff.latents import ClipLatents, DiffusionLoss, LatentTask, activation_shape, audio_cache
+from syncdiff_methods.syncdiff.model import Denoiser, SyncDiffModel, to_frames, to_images, zero_output_layers
+from syncdiff_methods.syncdiff.sampling import ClipConditions, sample_clips
 
 if TYPE_CHECKING:
+    from syncdiff_bench.contracts import Dataset
     from syncdiff_bench.training.cache import TensorCache
 
-VALIDATION_BATCHES = 8
-PROBED_FRAMES = 75  # length of the clips that an estimate assumes
+SHOWN_CLIPS, SHOWN_FRAMES = 4, 6  # in the sample pictures
+# What AV-HuBERT's files hold beside the audio path: the video front-end, and what only pre-training reads.
+UNREAD = ("feature_extractor_video.", "mask_emb", "label_embs_concat")
 
 
 @dataclass(frozen=True)
 class SyncDiffTrainingOptions:
-    """autoencoder: folder of a trained autoencoder (autoencoder.safetensors and .json), or a SyncDiff model (a
-        directory, a shipped name) whose autoencoder is taken; its config replaces `model.autoencoder`.
-    encoder: audio encoder to start from, as `encoder_weights.fill_encoder` takes it; frozen layers need one.
-    area_weight: weight of the error where the frame is blanked against 1 elsewhere (1 in the paper).
-    previous_noise: largest standard deviation of noise added to the previous-frame latent, drawn uniformly, and
-        previous_dropout: how often it is replaced by the identity frame; both teach the model to live with its own
-        imperfect frames (0 in the paper).
+    """Options of a training.
+
+    autoencoder: folder of a trained autoencoder (autoencoder.safetensors and .json), or a SyncDiff model (a directory,
+        a shipped name) whose autoencoder is taken; its config replaces `model.autoencoder`.
+    encoder: audio encoder to start from, as `fill_encoder` takes it; frozen layers need one.
+    area_weight: weight of the error where the frame is masked against 1 elsewhere (1 in the paper).
+    previous_noise: largest standard deviation of noise added to the previous-frame latent, drawn uniformly (0 in the
+        paper); it teaches the model to live with its own imperfect frames, as does
+    previous_dropout: how often the previous frame is replaced by the identity frame (0 in the paper).
     half: export float16.
     """
 
@@ -72,151 +75,56 @@ class TrainedSyncDiff(nn.Module):
         masked: Tensor,
         identity: Tensor,
         previous: Tensor,
-        area: Tensor,
+        mask: Tensor,
         audio: Tensor,
         padding: Tensor,
         frame: Tensor,
         noise: Tensor,
         timestep: Tensor,
     ) -> dict[str, Tensor]:
-        """clean, masked, identity, noise: (B, 3, h, w); previous: (B, NP, 3, h, w); area: (B, h, w) 0..1;
-        audio: (B, T, ...) of `AudioCondition.frozen_activations` with padding (B, T) bool; frame, timestep: (B,) long.
+        """The losses of a batch.
+
+        clean, masked, identity, noise: (B, 3, h, w).
+        previous: (B, NP, 3, h, w).
+        mask: (B, h, w) in 0..1.
+        audio: (B, T, ...) of `AudioCondition.frozen_activations`; padding: (B, T) bool.
+        frame, timestep: (B,) long.
         """
         token = self.audio.tokens_at(audio, padding, frame)
         visual = self.denoiser.visual_condition(masked, identity, previous.unbind(dim=1))
         noisy = self.diffusion_loss.noisy(clean, noise, timestep)
         prediction = self.denoiser(noisy, timestep, visual, token)
-        return self.diffusion_loss(prediction, clean, noise, timestep, area)
+        return self.diffusion_loss(prediction, clean, noise, timestep, mask)
 
 
 class SyncDiffTask(LatentTask):
-    """One random target frame of each of B random clips per step."""
+    """A target frame, an identity frame other than it, and the frames before it."""
 
     Options = SyncDiffTrainingOptions
     options: SyncDiffTrainingOptions
+    Model = SyncDiffModel
+    learns_from: ClassVar[str] = "sound"
 
     def build(self) -> nn.Module:
         module = TrainedSyncDiff(self.options)
         self._start(module.audio)
         return module
 
-    def averaged(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-        """UNet and bottleneck, not the audio modules (docs/spec/syncdiff.md#training)."""
-        return ((name, p) for name, p in super().averaged(model) if name.startswith("denoiser."))
-
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
-        return self._draw(self.clips, np.random.default_rng([seed, step, rank]), size)[1]
-
-    def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
-        chosen, batch = self._draw(self.clips, np.random.default_rng([seed, step, rank]), size)
-        return [
-            f"clip {clip.clip_id} frame {frame}" for clip, frame in zip(chosen, batch["frame"].tolist(), strict=True)
-        ]
-
-    def probe_batch(self, size: int) -> Mapping[str, Tensor]:
-        config = self.options.model
-        side, rng = config.latent_size, np.random.default_rng(0)
-        latents = torch.from_numpy(rng.standard_normal((PROBED_FRAMES, 3, side, side), dtype=np.float32))
-        sound = rng.standard_normal((PROBED_FRAMES, *activation_shape(config.audio)), dtype=np.float32)
-        area = torch.full((PROBED_FRAMES, side, side), 128, dtype=torch.uint8)
-        clip = ClipLatents("probe", latents, latents, area, torch.from_numpy(sound))
-        return self._draw([clip], rng, size)[1]
-
-    def validation(self, model: nn.Module) -> Mapping[str, float]:
-        """The losses on fixed draws of the held-out clips; `*_without_previous` with the identity frame in its place.
-
-        The difference is what the previous frame tells beyond audio, masked frame and identity.
-        """
-        device = next(model.parameters()).device
-        totals: dict[str, float] = {}
-        for i in range(VALIDATION_BATCHES):
-            _, batch = self._draw(self.held_out, np.random.default_rng([77, i]), 32)
-            blind = {**batch, "previous": batch["identity"][:, None].expand_as(batch["previous"])}
-            for given, suffix in ((batch, ""), (blind, "_without_previous")):
-                for name, value in model(**{key: tensor.to(device) for key, tensor in given.items()}).items():
-                    totals[name + suffix] = totals.get(name + suffix, 0.0) + value.item() / VALIDATION_BATCHES
-        return totals
-
-    def samples(self, model: nn.Module) -> NDArray[Any]:
-        from syncdiff_methods.syncdiff.previews import preview
-
-        device = next(model.parameters()).device
-        whole = self._whole(model).to(device)
-        picture = preview(whole, self.data.dataset, self.held_out, str(device))
-        self.autoencoder.to("cpu")
-        return picture
-
-    def export(self, model: nn.Module, folder: Path) -> None:
-        dtype = torch.float16 if self.options.half else torch.float32
-        self._whole(model).save_pretrained(folder, dtype=dtype)
-
-    @cached_property
-    def _frozen_audio(self) -> AudioCondition:
-        """The audio condition that training starts from; of it the caches use what stays so."""
-        condition = AudioCondition(self.options.model.audio).eval().requires_grad_(False)
-        self._start(condition)
-        return condition
-
-    def _whole(self, model: nn.Module) -> SyncDiffModel:
-        """The trained networks and the autoencoder as one model, without a copy of any."""
-        assert isinstance(model, TrainedSyncDiff)
-        with torch.device("meta"):
-            whole = SyncDiffModel(self.options.model)
-        whole.autoencoder, whole.denoiser, whole.audio = self.autoencoder, model.denoiser, model.audio
-        return whole.eval()
-
-    def _start(self, condition: AudioCondition) -> None:
-        """Fill the audio encoder, unless its tensors have no storage: an estimate needs no weights."""
-        audio = self.options.model.audio
-        if isinstance(next(condition.parameters()), FakeTensor):
-            return
-        if self.options.encoder:
-            fill_encoder(condition, self.options.encoder)
-        elif audio.features == "avhubert" and audio.frozen_layers:
-            raise UsageError(
-                f"options.model.audio.frozen_layers is {audio.frozen_layers}, but options.encoder names no weights for"
-                " them; set it to an AV-HuBERT checkpoint or model, or frozen_layers = 0"
-            )
+    def prepare(self) -> None:
+        super().prepare()
+        self._frozen_audio.to("cpu")
 
     def caches_of(self, split: str) -> tuple[TensorCache, TensorCache]:
-        data, model = self.data, self.options.model
+        data = self.data
         return (
-            latents_cache(
-                data.dataset, split, self.autoencoder, model.frame_size, model.condition, data.cache, self.device
-            ),
+            self.latents_of(split, self.options.model.condition),
             audio_cache(data.dataset, split, self._frozen_audio, data.cache, self.device),
         )
 
-    def read_clips(self, split: str) -> list[ClipLatents]:
-        caches = self.caches_of(split)
-        for cache in caches:
-            cache.complete()
-        for module in (self.autoencoder, self._frozen_audio):
-            module.to("cpu")
-        clips = read_clips(*caches)
-        if not clips:
-            raise UsageError(f"split {split!r} has no clip of two frames or more with sound; nothing to train on")
-        return clips
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"audio": activation_shape(self.options.model.audio)}
 
-    def _draw(
-        self, clips: Sequence[ClipLatents], rng: np.random.Generator, size: int
-    ) -> tuple[list[ClipLatents], dict[str, Tensor]]:
-        """Clips of a batch, and the batch."""
-        chosen = [clips[i] for i in rng.integers(len(clips), size=size)]
-        rows = [self._example(clip, rng) for clip in chosen]
-        batch = {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
-        longest = max(len(clip) for clip in chosen)
-        audio = torch.zeros(size, longest, *chosen[0].audio.shape[1:])
-        padding = torch.ones(size, longest, dtype=torch.bool)
-        for i, clip in enumerate(chosen):
-            audio[i, : len(clip)] = clip.audio
-            padding[i, : len(clip)] = False
-        shape = batch["clean"].shape
-        noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-        timestep = torch.from_numpy(rng.integers(self.options.model.diffusion.train_steps, size=size))
-        return chosen, {**batch, "audio": audio, "padding": padding, "noise": noise, "timestep": timestep}
-
-    def _example(self, clip: ClipLatents, rng: np.random.Generator) -> dict[str, Tensor]:
+    def example(self, clip: ClipLatents, rng: np.random.Generator) -> dict[str, Tensor]:
         """Target t in 1..T-1, an identity frame other than t, and the NP frames before t (clamped to frame 0)."""
         t = int(rng.integers(1, len(clip)))
         other = int(rng.integers(len(clip) - 1))
@@ -234,6 +142,134 @@ class SyncDiffTask(LatentTask):
             "masked": clip.masked[t].float(),
             "identity": identity,
             "previous": previous,
-            "area": clip.area[t].float() / 255,
+            "mask": clip.mask[t].float() / 255,
             "frame": torch.tensor(t),
         }
+
+    def finish(self, clips: Sequence[ClipLatents], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        audio = nn.utils.rnn.pad_sequence([clip.audio for clip in clips], batch_first=True)
+        lengths = torch.tensor([len(clip) for clip in clips])
+        return {**batch, "audio": audio, "padding": torch.arange(audio.shape[1]) >= lengths[:, None]}
+
+    def validation(self, model: nn.Module) -> Mapping[str, float]:
+        """The losses; `*_without_previous` with the identity frame in place of the previous ones.
+
+        The difference is what the previous frame tells beyond audio, masked frame and identity.
+        """
+        return self.losses(
+            model,
+            "_without_previous",
+            lambda batch: {"previous": batch["identity"][:, None].expand_as(batch["previous"])},
+        )
+
+    def samples(self, model: nn.Module) -> NDArray[Any]:
+        device = next(model.parameters()).device
+        picture = preview(self.whole(model).to(device), self.data.dataset, self.held_out, str(device))
+        self.autoencoder.to("cpu")
+        return picture
+
+    @cached_property
+    def _frozen_audio(self) -> AudioCondition:
+        """The audio condition that training starts from; of it the caches use what stays so."""
+        condition = AudioCondition(self.options.model.audio).eval().requires_grad_(False)
+        self._start(condition)
+        return condition
+
+    def _start(self, condition: AudioCondition) -> None:
+        """Fill the audio encoder, unless its tensors have no storage: an estimate needs no weights."""
+        audio = self.options.model.audio
+        if isinstance(next(condition.parameters()), FakeTensor):
+            return
+        if self.options.encoder:
+            fill_encoder(condition, self.options.encoder)
+        elif audio.features == "avhubert" and audio.frozen_layers:
+            raise UsageError(
+                f"options.model.audio.frozen_layers is {audio.frozen_layers}, but options.encoder names no weights for"
+                " them; set it to an AV-HuBERT checkpoint or model, or frozen_layers = 0"
+            )
+
+
+# ------------------------------------------------------------------------ the audio encoder to start from
+
+
+def fill_encoder(condition: AudioCondition, where: str) -> None:
+    """Load the weights that training starts from.
+
+    where: a fairseq checkpoint of AV-HuBERT (`.pt`, pre-trained or fine-tuned), its name in the weights catalogue, or
+        a SyncDiff model (a directory or a shipped name), whose encoder is taken.
+    Raises UsageError where there is none, WeightsError where it has other sizes.
+    """
+    tensors, source = _tensors(where)
+    check_state_dict(condition.encoder, {name: tensor.float() for name, tensor in tensors.items()}, source)
+
+
+def _tensors(where: str) -> tuple[dict[str, Tensor], str]:
+    path = Path(where)
+    if path.is_dir() or (SyncDiffModel.shipped / where).is_dir():
+        file = SyncDiffModel.locate(where) / "audio.safetensors"
+        prefix = "encoder."
+        found = {name: tensor for name, tensor in load_tensors(file).items() if name.startswith(prefix)}
+        return {name.removeprefix(prefix): tensor for name, tensor in found.items()}, str(file)
+    if not path.is_file():
+        if where not in installed().entries:
+            raise UsageError(
+                f"no audio encoder {where!r}; give an AV-HuBERT checkpoint, its catalogue name, or a SyncDiff model"
+            )
+        from syncdiff_bench.weights.store import WeightsStore
+
+        path = WeightsStore().ensure(where)
+    from syncdiff_bench.networks.avhubert.checkpoint import read_checkpoint
+
+    encoder = read_checkpoint(path).encoder
+    return {name: tensor for name, tensor in encoder.items() if not name.startswith(UNREAD)}, str(path)
+
+
+# ---------------------------------------------------------------------- sample pictures
+
+
+def preview(model: SyncDiffModel, dataset: Dataset, clips: Sequence[ClipLatents], device: str) -> NDArray[Any]:
+    """(rows, columns, 3) uint8 RGB: per clip a row of true frames and a row of generated ones.
+
+    The frames are consecutive, from the middle of a clip; what stands before them is taken for the given first frame.
+    model: in eval mode, on `device`.
+    """
+    chosen = clips[:: max(1, len(clips) // SHOWN_CLIPS)][:SHOWN_CLIPS]
+    targets, conditions = [], []
+    for clip in chosen:
+        start = max(0, (len(clip) - SHOWN_FRAMES) // 2)
+        shown = slice(start, start + SHOWN_FRAMES)
+        target = to_images(torch.from_numpy(dataset.clip(clip.clip_id).frames[shown].copy()), model.config.frame_size)
+        targets.append(target)
+        conditions.append(_conditions(model, clip, shown, target[0], device))
+
+    made = [torch.zeros_like(target) for target in targets]
+
+    def keep(index: int, t: int, image: Tensor) -> None:
+        made[index][t] = image.cpu()
+
+    sample_clips(model, conditions, seed=0, on_frame=keep)
+    return np.concatenate([_row(images) for pair in zip(targets, made, strict=True) for images in pair])
+
+
+@torch.no_grad()
+def _conditions(
+    model: SyncDiffModel, clip: ClipLatents, shown: slice, first_image: Tensor, device: str
+) -> ClipConditions:
+    tokens = model.audio.tokens(model.audio.encode(clip.audio[None].to(device)))[0, shown]
+    return ClipConditions(
+        clip.clip_id,
+        clip.masked[shown].float().to(device),
+        clip.clean[max(0, shown.start - 1)].float().to(device),
+        tokens,
+        first_image.to(device),
+    )
+
+
+def _row(images: Tensor) -> NDArray[Any]:
+    """(n, 3, S, S) images side by side, (S, SHOWN_FRAMES S, 3); black where a clip is shorter."""
+    size = images.shape[-1]
+    row = np.zeros((size, SHOWN_FRAMES * size, 3), np.uint8)
+    frames = to_frames(images, size, size).numpy()
+    for i, frame in enumerate(frames):
+        row[:, i * size : (i + 1) * size] = frame
+    return row

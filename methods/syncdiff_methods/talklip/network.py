@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
-from syncdiff_methods.wav2lip.config import Wav2LipConfig
-from syncdiff_methods.wav2lip.generator import FaceGenerator
+from syncdiff_methods.wav2lip.generator import FaceGenerator, Wav2LipConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,23 +43,23 @@ class TalkLip(FaceGenerator):
         self.audio_map = nn.Linear(encoder.dim, self.config.channels(512))
         self.sync_net = SyncNet(encoder.dim)
 
-    def hear(self, features: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+    def encode_audio(self, features: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """(B, T, dim) float32: the encoder's output for whole utterances, one row per frame.
 
         features: (B, T, 104) float32 of `avhubert.features.audio_features`. padding_mask: (B, T) bool, True on padding.
         """
         return self.audio_encoder.w2v_model(features, padding_mask=padding_mask)  # type: ignore[no-any-return]
 
-    def speak(self, heard: Tensor, faces: Tensor) -> Tensor:
-        """Pictures (N, 3, 96, 96) float32 in 0..1, BGR.
+    def draw_faces(self, audio: Tensor, faces: Tensor) -> Tensor:
+        """Faces (N, 3, 96, 96) float32 in 0..1, BGR.
 
-        heard: (N, dim) rows of `hear`, one per face. faces: (N, 6, 96, 96), see `FaceGenerator.draw`.
+        audio: (N, dim) rows of `encode_audio`, one per face. faces: (N, 6, 96, 96), see `FaceGenerator.draw`.
         """
-        return self.draw(self.audio_map(heard)[..., None, None], faces)
+        return self.draw(self.audio_map(audio)[..., None, None], faces)
 
     def forward(self, features: Tensor, faces: Tensor, rows: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """`hear`, then `speak` with row `rows[n]` of the flattened (B * T) output for face n (`idAudio`)."""
-        return self.speak(self.hear(features, padding_mask).flatten(0, 1)[rows], faces)
+        """`encode_audio`, then `draw_faces` with row `rows[n]` of its (B * T) output for face n (`idAudio`)."""
+        return self.draw_faces(self.encode_audio(features, padding_mask).flatten(0, 1)[rows], faces)
 
 
 def load_talklip(path: Path) -> TalkLip:

@@ -7,27 +7,24 @@ pocket, DIR                 a small one of this project: config.json and generat
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncdiff_bench.contracts import Runtime, WeightsUsed
-from syncdiff_bench.errors import UsageError, WeightsError
-from syncdiff_bench.options import options_from_values
+from syncdiff_bench.errors import WeightsError
 from syncdiff_bench.origins import PUBLISHED, Origin, origin_of
 from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_bench.weights.finding import find_weights, is_file, weights_found
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors, save_network
-from syncdiff_methods.wav2lip.config import Wav2LipConfig
-from syncdiff_methods.wav2lip.generator import Wav2Lip
+from syncdiff_methods.model_folder import CONFIG, load_part, read_config, write_config
+from syncdiff_methods.wav2lip.generator import Wav2Lip, Wav2LipConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 SHIPPED = "pocket"
-CONFIG, TENSORS = "config.json", "generator.safetensors"
+TENSORS = "generator.safetensors"
 
 
 def load_generator(checkpoint: str, runtime: Runtime) -> Wav2Lip:
@@ -38,8 +35,9 @@ def load_generator(checkpoint: str, runtime: Runtime) -> Wav2Lip:
     path = locate(checkpoint, runtime)
     if path.name != TENSORS:
         return generator_of(published_tensors(path), Wav2LipConfig(), str(path))
-    config = read_config(path.parent)
-    return generator_of(load_tensors(path, float32=True), config, str(path))
+    generator = Wav2Lip(read_config(Wav2LipConfig, path.parent, "wav2lip config", "train it again", WeightsError))
+    load_part(generator, path)
+    return generator.eval()
 
 
 def published_tensors(path: Path) -> dict[str, Tensor]:
@@ -56,8 +54,8 @@ def generator_of(tensors: dict[str, Tensor], config: Wav2LipConfig, name: str) -
 
 def save_generator(generator: Wav2Lip, folder: Path, *, half: bool) -> None:
     """Write a folder of this project. half: kernels as float16; biases, norms and their statistics stay float32."""
+    write_config(generator.config, folder)
     save_network(generator, folder / TENSORS, half=half)
-    (folder / CONFIG).write_text(json.dumps(asdict(generator.config), indent=1) + "\n")
 
 
 def weights_used(checkpoint: str, runtime: Runtime) -> WeightsUsed:
@@ -89,13 +87,3 @@ def locate(checkpoint: str, runtime: Runtime) -> Path:
         if error.missing is None:
             raise
         raise WeightsError(f"{error}; --set checkpoint={SHIPPED} is for drawn faces", missing=error.missing) from None
-
-
-def read_config(folder: Path) -> Wav2LipConfig:
-    """Raises WeightsError where config.json is not one."""
-    path = folder / CONFIG
-    try:
-        config: Wav2LipConfig = options_from_values(Wav2LipConfig, json.loads(path.read_text()), str(path))
-    except (OSError, ValueError, UsageError) as error:
-        raise WeightsError(f"{path}: not a readable wav2lip config ({error}); train it again") from None
-    return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,22 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import Boxes, Frames
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.bilinear import resize_linear
-from syncdiff_methods.wav2lip.config import FACE_SIZE, BoxConfig
 
 Faces = NDArray[np.uint8]
+FACE_SIZE = 96
 SPAN = 5  # boxes in the moving average
+
+
+@dataclass(frozen=True)
+class BoxConfig:
+    """From detected boxes to crops (docs/spec/wav2lip.md#boxes); the defaults are those of the official `inference.py`.
+
+    pads: pixels added to each box at its top, bottom, left and right, cut at the border of the frame.
+    smooth: mean over 5 boxes in a row.
+    """
+
+    pads: tuple[int, int, int, int] = (0, 10, 0, 0)
+    smooth: bool = True
 
 
 def face_areas(boxes: Boxes, frame_hw: tuple[int, int], config: BoxConfig) -> Boxes:
@@ -72,9 +85,9 @@ def network_input(faces: Faces, references: Faces) -> NDArray[np.float32]:
 
     faces, references: (N, 96, 96, 3) uint8 BGR.
     """
-    pictures = np.concatenate([faces, references], axis=3).astype(np.float32) / 255
-    pictures[:, FACE_SIZE // 2 :, :, :3] = 0
-    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+    stacked = np.concatenate([faces, references], axis=3).astype(np.float32) / 255
+    stacked[:, FACE_SIZE // 2 :, :, :3] = 0
+    return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
 
 
 def paste(frame: Frames, face: Faces, area: Boxes) -> None:

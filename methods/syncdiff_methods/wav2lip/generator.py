@@ -1,19 +1,72 @@
-"""Wav2Lip's generator: a U-Net over the face, with the sound at its bottom (docs/spec/wav2lip.md#generator).
+"""Wav2Lip's generator: a U-Net over the face, with the audio at its bottom (docs/spec/wav2lip.md#generator).
 
 Names and shapes are those of the published checkpoints, so that their tensors load as they are.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TypeAlias
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syncdiff_methods.wav2lip.blocks import Conv2d, ConvTranspose2d, residuals
-from syncdiff_methods.wav2lip.config import Wav2LipConfig
+from syncdiff_bench.errors import UsageError
+
+Stride: TypeAlias = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Wav2LipConfig:
+    """width: factor on every channel count; 1 is the published network (36,298,035 parameters)."""
+
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.width <= 0:
+            raise UsageError(f"wav2lip: width is {self.width}; give a factor above 0, 1 for the published size")
+
+    def channels(self, published: int) -> int:
+        """The channel count that stands for `published` of the original network."""
+        return max(1, round(published * self.width))
+
+
+class Conv2d(nn.Module):
+    """Convolution, batch norm, the input once more where `residual`, ReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: Stride, padding: int, *, residual: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs))
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv_block(x)
+        return F.relu(y + x if self.residual else y)
+
+
+class ConvTranspose2d(nn.Module):
+    """Transposed convolution, batch norm, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int, output_padding: int) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, output_padding), nn.BatchNorm2d(outputs)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.conv_block(x))
+
+
+def residuals(channels: int, count: int) -> list[nn.Module]:
+    """`count` residual 3x3 blocks in a row."""
+    return [Conv2d(channels, channels, 3, 1, 1, residual=True) for _ in range(count)]
 
 
 class FaceGenerator(nn.Module):
-    """The face half, which Wav2Lip and TalkLip share: 96x96 faces and one vector of sound each to 96x96 pictures."""
+    """The face half, which Wav2Lip and TalkLip share: 96x96 faces and one audio vector each to 96x96 faces."""
 
     def __init__(self, config: Wav2LipConfig | None = None) -> None:
         super().__init__()
@@ -23,17 +76,18 @@ class FaceGenerator(nn.Module):
         c = self.config.channels
         self.output_block = nn.Sequential(Conv2d(c(64) + c(16), c(32), 3, 1, 1), nn.Conv2d(c(32), 3, 1), nn.Sigmoid())
 
-    def draw(self, sound: Tensor, faces: Tensor) -> Tensor:
+    def draw(self, audio: Tensor, faces: Tensor) -> Tensor:
         """(N, 3, 96, 96) float32 in 0..1, BGR.
 
-        sound: (N, 512, 1, 1) float32. faces: (N, 6, 96, 96) float32 in 0..1: the frame with its lower half zero, then
+        audio: (N, 512, 1, 1) float32.
+        faces: (N, 6, 96, 96) float32 in 0..1: the frame with its lower half zero, then
         the reference, both BGR.
         """
         x, skips = faces, []
         for block in self.face_encoder_blocks:
             x = block(x)
             skips.append(x)
-        x = sound
+        x = audio
         for block in self.face_decoder_blocks:
             x = torch.cat([block(x), skips.pop()], dim=1)
         return self.output_block(x)  # type: ignore[no-any-return]
@@ -47,7 +101,7 @@ class Wav2Lip(FaceGenerator):
         self.audio_encoder = audio_encoder(self.config)
 
     def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
-        """Pictures (N, 3, 96, 96) float32 in 0..1, BGR.
+        """Faces (N, 3, 96, 96) float32 in 0..1, BGR.
 
         mel: (N, 1, 80, 16) float32 windows. faces: (N, 6, 96, 96), see `draw`.
         With a time axis, mel (B, T, 1, 80, 16) and faces (B, 6, T, 96, 96), the answer is (B, 3, T, 96, 96).
@@ -75,7 +129,7 @@ def _face_decoder(config: Wav2LipConfig) -> nn.ModuleList:
         nn.Sequential(ConvTranspose2d(2 * c(512), c(512), 3, 1, 0, 0), *residuals(c(512), 1)),
     ]
     inputs = 2 * c(512)
-    # outputs of each block, and the channels of the encoder's picture of the same size that follow them
+    # outputs of each block, and the channels of the encoder's map of the same size that follow them
     for outputs, skip in ((512, 256), (384, 128), (256, 64), (128, 32), (64, 16)):
         blocks.append(nn.Sequential(ConvTranspose2d(inputs, c(outputs), 3, 2, 1, 1), *residuals(c(outputs), 2)))
         inputs = c(outputs) + c(skip)

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from syncdiff_bench.contracts import Boxes, Frames
-from syncdiff_methods.wav2lip.blocks import Conv2d, ConvTranspose2d
 from syncdiff_methods.wav2lip.faces import Faces, network_input
-from syncdiff_methods.wav2lip.generator import FaceGenerator
+from syncdiff_methods.wav2lip.generator import Conv2d, ConvTranspose2d, FaceGenerator
 
 NetworkT = TypeVar("NetworkT", bound=FaceGenerator)
 Paste = Callable[[Frames, NDArray[np.float32], Boxes], None]
@@ -25,16 +24,19 @@ Paste = Callable[[Frames, NDArray[np.float32], Boxes], None]
 class FaceClip:
     """One clip, ready for the generator.
 
-    frames: (T, H, W, 3) uint8 RGB. areas: (T, 4) int32, where the faces are. faces: (T, 96, 96, 3) uint8 BGR, cut out
-    of the areas. references: the same of the reference frames. sound: (T, ...) float32, what each frame hears.
+    frames: (T, H, W, 3) uint8 RGB.
+    boxes: (T, 4) int32, where the faces are.
+    faces: (T, 96, 96, 3) uint8 BGR, cut out of the boxes.
+    references: the same of the reference frames.
+    audio: (T, ...) float32, what drives each frame.
     """
 
     id: str
     frames: Frames
-    areas: Boxes
+    boxes: Boxes
     faces: Faces
     references: Faces
-    sound: Tensor
+    audio: Tensor
 
 
 def for_inference(network: NetworkT, device: str) -> NetworkT:
@@ -66,19 +68,20 @@ def redraw(
 ) -> Iterator[tuple[str, Frames]]:
     """Clip by clip, (id, (T, H, W, 3) uint8 RGB frames) with every face redrawn.
 
-    generator: (N, ...) sound and (N, 6, 96, 96) float32 faces to (N, 3, 96, 96) in 0..1, BGR.
-    paste: puts one (96, 96, 3) float32 picture, BGR 0..1, over its area of a frame, in place.
-    batch: frames per pass, of one clip or of several. progress: is told of finished frames.
+    generator: (N, ...) audio and (N, 6, 96, 96) float32 faces to (N, 3, 96, 96) in 0..1, BGR.
+    paste: puts one (96, 96, 3) float32 face, BGR 0..1, over its box of a frame, in place.
+    batch: frames per pass, of one clip or of several.
+    progress: is told of finished frames.
     """
     rows = [(index, t) for index, clip in enumerate(clips) for t in range(len(clip.frames))]
     video = np.empty(0, np.uint8)
     for start in range(0, len(rows), batch):
         chunk = rows[start : start + batch]
-        for (index, t), picture in zip(chunk, _drawn(clips, chunk, generator, device), strict=True):
+        for (index, t), face in zip(chunk, _drawn(clips, chunk, generator, device), strict=True):
             clip = clips[index]
             if t == 0:
                 video = clip.frames.copy()
-            paste(video[t], picture, clip.areas[t])
+            paste(video[t], face, clip.boxes[t])
             if t == len(clip.frames) - 1:
                 yield clip.id, video
         progress(len(chunk))
@@ -93,8 +96,8 @@ def _drawn(
     """(N, 96, 96, 3) float32 in 0..1, BGR, of N (clip, frame) pairs."""
     faces = np.stack([clips[index].faces[t] for index, t in chunk])
     references = np.stack([clips[index].references[t] for index, t in chunk])
-    sound = torch.stack([clips[index].sound[t] for index, t in chunk]).to(device)
+    audio = torch.stack([clips[index].audio[t] for index, t in chunk]).to(device)
     seen = torch.from_numpy(network_input(faces, references)).to(device, memory_format=torch.channels_last)
     with torch.inference_mode():
-        pictures = generator(sound, seen).float().permute(0, 2, 3, 1)
-    return pictures.cpu().numpy()
+        drawn = generator(audio, seen).float().permute(0, 2, 3, 1)
+    return drawn.cpu().numpy()

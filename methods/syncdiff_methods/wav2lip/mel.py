@@ -1,4 +1,4 @@
-"""The sound as Wav2Lip hears it: a normalised mel spectrogram, 0.2 s of it per frame (docs/spec/wav2lip.md#mel)."""
+"""Audio as Wav2Lip takes it: a normalised mel spectrogram, 0.2 s of it per frame (docs/spec/wav2lip.md#mel)."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def mel_spectrogram(audio: Audio) -> NDArray[np.float32]:
 
 
 def mel_windows(audio: Audio, n_frames: int) -> NDArray[np.float32]:
-    """(n_frames, 80, 16) float32: window t starts at column int(3.2 t), the last ones end with the sound.
+    """(n_frames, 80, 16) float32: window t starts at column int(3.2 t), the last ones end with the audio.
 
-    The official script stops behind the last whole window, appends one that ends with the sound, and drops the frames
+    The official script stops behind the last whole window, appends one that ends with the audio, and drops the frames
     that have none; here those frames share that window, so that a clip keeps its length. A track shorter than the video
     is filled up with silence, as is a clip too short for one window.
     Raises ClipError (`no-audio`) for an empty track.

@@ -1,7 +1,7 @@
 """Train a small Wav2Lip: L1 and a sync loss on windows of five frames, a random other window as reference.
 
-As published (Prajwal et al. 2020; docs/spec/wav2lip.md#inputs), with two departures: the sync expert learns beside the
-generator (`expert`), and the mel window of a frame is the one that inference uses (the published training looked one
+As published (Prajwal et al. 2020; docs/spec/wav2lip.md#inputs), with two protocol deviations: the sync expert learns
+beside the generator, and the mel window of a frame is the one that inference uses (the published training looked one
 frame earlier).
 """
 
@@ -14,22 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.training.task import TrainingTask
+from syncdiff_bench.training.cache import TensorCache
+from syncdiff_bench.views import boxes_fact
+from syncdiff_methods.clip_task import ClipTask, stacked
 from syncdiff_methods.wav2lip.checkpoint import save_generator
-from syncdiff_methods.wav2lip.config import FACE_SIZE, Wav2LipConfig
-from syncdiff_methods.wav2lip.expert import FRAMES, SyncExpert, mismatch
-from syncdiff_methods.wav2lip.face_cache import ClipFaces, face_cache, read_faces
-from syncdiff_methods.wav2lip.generator import Wav2Lip
+from syncdiff_methods.wav2lip.faces import FACE_SIZE, BoxConfig, cut_faces, face_areas
+from syncdiff_methods.wav2lip.generator import Wav2Lip, Wav2LipConfig
+from syncdiff_methods.wav2lip.mel import BANDS, WINDOW, mel_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from syncdiff_bench.training.cache import TensorCache
+    from syncdiff_bench.contracts import Clip, Dataset
 
+BOXES = BoxConfig()  # as the method cuts them unless told otherwise
+FRAMES = 5  # of one window, 0.2 s
+TEMPERATURE = 0.07
 HELD_OUT_CLIPS = 16
 SHOWN_CLIPS = 4
 NORM_MOMENTUM = 0.02  # of the last 50 batches rather than 10: a batch has few different faces
@@ -37,10 +42,14 @@ NORM_MOMENTUM = 0.02  # of the last 50 batches rather than 10: a batch has few d
 
 @dataclass(frozen=True)
 class Wav2LipTrainingOptions:
-    """sync_weight: share of the sync loss in the generator's loss, from step `sync_from` on (0.03 as published).
-    expert_width: channels of the expert. windows: per clip and step, those that the expert learns from; the generator
-    draws the first. settle_from: step from which the generator's batch norms use the statistics that they have
-    gathered, as they will at test, 0: never; the few faces of a small batch are a poor sample. half: export float16.
+    """Options of a training.
+
+    sync_weight: share of the sync loss in the generator's loss, from step `sync_from` on (0.03 as published).
+    expert_width: channels of the expert.
+    windows: per clip and step, those that the expert learns from; the generator draws the first.
+    settle_from: step from which the generator's batch norms use the statistics that they have gathered, as they will at
+        test, 0: never; the few faces of a small batch are a poor sample.
+    half: export float16.
     """
 
     model: Wav2LipConfig = field(default_factory=Wav2LipConfig)
@@ -63,6 +72,58 @@ class Wav2LipTrainingOptions:
         return self.windows + FRAMES - 1
 
 
+# ------------------------------------------------------------------------------------- networks
+
+
+class SyncExpert(nn.Module):
+    """The scoring network behind the sync loss: which 0.2 s of audio goes with five lower halves of a face.
+
+    It embeds five lower half-faces, and a mel window, as unit vectors. The published expert (SyncNet_color) was trained
+    on pairs beforehand. Here a small one learns on real frames beside the generator, from all windows of a batch at
+    once (InfoNCE, van den Oord et al. 2018), which needs far fewer steps. It has nothing to do with the SyncNet that
+    scores LSE. Group norm: generated faces must not move the statistics of real ones.
+
+    width: channels of the first layers.
+    """
+
+    def __init__(self, width: int = 16, embedding: int = 128) -> None:
+        super().__init__()
+        w = width
+        self.lips = nn.Sequential(
+            *_layer(3 * FRAMES, w, 5, 2),
+            *_layer(w, 2 * w, 3, 2),
+            *_layer(2 * w, 4 * w, 3, 2),
+            *_layer(4 * w, 4 * w, 3, 2),
+        )
+        self.sound = nn.Sequential(
+            *_layer(1, w, 3, (2, 1)), *_layer(w, 2 * w, 3, 2), *_layer(2 * w, 4 * w, 3, 2), *_layer(4 * w, 4 * w, 3, 2)
+        )
+        self.lips_head = nn.Linear(4 * w * 3 * 6, embedding)
+        self.sound_head = nn.Linear(4 * w * 5 * 2, embedding)
+
+    def embed_lips(self, faces: Tensor) -> Tensor:
+        """(N, E) of faces (N, 5, 3, 96, 96) float32 in 0..1; the upper halves are not looked at."""
+        lower = faces[..., faces.shape[-2] // 2 :, :].flatten(1, 2)
+        return F.normalize(self.lips_head(self.lips(lower).flatten(1)), dim=1)
+
+    def embed_audio(self, mel: Tensor) -> Tensor:
+        """(N, E) of mel windows (N, 1, 80, 16) float32."""
+        return F.normalize(self.sound_head(self.sound(mel).flatten(1)), dim=1)
+
+
+def _layer(inputs: int, outputs: int, kernel: int, stride: int | tuple[int, int]) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2),
+        nn.GroupNorm(min(8, outputs), outputs),
+        nn.ReLU(),
+    ]
+
+
+def mismatch(lips: Tensor, audio: Tensor, partner: Tensor) -> Tensor:
+    """Cross-entropy of finding, for each of N lips (N, E), its window `partner` (N,) among all M of audio (M, E)."""
+    return F.cross_entropy(lips @ audio.T / TEMPERATURE, partner)
+
+
 class TrainedWav2Lip(nn.Module):
     """Generator and expert. The expert's weights get their gradients from real frames alone."""
 
@@ -78,21 +139,24 @@ class TrainedWav2Lip(nn.Module):
         self.sync_weight = 0.0
 
     def forward(self, faces: Tensor, references: Tensor, mel: Tensor) -> dict[str, Tensor]:
-        """faces: (B, W + 4, 3, 96, 96) uint8 BGR in a row; references: (B, 5, 3, 96, 96) of elsewhere in the clip;
-        mel: (B, W, 80, 16), window w for frame w. The generator draws frames 0..4.
+        """The losses of a batch; the generator draws frames 0..4.
+
+        faces: (B, W + 4, 3, 96, 96) uint8 BGR in a row.
+        references: (B, 5, 3, 96, 96) of elsewhere in the clip.
+        mel: (B, W, 80, 16), window w for frame w.
         """
         real = faces.float() / 255
-        sound = self.expert.embed_sound(mel.flatten(0, 1).float()[:, None])
-        partner = torch.arange(len(sound), device=sound.device)
+        audio = self.expert.embed_audio(mel.flatten(0, 1).float()[:, None])
+        partner = torch.arange(len(audio), device=audio.device)
         lips = self.expert.embed_lips(real.unfold(1, FRAMES, 1).movedim(-1, 2).flatten(0, 1))
-        expert = (mismatch(lips, sound, partner) + mismatch(sound, lips, partner)) / 2
+        expert = (mismatch(lips, audio, partner) + mismatch(audio, lips, partner)) / 2
 
         drawn = self.draw(real[:, :FRAMES], references.float() / 255, mel[:, :FRAMES]).float()
         error = (drawn - real[:, :FRAMES]).abs().mean()
         frozen = {name: tensor.detach() for name, tensor in self.expert.named_parameters()}
         seen = functional_call(_Lips(self.expert), {f"expert.{name}": t for name, t in frozen.items()}, (drawn,))
-        sync = mismatch(seen, sound.detach(), partner[:: self.windows])
-        found = (lips.detach() @ sound.detach().T).argmax(dim=1) == partner
+        sync = mismatch(seen, audio.detach(), partner[:: self.windows])
+        found = (lips.detach() @ audio.detach().T).argmax(dim=1) == partner
         loss = (1 - self.sync_weight) * error + self.sync_weight * sync + expert
         return {"loss": loss, "l1": error, "sync": sync, "expert": expert, "found": found.float().mean()}
 
@@ -115,20 +179,73 @@ class _Lips(nn.Module):
         return self.expert.embed_lips(faces)
 
 
-class Wav2LipTask(TrainingTask):
+# ------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True, eq=False)
+class ClipFaces:
+    """What training reads of a clip.
+
+    faces: (T, 96, 96, 3) uint8 BGR.
+    mel: (T, 80, 16) float16, the window that inference gives frame t.
+    """
+
+    clip_id: str
+    faces: Tensor
+    mel: Tensor
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+def face_cache(dataset: Dataset, split: str, cache: Path) -> TensorCache:
+    """Faces and mel windows of a split, cut once; made or not.
+
+    CACHE/faces96/<dataset>-<split>/      faces (T, 96, 96, 3) uint8 BGR, mel (T, 80, 16) float16
+    """
+
+    def encode(clip_id: str) -> Mapping[str, Tensor]:
+        return cut_clip(dataset.clip(clip_id))
+
+    return TensorCache(
+        folder=cache / "faces96" / f"{dataset.name}-{split}",
+        title=f"faces and mel windows of {dataset.name} {split}",
+        split=split,
+        facts={"pads": str(BOXES.pads), "smooth": str(BOXES.smooth), "list of clips": dataset.fingerprint(split)[:16]}
+        | boxes_fact(dataset, split),
+        clip_ids=dataset.clip_ids(split),
+        encode=encode,
+        bytes_per_frame=3 * FACE_SIZE**2 + 2 * BANDS * WINDOW,
+    )
+
+
+def cut_clip(clip: Clip) -> dict[str, Tensor]:
+    """faces and mel of one clip. Raises ClipError where it cannot be read or has no audio."""
+    areas = face_areas(clip.face_boxes.boxes, clip.frames.shape[1:3], BOXES)
+    return {
+        "faces": torch.from_numpy(cut_faces(clip.frames, areas)),
+        "mel": torch.from_numpy(mel_windows(clip.audio, len(clip.frames))).half(),
+    }
+
+
+class Wav2LipTask(ClipTask):
     """A stretch of frames of each of B random clips per step."""
 
     Options = Wav2LipTrainingOptions
     options: Wav2LipTrainingOptions
 
-    def prepare(self) -> None:
-        for cache in self.caches():
-            cache.complete()
-        self.clips = read_faces(self._cache(self.data.split), self.options.stretch)
-        self.held_out = read_faces(self._cache(self.data.validation_split), self.options.stretch)
+    def caches_of(self, split: str) -> Sequence[TensorCache]:
+        return [face_cache(self.data.dataset, split, self.data.cache)]
 
-    def caches(self) -> Sequence[TensorCache]:
-        return [self._cache(split) for split in dict.fromkeys((self.data.split, self.data.validation_split))]
+    def read_clips(self, split: str) -> list[ClipFaces]:
+        """The clips that are long enough for an example, mapped from disk."""
+        (cache,) = self.caches_of(split)
+        clips = [ClipFaces(clip_id, **tensors) for clip_id, tensors in cache.read().items()]
+        long_enough = [clip for clip in clips if len(clip) >= self.options.stretch]
+        if not long_enough:
+            reasons = next(iter(cache.failures().values()), f"none has {self.options.stretch} frames")
+            raise UsageError(f"split {split!r} has no clip to train on ({reasons})")
+        return long_enough
 
     def build(self) -> nn.Module:
         return TrainedWav2Lip(self.options)
@@ -139,21 +256,15 @@ class Wav2LipTask(TrainingTask):
         if 0 < self.options.settle_from <= step:
             model.generator.eval()
 
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
-        return self._draw(self.clips, np.random.default_rng([seed, step, rank]), size)[1]
-
-    def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
-        return self._draw(self.clips, np.random.default_rng([seed, step, rank]), size)[0]
-
     def probe_batch(self, size: int) -> Mapping[str, Tensor]:
         n = 2 * self.options.stretch
         clip = ClipFaces("probe", torch.zeros(n, FACE_SIZE, FACE_SIZE, 3, dtype=torch.uint8), torch.zeros(n, 80, 16))
-        return self._draw([clip], np.random.default_rng(0), size)[1]
+        return self.draw([clip], np.random.default_rng(0), size)[1]
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:
         """Errors of the lower half on held-out clips, the first frame as reference, in grey levels of 0..255; what
         repeating the first frame would give (`l1_static`); and how many windows of five drawn frames lie nearest to
-        their own sound among those of their clip (`in_sync`), as the expert sees it, beside the same of real frames.
+        their own audio among those of their clip (`in_sync`), as the expert sees it, beside the same of real frames.
         """
         assert isinstance(model, TrainedWav2Lip)
         figures: dict[str, list[float]] = {name: [] for name in ("l1", "l1_static", "in_sync", "in_sync_real")}
@@ -161,10 +272,10 @@ class Wav2LipTask(TrainingTask):
             half = FACE_SIZE // 2
             figures["l1"].append(255 * float((drawn - real)[..., half:, :].abs().mean()))
             figures["l1_static"].append(255 * float((real[:1] - real)[..., half:, :].abs().mean()))
-            sound = model.expert.embed_sound(clip.mel[:, None].float().to(real.device))[: 1 - FRAMES]
+            audio = model.expert.embed_audio(clip.mel[:, None].float().to(real.device))[: 1 - FRAMES]
             for name, faces in (("in_sync", drawn), ("in_sync_real", real)):
                 lips = model.expert.embed_lips(faces.unfold(0, FRAMES, 1).movedim(-1, 1))
-                nearest = (lips @ sound.T).argmax(dim=1)
+                nearest = (lips @ audio.T).argmax(dim=1)
                 figures[name].append(float((nearest == torch.arange(len(lips), device=real.device)).float().mean()))
         return {name: float(np.mean(values)) for name, values in figures.items()}
 
@@ -192,13 +303,9 @@ class Wav2LipTask(TrainingTask):
             drawn = model.draw(real[None], real[None, :1].expand(1, *real.shape), short.mel[None].to(device))[0]
             yield short, real, drawn
 
-    def _cache(self, split: str) -> TensorCache:
-        return face_cache(self.data.dataset, split, self.data.cache)
-
-    def _draw(
+    def draw(
         self, clips: Sequence[ClipFaces], rng: np.random.Generator, size: int
     ) -> tuple[list[str], dict[str, Tensor]]:
-        """The examples in words, and as tensors."""
         words, rows = [], []
         for index in rng.integers(len(clips), size=size):
             clip, stretch = clips[index], self.options.stretch
@@ -212,7 +319,7 @@ class Wav2LipTask(TrainingTask):
                     "mel": clip.mel[start : start + self.options.windows].float(),
                 }
             )
-        return words, {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        return words, stacked(rows)
 
 
 def _elsewhere(start: int, starts: int, rng: np.random.Generator) -> int:

@@ -1,11 +1,14 @@
-"""GT-REC: ground truth through SyncDiff's autoencoder, the topline of everything generated in its latents (Table 1)."""
+"""What no method can pass, and what each must beat: ground truth, its reconstruction, the first frame repeated."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
@@ -14,22 +17,64 @@ from syncdiff_bench.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from syncdiff_methods.syncdiff.autoencoder import Autoencoder
+    from syncdiff_methods.syncdiff.model import Autoencoder
 
-CHUNK = 16  # frames per forward pass
+CHUNK = 16  # frames per forward pass of the autoencoder
+
+
+class FromClip(Method):
+    """Frames that are in the clip already."""
+
+    @abstractmethod
+    def frames(self, clip: Clip) -> Frames:
+        """(T, H, W, 3) uint8 RGB."""
+
+    def generate(
+        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
+    ) -> Iterator[tuple[str, Frames]]:
+        del seed
+        for clip in clips:
+            progress(len(clip.frames))
+            yield clip.id, self.frames(clip)
+
+
+class GroundTruth(FromClip):
+    """The frames of each clip as they are."""
+
+    name = "gt"
+    title = "Ground truth"
+    topline = True
+
+    def frames(self, clip: Clip) -> Frames:
+        return clip.frames
+
+
+class Static(FromClip):
+    """The first frame of each clip T times."""
+
+    name = "static"
+    title = "First frame repeated"
+
+    def frames(self, clip: Clip) -> Frames:
+        return np.repeat(clip.frames[:1], len(clip.frames), axis=0)
 
 
 @dataclass(frozen=True)
 class ReconstructionOptions:
-    """model: whose autoencoder is used: a shipped SyncDiff model, the directory of one, or that of an autoencoder alone
-    (`syncdiff-bench weights import vq-f4 model.ckpt DIR`); a run that is given none takes that of its data.
+    """Options of `gt-rec`.
+
+    model: whose autoencoder is used: a shipped SyncDiff model, the directory of one, or that of an autoencoder alone
+        (`syncdiff-bench weights import vq-f4 model.ckpt DIR`); a run that is given none takes that of its data.
     """
 
     model: str = ""
 
 
 class Reconstruction(Method):
-    """decode(quantise(encode(frame))) of every frame (docs/spec/ldm.md#quantiser)."""
+    """decode(quantise(encode(frame))) of every frame (docs/spec/ldm.md#quantiser).
+
+    Ground truth through SyncDiff's autoencoder: the topline of everything generated in its latents (Table 1).
+    """
 
     name = "gt-rec"
     title = "GT-REC"
@@ -55,7 +100,7 @@ class Reconstruction(Method):
         """See `Method.generate`; the seed has no influence."""
         import torch
 
-        from syncdiff_methods.syncdiff.autoencoder import to_frames, to_images
+        from syncdiff_methods.syncdiff.model import to_frames, to_images
 
         autoencoder, size, _ = self.autoencoder
         for clip in clips:

@@ -1,21 +1,78 @@
-"""The base of every method that is another program."""
+"""The base of every method that is another program: a clip as files, one process, the video that it leaves behind."""
 
 from __future__ import annotations
 
 import subprocess
+import wave
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import Clip, Frames, Method, Runtime
+from syncdiff_bench.contracts import SAMPLE_RATE, Clip, Frames, Media, Method, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_methods.external.clip_files import ClipFiles
-from syncdiff_methods.external.process import Command, ending, last_line, run_process
-from syncdiff_methods.external.result import only_video, read_result
+from syncdiff_bench.media.fitting import LENGTH, read_fitted
+from syncdiff_methods.external.process import OUTPUT_NAME, Command, ending, last_line, run_process
+
+
+class ClipFiles:
+    """The files of one clip in a private folder. No dot in a name but before the extension: Wav2Lip stumbles over it.
+
+    encoding: of `video`, one of `syncdiff_bench.media.writing.ENCODINGS`.
+    """
+
+    def __init__(self, clip: Clip, folder: Path, encoding: str = "lossless") -> None:
+        self.clip = clip
+        self.folder = folder
+        self.encoding = encoding
+
+    @cached_property
+    def video(self) -> Path:
+        """The whole clip as mp4: 25 fps, with its audio."""
+        from syncdiff_bench.media.writing import write_video
+
+        path = self.folder / "video.mp4"
+        write_video(path, Media(self.clip.frames, self.clip.audio), encoding=self.encoding)
+        return path
+
+    @cached_property
+    def audio(self) -> Path:
+        """The audio as wav: 16 kHz, mono, 16 bit. Raises ClipError `no-audio`."""
+        if not self.clip.audio.size:
+            raise ClipError("no-audio", f"{self.clip.id}: has no audio track, and the program is to be given one")
+        path = self.folder / "audio.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(SAMPLE_RATE)
+            file.writeframes(self.clip.audio.astype("<i2").tobytes())
+        return path
+
+    @cached_property
+    def reference(self) -> Path:
+        """The first frame as PNG."""
+        from PIL import Image
+
+        path = self.folder / "reference.png"
+        Image.fromarray(self.clip.frames[0]).save(path)
+        return path
+
+    @cached_property
+    def output_folder(self) -> Path:
+        """An empty folder for what the program makes."""
+        path = self.folder / "output"
+        path.mkdir()
+        return path
+
+    @property
+    def output(self) -> Path:
+        """`output_folder/output.mp4`, which the program is to write."""
+        return self.output_folder / OUTPUT_NAME
 
 
 class ProgramMethod(Method):
@@ -120,3 +177,32 @@ class ProgramMethod(Method):
             for path in paths:
                 if path.is_file() and not path.stat().st_size:
                     path.unlink()
+
+
+def only_video(folder: Path, pattern: str, clip_id: str) -> Path | None:
+    """The file that matches, None where none does. Raises ClipError `two-outputs` for several."""
+    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    if len(found) > 1:
+        names = ", ".join(path.relative_to(folder).as_posix() for path in found[:4])
+        raise ClipError("two-outputs", f"{clip_id}: {len(found)} videos came out ({names}), expected one {pattern}")
+    return found[0] if found else None
+
+
+def read_result(path: Path, clip: Clip) -> tuple[Frames, tuple[Caveat, ...]]:
+    """Frames that fit the clip, and what a reader should know of how they were made to.
+
+    Raises ClipError of the kinds of `media.fitting.read_fitted`.
+    """
+    try:
+        media = read_fitted(path, _as_shown(clip))
+    except ClipError as error:
+        # The file is gone once this is read.
+        told = str(error).replace(str(path), path.name)
+        does_not = "does not fit" if error.kind in (LENGTH, "size") else "cannot be read"
+        raise ClipError(error.kind, f"{clip.id}: what came out {does_not} ({told})") from None
+    return media.frames, tuple(replace(one, detail=f"output: {one.detail}") for one in media.caveats)
+
+
+def _as_shown(clip: Clip) -> Clip:
+    """The clip as the program saw it, at 25 frames per second: it is told nothing of how many frames the file has."""
+    return replace(clip, audio_from=None, preloaded=replace(clip.media, source_frames=None, source_rate=None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_methods.syncdiff.audio_features import clip_features
-from syncdiff_methods.syncdiff.autoencoder import to_images
-from syncdiff_methods.syncdiff.masking import blank, clip_mask
-from syncdiff_methods.syncdiff.samplers import FrameNoise, build_sampler, denoise
+from syncdiff_methods.syncdiff.audio import clip_features
+from syncdiff_methods.syncdiff.masking import apply_mask, clip_mask
+from syncdiff_methods.syncdiff.model import to_images
+from syncdiff_methods.syncdiff.sampling import FrameNoise, build_sampler, denoise, predictor
 
 if TYPE_CHECKING:
-    from syncdiff_bench.contracts import Clip
     from syncdiff_bench.probing import Case, FrameOf
     from syncdiff_methods.syncdiff.model import SyncDiffModel
 
@@ -71,14 +70,15 @@ def _probe_batch(
     previous = [torch.stack([latents.clean(_back(case.pose, k)) for case in cases]) for k in range(depth)]
     tokens = torch.stack([latents.token(case.target) for case in cases])
     visual = model.denoiser.visual_condition(masked, identity, previous)
+    unet = predictor(model.denoiser, visual, tokens)
     read: list[Tensor] = []
 
     def predict(noisy: Tensor, t: Tensor) -> Tensor:
         if layer != "mid" or int(t) != timestep:
-            return _predict(model, noisy, t, visual, tokens)
+            return unet(noisy, t)
         hook = model.denoiser.unet.mid_block.register_forward_hook(lambda _module, _inputs, output: read.append(output))
         try:
-            return _predict(model, noisy, t, visual, tokens)
+            return unet(noisy, t)
         finally:
             hook.remove()
 
@@ -92,12 +92,6 @@ def _probe_batch(
         device=masked.device,
     )
     return read[0].float() if layer == "mid" else finished
-
-
-def _predict(model: SyncDiffModel, noisy: Tensor, t: Tensor, visual: Tensor, tokens: Tensor) -> Tensor:
-    dtype = model.denoiser.unet.dtype
-    prediction: Tensor = model.denoiser(noisy.to(dtype), t, visual.to(dtype), tokens.to(dtype))
-    return prediction.float()
 
 
 def _back(frame: FrameOf, count: int) -> FrameOf:
@@ -115,33 +109,26 @@ class FrameLatents:
 
     def clean(self, frame: FrameOf) -> Tensor:
         """(3, h, w) latent of a frame."""
-        return self._once("clean", frame, lambda: self._encode(frame, masked=False))
+        return self._encoded("clean", frame)
 
     def masked(self, frame: FrameOf) -> Tensor:
-        """(3, h, w) latent of a frame whose lower face is blanked."""
-        return self._once("masked", frame, lambda: self._encode(frame, masked=True))
+        """(3, h, w) latent of a frame whose lower face is masked."""
+        return self._encoded("masked", frame)
 
     def token(self, frame: FrameOf) -> Tensor:
         """(dim,) audio condition of a frame; all of its clip are computed at once."""
-        return self._once("token", frame, lambda: self._tokens(frame.clip)[frame.index])
-
-    def _once(self, kind: str, frame: FrameOf, make: Callable[[], Tensor]) -> Tensor:
-        key = (kind, frame.clip.id, frame.index)
+        key = ("tokens", frame.clip.id, 0)
         if key not in self._known:
-            self._known[key] = make()
+            features = torch.from_numpy(clip_features(frame.clip, self.model.config.audio))
+            self._known[key] = self.model.audio(features[None].to(self.device))[0]
+        return self._known[key][frame.index]
+
+    def _encoded(self, kind: str, frame: FrameOf) -> Tensor:
+        key, config, clip = (kind, frame.clip.id, frame.index), self.model.config, frame.clip
+        if key not in self._known:
+            image = to_images(torch.from_numpy(clip.frames[frame.index][None]).to(self.device), config.frame_size)
+            if kind == "masked":
+                mask = clip_mask(clip, config.condition, config.frame_size)[frame.index][None]
+                image = apply_mask(image, mask.to(self.device))
+            self._known[key] = self.model.autoencoder.encode(image)[0]
         return self._known[key]
-
-    def _encode(self, frame: FrameOf, *, masked: bool) -> Tensor:
-        config, clip = self.model.config, frame.clip
-        image = to_images(torch.from_numpy(clip.frames[frame.index][None]).to(self.device), config.frame_size)
-        if masked:
-            area = clip_mask(clip, config.condition, config.frame_size)[frame.index][None]
-            image = blank(image, area.to(self.device))
-        return self.model.autoencoder.encode(image)[0]
-
-    def _tokens(self, clip: Clip) -> Tensor:
-        features = torch.from_numpy(clip_features(clip, self.model.config.audio))
-        tokens: Tensor = self.model.audio(features[None].to(self.device))[0]
-        for index, token in enumerate(tokens):
-            self._known["token", clip.id, index] = token
-        return tokens
