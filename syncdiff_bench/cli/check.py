@@ -22,7 +22,7 @@ Examples:
   syncdiff-bench check runs/pocket-test/mine --baseline m.json --junit j.xml
       in CI, after `syncdiff-bench run --method mine`
   syncdiff-bench check speed.json --baseline benchmarks/baseline.json
-      benchmarks, each in `with calibrated(benchmark):` of syncdiff_bench.testing
+      benchmarks, each in `with syncdiff_bench.testing.calibrated(benchmark):`
 
 \b
 Exit codes: 0 no regression; 1 a regression or a lost clip; 2 not comparable."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +61,20 @@ def test_a_help_shows_usage_and_examples_in_80_columns(
     assert f"    {spelling}" in shown.out.partition("Examples:")[2]
     assert [line for line in shown.out.splitlines() if len(line) > 80] == []
     assert shown.err == ""
+
+
+def test_no_help_imports_anything_heavy() -> None:
+    script = f"""
+import sys
+from syncdiff_bench.cli import main
+for path in {PATHS!r}:
+    main([*path, "--help"])
+print("imported:", *{{name.partition(".")[0] for name in sys.modules}})
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    imported = done.stdout.rpartition("imported:")[2].split()
+    assert "click" in imported  # the probe itself works
+    assert not {"torch", "av", "diffusers", "pandas", "skimage", "scipy", "numpy"}.intersection(imported)
 
 
 def test_an_overview_lists_all_below_it_and_nothing_former(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +135,7 @@ FORMER_CALLS = {
     "calibrate --dataset nowhere": ("`syncdiff-bench paper calibrate`", 2),
     "probe --method gt": ("`syncdiff-bench paper probe`", 2),
     "probe --method gt --videos 3": ("`--pose-clips`", 2),
-    "prepare faces --dataset pocket --limit 1": ("`syncdiff-bench data prepare`", 0),
+    "prepare faces --split nowhere": ("`syncdiff-bench data prepare`", 2),
     "prepare data --split test": ("`syncdiff-bench data prepare splits`", 0),
     "prepare latents syncdiff-autoencoder/pocket-autoencoder --cpu --part 1/1 --force": ("`--device cpu`", 0),
     "verify --limit 1": ("`syncdiff-bench data verify`", 0),
