@@ -6,22 +6,20 @@ from pathlib import Path
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DIRECTORY, LIMIT, with_options
 
-EPILOG = """\b
-Examples:
+
+@command(
+    examples="""
   syncdiff-bench paper calibrate
       pocket, the data set inside the package
   syncdiff-bench paper calibrate --dataset lrs2 --data-root /data/lrs2
       against the ground-truth row of the paper
   syncdiff-bench paper calibrate --dataset lrs3 --data-root /data --limit 50
-      a part; numbers about the whole split are judged within their interval
-
-\b
-Exit codes: 0 nothing disagrees; 1 something does; 2 unusable input."""
-
-
-@click.command(epilog=EPILOG)
+      a part; numbers about the whole split are judged within their interval""",
+    closing="Exit codes: 0 nothing disagrees; 1 something does; 2 unusable input.",
+)
 @with_options(DATASET, DATA_ROOT)
 @click.option("--split", default="test", metavar="NAME", help="Split.")
 @with_options(LIMIT, DEVICE)

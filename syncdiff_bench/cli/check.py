@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.gates import Outcome, Places
 from syncdiff_bench.cli.options import ANY_BOXES, ANY_PATH, FILE, REPORTS, with_options
 from syncdiff_bench.errors import UsageError
@@ -15,22 +16,19 @@ from syncdiff_bench.errors import UsageError
 if TYPE_CHECKING:
     from syncdiff_bench.significance.scored import Scored
 
-EPILOG = """\b
-Examples:
+SPEED_TOLERANCE = 1.5
+
+
+@command(
+    examples="""
   syncdiff-bench check runs/pocket-test/mine --baseline mine.json --update
       write the baseline, once; commit it
   syncdiff-bench check runs/pocket-test/mine --baseline m.json --junit j.xml
       in CI, after `syncdiff-bench run --method mine`
   syncdiff-bench check speed.json --baseline benchmarks/baseline.json
-      benchmarks, each in `with syncdiff_bench.testing.calibrated(benchmark):`
-
-\b
-Exit codes: 0 no regression; 1 a regression or a lost clip; 2 not comparable."""
-
-SPEED_TOLERANCE = 1.5
-
-
-@click.command(epilog=EPILOG)
+      benchmarks, each in `with syncdiff_bench.testing.calibrated(benchmark):`""",
+    closing="Exit codes: 0 no regression; 1 a regression or a lost clip; 2 not comparable.",
+)
 @click.argument("run", type=ANY_PATH, metavar="RUN|SPEED.json")
 @click.option("--baseline", type=FILE, required=True, metavar="FILE", help="Baseline file.")
 @click.option("--update", is_flag=True, help="Write the baseline from this run instead of checking it.")
@@ -54,10 +52,11 @@ def check(
     junit: Path | None,
     summary: Path | None,
 ) -> int:
-    """Fail where RUN is worse than a baseline by more than chance and tolerance allow.
+    """Fail where a run or a benchmark is worse than its baseline.
 
-    A column is a regression when its change for the worse exceeds the column's tolerance AND the paired interval
-    excludes zero. Runs with another dataset, seed, encoding, protocol, metric weights or face boxes are refused.
+    Worse means by more than chance and tolerance allow: a column is a regression when its change for the worse
+    exceeds the column's tolerance AND the paired interval excludes zero. Runs with another dataset, seed, encoding,
+    protocol, metric weights or face boxes are refused.
 
     SPEED.json (pytest --benchmark-json) instead of a run: fail where a benchmark is slower by a factor. Its least time
     is divided by that of the calibration measured beside it, and the ratio by the baseline's: another machine and other

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import ANY_BOXES, ANY_PATH, markup, page_options, with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from syncdiff_bench.runs.directory import Run
 
-EPILOG = """\b
-Examples:
+
+@command(
+    examples="""
   syncdiff-bench compare runs/pocket-test/static runs/pocket-test/syncdiff
   syncdiff-bench compare old/syncdiff new/syncdiff --format markdown > diff.md
   syncdiff-bench compare old/syncdiff new/syncdiff --html diff.html
   syncdiff-bench compare all/syncdiff-rnd all/syncdiff
-      two rows of a table, all seeds"""
-
-
-@click.command(epilog=EPILOG)
+      two rows of a table, all seeds""",
+)
 @click.argument("run_a", type=ANY_PATH, metavar="RUN_A")
 @click.argument("run_b", type=ANY_PATH, metavar="RUN_B")
 @markup("table", "markdown", default="table")
@@ -42,8 +42,9 @@ def compare(
     clips: int,
     data_root: Path | None,
 ) -> None:
-    """Paired comparison of two run directories over the clips that both have; or of two folders of seeds (seed-0, ...).
+    """Tell whether two runs differ: paired tests per metric.
 
+    RUN_A and RUN_B are run directories, compared over the clips that both have, or folders of seeds (seed-0, ...).
     Every metric scored in both with the same protocol and weights: difference with its 95 % interval (bootstrap over
     speakers), permutation p with Holm's correction, effect size, and the clips that changed most.
     """

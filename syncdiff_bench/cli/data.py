@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import (
     ANY_PATH,
     CLIPS,
@@ -21,7 +22,6 @@ from syncdiff_bench.cli.options import (
     DEVICE,
     SHARD,
     VARIANT,
-    Command,
     dataset_values,
     parse_shard,
     with_options,
@@ -60,20 +60,19 @@ def _selection(
 # --------------------------------------------------------------------------------------------- verify
 
 
-@click.command(
-    epilog="""\b
-Examples:
+@command(
+    examples="""
   syncdiff-bench data verify --dataset lrs3 --data-root /data/lrs3
-  syncdiff-bench data verify --dataset lrs2 --data-root /data/lrs2 --limit 20
-
-\b
-Exit codes: 0 no errors (notes are fine); 1 errors were found; 2 the dataset
-cannot be used at all."""
+  syncdiff-bench data verify --dataset lrs2 --data-root /data/lrs2 --limit 20""",
+    closing="Exit codes: 0 no errors (notes are fine); 1 errors were found; 2 the dataset cannot be used at all.",
 )
 @with_options(*CLIPS)
 @click.pass_context
 def verify(ctx: click.Context, /, **chosen: Any) -> None:
-    """Check every clip of a split: that it decodes and has the rate, size, sound and words it should have."""
+    """Check a dataset on disk, clip by clip.
+
+    Each clip of a split has to decode, and to have the rate, size, sound and words that it should have.
+    """
     selection = _selection(**chosen)
     title = f"{selection.dataset.name}, split {selection.split}"
     errors = _report(findings_of(selection), title, len(selection.clip_ids))
@@ -118,21 +117,20 @@ def _counted(n: int, noun: str) -> str:
 # -------------------------------------------------------------------------------------------- prepare
 
 
-@click.command(
-    epilog="""\b
-Examples:
+@command(
+    examples="""
   syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3
-  syncdiff-bench run --dataset lrs3 --data-root /data/lrs3"""
+  syncdiff-bench run --dataset lrs3 --data-root /data/lrs3""",
 )
 @with_options(*CLIPS)
 @click.option("--detector", default="auto", metavar="NAME", help="s3fd, dlib-hog, or auto: s3fd where its weights are.")
 @DEVICE
 def faces(detector: str, device: str, **chosen: Any) -> None:
-    """Detect the face of every clip, once; goes on where it was interrupted.
+    """Detect the face of every clip, once.
 
-    Later commands would do so when they need the boxes; this does it ahead, on a GPU. They take S3FD's before dlib's,
-    unless --boxes says otherwise. Boxes of another tool are used without preparing anything: `boxes/<clip id>.npy` in
-    the dataset, or --boxes DIR.
+    Goes on where it was interrupted. Later commands would do so when they need the boxes; this does it ahead, on a
+    GPU. They take S3FD's before dlib's, unless --boxes says otherwise. Boxes of another tool are used without
+    preparing anything: `boxes/<clip id>.npy` in the dataset, or --boxes DIR.
     """
     from syncdiff_bench.faces.detection import choose_detector
     from syncdiff_bench.preparing import prepare_clip
@@ -152,17 +150,17 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
     )
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  syncdiff-bench data prepare landmarks --dataset lrs2 --data-root /data/lrs2"""
+@command(
+    examples="""
+  syncdiff-bench data prepare landmarks --dataset lrs2 --data-root /data/lrs2""",
 )
 @with_options(*CLIPS, DEVICE)
 def landmarks(device: str, **chosen: Any) -> None:
-    """Detect the 68 landmarks of every frame, once (face-alignment's 2DFAN-4); goes on where it was interrupted.
+    """Detect the 68 landmarks of every frame, once.
 
-    Later commands would detect them when they need them; this does it ahead, on a GPU. Landmarks of another tool are
-    used without preparing anything: `landmarks/<clip id>.npy` in the dataset, (frames, 68, 2).
+    By face-alignment's 2DFAN-4; goes on where it was interrupted. Later commands would detect them when they need
+    them; this does it ahead, on a GPU. Landmarks of another tool are used without preparing anything:
+    `landmarks/<clip id>.npy` in the dataset, (frames, 68, 2).
     """
     from syncdiff_bench.errors import NotApplicable, UsageError
     from syncdiff_bench.faces import landmarks as room
@@ -231,13 +229,11 @@ def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: st
     return "; ".join(parts)
 
 
-@click.command(
-    cls=Command,
-    former={"--cpu": "--device cpu", "--part": "--shard", "--force": "--fresh"},
-    epilog="""\b
-Examples:
+@command(
+    examples="""
   syncdiff-bench data prepare latents syncdiff/pocket
   syncdiff-bench train syncdiff/pocket --cache training/cache""",
+    former={"--cpu": "--device cpu", "--part": "--shard", "--force": "--fresh"},
 )
 @click.argument("config")
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
@@ -257,10 +253,11 @@ def latents(
     fresh: bool,
     dry_run: bool,
 ) -> None:
-    """Fill the caches of the training that CONFIG describes; goes on where it was interrupted.
+    """Fill the caches of the training that CONFIG describes.
 
-    For SyncDiff: latents of every frame, full and masked, and the activations of the frozen layers of AV-HuBERT. A
-    training step then runs only what is trained. `train` fills them too; this does it ahead, on any machine.
+    Goes on where it was interrupted. For SyncDiff: latents of every frame, full and masked, and the activations of
+    the frozen layers of AV-HuBERT. A training step then runs only what is trained. `train` fills them too; this
+    does it ahead, on any machine.
     """
     from syncdiff_bench.estimates.forecast import cache_line, split_size
     from syncdiff_bench.runs.plan import resolve_device
@@ -284,10 +281,9 @@ def latents(
         _print_first("left out", [reason if clip in reason else f"{clip}: {reason}" for clip, reason in reasons])
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  syncdiff-bench data prepare splits --dataset pocket --split train"""
+@command(
+    examples="""
+  syncdiff-bench data prepare splits --dataset pocket --split train""",
 )
 @with_options(DATASET, DATASET_SETTINGS)
 @click.option(
@@ -300,7 +296,10 @@ Examples:
 def splits(
     *, dataset: str, dataset_settings: tuple[str, ...], data_root: Path | None, splits: tuple[str, ...], workers: int
 ) -> None:
-    """Draw splits that are not shipped, of a dataset that can; goes on where it was interrupted."""
+    """Draw splits that are not shipped, of a dataset that can.
+
+    Goes on where it was interrupted.
+    """
     from syncdiff_bench.plugins import load_dataset
 
     opened = load_dataset(dataset, data_root, dataset_values(dataset, dataset_settings))

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.files import home
 
@@ -27,14 +28,6 @@ FREE_BYTES = 5_000_000_000  # enough for weights, caches and one LRS test split 
 # Top-level folders of this repository that must never be importable packages.
 SHADOWING = ("datasets", "metrics", "methods", "leaderboards")
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
-
-EPILOG = """\b
-Examples:
-  syncdiff-bench doctor
-  syncdiff-bench doctor --data lrs2=/data/lrs2 --data lrs3=/data/lrs3
-
-\b
-Exit codes: 0 nothing fails (warnings are fine); 1 something does."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +40,19 @@ class Check:
     mend: str = ""
 
 
-@click.command(epilog=EPILOG)
+@command(
+    examples="""
+  syncdiff-bench doctor
+  syncdiff-bench doctor --data lrs2=/data/lrs2 --data lrs3=/data/lrs3""",
+    closing="Exit codes: 0 nothing fails (warnings are fine); 1 something does.",
+)
 @click.option("--data", "data", multiple=True, metavar="DATASET=DIR", help="A dataset to look at; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def doctor(*, data: tuple[str, ...], as_json: bool) -> int:
-    """Check python, torch, GPU, ffmpeg, plugins, weights, datasets, disk; each problem with what mends it."""
+    """Tell what works on this machine, and how to mend the rest.
+
+    Looks at Python, torch, GPU, ffmpeg, plugins, weights, datasets and the disk.
+    """
     roots = {}
     for text in data:
         name, found, folder = text.partition("=")

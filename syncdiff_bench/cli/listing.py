@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from syncdiff_bench.cli.commands import command
+
 if TYPE_CHECKING:
     from syncdiff_bench.registry import Kind
     from syncdiff_bench.weights.catalog import Catalogue
@@ -24,16 +26,15 @@ PLUGINS: Mapping[str, Kind] = {
 KINDS = (*PLUGINS, "weights", "tables")
 
 
-@click.command(
-    epilog="""\b
-Examples:
+@command(
+    examples="""
   syncdiff-bench list metrics
-  syncdiff-bench list methods --json"""
+  syncdiff-bench list methods --json""",
 )
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_plugins(kind: str, as_json: bool) -> None:
-    """What is installed, from every distribution; a plugin that cannot be used says why."""
+    """Show what is installed; a plugin that cannot be used says why."""
     rows = {"weights": weights_rows, "tables": tables_rows}.get(kind, lambda: plugin_rows(kind))()
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False, default=str))

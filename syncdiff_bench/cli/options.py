@@ -1,13 +1,12 @@
-"""Options that several commands share, each declared once, and commands whose options had other names before.
+"""Options that several commands share, each declared once.
 
 A path on disk is DIR or FILE, a count N, a name of something installed NAME, an option of a plugin KEY=VALUE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -24,33 +23,6 @@ ANY_PATH = click.Path(path_type=Path)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 COUNT = click.IntRange(min=1)
-
-
-class Command(click.Command):
-    """A command that still takes former spellings of its options.
-
-    former: "--spelling" -> what is read in its place, such as "--device cpu"; hidden, told on stderr.
-    """
-
-    def __init__(self, *arguments: Any, former: Mapping[str, str] = MappingProxyType({}), **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.former = former
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [word for given in args for word in self._present(ctx, given)])
-
-    def _present(self, ctx: click.Context, given: str) -> Iterator[str]:
-        spelling, equals, value = given.partition("=")
-        if spelling not in self.former:
-            yield given
-            return
-        words = self.former[spelling].split()
-        if not ctx.resilient_parsing:
-            now = f"`{' '.join(words)}`" if words else "an argument without a name"
-            click.echo(f"note: `{spelling}` is now {now} (see {ctx.command_path} --help)", err=True)
-        yield from words
-        if equals:
-            yield value
 
 
 def with_options(*options: Option) -> Callable[[Function], Function]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.options import ANY_PATH, DATA_ROOT, Command
+from syncdiff_bench.cli.commands import command
+from syncdiff_bench.cli.options import ANY_PATH, DATA_ROOT
 from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -19,22 +20,21 @@ KINDS = ("method", "metric", "dataset")
 DRAWN = "pocket"  # whose models are held to the contract; the faces of the checks are drawn as well
 
 
-@click.command(
-    cls=Command,
-    former={"--in": "--out"},
-    epilog="""\b
-Examples:
+@command(
+    examples="""
   syncdiff-bench plugin new method my-method
   pip install -e my-method
   syncdiff-bench run --method my-method --dataset pocket""",
+    former={"--in": "--out"},
 )
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name")
 @click.option("--out", type=ANY_PATH, default=Path(), metavar="DIR", help="Where to write the package.")
 def new(*, kind: str, name: str, out: Path) -> None:
-    """Write a small installable package NAME: entry point, one module, a test, a README.
+    """Write a plugin package of your own, ready to install.
 
-    It runs as it is, and passes the conformance suite; replace what it does with your own.
+    It has an entry point, one module, a test and a README; runs as it is, and passes the conformance suite; replace
+    what it does with your own.
     """
     from syncdiff_bench.scaffold.writing import FIRST_COMMAND, write_package
 
@@ -43,16 +43,13 @@ def new(*, kind: str, name: str, out: Path) -> None:
     click.echo(f"next: pip install -e {out / name} && {FIRST_COMMAND[kind].format(name=name)}", err=True)
 
 
-@click.command(
-    epilog="""\b
-Examples:
+@command(
+    examples="""
   syncdiff-bench plugin check my-method
   syncdiff-bench plugin check "psnr[protocol=talklip]"
-  syncdiff-bench plugin check my-dataset --data-root /data/mine
-
-\b
-Exit codes: 0 none failed (those that were skipped are counted, with the
-reason); 1 one failed, or with --strict was skipped; 2 no such plugin."""
+  syncdiff-bench plugin check my-dataset --data-root /data/mine""",
+    closing="Exit codes: 0 none failed (those that were skipped are counted, with the reason); 1 one failed, or with"
+    " --strict was skipped; 2 no such plugin.",
 )
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), help="Where a name is registered in several groups.")
@@ -60,9 +57,10 @@ reason); 1 one failed, or with --strict was skipped; 2 no such plugin."""
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of the plugin; repeatable.")
 @click.option("--strict", is_flag=True, help="Exit with 1 where a check was skipped, too.")
 def check(*, name: str, kind: str | None, data_root: Path | None, settings: tuple[str, ...], strict: bool) -> int:
-    """Hold an installed plugin to the contract: shapes, determinism, independence, errors, laziness.
+    """Hold an installed plugin to the contract.
 
-    A check is skipped, with the reason, where weights or a package that the plugin needs are missing here.
+    Checked are shapes, determinism, independence, errors, laziness. A check is skipped, with the reason, where
+    weights or a package that the plugin needs are missing here.
 
     The same checks run in a plugin's own tests: see `syncdiff_bench.testing`.
     """

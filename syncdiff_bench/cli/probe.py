@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import (
     ANY_PATH,
     BOXES,
@@ -20,7 +21,6 @@ from syncdiff_bench.cli.options import (
     SEED,
     SETTINGS,
     SPLIT,
-    Command,
     dataset_values,
     with_options,
 )
@@ -29,18 +29,17 @@ if TYPE_CHECKING:
     from syncdiff_bench.probing import Spread
 
 
-EPILOG = """\b
-Examples:
+@command(
+    examples="""
   syncdiff-bench paper probe
       IDENT on ten clips
   syncdiff-bench paper probe --pose-list watching.txt
       and POSE on frames labelled by hand
   syncdiff-bench paper probe --phone w --set model=training/pocket-rnd/model
   syncdiff-bench paper tables --table 4 probes
-      beside the paper's numbers"""
-
-
-@click.command(cls=Command, epilog=EPILOG, former={"--videos": "--pose-clips"})
+      beside the paper's numbers""",
+    former={"--videos": "--pose-clips"},
+)
 @with_options(METHOD, SETTINGS, DATASET, DATA_ROOT, DATASET_SETTINGS, SPLIT, BOXES)
 @click.option("--layer", default="mid", metavar="NAME", help="Where the latent is read; mid or z0 with syncdiff.")
 @click.option(
@@ -81,7 +80,10 @@ def probe(
     device: str,
     out: Path | None,
 ) -> None:
-    """Measure how far latents spread when only the identity frame, or all but the identity frame, varies."""
+    """Measure how far latents spread (Table 4).
+
+    IDENT: only the identity frame varies. POSE: all but the identity frame does.
+    """
     from rich.progress import Progress
 
     from syncdiff_bench import plugins

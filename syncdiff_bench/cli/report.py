@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import ANY_PATH, COUNT, FILE, LABELS, markup, out_file, page_options, with_options
 from syncdiff_bench.errors import UsageError
 
@@ -16,16 +17,15 @@ if TYPE_CHECKING:
     from syncdiff_bench.report.page.strip import Area
     from syncdiff_bench.runs.directory import Run
 
-EPILOG = """\b
-Examples:
+
+@command(
+    examples="""
   syncdiff-bench report runs/pocket-test
   syncdiff-bench report runs/seed0 runs/seed1 --format csv --out all.csv
   syncdiff-bench report runs/pocket-test --html report.html
   syncdiff-bench report runs/pocket-test --strip faces.pdf --area mouth
-  syncdiff-bench report runs/a runs/b --label runs/b/syncdiff=Base"""
-
-
-@click.command(epilog=EPILOG)
+  syncdiff-bench report runs/a runs/b --label runs/b/syncdiff=Base""",
+)
 @click.argument("folders", nargs=-1, required=True, type=ANY_PATH, metavar="DIR...")
 @with_options(
     markup("table", "markdown", "csv", "json", default="table", note="; csv and json in full precision"),
@@ -56,7 +56,10 @@ def report(
     columns: int,
     data_root: Path | None,
 ) -> None:
-    """Print or write the leaderboard of run directories, or of folders of them (two levels down); scores nothing."""
+    """Show runs that exist: leaderboard, HTML page, figure, CSV.
+
+    Each DIR is a run directory, or a folder of them (two levels down). Nothing is scored.
+    """
     from syncdiff_bench.cli.output import print_boards, stderr_progress, write_told
     from syncdiff_bench.report.leaderboard import boards
     from syncdiff_bench.report.run_tables import csv_text, json_text, markdown

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import (
     DATA_ROOT,
     DATASET,
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from syncdiff_bench.reproduction.jobs import Job, Request
     from syncdiff_bench.reproduction.planning import Plan
 
-EPILOG = """\b
-Examples:
+
+@command(
+    examples="""
   syncdiff-bench paper reproduce --table 3 --dry-run
       what there is, what is missing, and how long it will take
   syncdiff-bench paper reproduce --table 3
@@ -40,12 +42,9 @@ Examples:
   syncdiff-bench paper reproduce --table 1 --dataset lrs2 --data-root /data
   CUDA_VISIBLE_DEVICES=0 syncdiff-bench paper reproduce --train &
   CUDA_VISIBLE_DEVICES=1 syncdiff-bench paper reproduce --train
-      two GPUs or machines on one folder: each does what the other does not
-
-Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was."""
-
-
-@click.command(epilog=EPILOG)
+      two GPUs or machines on one folder: each does what the other does not""",
+    closing="Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was.",
+)
 @click.option(
     "--table", "numbers", type=int, multiple=True, metavar="N", show_default="all", help="1 to 6; repeatable."
 )
@@ -104,7 +103,7 @@ def reproduce(
     device: str,
     dry_run: bool,
 ) -> None:
-    """Make the paper's tables: train, generate and score what is missing, and print them beside the paper's numbers.
+    """Make the paper's tables: train, generate, score, print.
 
     A row whose model is missing stays blank, unless --train is given; the command that makes it is named.
     """

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import CARRYING_OUT, DRY_RUN, GENERATION, METRICS, selected, with_options
 
 if TYPE_CHECKING:
     from syncdiff_bench.runs.plan import Plan
     from syncdiff_bench.runs.progress import Progress
 
-EPILOG = """\b
-Examples:
+
+@command(
+    examples="""
   syncdiff-bench run
       SyncDiff on pocket, the data set inside the package
   syncdiff-bench run --method gt --method static --method syncdiff
@@ -24,19 +26,9 @@ Examples:
       videos of another program, named <clip id>.mp4
   torchrun --nproc_per_node 4 -m syncdiff_bench run --dataset lrs2 ...
       on four GPUs; the first one scores
-  syncdiff-bench run --metrics psnr,lpips[net=vgg] --set steps=50
-
-Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was."""
-GENERATE_EPILOG = """\b
-Examples:
-  syncdiff-bench generate --dataset lrs3 --data-root /data --out runs/lrs3
-      with training/paper/model, or --set model=DIR
-  syncdiff-bench score runs/lrs3
-  torchrun --nproc_per_node 4 -m syncdiff_bench generate --dataset lrs3 ...
-      on four GPUs, or processes; the videos are the same"""
-
-
-@click.command(epilog=EPILOG)
+  syncdiff-bench run --metrics psnr,lpips[net=vgg] --set steps=50""",
+    closing="Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was.",
+)
 @with_options(*GENERATION, METRICS, *CARRYING_OUT, DRY_RUN)
 @click.pass_context
 def run(
@@ -62,7 +54,14 @@ def run(
     ctx.exit(code)
 
 
-@click.command(epilog=GENERATE_EPILOG)
+@command(
+    examples="""
+  syncdiff-bench generate --dataset lrs3 --data-root /data --out runs/lrs3
+      with training/paper/model, or --set model=DIR
+  syncdiff-bench score runs/lrs3
+  torchrun --nproc_per_node 4 -m syncdiff_bench generate --dataset lrs3 ...
+      on four GPUs, or processes; the videos are the same""",
+)
 @with_options(*GENERATION, *CARRYING_OUT, DRY_RUN)
 @click.pass_context
 def generate(

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import ANY_PATH, CARRYING_OUT, GENERATION, METRICS, selected, with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from syncdiff_bench.runs.plan import Selection
 
-EPILOG = """\b
-Examples:
+
+@command(
+    examples="""
   syncdiff-bench score runs/pocket-test --metrics ssim
       add a metric to runs that exist; the rest is taken from their run.json
   syncdiff-bench score --videos mine/ --reference theirs/
@@ -22,10 +24,8 @@ Examples:
   syncdiff-bench score --videos faces512/ --reference theirs/ --align faces
       crops against whole frames: faces, each cut by boxes of its own
   syncdiff-bench score --videos dubbed/ --metrics lse
-      without a reference; metrics that need one read n/a"""
-
-
-@click.command(epilog=EPILOG)
+      without a reference; metrics that need one read n/a""",
+)
 @click.argument("runs", nargs=-1, type=ANY_PATH, metavar="[RUN]...")
 @click.option("--videos", type=ANY_PATH, metavar="DIR", help="Score the videos below this folder.")
 @click.option("--reference", type=ANY_PATH, metavar="DIR", help="Their references, of the same names.")
@@ -49,9 +49,10 @@ def score(
     strict: bool,
     **selection: Any,
 ) -> None:
-    """Score videos that exist: those of RUNs, those that the options name as in `run`, or --videos.
+    """Only score: a run, or videos of your own.
 
-    --fresh deletes the scores of RUNs, never their videos.
+    The videos are those of RUNs, those that the options name as in `run`, or --videos. --fresh deletes the scores
+    of RUNs, never their videos.
     """
     from syncdiff_bench.cli.output import exit_code, publish
     from syncdiff_bench.runs.directory import load_run

@@ -6,19 +6,20 @@ from pathlib import Path
 
 import click
 
-from syncdiff_bench.cli.options import ANY_PATH, Command, markup, out_file, with_options
+from syncdiff_bench.cli.commands import command
+from syncdiff_bench.cli.options import ANY_PATH, markup, out_file, with_options
 from syncdiff_bench.errors import UsageError
 
-EPILOG = """\b
-Examples:
+
+@command(
+    examples="""
   syncdiff-bench paper tables --table 1
       what the paper printed
   syncdiff-bench paper tables --table 1 runs/lrs2-test
       paper | ours ± CI | delta | n (failed)
-  syncdiff-bench paper tables --table 1 --format latex > table1.tex"""
-
-
-@click.command(cls=Command, epilog=EPILOG, former={"--runs": ""})
+  syncdiff-bench paper tables --table 1 --format latex > table1.tex""",
+    former={"--runs": ""},
+)
 @click.argument("runs", type=ANY_PATH, nargs=-1, metavar="[DIR]...")
 @click.option(
     "--table",
@@ -44,8 +45,9 @@ Examples:
 def tables(
     *, runs: tuple[Path, ...], numbers: tuple[int, ...], datasets: tuple[str, ...], format_name: str, out: Path | None
 ) -> None:
-    """The paper's tables: paper | ours ± 95 % interval | delta | n (failed).
+    """Print the paper's tables beside your runs.
 
+    A cell has paper | ours ± 95 % interval | delta | n (failed).
     Each DIR is a run directory, or a folder of them; without one, ours is blank. A number of another
     protocol than the paper's gets a column of its own.
     """

@@ -8,27 +8,27 @@ from pathlib import Path
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import (
     ANY_PATH,
     CONFIG_SETTINGS,
     DATA_ROOT,
     DEVICE,
     VARIANT,
-    Command,
     with_options,
 )
 
-EPILOG = """\b
-Examples:
+
+@command(
+    examples="""
   syncdiff-bench data prepare splits --dataset pocket
   syncdiff-bench train syncdiff-autoencoder/pocket-autoencoder
   syncdiff-bench train syncdiff/pocket --set training.steps=4000
   syncdiff-bench train syncdiff/pocket --variant prv-
   torchrun --nproc_per_node 4 -m syncdiff_bench.train syncdiff/pocket
-      on four GPUs"""
-
-
-@click.command(cls=Command, epilog=EPILOG, former={"--cpu": "--device cpu"})
+      on four GPUs""",
+    former={"--cpu": "--device cpu"},
+)
 @click.argument("config")
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @click.option(
@@ -54,7 +54,7 @@ def train(
     device: str,
     dry_run: bool,
 ) -> None:
-    """Train the model that CONFIG describes; run the same command again to resume.
+    """Train the model of a config; run it again to resume.
 
     CONFIG is a TOML file, or the name of a shipped one.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import ANY_PATH, Option, with_options
 from syncdiff_bench.errors import UsageError
 
@@ -21,15 +22,14 @@ if TYPE_CHECKING:
 STYLES = {"here": "green", "missing": "yellow", "wrong": "bold red"}
 
 
-@click.command(
-    epilog="""\b
-Examples:
+@command(
+    examples="""
   syncdiff-bench weights list
-  syncdiff-bench weights list --json"""
+  syncdiff-bench weights list --json""",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_weights(as_json: bool) -> None:
-    """Every known file: whether it is here, its size and licence, and how it is got."""
+    """List every known file: is it here, its licence, how it is got."""
     store = _store()
     found = store.status()
     if as_json:
@@ -54,14 +54,13 @@ def list_weights(as_json: bool) -> None:
         click.echo(f"warning: {problem}", err=True)
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  syncdiff-bench weights fetch lpips-alex syncnet-v2"""
+@command(
+    examples="""
+  syncdiff-bench weights fetch lpips-alex syncnet-v2""",
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def fetch(names: tuple[str, ...]) -> None:
-    """Download files; an interrupted download goes on where it stopped."""
+    """Download files, from where a download was interrupted."""
     store = _store()
     for name in names:
         with _bar(name) as progress:
@@ -69,16 +68,15 @@ def fetch(names: tuple[str, ...]) -> None:
         click.echo(f"{name}: {path} (sha256 {store.digest(name)})")
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  syncdiff-bench weights add avhubert-lrs2-vsr ~/Downloads/checkpoint_best.pt"""
+@command(
+    examples="""
+  syncdiff-bench weights add avhubert-lrs2-vsr ~/Downloads/checkpoint_best.pt""",
 )
 @click.argument("name")
 @click.argument("file", type=ANY_PATH)
 @click.option("--force", is_flag=True, help="Keep it although it is not the published file.")
 def add(name: str, file: Path, force: bool) -> None:
-    """Put a FILE that you have into the store under a catalogue NAME."""
+    """Keep a FILE that you have under the NAME of a known one."""
     store = _store()
     path = store.add(name, file, force=force)
     entry = store.catalogue[name]
@@ -88,17 +86,14 @@ def add(name: str, file: Path, force: bool) -> None:
     click.echo(f"{name}: {path} (sha256 {store.digest(name)}, {known})")
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  syncdiff-bench weights verify
-
-\b
-Exit codes: 0 nothing is wrong; 1 a file is not what its name promises."""
+@command(
+    examples="""
+  syncdiff-bench weights verify""",
+    closing="Exit codes: 0 nothing is wrong; 1 a file is not what its name promises.",
 )
 @click.pass_context
 def verify(ctx: click.Context) -> None:
-    """Read every file that is here again and compare it with its published digest."""
+    """Read the files that are here again, and check their digests."""
     statuses = list(_store().verify())
     for status in statuses:
         if status.state != "missing":
@@ -123,42 +118,36 @@ def _conversion(source: str, target: str) -> tuple[Option, ...]:
     )
 
 
-@click.command(
-    epilog="""\b
-Examples:
+@command(
+    examples="""
   syncdiff-bench weights import
       the known layouts
   syncdiff-bench weights import vq-f4 model.ckpt training/vq-f4
   syncdiff-bench weights import difftalk last.ckpt models/difftalk
-  syncdiff-bench weights import syncdiff last.ckpt prv --set variant=prv"""
+  syncdiff-bench weights import syncdiff last.ckpt prv --set variant=prv""",
 )
 @with_options(*_conversion("FILE", "DIR"))
-def import_checkpoint(**given: Any) -> None:
-    """Turn a checkpoint FILE of another program into a model directory DIR.
+@click.pass_context
+def import_checkpoint(ctx: click.Context, /, **given: Any) -> None:
+    """Turn a checkpoint of another program into a model directory.
 
     The file is read with restrictions: tensors and plain values, nothing in it is run.
     """
-    _convert("import", **given)
+    way = "import"
+    if ctx.info_name == "convert" and given["source"] is not None and given["source"].is_dir():  # as it was spelt
+        click.echo("note: of a directory it is `syncdiff-bench weights export`", err=True)
+        way = "export"
+    _convert(way, **given)
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  syncdiff-bench weights export difftalk models/difftalk again.ckpt"""
+@command(
+    examples="""
+  syncdiff-bench weights export difftalk models/difftalk again.ckpt""",
 )
 @with_options(*_conversion("DIR", "FILE"))
 def export_checkpoint(**given: Any) -> None:
-    """Turn a model directory DIR into a checkpoint FILE of another program's layout."""
+    """Turn a model directory into a checkpoint of another program."""
     _convert("export", **given)
-
-
-@click.command()
-@with_options(*_conversion("SOURCE", "TARGET"))
-def convert(source: Path | None, **given: Any) -> None:
-    """`weights export` where SOURCE is a directory, else `weights import`."""
-    way = "export" if source is not None and source.is_dir() else "import"
-    click.echo(f"note: `syncdiff-bench convert` is now `syncdiff-bench weights {way}`", err=True)
-    _convert(way, source=source, **given)
 
 
 def _convert(

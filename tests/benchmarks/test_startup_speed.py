@@ -1,4 +1,4 @@
-"""How long the command line takes to answer: the goal is 0.15 s for a help and 0.3 s for a list, in a process of its own.
+"""How long the command line takes to answer: 0.15 s for a help and 0.3 s for a list are the goal, in a new process.
 
 What is counted is that process's processor time, so that other work on the machine is not.
 """

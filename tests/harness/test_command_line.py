@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -14,7 +13,8 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from syncdiff_bench.cli import LazyGroup, cli, main
+from syncdiff_bench.cli import cli, main
+from syncdiff_bench.cli.commands import Group
 
 METAVARS = {"DIR", "FILE", "NAME", "NAME|DIR", "N", "ID", "KEY=VALUE", "COLUMN=VALUE", "DIR=NAME", "DATASET=DIR"}
 METAVARS |= {"DEVICE", "I/N", "A,B[KEY=VALUE]", "TEXT", "FACTOR"}
@@ -22,13 +22,14 @@ METAVARS |= {"DEVICE", "I/N", "A,B[KEY=VALUE]", "TEXT", "FACTOR"}
 EITHER = {"--out": {"DIR", "FILE"}}
 
 
-def walk(group: LazyGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def walk(group: Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Paths of all commands and groups that --help shows, the program itself first."""
     yield path
-    yield from ((*path, name) for name, (_, line) in group.table.items() if line)
-    for name, below in group.groups.items():
-        assert isinstance(below, LazyGroup)
-        yield from walk(below, (*path, name))
+    for name, entry in group.table.items():
+        if isinstance(entry, Group):
+            yield from walk(entry, (*path, name))
+        else:
+            yield (*path, name)
 
 
 def command(path: tuple[str, ...]) -> click.Command:
@@ -77,12 +78,14 @@ print("imported:", *{{name.partition(".")[0] for name in sys.modules}})
     assert not {"torch", "av", "diffusers", "pandas", "skimage", "scipy", "numpy"}.intersection(imported)
 
 
-def test_an_overview_lists_all_below_it_and_nothing_former(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_overview_has_a_line_for_all_below_it_and_nothing_former(capsys: pytest.CaptureFixture[str]) -> None:
     for path in PATHS:
         if isinstance(command(path), click.Group):
             main([*path, "--help"])
-            shown = re.findall(r"^  (\w[\w-]*) {2,}\S", capsys.readouterr().out, re.MULTILINE)
-            assert shown == [below[-1] for below in PATHS if below[:-1] == path and below]
+            overview = capsys.readouterr().out.partition("\nCommands:\n")[2].partition("\n  Examples:")[0]
+            lines = [line for line in overview.splitlines() if line.startswith(" ")]
+            assert [line.split()[0] for line in lines] == [one[-1] for one in PATHS if one[:-1] == path and one]
+            assert all(line.endswith(".") and not line.endswith("...") for line in lines)
     assert {path[0] for path in PATHS if path}.isdisjoint(FORMER)
 
 
@@ -155,7 +158,7 @@ def test_a_former_spelling_works_and_names_the_present_one(
     monkeypatch.chdir(tmp_path)
     present, code = FORMER_CALLS[line]
     assert main(line.split()) == code
-    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: `")]
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert present in " ".join(notes)
 
 

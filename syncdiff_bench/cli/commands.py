@@ -1,0 +1,120 @@
+"""Commands and groups as all are here: examples below each help, and former spellings that still answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+import click
+
+NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def below_help(examples: str, closing: str = "") -> str:
+    """The end of a help.
+
+    examples: command lines, each with what it is for, indented, below it.
+    closing: a paragraph after them.
+    """
+    return f"\b\nExamples:\n  {examples.strip()}\n\n{closing}"
+
+
+def command(
+    *, examples: str, closing: str = "", former: Mapping[str, str] = NONE
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command with what `below_help` takes, and `former` as in `Command`."""
+    return click.command(cls=Command, epilog=below_help(examples, closing), former=former)
+
+
+class Command(click.Command):
+    """A command that still takes former spellings of its options.
+
+    former: "--spelling" -> what is read in its place, such as "--device cpu"; hidden, told on stderr.
+    """
+
+    def __init__(self, *arguments: Any, former: Mapping[str, str] = NONE, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.former = former
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [word for given in args for word in self._present(ctx, given)])
+
+    def _present(self, ctx: click.Context, given: str) -> Iterator[str]:
+        spelling, equals, value = given.partition("=")
+        if spelling not in self.former:
+            yield given
+            return
+        words = self.former[spelling].split()
+        if not ctx.resilient_parsing:
+            now = f"`{' '.join(words)}`" if words else "an argument without a name"
+            click.echo(f"note: `{spelling}` is now {now} (see {ctx.command_path} --help)", err=True)
+        yield from words
+        if equals:
+            yield value
+
+
+class Group(click.Group):
+    """A group that imports a command's module only to run it or to show its help.
+
+    table: name -> "module:attribute" below this package, or a group; groups are shown below the commands.
+    former: name that a command or group had -> its present path from the program on; hidden, told on stderr.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        about: str,
+        table: Mapping[str, str | click.Group],
+        former: Mapping[str, str] = NONE,
+        **settings: Any,
+    ) -> None:
+        super().__init__(name, help=about, **settings)
+        self.table, self.former = table, former
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.former:
+            return self._walk(ctx.find_root().command, self.former[cmd_name])
+        entry = self.table.get(cmd_name)
+        if entry is None or isinstance(entry, click.Group):
+            return entry
+        module, _, attribute = entry.partition(":")
+        found = getattr(import_module(f"syncdiff_bench.cli.{module}"), attribute)
+        assert isinstance(found, click.Command)
+        return found
+
+    def _walk(self, found: click.Command | None, path: str) -> click.Command | None:
+        for word in path.split():
+            assert isinstance(found, click.Group)
+            found = found.get_command(click.Context(found), word)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        found = {name: self.get_command(ctx, name) for name in self.table}
+        for title, kind in (("Commands", False), ("Groups of commands", True)):
+            chosen = {name: one for name, one in found.items() if one and isinstance(one, click.Group) == kind}
+            if chosen:
+                with formatter.section(title):
+                    formatter.write_dl([(name, one.get_short_help_str(100)) for name, one in chosen.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing:  # as it is where a shell completes
+            self._tell(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+    def _tell(self, ctx: click.Context, name: str) -> None:
+        """Where a former spelling leads now. Raises UsageError, with the nearest name, for no command at all."""
+        if name in self.former:
+            now = f"{ctx.find_root().command_path} {self.former[name]}"
+            click.echo(f"note: `{ctx.command_path} {name}` is now `{now}`", err=True)
+        elif name not in self.table and not name.startswith("-"):
+            close = get_close_matches(name, self.table, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"commands: {', '.join(self.table)}"
+            raise click.UsageError(f"unknown command {name!r}; {hint}", ctx)
