@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from syncdiff_bench.cli.commands import command
-from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DIRECTORY, LIMIT, with_options
+from syncdiff_bench.cli.commands import NAME, NEW_DIR, command, option, with_options
+from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, LIMIT
 
 
 @command(
@@ -21,11 +21,9 @@ from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DIRECTORY, LI
     closing="Exit codes: 0 nothing disagrees; 1 something does; 2 unusable input.",
 )
 @with_options(DATASET, DATA_ROOT)
-@click.option("--split", default="test", metavar="NAME", help="Split.")
+@option("--split", NAME, "Split.", default="test")
 @with_options(LIMIT, DEVICE)
-@click.option(
-    "--out", type=DIRECTORY, metavar="DIR", show_default="runs/calibrate-<dataset>-<split>", help="Folder of the run."
-)
+@option("--out", NEW_DIR, "Folder of the run.", shown="runs/calibrate-<dataset>-<split>")
 @click.pass_context
 def calibrate(
     ctx: click.Context,

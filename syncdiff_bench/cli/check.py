@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import command
+from syncdiff_bench.cli.commands import ANY_PATH, FILE, FLAG, Takes, command, option, with_options
 from syncdiff_bench.cli.gates import Outcome, Places
-from syncdiff_bench.cli.options import ANY_BOXES, ANY_PATH, FILE, REPORTS, with_options
+from syncdiff_bench.cli.options import ANY_BOXES, REPORTS
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ SPEED_TOLERANCE = 1.5
     closing="Exit codes: 0 no regression; 1 a regression or a lost clip; 2 not comparable.",
 )
 @click.argument("run", type=ANY_PATH, metavar="RUN|SPEED.json")
-@click.option("--baseline", type=FILE, required=True, metavar="FILE", help="Baseline file.")
-@click.option("--update", is_flag=True, help="Write the baseline from this run instead of checking it.")
-@click.option(
+@option("--baseline", FILE, "Baseline file.", required=True)
+@option("--update", FLAG, "Write the baseline from this run instead of checking it.")
+@option(
     "--tolerance",
-    "tolerances",
-    multiple=True,
-    metavar="COLUMN=VALUE",
-    show_default=f"one printed digit; {SPEED_TOLERANCE} of benchmarks",
-    help="With --update: what a column may lose (psnr=0.1, or lse/jpeg/lse_c=0.2). Of benchmarks: a factor by which"
+    Takes("COLUMN=VALUE"),
+    "With --update: what a column may lose (psnr=0.1, or lse/jpeg/lse_c=0.2). Of benchmarks: a factor by which"
     " they may be slower (2).",
+    name="tolerances",
+    many=True,
+    shown=f"one printed digit; {SPEED_TOLERANCE} of benchmarks",
 )
 @with_options(ANY_BOXES, *REPORTS)
 def check(

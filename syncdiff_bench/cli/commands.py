@@ -1,16 +1,83 @@
-"""Commands and groups as all are here: examples below each help, and former spellings that still answer."""
+"""What all commands are made of: options of few kinds, examples below each help, former spellings that still answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
 NONE: Mapping[str, str] = MappingProxyType({})
+Function = TypeVar("Function", bound=Callable[..., Any])
+Option = Callable[[Function], Function]
+
+
+class Takes(NamedTuple):
+    """What an option takes. metavar: how its help calls it; "" of a flag. type: what click makes of the text."""
+
+    metavar: str
+    type: click.ParamType[Any] | None = None
+
+
+def at_least(least: int) -> Takes:
+    return Takes("N", click.IntRange(min=least))
+
+
+ANY_PATH = click.Path(path_type=Path)
+FLAG = Takes("")
+NAME = Takes("NAME")
+PAIR = Takes("KEY=VALUE")
+N = at_least(1)
+DIR = Takes("DIR", ANY_PATH)
+NEW_DIR = Takes("DIR", click.Path(path_type=Path, file_okay=False))
+FILE = Takes("FILE", click.Path(path_type=Path, dir_okay=False))
+
+
+def option(
+    spelling: str,
+    kind: Takes | click.Choice[str],
+    text: str,
+    *,
+    name: str | None = None,
+    many: bool = False,
+    default: Any = None,
+    shown: str = "",
+    required: bool = False,
+) -> Option[Any]:
+    """An option.
+
+    text: what it is for, a sentence.
+    name: of the parameter, where it is not the spelling's.
+    many: it may be repeated, and the text says so.
+    shown: what the help says of a default that is none of the command line's.
+    """
+    settings: dict[str, Any] = {
+        "help": f"{text.removesuffix('.')}; repeatable." if many else text,
+        "required": required,
+    }
+    if isinstance(kind, Takes):
+        settings |= {"metavar": kind.metavar, "type": kind.type} if kind.metavar else {"is_flag": True}
+    else:
+        settings["type"] = kind
+    if default is not None:
+        settings["default"] = default
+    names = (spelling,) if name is None else (spelling, name)
+    return click.option(*names, multiple=many, show_default=shown or default != "", **settings)
+
+
+def with_options(*options: Option[Any]) -> Option[Any]:
+    """Several options of a command, shown in this order."""
+
+    def decorate(function: Function) -> Function:
+        for add in reversed(options):
+            function = add(function)
+        return function
+
+    return decorate
 
 
 def below_help(examples: str, closing: str = "") -> str:

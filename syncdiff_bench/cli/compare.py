@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import command
-from syncdiff_bench.cli.options import ANY_BOXES, ANY_PATH, markup, page_options, with_options
+from syncdiff_bench.cli.commands import ANY_PATH, at_least, command, option, with_options
+from syncdiff_bench.cli.options import ANY_BOXES, markup, page_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 @click.argument("run_a", type=ANY_PATH, metavar="RUN_A")
 @click.argument("run_b", type=ANY_PATH, metavar="RUN_B")
 @markup("table", "markdown", default="table")
-@click.option(
-    "--resamples", type=click.IntRange(min=100), default=2000, metavar="N", help="Resamples of the bootstrap."
-)
+@option("--resamples", at_least(100), "Resamples of the bootstrap.", default=2000)
 @with_options(ANY_BOXES, *page_options(shows="the differences", order="those that changed most"))
 def compare(
     *,

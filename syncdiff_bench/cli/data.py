@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import command
+from syncdiff_bench.cli.commands import DIR, FLAG, NAME, N, command, option, with_options
 from syncdiff_bench.cli.options import (
-    ANY_PATH,
     CLIPS,
     CONFIG_SETTINGS,
-    COUNT,
     DATA_ROOT,
     DATASET,
     DATASET_SETTINGS,
@@ -24,7 +22,6 @@ from syncdiff_bench.cli.options import (
     VARIANT,
     dataset_values,
     parse_shard,
-    with_options,
 )
 
 if TYPE_CHECKING:
@@ -123,7 +120,7 @@ def _counted(n: int, noun: str) -> str:
   syncdiff-bench run --dataset lrs3 --data-root /data/lrs3""",
 )
 @with_options(*CLIPS)
-@click.option("--detector", default="auto", metavar="NAME", help="s3fd, dlib-hog, or auto: s3fd where its weights are.")
+@option("--detector", NAME, "s3fd, dlib-hog, or auto: s3fd where its weights are.", default="auto")
 @DEVICE
 def faces(detector: str, device: str, **chosen: Any) -> None:
     """Detect the face of every clip, once.
@@ -237,10 +234,10 @@ def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: st
 )
 @click.argument("config")
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
-@click.option("--cache", type=ANY_PATH, default=Path("training/cache"), metavar="DIR", help="Where to write.")
+@option("--cache", DIR, "Where to write.", default=Path("training/cache"))
 @with_options(DEVICE, SHARD)
-@click.option("--fresh", is_flag=True, help="Make it anew, whatever is there.")
-@click.option("--dry-run", is_flag=True, help="Only say what it costs.")
+@option("--fresh", FLAG, "Make it anew, whatever is there.")
+@option("--dry-run", FLAG, "Only say what it costs.")
 def latents(
     *,
     config: str,
@@ -286,13 +283,9 @@ def latents(
   syncdiff-bench data prepare splits --dataset pocket --split train""",
 )
 @with_options(DATASET, DATASET_SETTINGS)
-@click.option(
-    "--data-root", type=ANY_PATH, metavar="DIR", show_default="the dataset's own folder", help="Where to write."
-)
-@click.option(
-    "--split", "splits", multiple=True, default=("train", "val"), metavar="NAME", help="Split to draw; repeatable."
-)
-@click.option("--workers", type=COUNT, default=2, metavar="N", help="Processes.")
+@option("--data-root", DIR, "Where to write.", shown="the dataset's own folder")
+@option("--split", NAME, "Split to draw.", name="splits", many=True, default=("train", "val"))
+@option("--workers", N, "Processes.", default=2)
 def splits(
     *, dataset: str, dataset_settings: tuple[str, ...], data_root: Path | None, splits: tuple[str, ...], workers: int
 ) -> None:

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 import click
 
-from syncdiff_bench.cli.commands import command
+from syncdiff_bench.cli.commands import FLAG, Takes, command, option
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.files import home
 
@@ -46,8 +46,8 @@ class Check:
   syncdiff-bench doctor --data lrs2=/data/lrs2 --data lrs3=/data/lrs3""",
     closing="Exit codes: 0 nothing fails (warnings are fine); 1 something does.",
 )
-@click.option("--data", "data", multiple=True, metavar="DATASET=DIR", help="A dataset to look at; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@option("--data", Takes("DATASET=DIR"), "A dataset to look at.", name="data", many=True)
+@option("--json", FLAG, "Print JSON, for programs.", name="as_json")
 def doctor(*, data: tuple[str, ...], as_json: bool) -> int:
     """Tell what works on this machine, and how to mend the rest.
 

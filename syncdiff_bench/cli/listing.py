@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import command
+from syncdiff_bench.cli.commands import FLAG, command, option
 
 if TYPE_CHECKING:
     from syncdiff_bench.registry import Kind
@@ -32,7 +32,7 @@ KINDS = (*PLUGINS, "weights", "tables")
   syncdiff-bench list methods --json""",
 )
 @click.argument("kind", type=click.Choice(KINDS))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@option("--json", FLAG, "Print JSON, for programs.", name="as_json")
 def list_plugins(kind: str, as_json: bool) -> None:
     """Show what is installed; a plugin that cannot be used says why."""
     rows = {"weights": weights_rows, "tables": tables_rows}.get(kind, lambda: plugin_rows(kind))()

@@ -1,39 +1,16 @@
-"""Options that several commands share, each declared once.
-
-A path on disk is DIR or FILE, a count N, a name of something installed NAME, an option of a plugin KEY=VALUE.
-"""
+"""Options that several commands share, each declared once, and what is read of their texts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from syncdiff_bench.cli.commands import DIR, FILE, FLAG, NAME, NEW_DIR, PAIR, N, Option, Takes, at_least, option
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from syncdiff_bench.runs.plan import Selection
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-Option = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-ANY_PATH = click.Path(path_type=Path)
-DIRECTORY = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-COUNT = click.IntRange(min=1)
-
-
-def with_options(*options: Option) -> Callable[[Function], Function]:
-    """Add options to a command, shown in this order."""
-
-    def decorate(function: Function) -> Function:
-        for option in reversed(options):
-            function = option(function)  # type: ignore[assignment]
-        return function
-
-    return decorate
 
 
 def dataset_values(name: str, settings: tuple[str, ...]) -> dict[str, Any]:
@@ -68,51 +45,40 @@ def selected(
     )
 
 
-METHOD = click.option("--method", default="syncdiff", metavar="NAME", help="Method.")
-METHODS = click.option(
-    "--method", "methods", multiple=True, default=("syncdiff",), metavar="NAME", help="Method; repeatable."
-)
-SETTINGS = click.option(
+METHOD = option("--method", NAME, "Method.", default="syncdiff")
+METHODS = option("--method", NAME, "Method.", name="methods", many=True, default=("syncdiff",))
+SETTINGS = option(
     "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Option of the method (or NAME.KEY=VALUE of one of several); repeatable. A model that is not set is"
+    PAIR,
+    "Option of the method, or NAME.KEY=VALUE of one of several. A model that is not set is"
     " that of the data, where `paper reproduce` looks for it.",
+    name="settings",
+    many=True,
 )
-DATASET = click.option("--dataset", default="pocket", metavar="NAME", help="Dataset.")
-DATA_ROOT = click.option(
-    "--data-root",
-    type=ANY_PATH,
-    metavar="DIR",
-    help="Folder of the dataset, or its parent; an embedded one needs none.",
-)
-DATASET_SETTINGS = click.option(
+DATASET = option("--dataset", NAME, "Dataset.", default="pocket")
+DATA_ROOT = option("--data-root", DIR, "Folder of the dataset, or its parent; an embedded one needs none.")
+DATASET_SETTINGS = option(
     "--dataset-set",
-    "dataset_settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Option of the dataset, or pairs=FILE (`AUDIO VIDEO` lines); repeatable.",
+    PAIR,
+    "Option of the dataset, or pairs=FILE (`AUDIO VIDEO` lines).",
+    name="dataset_settings",
+    many=True,
 )
-SPLIT = click.option("--split", metavar="NAME", show_default="the dataset's, mostly test", help="Split.")
-LIMIT = click.option("--limit", type=COUNT, metavar="N", help="Only the first N clips.")
+SPLIT = option("--split", NAME, "Split.", shown="the dataset's, mostly test")
+LIMIT = option("--limit", N, "Only the first N clips.")
 CLIPS = (DATASET, DATA_ROOT, DATASET_SETTINGS, SPLIT, LIMIT)
 
-SEED = click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of all noise.")
-BOXES = click.option(
+SEED = option("--seed", at_least(0), "Seed of all noise.", default=0)
+BOXES = option(
     "--boxes",
+    Takes("NAME|DIR"),
+    "Face boxes: auto (those of the data, else detected), s3fd, dlib-hog, centred (a guess), or a folder.",
     default="auto",
-    metavar="NAME|DIR",
-    help="Face boxes: auto (those of the data, else detected), s3fd, dlib-hog, centred (a guess), or a folder.",
 )
-DEVICE = click.option("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
-SHARD = click.option(
-    "--shard", default="1/1", metavar="I/N", help="Only every N-th part of the work, from the I-th on."
-)
-DRY_RUN = click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Print what would be done, what is done already, FLOPs, memory and time; start nothing.",
+DEVICE = option("--device", Takes("DEVICE"), "auto, cpu, cuda, cuda:N or mps.", default="auto")
+SHARD = option("--shard", Takes("I/N"), "Only every N-th part of the work, from the I-th on.", default="1/1")
+DRY_RUN = option(
+    "--dry-run", FLAG, "Print what would be done, what is done already, FLOPs, memory and time; start nothing."
 )
 GENERATION = (
     METHODS,
@@ -120,103 +86,67 @@ GENERATION = (
     *CLIPS,
     BOXES,
     SEED,
-    click.option(
-        "--encoding",
-        default="lossless",
-        metavar="NAME",
-        help="How videos are stored: lossless, crf23, ...; part of the protocol.",
+    option(
+        "--encoding", NAME, "How videos are stored: lossless, crf23, ...; part of the protocol.", default="lossless"
     ),
-    click.option(
+    option(
         "--accept-damaged",
-        is_flag=True,
-        help="Use damaged files as far as they go, with a note below the table; else such a clip fails.",
+        FLAG,
+        "Use damaged files as far as they go, with a note below the table; else such a clip fails.",
     ),
-    click.option(
-        "--out", type=DIRECTORY, metavar="DIR", show_default="runs/<dataset>-<split>", help="Folder of the runs."
-    ),
+    option("--out", NEW_DIR, "Folder of the runs.", shown="runs/<dataset>-<split>"),
 )
-CONFIG_SETTINGS = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Value of the config, KEY with its table (training.steps=4000); repeatable.",
+CONFIG_SETTINGS = option(
+    "--set", PAIR, "Value of the config, KEY with its table (training.steps=4000).", name="overrides", many=True
 )
-VARIANT = click.option(
-    "--variant",
-    default="",
-    show_default=False,
-    metavar="NAME",
-    help="One of the config's variants (rnd, prv-, np5, ...).",
-)
-METRICS = click.option(
+VARIANT = option("--variant", NAME, "One of the config's variants (rnd, prv-, np5, ...).", default="")
+METRICS = option(
     "--metrics",
-    multiple=True,
-    metavar="A,B[KEY=VALUE]",
-    show_default="psnr, ssim, lpips, psnr[talklip]",
-    help="Metrics, with options in brackets; repeatable.",
+    Takes("A,B[KEY=VALUE]"),
+    "Metrics, with options in brackets.",
+    many=True,
+    shown="psnr, ssim, lpips, psnr[talklip]",
 )
 CARRYING_OUT = (
     DEVICE,
-    click.option("--retry-failed", is_flag=True, help="Try clips again whose failure is recorded."),
-    click.option("--fresh", is_flag=True, help="Delete first what a former run left in the same place (and say so)."),
-    click.option("--strict", is_flag=True, help="Exit with 1 when a clip failed or is left out of a column."),
+    option("--retry-failed", FLAG, "Try clips again whose failure is recorded."),
+    option("--fresh", FLAG, "Delete first what a former run left in the same place (and say so)."),
+    option("--strict", FLAG, "Exit with 1 when a clip failed or is left out of a column."),
 )
 
-LABELS = click.option(
+LABELS = option(
     "--label",
-    "labels",
-    multiple=True,
-    metavar="DIR=NAME",
-    help="Name of a run in tables and figures, in place of its method; repeatable.",
+    Takes("DIR=NAME"),
+    "Name of a run in tables and figures, in place of its method.",
+    name="labels",
+    many=True,
 )
-ANY_BOXES = click.option(
-    "--any-boxes", is_flag=True, help="Also where the two look at other face boxes, which changes numbers."
-)
+ANY_BOXES = option("--any-boxes", FLAG, "Also where the two look at other face boxes, which changes numbers.")
 # Of a gate.
 REPORTS = (
-    click.option("--junit", type=FILE, metavar="FILE", help="Write a JUnit report."),
-    click.option(
-        "--summary",
-        type=FILE,
-        metavar="FILE",
-        show_default="$GITHUB_STEP_SUMMARY, where that is set",
-        help="Append the table as Markdown.",
-    ),
+    option("--junit", FILE, "Write a JUnit report."),
+    option("--summary", FILE, "Append the table as Markdown.", shown="$GITHUB_STEP_SUMMARY, where that is set"),
 )
 
 
-def out_file(instead: str) -> Option:
+def out_file(instead: str) -> Option[Any]:
     """--out of a command that prints; instead: what is in the file."""
-    return click.option("--out", type=FILE, metavar="FILE", help=f"Write to a file{instead}, not to stdout.")
+    return option("--out", FILE, f"Write to a file{instead}, not to stdout.")
 
 
-def markup(*formats: str, default: str, note: str = "") -> Option:
+def markup(*formats: str, default: str, note: str = "") -> Option[Any]:
     """--format, the way in which a table is written."""
-    return click.option(
-        "--format", "format_name", type=click.Choice(formats), default=default, help=f"How the table is written{note}."
+    return option(
+        "--format", click.Choice(formats), f"How the table is written{note}.", name="format_name", default=default
     )
 
 
-def page_options(shows: str, order: str) -> tuple[Option, ...]:
+def page_options(shows: str, order: str) -> tuple[Option[Any], ...]:
     """The HTML page. shows: what stands on top of it. order: which clips have a video first."""
     return (
-        click.option(
-            "--html",
-            type=FILE,
-            metavar="FILE",
-            help=f"Write one self-contained page: {shows}, clips side by side, per-clip values, plots.",
-        ),
-        click.option(
-            "--clips",
-            type=click.IntRange(min=0),
-            default=12,
-            metavar="N",
-            help=f"Clips with video in --html, {order} first.",
-        ),
-        click.option(
-            "--data-root", type=ANY_PATH, metavar="DIR", show_default="where it was", help="Where the dataset is now."
-        ),
+        option("--html", FILE, f"Write one self-contained page: {shows}, clips side by side, per-clip values, plots."),
+        option("--clips", at_least(0), f"Clips with video in --html, {order} first.", default=12),
+        option("--data-root", DIR, "Where the dataset is now.", shown="where it was"),
     )
 
 

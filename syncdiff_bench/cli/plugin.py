@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import command
-from syncdiff_bench.cli.options import ANY_PATH, DATA_ROOT
+from syncdiff_bench.cli.commands import DIR, FLAG, PAIR, command, option
+from syncdiff_bench.cli.options import DATA_ROOT
 from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DRAWN = "pocket"  # whose models are held to the contract; the faces of the chec
 )
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name")
-@click.option("--out", type=ANY_PATH, default=Path(), metavar="DIR", help="Where to write the package.")
+@option("--out", DIR, "Where to write the package.", default=Path())
 def new(*, kind: str, name: str, out: Path) -> None:
     """Write a plugin package of your own, ready to install.
 
@@ -52,10 +52,10 @@ def new(*, kind: str, name: str, out: Path) -> None:
     " --strict was skipped; 2 no such plugin.",
 )
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), help="Where a name is registered in several groups.")
+@option("--kind", click.Choice(KINDS), "Where a name is registered in several groups.")
 @DATA_ROOT
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of the plugin; repeatable.")
-@click.option("--strict", is_flag=True, help="Exit with 1 where a check was skipped, too.")
+@option("--set", PAIR, "Option of the plugin.", name="settings", many=True)
+@option("--strict", FLAG, "Exit with 1 where a check was skipped, too.")
 def check(*, name: str, kind: str | None, data_root: Path | None, settings: tuple[str, ...], strict: bool) -> int:
     """Hold an installed plugin to the contract.
 

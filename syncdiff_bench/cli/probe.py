@@ -7,22 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import command
+from syncdiff_bench.cli.commands import FILE, NAME, NEW_DIR, N, Takes, at_least, command, option, with_options
 from syncdiff_bench.cli.options import (
-    ANY_PATH,
     BOXES,
-    COUNT,
     DATA_ROOT,
     DATASET,
     DATASET_SETTINGS,
     DEVICE,
-    DIRECTORY,
     METHOD,
     SEED,
     SETTINGS,
     SPLIT,
     dataset_values,
-    with_options,
 )
 
 if TYPE_CHECKING:
@@ -41,24 +37,16 @@ if TYPE_CHECKING:
     former={"--videos": "--pose-clips"},
 )
 @with_options(METHOD, SETTINGS, DATASET, DATA_ROOT, DATASET_SETTINGS, SPLIT, BOXES)
-@click.option("--layer", default="mid", metavar="NAME", help="Where the latent is read; mid or z0 with syncdiff.")
-@click.option(
-    "--step", type=click.IntRange(min=0), metavar="N", show_default="the last", help="Timestep at which it is read."
-)
-@click.option("--clips", default=10, type=COUNT, metavar="N", help="IDENT: clips, drawn by --seed.")
-@click.option(
-    "--clip", "chosen", multiple=True, metavar="ID", help="IDENT: this clip instead of drawn ones; repeatable."
-)
-@click.option("--identity-frames", default=0, metavar="N", help="IDENT: thin to N identity frames (0: all).")
-@click.option("--pose-list", type=ANY_PATH, metavar="FILE", help="POSE: lines of CLIP FRAME.")
-@click.option("--phone", metavar="TEXT", help="POSE: this phone of one speaker, where the dataset knows its times.")
-@click.option(
-    "--pose-clips", "videos", default=5, type=click.IntRange(min=2), metavar="N", help="POSE: clips with --phone."
-)
+@option("--layer", NAME, "Where the latent is read; mid or z0 with syncdiff.", default="mid")
+@option("--step", at_least(0), "Timestep at which it is read.", shown="the last")
+@option("--clips", N, "IDENT: clips, drawn by --seed.", default=10)
+@option("--clip", Takes("ID"), "IDENT: this clip instead of drawn ones.", name="chosen", many=True)
+@option("--identity-frames", at_least(0), "IDENT: thin to N identity frames (0: all).", default=0)
+@option("--pose-list", FILE, "POSE: lines of CLIP FRAME.")
+@option("--phone", Takes("TEXT"), "POSE: this phone of one speaker, where the dataset knows its times.")
+@option("--pose-clips", at_least(2), "POSE: clips with --phone.", name="videos", default=5)
 @with_options(SEED, DEVICE)
-@click.option(
-    "--out", type=DIRECTORY, metavar="DIR", show_default="probes/<dataset>-<split>", help="Folder for the record."
-)
+@option("--out", NEW_DIR, "Folder for the record.", shown="probes/<dataset>-<split>")
 def probe(
     *,
     method: str,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import command
-from syncdiff_bench.cli.options import ANY_PATH, COUNT, FILE, LABELS, markup, out_file, page_options, with_options
+from syncdiff_bench.cli.commands import ANY_PATH, FILE, N, Takes, command, option, with_options
+from syncdiff_bench.cli.options import LABELS, markup, out_file, page_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,15 +33,10 @@ if TYPE_CHECKING:
     LABELS,
     *page_options(shows="leaderboard", order="worst"),
 )
-@click.option(
-    "--strip",
-    type=FILE,
-    metavar="FILE",
-    help="Draw a figure instead (.png or .pdf): frames of one clip, the reference above the methods.",
-)
-@click.option("--clip", metavar="ID", show_default="the first", help="Clip of --strip.")
-@click.option("--area", type=click.Choice(["frame", "mouth"]), default="frame", help="What --strip shows.")
-@click.option("--columns", type=COUNT, default=10, metavar="N", help="Frames of --strip.")
+@option("--strip", FILE, "Draw a figure instead (.png or .pdf): frames of one clip, the reference above the methods.")
+@option("--clip", Takes("ID"), "Clip of --strip.", shown="the first")
+@option("--area", click.Choice(["frame", "mouth"]), "What --strip shows.", default="frame")
+@option("--columns", N, "Frames of --strip.", default=10)
 def report(
     *,
     folders: tuple[Path, ...],

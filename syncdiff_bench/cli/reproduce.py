@@ -9,19 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import command
-from syncdiff_bench.cli.options import (
-    DATA_ROOT,
-    DATASET,
-    DEVICE,
-    DIRECTORY,
-    DRY_RUN,
-    FILE,
-    LIMIT,
-    SHARD,
-    parse_shard,
-    with_options,
-)
+from syncdiff_bench.cli.commands import FILE, FLAG, NEW_DIR, PAIR, N, at_least, command, option, with_options
+from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DRY_RUN, LIMIT, SHARD, parse_shard
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,44 +34,16 @@ if TYPE_CHECKING:
       two GPUs or machines on one folder: each does what the other does not""",
     closing="Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was.",
 )
-@click.option(
-    "--table", "numbers", type=int, multiple=True, metavar="N", show_default="all", help="1 to 6; repeatable."
-)
+@option("--table", N, "1 to 6.", name="numbers", many=True, shown="all")
 @with_options(DATASET, DATA_ROOT)
-@click.option("--train", is_flag=True, help="Train the models that are missing.")
-@click.option(
-    "--out",
-    type=DIRECTORY,
-    metavar="DIR",
-    show_default="runs/reproduce-<dataset>",
-    help="Folder of runs, claims and tables.",
-)
-@click.option(
-    "--training",
-    type=DIRECTORY,
-    default=Path("training"),
-    metavar="DIR",
-    help="Folder of the trainings.",
-)
-@click.option(
-    "--seed",
-    "seeds",
-    type=click.IntRange(min=0),
-    multiple=True,
-    metavar="N",
-    show_default="the recipe's",
-    help="Seed of the sampling noise; repeatable.",
-)
+@option("--train", FLAG, "Train the models that are missing.")
+@option("--out", NEW_DIR, "Folder of runs, claims and tables.", shown="runs/reproduce-<dataset>")
+@option("--training", NEW_DIR, "Folder of the trainings.", default=Path("training"))
+@option("--seed", at_least(0), "Seed of the sampling noise.", name="seeds", many=True, shown="the recipe's")
 @with_options(LIMIT, SHARD)
-@click.option("--input", "given", multiple=True, metavar="KEY=VALUE", help="What a row needs of you; repeatable.")
-@click.option("--no-shipped", is_flag=True, help="Do not use models that ship: train all of them.")
-@click.option(
-    "--recipe",
-    "recipe_file",
-    type=FILE,
-    metavar="FILE",
-    help="How rows are made, instead of the installed recipe of --dataset.",
-)
+@option("--input", PAIR, "What a row needs of you.", name="given", many=True)
+@option("--no-shipped", FLAG, "Do not use models that ship: train all of them.")
+@option("--recipe", FILE, "How rows are made, instead of the installed recipe of --dataset.", name="recipe_file")
 @with_options(DEVICE, DRY_RUN)
 @click.pass_context
 def reproduce(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import command
-from syncdiff_bench.cli.options import CARRYING_OUT, DRY_RUN, GENERATION, METRICS, selected, with_options
+from syncdiff_bench.cli.commands import command, with_options
+from syncdiff_bench.cli.options import CARRYING_OUT, DRY_RUN, GENERATION, METRICS, selected
 
 if TYPE_CHECKING:
     from syncdiff_bench.runs.plan import Plan

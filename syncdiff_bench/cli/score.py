@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import command
-from syncdiff_bench.cli.options import ANY_PATH, CARRYING_OUT, GENERATION, METRICS, selected, with_options
+from syncdiff_bench.cli.commands import ANY_PATH, DIR, command, option, with_options
+from syncdiff_bench.cli.options import CARRYING_OUT, GENERATION, METRICS, selected
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
       without a reference; metrics that need one read n/a""",
 )
 @click.argument("runs", nargs=-1, type=ANY_PATH, metavar="[RUN]...")
-@click.option("--videos", type=ANY_PATH, metavar="DIR", help="Score the videos below this folder.")
-@click.option("--reference", type=ANY_PATH, metavar="DIR", help="Their references, of the same names.")
-@click.option(
+@option("--videos", DIR, "Score the videos below this folder.")
+@option("--reference", DIR, "Their references, of the same names.")
+@option(
     "--align",
-    type=click.Choice(["frames", "faces"]),
+    click.Choice(["frames", "faces"]),
+    "With --reference: what is compared; faces for videos of another shape or crop.",
     default="frames",
-    help="With --reference: what is compared; faces for videos of another shape or crop.",
 )
 @with_options(*GENERATION, METRICS, *CARRYING_OUT)
 @click.pass_context

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from syncdiff_bench.cli.commands import command
-from syncdiff_bench.cli.options import ANY_PATH, markup, out_file, with_options
+from syncdiff_bench.cli.commands import ANY_PATH, NAME, N, command, option, with_options
+from syncdiff_bench.cli.options import markup, out_file
 from syncdiff_bench.errors import UsageError
 
 
@@ -21,23 +21,8 @@ from syncdiff_bench.errors import UsageError
     former={"--runs": ""},
 )
 @click.argument("runs", type=ANY_PATH, nargs=-1, metavar="[DIR]...")
-@click.option(
-    "--table",
-    "numbers",
-    type=int,
-    multiple=True,
-    metavar="N",
-    show_default="all",
-    help="Table number, 1 to 6; repeatable.",
-)
-@click.option(
-    "--dataset",
-    "datasets",
-    multiple=True,
-    metavar="NAME",
-    show_default="all",
-    help="Dataset to show; repeatable.",
-)
+@option("--table", N, "Table number, 1 to 6.", name="numbers", many=True, shown="all")
+@option("--dataset", NAME, "Dataset to show.", name="datasets", many=True, shown="all")
 @with_options(
     markup("markdown", "latex", "html", "csv", default="markdown", note="; csv has one line per cell"),
     out_file(""),

@@ -8,15 +8,8 @@ from pathlib import Path
 
 import click
 
-from syncdiff_bench.cli.commands import command
-from syncdiff_bench.cli.options import (
-    ANY_PATH,
-    CONFIG_SETTINGS,
-    DATA_ROOT,
-    DEVICE,
-    VARIANT,
-    with_options,
-)
+from syncdiff_bench.cli.commands import DIR, FLAG, command, option, with_options
+from syncdiff_bench.cli.options import CONFIG_SETTINGS, DATA_ROOT, DEVICE, VARIANT
 
 
 @command(
@@ -31,18 +24,10 @@ from syncdiff_bench.cli.options import (
 )
 @click.argument("config")
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
-@click.option(
-    "--out",
-    type=ANY_PATH,
-    metavar="DIR",
-    show_default="training/<config>",
-    help="Folder of checkpoints, log and model.",
-)
-@click.option(
-    "--cache", type=ANY_PATH, metavar="DIR", show_default="<out>/../cache", help="Folder for what is computed once."
-)
+@option("--out", DIR, "Folder of checkpoints, log and model.", shown="training/<config>")
+@option("--cache", DIR, "Folder for what is computed once.", shown="<out>/../cache")
 @with_options(DEVICE)
-@click.option("--dry-run", is_flag=True, help="Print what it costs (FLOPs, memory, cache, time) and start nothing.")
+@option("--dry-run", FLAG, "Print what it costs (FLOPs, memory, cache, time) and start nothing.")
 def train(
     *,
     config: str,

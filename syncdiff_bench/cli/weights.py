@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import command
-from syncdiff_bench.cli.options import ANY_PATH, Option, with_options
+from syncdiff_bench.cli.commands import ANY_PATH, FLAG, PAIR, Option, command, option, with_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ STYLES = {"here": "green", "missing": "yellow", "wrong": "bold red"}
   syncdiff-bench weights list
   syncdiff-bench weights list --json""",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@option("--json", FLAG, "Print JSON, for programs.", name="as_json")
 def list_weights(as_json: bool) -> None:
     """List every known file: is it here, its licence, how it is got."""
     store = _store()
@@ -74,7 +73,7 @@ def fetch(names: tuple[str, ...]) -> None:
 )
 @click.argument("name")
 @click.argument("file", type=ANY_PATH)
-@click.option("--force", is_flag=True, help="Keep it although it is not the published file.")
+@option("--force", FLAG, "Keep it although it is not the published file.")
 def add(name: str, file: Path, force: bool) -> None:
     """Keep a FILE that you have under the NAME of a known one."""
     store = _store()
@@ -107,14 +106,14 @@ def verify(ctx: click.Context) -> None:
 # -------------------------------------------------------------------------------------- checkpoints
 
 
-def _conversion(source: str, target: str) -> tuple[Option, ...]:
+def _conversion(source: str, target: str) -> tuple[Option[Any], ...]:
     """What import and export are asked for; their arguments' names."""
     return (
         click.argument("layout", required=False),
         click.argument("source", metavar=f"[{source}]", type=ANY_PATH, required=False),
         click.argument("target", metavar=f"[{target}]", type=ANY_PATH, required=False),
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Option of the layout; repeatable."),
-        click.option("--force", is_flag=True, help="Write over an existing target."),
+        option("--set", PAIR, "Option of the layout.", name="settings", many=True),
+        option("--force", FLAG, "Write over an existing target."),
     )
 
 
