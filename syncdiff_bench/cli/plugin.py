@@ -14,7 +14,7 @@ from syncdiff_bench.cli.options import DATA_ROOT
 from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
-    from syncdiff_bench.testing.checks import Plugin
+    from syncdiff_bench.testing.plugin_checks import Plugin
 
 KINDS = ("method", "metric", "dataset")
 DRAWN = "pocket"  # whose models are held to the contract; the faces of the checks are drawn as well
@@ -64,7 +64,8 @@ def check(*, name: str, kind: str | None, data_root: Path | None, settings: tupl
 
     The same checks run in a plugin's own tests: see `syncdiff_bench.testing`.
     """
-    from syncdiff_bench.testing.checks import Skipped, checks_of
+    from syncdiff_bench.testing.checks import checks_of
+    from syncdiff_bench.testing.plugin_checks import Skipped
 
     checks = checks_of(_load(name, kind, data_root, settings))
     width = max(len(one.name) for one in checks)

@@ -1,23 +1,18 @@
-"""A check, which checks a plugin has to pass, and when one can only be skipped."""
+"""Which checks a plugin has to pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from unittest import SkipTest
 
 from syncdiff_bench.contracts import Dataset, Method, Metric
 from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.testing import dataset_checks, method_checks, metric_checks, plugin_checks
+from syncdiff_bench.testing.plugin_checks import Plugin, Skipped, truly_missing
 
 if TYPE_CHECKING:
     import pytest
-
-Plugin = Method | Metric[Any] | Dataset
-
-
-class Skipped(SkipTest):
-    """This machine lacks what a check needs: neither passed nor failed. pytest and unittest skip the test."""
 
 
 @dataclass(frozen=True)
@@ -61,41 +56,20 @@ def parametrize_with_checks(plugin: Plugin) -> pytest.MarkDecorator:
 
 
 def _checks(plugin: Plugin) -> Iterator[Check]:
-    from syncdiff_bench.testing import dataset_checks, method_checks, metric_checks, plugin_checks, weights_checks
-
-    if isinstance(plugin, Method):
-        rooms: tuple[Any, ...] = (plugin_checks, method_checks, weights_checks)
-    elif isinstance(plugin, Metric):
-        rooms = (plugin_checks, metric_checks, weights_checks)
-    elif isinstance(plugin, Dataset):
-        rooms = (plugin_checks, dataset_checks)
-    else:
+    kinds = {Method: method_checks, Metric: metric_checks, Dataset: dataset_checks}
+    own = next((room for kind, room in kinds.items() if isinstance(plugin, kind)), None)
+    if own is None:
         raise TypeError(f"{plugin!r} is not a Method, Metric or Dataset")
-    for room in rooms:
+    for room in (plugin_checks, own):
         for name, function in vars(room).items():
-            if name.startswith("check_") and getattr(function, "applies_to", _always)(plugin):
+            applies_to = getattr(function, "applies_to", None)
+            if name.startswith("check_") and (applies_to is None or applies_to(plugin)):
                 about = " ".join((function.__doc__ or "").split())
                 yield Check(name.removeprefix("check_").replace("_", "-"), about, _bound(function, plugin))
 
 
-def only_for(applies_to: Callable[[Any], bool]) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
-    """A decorator: the check says nothing about other plugins, and is not listed for them."""
-
-    def marked(function: Callable[[Any], None]) -> Callable[[Any], None]:
-        function.applies_to = applies_to  # type: ignore[attr-defined]
-        return function
-
-    return marked
-
-
-def _always(_plugin: Plugin) -> bool:
-    return True
-
-
 def _bound(function: Callable[[Any], None], plugin: Plugin) -> Callable[[], None]:
     def run() -> None:
-        from syncdiff_bench.testing.weights_checks import truly_missing
-
         try:
             function(plugin)
         except WeightsError as error:

@@ -13,9 +13,8 @@ import numpy as np
 from syncdiff_bench.caveats import as_caveats
 from syncdiff_bench.contracts import Column, Metric, Pair, attempt
 from syncdiff_bench.errors import BenchError, ClipError, WeightsError
-from syncdiff_bench.testing.checks import Skipped, only_for
+from syncdiff_bench.testing.plugin_checks import Skipped, only_for, prepare, truly_missing
 from syncdiff_bench.testing.samples import degraded, read_only, sample_clip
-from syncdiff_bench.testing.weights_checks import prepare, truly_missing
 
 Values = Mapping[str, float | None]
 CLOSE = {"rel_tol": 1e-6, "abs_tol": 1e-9}

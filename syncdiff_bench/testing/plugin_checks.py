@@ -1,4 +1,4 @@
-"""What every plugin has to be, whatever it does."""
+"""What every plugin has to be, whatever it does, and what it has to say about its weights."""
 
 from __future__ import annotations
 
@@ -7,15 +7,39 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
+from unittest import SkipTest
+from weakref import WeakKeyDictionary
 
-from syncdiff_bench.testing.checks import Plugin
+from syncdiff_bench.contracts import Dataset, Method, Metric
+from syncdiff_bench.errors import BenchError, NotApplicable, WeightsError
+from syncdiff_bench.options import options_from_values, options_to_json
+
+Plugin = Method | Metric[Any] | Dataset
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 # What `syncdiff-bench list` must not wait for.
 HEAVY = ("torch", "tensorflow", "jax", "diffusers", "transformers", "skimage", "scipy", "cv2", "pandas", "librosa")
+# Looking again may mean another attempt to fetch a large file.
+_unready: WeakKeyDictionary[Metric[Any], BenchError] = WeakKeyDictionary()
+
+
+class Skipped(SkipTest):
+    """This machine lacks what a check needs: neither passed nor failed. pytest and unittest skip the test."""
+
+
+def only_for(applies_to: Callable[[Any], bool]) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """A decorator: the check says nothing about other plugins, and is not listed for them."""
+
+    def marked(function: Callable[[Any], None]) -> Callable[[Any], None]:
+        function.applies_to = applies_to  # type: ignore[attr-defined]
+        return function
+
+    return marked
 
 
 def check_name(plugin: Plugin) -> None:
@@ -36,8 +60,6 @@ def check_options(plugin: Plugin) -> None:
 
 def check_options_are_known_kinds(plugin: Plugin) -> None:
     """Every option can be given on the command line and comes back from run.json as it was."""
-    from syncdiff_bench.options import options_from_values, options_to_json
-
     default = plugin.Options()
     record = options_to_json(default)
     assert options_from_values(plugin.Options, record, plugin.name) == default, f"options change on their way: {record}"
@@ -61,6 +83,74 @@ def check_import_is_light(plugin: Plugin) -> None:
     complaint, heavy = _imported_alone(module)
     assert not complaint, f"{module} cannot be imported alone: {complaint}"
     assert not heavy, f"importing {module} loads {heavy}"
+
+
+@only_for(lambda plugin: not isinstance(plugin, Dataset))
+def check_weights_used(plugin: Method | Metric[Any]) -> None:
+    """`weights_used` names each file with the sha256 of its bytes: one of the weights store, or `file` says where."""
+    from syncdiff_bench.weights.digests import sha256_of
+
+    if isinstance(plugin, Metric):
+        prepare(plugin)
+    store = _store(plugin)
+    for used in plugin.weights_used():
+        assert used.name, f"{used} has no name"
+        assert isinstance(used.sha256, str) and SHA256.fullmatch(used.sha256), (
+            f"weights {used.name}: {used.sha256!r} is no sha256 (64 hexadecimal digits, lower case)"
+        )
+        file = used.file
+        if file is None:
+            assert used.name in store.catalogue.entries, (
+                f"weights {used.name}: no catalogue knows the name, so nothing shows that {used.sha256[:12]}... is the "
+                "digest of a file; say where it is: WeightsUsed(name, sha256, file)"
+            )
+            file = store.folder / store.catalogue[used.name].file
+        assert file.is_file(), f"weights {used.name}: {file} is not there, so nobody can have used it"
+        found = sha256_of(file)
+        assert used.sha256 == found, f"weights {used.name}: {used.sha256[:12]}... is not the sha256 of {file}: {found}"
+
+
+# ---------------------------------------------------------------------------------------------- weights
+
+
+def prepare(metric: Metric[Any]) -> None:
+    """Raises WeightsError as the metric does, Skipped where it says that it is not applicable here."""
+    try:
+        if metric in _unready:
+            raise _unready[metric]
+        metric.prepare()
+    except NotApplicable as error:
+        _unready[metric] = error
+        raise Skipped(one_line(error)) from None
+    except WeightsError as error:
+        _unready[metric] = error
+        raise
+
+
+def truly_missing(error: WeightsError, plugin: Plugin) -> str:
+    """The reason why a check is skipped. Raises AssertionError where nothing that could be fetched is missing."""
+    name, store = error.missing, _store(plugin)
+    assert name in store.catalogue.entries, (
+        f"says that weights {name!r} are missing, which no catalogue knows: register a weights.toml ({one_line(error)})"
+    )
+    file = store.folder / store.catalogue[name].file
+    assert not file.is_file(), f"says that weights {name} are missing, but {file} is there ({one_line(error)})"
+    return one_line(error)
+
+
+def one_line(error: BaseException) -> str:
+    """Raises AssertionError where there is no reason, or one of several lines."""
+    reason = str(error).strip()
+    assert reason, f"{type(error).__name__} gives no reason"
+    assert "\n" not in reason, f"the reason has several lines: {reason}"
+    return reason
+
+
+def _store(plugin: Plugin) -> Any:
+    from syncdiff_bench.weights.store import WeightsStore
+
+    runtime = getattr(plugin, "runtime", None)
+    return WeightsStore() if runtime is None or runtime.weights is None else runtime.weights
 
 
 @cache

@@ -33,7 +33,7 @@ from syncdiff_bench.runs.records import Failure, Generated, Score
 from syncdiff_bench.significance.comparison import compare
 from syncdiff_bench.significance.scored import from_run
 from syncdiff_bench.testing import checks_of
-from syncdiff_bench.testing.checks import Plugin
+from syncdiff_bench.testing.plugin_checks import Plugin
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.finding import weights_found
 from syncdiff_bench.weights.store import WeightsStore

@@ -17,7 +17,7 @@ from syncdiff_bench.errors import ClipError
 from syncdiff_bench.reproduction.defaults import with_model
 from syncdiff_bench.runs.plan import load_methods
 from syncdiff_bench.testing import Check, checks_of, parametrize_with_checks
-from syncdiff_bench.testing.checks import Plugin, Skipped
+from syncdiff_bench.testing.plugin_checks import Plugin, Skipped
 from syncdiff_bench.testing.samples import degraded, sample_clip
 from syncdiff_bench.texts import metric_specs
 from syncdiff_bench.weights.store import WeightsStore

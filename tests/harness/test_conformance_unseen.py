@@ -21,7 +21,7 @@ from syncdiff_bench.contracts import Clip, Column, Dataset, Finding, Frames, Med
 from syncdiff_bench.contracts import WeightsUsed as Used
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
 from syncdiff_bench.testing import checks_of
-from syncdiff_bench.testing.checks import Plugin, Skipped
+from syncdiff_bench.testing.plugin_checks import Plugin, Skipped
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 
