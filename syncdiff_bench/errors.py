@@ -6,6 +6,12 @@ Every message is one line: what is wrong with which file or value, then the mend
 from __future__ import annotations
 
 
+def one_line(error: BaseException) -> str:
+    """An error with its type, for the line of a report."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class BenchError(Exception):
     """Base of every error that this project raises on purpose; the CLI prints it without a traceback."""
 

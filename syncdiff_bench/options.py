@@ -146,19 +146,23 @@ class WrongTypeError(Exception):
     """Its text completes "... is not"."""
 
 
-def check_value(value: Any, kind: Any) -> Any:
-    """The value as a type wants it. Raises WrongTypeError."""
+def check_value(value: Any, kind: Any, read: Read | None = None) -> Any:
+    """The value as a type wants it; read: how the members of a union or a tuple are read, by default likewise.
+
+    Raises WrongTypeError.
+    """
+    read = read or check_value
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return first_that_reads(value, [a for a in arguments if a is not type(None)], check_value)
+        return _first_that_reads(value, [a for a in arguments if a is not type(None)], read)
     if origin is Literal:
-        return read_choice(value, {choice: choice for choice in arguments})
+        return _choice(value, arguments)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise WrongTypeError(in_words(kind))
-        return read_tuple(value, arguments, check_value)
+            raise WrongTypeError(_in_words(kind))
+        return _read_tuple(value, arguments, read)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is Path and isinstance(value, str) and value:
@@ -170,30 +174,27 @@ def check_value(value: Any, kind: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
             raise WrongTypeError("a finite number")
         return value
-    raise WrongTypeError(in_words(kind))
+    raise WrongTypeError(_in_words(kind))
 
 
-def first_that_reads(value: Any, kinds: Sequence[Any], read: Read) -> Any:
-    """The value as the first of several types that takes it."""
+def _first_that_reads(value: Any, kinds: Sequence[Any], read: Read) -> Any:
     for kind in kinds:
         try:
             return read(value, kind)
         except WrongTypeError as error:
             problem = error
-    raise problem if len(kinds) == 1 else WrongTypeError(" or ".join(in_words(kind) for kind in kinds))
+    raise problem if len(kinds) == 1 else WrongTypeError(" or ".join(_in_words(kind) for kind in kinds))
 
 
-def read_choice(value: Any, choices: Mapping[Any, Any]) -> Any:
-    """What one of several choices stands for."""
+def _choice(value: Any, choices: tuple[Any, ...]) -> Any:
     # An unhashable value (a list from TOML) is no choice either.
     if isinstance(value, str | int | float) and value in choices:
-        return choices[value]
+        return choices[choices.index(value)]
     names = [str(choice) for choice in choices]
     raise WrongTypeError(f"one of {', '.join(names)}{nearest(str(value), names)}")
 
 
-def read_tuple(items: Collection[Any], arguments: tuple[Any, ...], read: Read) -> tuple[Any, ...]:
-    """Items of a tuple type with these arguments."""
+def _read_tuple(items: Collection[Any], arguments: tuple[Any, ...], read: Read) -> tuple[Any, ...]:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(read(item, arguments[0]) for item in items)
     if len(items) != len(arguments):
@@ -201,11 +202,10 @@ def read_tuple(items: Collection[Any], arguments: tuple[Any, ...], read: Read) -
     return tuple(read(item, kind) for item, kind in zip(items, arguments, strict=True))
 
 
-def in_words(kind: Any) -> str:
-    """A type, as the end of "... is not"."""
+def _in_words(kind: Any) -> str:
     origin = get_origin(kind)
     if origin is tuple:
-        return f"a list of values ({in_words(get_args(kind)[0])} each)"
+        return f"a list of values ({_in_words(get_args(kind)[0])} each)"
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     words: dict[Any, str] = {

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
-from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.errors import BenchError, UsageError, one_line
 from syncdiff_bench.options import defaults_to_json, option_names, options_from_values
-from syncdiff_bench.registry import Kind, load_class, one_line, unusable
+from syncdiff_bench.registry import Kind, load_class, unusable
 from syncdiff_bench.views import AUTO, NAME_SUFFIX, AcceptingDataset, BoxedDataset, PairedDataset
 
 ACCEPT = AcceptingDataset.option[0]

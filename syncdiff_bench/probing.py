@@ -249,5 +249,4 @@ def write_record(
         "caveats": [caveat.to_json() for caveat in probe_caveats(method, groups)],
         "summary": [summary_entry(experiment, group) for experiment, group in spreads.items()],
     }
-    folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")

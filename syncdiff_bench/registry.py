@@ -17,7 +17,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.errors import UsageError, one_line
 from syncdiff_bench.options import nearest
 
 Kind = Literal["method", "metric", "dataset", "weights", "table", "acoustic_model", "trainer", "converter"]
@@ -147,12 +147,6 @@ def shipped_files(kind: Kind, folder: str, suffix: str) -> dict[str, Path]:
             continue
         found.update({f"{point.name}/{path.stem}": path for path in sorted(beside.glob(f"*{suffix}"))})
     return dict(sorted(found.items()))
-
-
-def one_line(error: BaseException) -> str:
-    """An error with its type, for the line of a report."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class _UnusableError(Exception):

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import (
     FALSE_WORDS,
     TRUE_WORDS,
-    WrongTypeError,
     check_value,
-    first_that_reads,
-    in_words,
     option_names,
     options_from_values,
-    read_choice,
     read_fields,
-    read_tuple,
     unknown_key,
 )
 from syncdiff_bench.registry import load_class
@@ -143,23 +138,17 @@ def options_from_text(cls: type[Any], texts: Mapping[str, str], owner: str) -> A
 
 
 def _read_text(text: str, kind: Any) -> Any:
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        if type(None) in arguments and text.lower() in ("none", ""):
-            return None
-        return first_that_reads(text, [a for a in arguments if a is not type(None)], _read_text)
-    if origin is Literal:
-        return read_choice(text, {str(choice): choice for choice in arguments})
-    if origin is tuple:
-        inner = text[1:-1] if text.startswith("(") and text.endswith(")") else text
-        return read_tuple(split_list(inner), arguments, _read_text)
-    if kind is bool:
-        if text.lower() not in TRUE_WORDS | FALSE_WORDS:
-            raise WrongTypeError("true or false")
-        return text.lower() in TRUE_WORDS
-    if kind is int or kind is float:
-        try:
-            return check_value(kind(text), kind)
-        except ValueError:
-            raise WrongTypeError(in_words(kind)) from None
-    return check_value(text, kind)
+    """What the text stands for where a value of this type is expected; a text that stands for nothing is refused."""
+    arguments, value = get_args(kind), cast("Any", text)
+    if type(None) in arguments and text.lower() in ("none", ""):
+        value = None
+    elif get_origin(kind) is Literal:
+        value = {str(choice): choice for choice in arguments}.get(text, text)
+    elif get_origin(kind) is tuple:
+        value = split_list(text[1:-1] if text.startswith("(") and text.endswith(")") else text)
+    elif kind is bool and text.lower() in TRUE_WORDS | FALSE_WORDS:
+        value = text.lower() in TRUE_WORDS
+    elif kind is int or kind is float:
+        with suppress(ValueError):
+            value = kind(text)
+    return check_value(value, kind, _read_text)

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import click
 
 from syncdiff_bench.cli.commands import FLAG, Takes, command, option
-from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.errors import BenchError, UsageError, one_line
 from syncdiff_bench.files import home
 
 Level = Literal["ok", "warn", "fail"]
@@ -118,7 +118,7 @@ def _torch() -> Iterator[Check]:
     try:
         import torch
     except Exception as error:
-        yield Check("torch", "fail", f"cannot be imported: {_one_line(error)}", "pip install --force-reinstall torch")
+        yield Check("torch", "fail", f"cannot be imported: {one_line(error)}", "pip install --force-reinstall torch")
         return
     yield Check("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
     if torch.cuda.is_available():
@@ -149,7 +149,7 @@ def _torchvision() -> Check:
         return Check(
             "torchvision",
             "warn",
-            f"{version} is broken: {_one_line(error)}",
+            f"{version} is broken: {one_line(error)}",
             "pip uninstall torchvision (nothing needs it)",
         )
     return Check("torchvision", "ok", version)
@@ -162,7 +162,7 @@ def _ffmpeg() -> Check:
     try:
         done = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        return Check("ffmpeg", "warn", f"{program} does not run: {_one_line(error)}", "reinstall ffmpeg")
+        return Check("ffmpeg", "warn", f"{program} does not run: {one_line(error)}", "reinstall ffmpeg")
     return Check("ffmpeg", "ok", done.stdout.partition(" Copyright")[0].strip())
 
 
@@ -208,7 +208,7 @@ def _plugins() -> Iterator[Check]:
     try:
         tables()
     except BenchError as error:
-        yield Check("table plugin", "fail", _one_line(error), "mend the package that is named")
+        yield Check("table plugin", "fail", one_line(error), "mend the package that is named")
 
 
 def _weights() -> Iterator[Check]:
@@ -218,7 +218,7 @@ def _weights() -> Iterator[Check]:
     try:
         states = list(WeightsStore().status())
     except BenchError as error:
-        yield Check("weights", "fail", _one_line(error), "mend the package that is named")
+        yield Check("weights", "fail", one_line(error), "mend the package that is named")
         return
     for status in states:
         if status.state == "wrong":
@@ -251,11 +251,6 @@ def _datasets(roots: dict[str, Path]) -> Iterator[Check]:
             splits = dataset.splits()
             counts = ", ".join(f"{split} {len(dataset.clip_ids(split))}" for split in splits)
         except BenchError as error:
-            yield Check(f"dataset {name}", "fail", _one_line(error), f"syncdiff-bench data verify --dataset {name}")
+            yield Check(f"dataset {name}", "fail", one_line(error), f"syncdiff-bench data verify --dataset {name}")
             continue
         yield Check(f"dataset {name}", "ok", f"clips: {counts}")
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

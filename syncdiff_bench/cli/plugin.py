@@ -11,7 +11,7 @@ import click
 
 from syncdiff_bench.cli.commands import DIR, FLAG, PAIR, command, option
 from syncdiff_bench.cli.options import DATA_ROOT
-from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.errors import BenchError, UsageError, one_line
 
 if TYPE_CHECKING:
     from syncdiff_bench.testing.plugin_checks import Plugin
@@ -78,8 +78,7 @@ def check(*, name: str, kind: str | None, data_root: Path | None, settings: tupl
             click.echo(f"{click.style('skip', fg='yellow')} {one.name:<{width}}  {reason}")
         except (Exception, SystemExit) as error:  # a plugin that exits ends no suite, least of all with 0
             failed += 1
-            text = " ".join(str(error).split())
-            said = text if isinstance(error, AssertionError | BenchError) else f"{type(error).__name__}: {text}"
+            said = " ".join(str(error).split()) if isinstance(error, AssertionError | BenchError) else one_line(error)
             click.echo(f"{click.style('FAIL', fg='red', bold=True)} {one.name:<{width}}  {said}")
         else:
             passed += 1
