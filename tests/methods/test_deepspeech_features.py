@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 from syncdiff_bench import registry
 from syncdiff_bench.contracts import Audio, Clip, Media
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_methods.syncdiff import deepspeech
-from syncdiff_methods.syncdiff.audio import AudioCondition, AudioNet, clip_features, clip_windows, score_windows
+from syncdiff_methods.syncdiff.audio import (
+    AudioCondition,
+    AudioNet,
+    acoustic_model,
+    clip_features,
+    clip_windows,
+    score_windows,
+)
 from syncdiff_methods.syncdiff.config import AudioConfig
 
 DS = AudioConfig(features="deepspeech", dim=128, window=16)
@@ -108,10 +114,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for name, attribute in (("loudness", "Loudness"), ("narrow", "Narrow"))
     ]
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
-    for cached in (registry.registrations, deepspeech.acoustic_model):
+    for cached in (registry.registrations, acoustic_model):
         cached.cache_clear()
     yield
-    for cached in (registry.registrations, deepspeech.acoustic_model):
+    for cached in (registry.registrations, acoustic_model):
         cached.cache_clear()
 
 
