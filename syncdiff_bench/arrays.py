@@ -30,7 +30,7 @@ Subsampling = Literal["420", "422", "444"]
 
 @dataclass(frozen=True, eq=False)
 class Planes:
-    """The pictures of a clip as its file holds them, before they become RGB: ITU-R BT.601 or 709 YCbCr, 8 bits.
+    """The frames of a clip as its file holds them, before they become RGB: ITU-R BT.601 or 709 YCbCr, 8 bits.
 
     luma: (T, H, W) uint8.
     blue, red: (T, h, w) uint8, Cb and Cr; (h, w) is half of (H, W), rounded up, in both directions ("420"), across
@@ -55,12 +55,13 @@ class Media:
     audio: (N,) int16 mono 16 kHz; N <= 640 T (container padding is trimmed, a short track is never padded);
         N == 0 where the file has no audio track.
     notes: conversions that leave no doubt about a number, in words ("44.1 kHz stereo -> 16 kHz mono"); for run.json.
-    planes: the same T pictures as the file codes them; None for RGB files, more than 8 bits, and clips made in memory.
+    planes: the same T frames as the file codes them; None for RGB files, more than 8 bits, and clips made in memory.
     caveats: what happened to the clip that a reader of its numbers should know; below every table.
-    source_frames: (T,) int64, which picture of the file each frame is, counted from 0 in the order of showing;
-        source_count: how many pictures the file holds; source_rate: the frames per second it is labelled with.
-        None, 0 and None for clips made in memory.
-    bits: per sample of the file's pictures; frames have 8.
+    source_frames: (T,) int64, which frame of the file each one is, counted from 0 in the order of showing; None for
+        clips made in memory, as the next two are 0 and None.
+    source_count: how many frames the file holds.
+    source_rate: the frames per second that it is labelled with.
+    bits: per sample of the file's frames; `frames` have 8.
     """
 
     frames: Frames

@@ -159,11 +159,11 @@ class Clip:
         if self.path is None or self.preloaded is None:
             return None
         whole = replace(self, preloaded=None)
-        n, pictures = len(self.frames), self.media.source_frames
+        n, sources = len(self.frames), self.media.source_frames
         try:
             every = whole.media
         except ClipError:
             return None
         if every.source_frames is None or every.frames.shape[1:] != self.frames.shape[1:]:
             return None
-        return whole if np.array_equal(every.source_frames[:n], pictures) else None  # type: ignore[arg-type]
+        return whole if np.array_equal(every.source_frames[:n], sources) else None  # type: ignore[arg-type]

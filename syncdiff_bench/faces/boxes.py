@@ -104,7 +104,7 @@ def centred_boxes(n_frames: int, height: int, width: int, source: str = CENTRED)
 def read_boxes(path: Path, media: Media) -> FaceBoxes:
     """The boxes of a clip's frames, as any detector saved them: `.npy`, (rows, 4), or `.npz` of `data prepare faces`.
 
-    Rows may belong to the frames of the clip or to the pictures of its file (`rows_of_frames`).
+    Rows may belong to the frames of the clip or to those of its file (`rows_of_frames`).
     Raises ClipError (`boxes`) for anything else, NoBoxes for a file that says that there is no face.
     """
     found = with_a_face(read_detected(path), str(path)) if path.suffix == ".npz" else FaceBoxes(_read_npy(path), FILE)
@@ -161,25 +161,25 @@ def _read_npy(path: Path) -> NDArray[np.int32]:
 def rows_of_frames(rows: int, media: Media, what: str, file: Path) -> tuple[NDArray[np.int64], tuple[Caveat, ...]]:
     """(T,) int64: the row of each frame of a clip; and what is doubtful about it.
 
-    rows: of the file, one per frame of the clip or one per picture of its video; a few more or less at the end are
+    rows: of the file, one per frame of the clip or one per frame of its file; a few more or less at the end are
     cut, or the last one is repeated, and that is a caveat. what: "boxes" or "landmarks".
     Raises ClipError of the kind `what` for any other number of rows.
     """
-    n_frames, n_pictures = len(media.frames), media.source_count
+    n_frames, n_source = len(media.frames), media.source_count
     frames = np.arange(n_frames, dtype=np.int64)
     if rows == n_frames:
         return frames, ()
-    if media.source_frames is not None and rows == n_pictures:
+    if media.source_frames is not None and rows == n_source:
         return media.source_frames.astype(np.int64), ()
-    off_frames, off_pictures = abs(rows - n_frames), abs(rows - n_pictures)
-    if rows and min(off_frames, off_pictures) <= FEW_ROWS:
-        by_picture = media.source_frames is not None and off_pictures < off_frames
-        source = media.source_frames if by_picture and media.source_frames is not None else frames
-        wanted = n_pictures if by_picture else n_frames
-        detail = f"{rows} rows of {what} for {wanted} {'pictures' if by_picture else 'frames'}"
+    off_frames, off_source = abs(rows - n_frames), abs(rows - n_source)
+    if rows and min(off_frames, off_source) <= FEW_ROWS:
+        by_source = media.source_frames is not None and off_source < off_frames
+        source = media.source_frames if by_source and media.source_frames is not None else frames
+        wanted = n_source if by_source else n_frames
+        detail = f"{rows} rows of {what} for {wanted} {'pictures' if by_source else 'frames'}"
         caveat = Caveat("rows", f"{what} of up to {{most}} frames more or fewer", detail, abs(rows - wanted))
         return np.minimum(source, rows - 1).astype(np.int64), (caveat,)
-    pictures = f" ({n_pictures} pictures in the file)" if n_pictures not in (0, n_frames) else ""
+    pictures = f" ({n_source} pictures in the file)" if n_source not in (0, n_frames) else ""
     raise ClipError(
         what, f"{file}: {rows} rows of {what} for {n_frames} frames{pictures}; they are of another video: detect again"
     )

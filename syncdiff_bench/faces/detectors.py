@@ -70,10 +70,10 @@ class DlibHOG:
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         return ()
 
-    def _faces(self, picture: Frames) -> Faces:
-        boxes, scores, _ = self._detector.run(picture, 0, 0.0)
+    def _faces(self, frame: Frames) -> Faces:
+        boxes, scores, _ = self._detector.run(frame, 0, 0.0)
         if not boxes:
-            boxes, scores, _ = self._detector.run(picture, 1, 0.0)
+            boxes, scores, _ = self._detector.run(frame, 1, 0.0)
         # dlib's right and bottom pixels are inside the box
         rows = [
             (box.left(), box.top(), box.right() + 1, box.bottom() + 1, score)

@@ -170,7 +170,7 @@ def read_landmarks(folder: Path, clip_id: str, media: Media) -> Landmarks:
 
 
 def landmarks_in(file: Path, media: Media) -> Landmarks:
-    """(T, 68, 2) float32 of a file with a row per frame of the clip, or per picture of its video.
+    """(T, 68, 2) float32 of a file with a row per frame of the clip, or of its file.
 
     Raises ClipError (`landmarks`) where it cannot be read or has another shape.
     """

@@ -1,4 +1,4 @@
-"""The audio track of a file as 16 kHz mono int16, aligned with the picture the way ffmpeg aligns it."""
+"""The audio track of a file as 16 kHz mono int16, aligned with the frames the way ffmpeg aligns it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _aligned(frames: list[Any], time_base: Fraction, sample_rate: int, start: Fr
 
     shape = _shape(frames[0])
     graph = Graph()
-    graph.threads = 1  # a pool of threads costs more than the sound of a clip
+    graph.threads = 1  # a pool of threads costs more than decoding the audio of a clip
     source = graph.add_abuffer(
         sample_rate=shape.sample_rate, format=shape.format, layout=shape.layout, time_base=time_base
     )

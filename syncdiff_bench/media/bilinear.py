@@ -1,4 +1,4 @@
-"""`cv2.resize` with its default INTER_LINEAR on 8-bit pictures, to the bit and without OpenCV.
+"""`cv2.resize` with its default INTER_LINEAR on 8-bit frames, to the bit and without OpenCV.
 
 The official scripts resize with OpenCV, whose fixed-point rounding is part of their numbers.
 """
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 _ONE = 2048  # OpenCV's weights have 11 fractional bits
 
 
-def resize_linear(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+def resize_linear(frame: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """(height, width, C) uint8 of (H, W, C) uint8; the aspect ratio is not kept, no antialiasing.
 
     Quirk: halving both sides exactly is a mean of 2 x 2 pixels, because OpenCV goes over to INTER_AREA there
     (which bilinear interpolation equals but for rounding).
     """
-    if picture.shape[:2] == (height, width):
-        return picture
-    if picture.shape[:2] == (2 * height, 2 * width):
-        quarters = picture.reshape(height, 2, width, 2, -1).astype(np.int32).sum(axis=(1, 3))
+    if frame.shape[:2] == (height, width):
+        return frame
+    if frame.shape[:2] == (2 * height, 2 * width):
+        quarters = frame.reshape(height, 2, width, 2, -1).astype(np.int32).sum(axis=(1, 3))
         return np.asarray((quarters + 2) >> 2, dtype=np.uint8)
-    columns, next_columns, across = _columns(picture.shape[1], width, picture.shape[2])
-    rows, next_rows, down = _taps(picture.shape[0], height)
-    flat = picture.reshape(len(picture), -1)
+    columns, next_columns, across = _columns(frame.shape[1], width, frame.shape[2])
+    rows, next_rows, down = _taps(frame.shape[0], height)
+    flat = frame.reshape(len(frame), -1)
     wide = flat.take(columns, axis=1).astype(np.int32)
     slope = flat.take(next_columns, axis=1).astype(np.int32)
     slope -= wide

@@ -81,18 +81,18 @@ def video_stream(container: Any, path: Path) -> Any:
 
 
 def audio_stream(container: Any, path: Path) -> Any | None:
-    """The sound track that FFmpeg would pick, None without any. Raises ClipError `undecodable` (no decoder for it)."""
+    """The audio track that FFmpeg would pick, None without any. Raises ClipError `undecodable` (no decoder for it)."""
     stream = container.streams.best("audio")
     return None if stream is None else _decodable(stream, path)
 
 
 def other_tracks(container: Any) -> tuple[Caveat, ...]:
-    """A caveat `several-tracks` where a file holds more pictures or sounds than one of each; covers do not count."""
+    """A caveat `several-tracks` where a file holds more video or audio tracks than one of each; covers do not count."""
     from av.stream import Disposition
 
-    pictures = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
-    held = f"{len(pictures)} video and {len(container.streams.audio)} sound tracks"
-    if len(pictures) < 2 and len(container.streams.audio) < 2:
+    videos = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    held = f"{len(videos)} video and {len(container.streams.audio)} sound tracks"
+    if len(videos) < 2 and len(container.streams.audio) < 2:
         return ()
     return (Caveat("several-tracks", "of several video or sound tracks the ones that FFmpeg picks were used", held),)
 
@@ -194,7 +194,7 @@ class Track:
 
     @cached_property
     def start(self) -> float:
-        """Seconds, of the first picture or sound that is shown."""
+        """Seconds, of the first frame or sample that is shown."""
         return min((start for start, _ in self._shown), default=0.0)
 
     @cached_property

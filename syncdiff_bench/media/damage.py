@@ -30,7 +30,7 @@ def damage(
     """
     video, *audio_tracks = tracks
     there = len(frames.frames)
-    # A stream without durations may end a picture earlier than declared; rounded clocks take a part of one more.
+    # A stream without durations may end a frame earlier than declared; rounded clocks take a part of one more.
     missing = math.floor(seconds_short(container, video, audio_tracks) * float(rate) + 0.1)
     if frames.damaged:
         yield f"{frames.damaged} of {max(there, video.count)} pictures are damaged"
@@ -65,14 +65,14 @@ def seconds_short(container: Any, track: Track, others: Sequence[Track]) -> floa
     if "mp4" in name:
         # By times, not by counts: an edit list leaves packets out, and a fragmented file counts none in its header.
         return max(0.0, _declared(stream, stream.duration) - (track.end - track.start))
-    if name == "avi":  # its header counts chunks of one tick each, empty ones (a repeated picture) included
+    if name == "avi":  # its header counts chunks of one tick each, empty ones (a repeated frame) included
         short = _declared(stream, max(stream.duration or 0, stream.frames)) - track.slots_seconds
         return max(0.0, short if stream.type == "video" else short - max(map(_reordering, others), default=0.0))
     return 0.0
 
 
 def _reordering(track: Track) -> float:
-    """Seconds by which B-frames put pictures late. FFmpeg delays the sound as much, by empty chunks: AVI's header
+    """Seconds by which B-frames put frames late. FFmpeg delays the audio as much, by empty chunks: AVI's header
     counts them, and reading passes over them.
     """
     rate = header_rate(track.stream)

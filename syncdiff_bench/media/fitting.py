@@ -24,7 +24,7 @@ MOST_FRAMES = 5
 MOST_PERCENT = 5
 LENGTH = "length"  # the kind of the caveat, and of the failure
 
-_UNSETTLED = 2  # pictures at the start whose times B-frames may put astray
+_UNSETTLED = 2  # frames at the start whose times B-frames may put astray
 _IN_ORDER = "as many frames as the reference, taken frame by frame whatever the"
 _SHORTER = "up to {most} frames shorter than their reference, scored over the common part"
 _LONGER = "up to {most} frames longer than their reference, scored over the common part"
@@ -58,9 +58,9 @@ def read_fitted(path: Path, reference: Reference, *, any_shape: bool = False) ->
 
     any_shape: of any size, as it is, for those who cut the face out of either by its own boxes.
 
-    A file with as many pictures as the reference is taken picture by picture, whatever its rate label and timestamps
+    A file with as many frames as the reference is taken frame by frame, whatever its rate label and timestamps
     say; any other is brought to 25 fps by its label. Then up to `tolerated` frames may be missing, or over and are cut
-    off, and another size of the same shape is resized; `caveats` say all of it. The sound is the file's own.
+    off, and another size of the same shape is resized; `caveats` say all of it. The audio is the file's own.
     Raises ClipError `length`, `size`, and those of `read_media`; those of decoding the reference.
     """
     media = _in_step(read_media(path, accept_damaged=reference.accept_damaged), path, reference)
@@ -87,8 +87,8 @@ def with_audio(media: Media, audio: Audio, clip_id: str, audio_id: str) -> Media
 
 
 def _in_step(media: Media, path: Path, reference: Reference) -> Media:
-    """By the order of its pictures where that is certain, by time elsewhere."""
-    wanted, rate = _pictures_of(media, reference.media)
+    """By the order of its frames where that is certain, by time elsewhere."""
+    wanted, rate = _source_frames_of(media, reference.media)
     if wanted is None:
         return _started_with(_without_late_start(media, path, reference), reference.media)
     if media.source_frames is None or np.array_equal(media.source_frames, wanted):
@@ -104,15 +104,15 @@ def _in_step(media: Media, path: Path, reference: Reference) -> Media:
 
 
 def _started_with(media: Media, reference: Media) -> Media:
-    """Held at its first picture as long as a reference that starts late, where it has more nearly the pictures of the
+    """Held at its first frame as long as a reference that starts late, where it has more nearly the frames of the
     reference's file than the reference's frames.
     """
-    late, pictures = _late(reference), np.arange(len(media.frames))
+    late, sources = _late(reference), np.arange(len(media.frames))
     nearer = abs(media.source_count - reference.source_count) < abs(media.source_count - len(reference.frames))
-    if not late or not nearer or not np.array_equal(media.source_frames, pictures):  # type: ignore[arg-type]
+    if not late or not nearer or not np.array_equal(media.source_frames, sources):  # type: ignore[arg-type]
         return media
     told = Caveat("timestamps", "starts late as the reference does, filled with its first frame", f"{late} frames late")
-    held = picked(_silent_first(media, late), np.concatenate([np.zeros(late, np.int64), pictures]))
+    held = picked(_silent_first(media, late), np.concatenate([np.zeros(late, np.int64), sources]))
     return replace(held, caveats=(*media.caveats, told))
 
 
@@ -127,8 +127,8 @@ def _late(media: Media) -> int:
     return int(np.count_nonzero(media.source_frames == media.source_frames[0])) - 1
 
 
-def _pictures_of(media: Media, reference: Media) -> tuple[Indices | None, Fraction]:
-    """Which picture of a file each frame of the reference is where the numbers of pictures agree, else None; and the
+def _source_frames_of(media: Media, reference: Media) -> tuple[Indices | None, Fraction]:
+    """Which frame of its file each frame of the reference is where the numbers of frames agree, else None; and the
     rate that the file should then be labelled with.
     """
     if reference.source_frames is not None and media.source_count == reference.source_count:
@@ -139,16 +139,16 @@ def _pictures_of(media: Media, reference: Media) -> tuple[Indices | None, Fracti
 
 
 def _without_late_start(media: Media, path: Path, reference: Reference) -> Media:
-    """Each picture once, and the sound from the first on, where only the first two are repeated, in a file of 25 fps.
+    """Each frame of a 25 fps file once, and the audio from the first on, where only the first two are repeated.
 
     What is generated starts with the clip; containers that put B-frames late (Matroska, AVI, fragmented mp4) only claim
     otherwise.
     """
     assert media.source_frames is not None
     late = len(media.frames) - media.source_count
-    pictures, positions = np.unique(media.source_frames, return_index=True)
-    steady = positions[_UNSETTLED:] - pictures[_UNSETTLED:] == late
-    if late <= 0 or len(pictures) != media.source_count or not len(steady) or not steady.all():
+    sources, positions = np.unique(media.source_frames, return_index=True)
+    steady = positions[_UNSETTLED:] - sources[_UNSETTLED:] == late
+    if late <= 0 or len(sources) != media.source_count or not len(steady) or not steady.all():
         return media
     every = read_every_picture(path, accept_damaged=reference.accept_damaged)
     ignored = Caveat("timestamps", "a late start ignored: the first picture is the first frame", f"{late} frames late")

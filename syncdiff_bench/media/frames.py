@@ -82,17 +82,17 @@ def arrays(
         except FFmpegError as error:
             what = f"pictures of format {frame.format.name}, colour space {int(frame.colorspace)}"
             raise ClipError("undecodable", f"{path}: {what} have no RGB ({error}); re-encode it") from None
-        shown = [turn.applied(picture) for picture in shown]
-        filled = filled or [np.empty((len(indices), *picture.shape), np.uint8) for picture in shown]
-        for array, picture in zip(filled, shown, strict=True):
-            array[position] = picture
+        shown = [turn.applied(one) for one in shown]
+        filled = filled or [np.empty((len(indices), *one.shape), np.uint8) for one in shown]
+        for array, one in zip(filled, shown, strict=True):
+            array[position] = one
         last = index
     rgb, *planes = filled
     return rgb, Planes(planes[0], planes[1], planes[2], *coded_as, pixel_aspect) if coded_as else None
 
 
 def _rgb(scaler: Any, frame: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8, a view. Bicubic as in ffmpeg: so chroma is enlarged in odd sizes and deep pictures."""
+    """(H, W, 3) uint8, a view. Bicubic as in ffmpeg: so chroma is enlarged in odd sizes and of more than 8 bits."""
     plane = scaler.reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1).planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
     return rows[:, : 3 * plane.width].reshape(plane.height, plane.width, 3)
@@ -125,13 +125,13 @@ class Orientation(NamedTuple):
     across: bool = False
     down: bool = False
 
-    def applied(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A view of an (H, W) or (H, W, 3) picture as it is shown."""
+    def applied(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A view of an (H, W) or (H, W, 3) frame as it is shown."""
         if not any(self):
-            return picture
+            return frame
         if self.exchanged:
-            picture = picture.swapaxes(0, 1)
-        return picture[:: -1 if self.down else 1, :: -1 if self.across else 1]
+            frame = frame.swapaxes(0, 1)
+        return frame[:: -1 if self.down else 1, :: -1 if self.across else 1]
 
     def __str__(self) -> str:
         """ "rotated by 90 degrees" (counter-clockwise), "mirrored left to right", "" for neither."""

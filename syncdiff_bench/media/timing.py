@@ -1,4 +1,4 @@
-"""When the pictures of a file are shown, and which of them are therefore read.
+"""When the frames of a file are shown, and which of them are therefore read.
 
 Pictures are chosen by index, so that none is copied before it is known to be wanted.
 """
@@ -19,11 +19,11 @@ from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.containers import Track
 
-SLOWEST, FASTEST = 1, 1000  # pictures per second; beyond, it is the clock that is broken
+SLOWEST, FASTEST = 1, 1000  # frames per second; beyond, it is the clock that is broken
 
 STARTS_LATE = "starts-late"  # the kind of the caveat
 
-Chosen = tuple[NDArray[np.int64], tuple[Caveat, ...]]  # indices of the pictures to show, and what to say of that
+Chosen = tuple[NDArray[np.int64], tuple[Caveat, ...]]  # indices of the frames to show, and what to say of that
 
 
 class Timing(NamedTuple):
@@ -47,7 +47,7 @@ class Timing(NamedTuple):
 
 
 def timing_of(container: Any, track: Track, frames: list[Any], label: Fraction | None, path: Path) -> Timing:
-    """The timing of decoded pictures, `av.VideoFrame`s.
+    """The timing of decoded frames, `av.VideoFrame`s.
 
     label: frames per second by the header. Raises ClipError `timestamps` for a rate that no video has.
     """
@@ -62,7 +62,7 @@ def timing_of(container: Any, track: Track, frames: list[Any], label: Fraction |
 
 
 def refuse_label(label: Fraction | None, path: Path) -> None:
-    """Raises ClipError `timestamps` for a header that gives a picture more than a second."""
+    """Raises ClipError `timestamps` for a header that gives a frame more than a second."""
     if label is not None and label < SLOWEST:
         raise _broken_clock(path, f"gives each frame {1 / float(label):.0f} s")
 
@@ -70,7 +70,7 @@ def refuse_label(label: Fraction | None, path: Path) -> None:
 def _timestamps(
     container: Any, track: Track, frames: list[Any], rate: Fraction
 ) -> tuple[Fraction, list[int], list[int | None]]:
-    """A picture without a time follows the one before it."""
+    """A frame without a time follows the one before it."""
     base = frames[0].time_base
     file_start = Fraction(container.start_time or 0, 1_000_000)
     tick = Fraction(1, math.lcm(base.denominator, file_start.denominator))
@@ -81,22 +81,22 @@ def _timestamps(
             starts.append(frame.pts * per_base - origin)
         else:
             starts.append(starts[-1] + round(1 / rate / tick) if starts else 0)
-    # Decoders give pictures in the order of showing; times that go back are those of decoding (packed B-frames).
+    # Decoders give frames in the order of showing; times that go back are those of decoding (packed B-frames).
     starts.sort()
     # With B-frames a packet's duration is the step to the next packet in decoding order, which says nothing
-    # about the picture; ffmpeg 5.1, the reference, takes one frame for it.
+    # about the frame; ffmpeg 5.1, the reference, takes one frame for it.
     told = not track.stream.codec_context.has_b_frames
     return tick, starts, [frame.duration * per_base if told and frame.duration else None for frame in frames]
 
 
 def _slots(track: Track, frames: list[Any]) -> tuple[Fraction, list[int], list[int | None]]:
     """AVI stores no presentation times, and what FFmpeg makes up is late by the decoder's delay and, with B-frames,
-    wrong. What it stores is a row of chunks of one tick each, some of them empty: pictures are shown in these slots, in
+    wrong. What it stores is a row of chunks of one tick each, some of them empty: frames are shown in these slots, in
     their order.
     """
     slots = track.slots if len(track.slots) == len(frames) else list(range(len(frames)))
     starts = [slot - slots[0] for slot in slots]
-    # FFmpeg writes the empty chunks of a late start after the first picture.
+    # FFmpeg writes the empty chunks of a late start after the first frame.
     if len(starts) > 2:
         starts[0] = max(0, starts[1] - int(np.median(np.diff(starts))))
     return track.stream.time_base, starts, [None] * len(frames)
@@ -110,13 +110,13 @@ def _broken_clock(path: Path, what: str) -> ClipError:
 
 
 def each_once(timing: Timing, path: Path) -> Chosen:
-    """All pictures, whatever their times."""
+    """All frames, whatever their times."""
     del path
     return np.arange(len(timing.starts)), ()
 
 
 def at_rate(timing: Timing, path: Path, *, target: Fraction | None) -> Chosen:
-    """The pictures of a constant rate, None for the file's own. Raises ClipError `timestamps`."""
+    """The frames of a constant rate, None for the file's own. Raises ClipError `timestamps`."""
     if target is None or target == timing.rate:
         return _constant(timing, path)
     return _nearest(timing, path, target)
@@ -237,7 +237,7 @@ def label_rate(label: Fraction | None, measured: Fraction | None) -> Fraction:
 
     label: FFmpeg's guess from the header. A file of a browser's MediaRecorder has no rate in its header, and FFmpeg
         gives its clock, 1000 ticks per second.
-    measured: by the times of its pictures, None for a single one.
+    measured: by the times of its frames, None for a single one.
     """
     if label is not None and label <= FASTEST_LABEL:
         return label
