@@ -134,14 +134,14 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
     from syncdiff_bench.runs.plan import resolve_device
 
     selection = _selection(**chosen)
-    choice = choose_detector(detector, resolve_device(device))
-    for reason in choice.passed_over:
+    chosen_one, passed_over = choose_detector(detector, resolve_device(device))
+    for reason in passed_over:
         click.echo(f"passed over {reason}", err=True)
     _detect(
         selection,
         "faces",
-        lambda clip_id: prepare_clip(selection.dataset, clip_id, choice.detector),
-        source=choice.detector.identity,
+        lambda clip_id: prepare_clip(selection.dataset, clip_id, chosen_one),
+        source=chosen_one.identity,
         own="boxes",
         faceless="without any face",
     )

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,17 +29,6 @@ AUTO = "auto"
 SAME_FACE = 0.3  # overlap (intersection over union) with the box before, from which on it is that face
 
 
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """The detector that is used here.
-
-    passed_over: why a preferred one was not taken, one line each.
-    """
-
-    detector: FaceDetector
-    passed_over: tuple[str, ...] = ()
-
-
 def load_detector(name: str, device: str) -> FaceDetector:
     """The detector of that name. device: a torch device string.
 
@@ -55,20 +44,28 @@ def load_detector(name: str, device: str) -> FaceDetector:
     raise UsageError(f"unknown face detector {name!r}{nearest(name, DETECTORS, 'known detectors')}")
 
 
-def choose_detector(name: str, device: str) -> Choice:
-    """The detector of that name; for `auto` the first of `DETECTORS` that can be used here.
+def choose_detector(name: str, device: str) -> tuple[FaceDetector, list[str]]:
+    """The detector of that name; for `auto` the first of `DETECTORS` that can be used here, and why not one before it.
 
     Raises as `load_detector`; for `auto` UsageError, with the reasons, where there is none.
     """
     if name != AUTO:
-        return Choice(load_detector(name, device))
+        return load_detector(name, device), []
     reasons: list[str] = []
     for candidate in DETECTORS:
-        try:
-            return Choice(load_detector(candidate, device), tuple(reasons))
-        except (NotApplicable, WeightsError) as error:
-            reasons.append(f"{candidate}: {error}")
+        detector, reason = _tried(candidate, device)
+        if detector is not None:
+            return detector, reasons
+        reasons.append(f"{candidate}: {reason}")
     raise UsageError(f"no face detector can be used here ({'; '.join(reasons)})")
+
+
+def _tried(name: str, device: str) -> tuple[FaceDetector | None, str]:
+    """The detector of that name, or why there is none."""
+    try:
+        return load_detector(name, device), ""
+    except (NotApplicable, WeightsError) as error:
+        return None, str(error)
 
 
 # ---------------------------------------------------------------------------------------------------- one box per frame
@@ -131,7 +128,7 @@ def surest_face(faces: Sequence[Faces], height: int, width: int, detector: str) 
 
 def single_face(clip_id: str, frames: Frames, detector: FaceDetector) -> FaceBoxes:
     """One box for every frame (T, H, W, 3) of a clip, telling how far it is."""
-    tell = _here.get().tell
+    _, tell = _here.get()
     faces: list[Faces] = []
     tell(clip_id, 0, len(frames))
     for start in range(0, len(frames), FPS):
@@ -173,21 +170,14 @@ def _silent(_clip_id: str, _done: int, _total: int) -> None:
     return None
 
 
-@dataclass(frozen=True)
-class Here:
-    """device: a torch device string, "auto" for this process's GPU where there is one."""
-
-    device: str = "auto"
-    tell: Tell = _silent
-
-
-_here: ContextVar[Here] = ContextVar("here", default=Here())  # noqa: B039 - frozen
+# torch device string, "auto" for this process's GPU where there is one; whom to tell
+_here: ContextVar[tuple[str, Tell]] = ContextVar("here", default=("auto", _silent))
 
 
 @contextmanager
 def detecting(device: str, tell: Tell = _silent) -> Iterator[None]:
     """Within, faces are looked for on this device, and progress is told."""
-    token = _here.set(Here(device, tell))
+    token = _here.set((device, tell))
     try:
         yield
     finally:
@@ -258,15 +248,13 @@ def _wanted(name: str) -> tuple[str, ...]:
 
 def _usable(name: str) -> tuple[FaceDetector | None, str]:
     """The detector of that name, or why there is none."""
-    return _loaded(name, _here.get().device, str(home()))
+    device, _ = _here.get()
+    return _loaded(name, device, str(home()))
 
 
 @lru_cache
 def _loaded(name: str, device: str, _home: str) -> tuple[FaceDetector | None, str]:
-    try:
-        return load_detector(name, _own_device() if device == "auto" else device), ""
-    except (NotApplicable, WeightsError) as error:
-        return None, str(error)
+    return _tried(name, _own_device() if device == "auto" else device)
 
 
 def _own_device() -> str:

@@ -91,7 +91,7 @@ class FaceAlignmentSource:
 
     @property
     def identity(self) -> str:
-        return f"face-alignment-{_package_version()}-2dfan4"
+        return f"face-alignment-{version('face-alignment')}-2dfan4"
 
     def detect(self, frames: Frames) -> Landmarks:
         found = np.full((len(frames), POINTS, 2), np.nan, np.float32)
@@ -107,11 +107,7 @@ class FaceAlignmentSource:
         return self._weights
 
     def provenance(self) -> dict[str, str]:
-        return {"landmarks": f"face-alignment {_package_version()}, 2DFAN-4 on S3FD"}
-
-
-def _package_version() -> str:
-    return version("face-alignment")
+        return {"landmarks": f"face-alignment {version('face-alignment')}, 2DFAN-4 on S3FD"}
 
 
 def published_file(url: str) -> tuple[Path, str]:
@@ -127,7 +123,8 @@ def published_file(url: str) -> tuple[Path, str]:
     from syncdiff_bench.weights.store import OFFLINE, WeightsStore, offline
 
     name = url.rpartition("/")[2]
-    prefix = _digest_prefix(name)
+    named = re.search(r"-([0-9a-f]{8,64})\.", name)
+    prefix = named[1] if named else ""
     file = Path(get_dir()) / "checkpoints" / name
     if (stored := WeightsStore().folder / name).is_file():
         file = stored
@@ -145,11 +142,6 @@ def published_file(url: str) -> tuple[Path, str]:
     if not sha256.startswith(prefix):
         raise NotApplicable(f"{file} is not the published file of that name; delete it, it is fetched again")
     return file, sha256
-
-
-def _digest_prefix(name: str) -> str:
-    match = re.search(r"-([0-9a-f]{8,64})\.", name)
-    return "" if match is None else match[1]
 
 
 # ------------------------------------------------------------------------------------------ given landmarks

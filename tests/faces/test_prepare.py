@@ -285,9 +285,9 @@ def test_auto_passes_over_what_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -
         return here[name]
 
     monkeypatch.setattr(detection, "load_detector", load)
-    choice = detection.choose_detector("auto", "cpu")
-    assert choice.detector is here["dlib-hog"]
-    assert choice.passed_over == ("s3fd: package of s3fd missing",)
+    detector, passed_over = detection.choose_detector("auto", "cpu")
+    assert detector is here["dlib-hog"]
+    assert passed_over == ["s3fd: package of s3fd missing"]
     here.clear()
     with pytest.raises(UsageError, match=r"no face detector can be used here .*package of dlib-hog missing"):
         detection.choose_detector("auto", "cpu")
