@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from syncdiff_methods.syncdiff.checkpoints.compvis import unet_name
 from torch import Tensor
 
 import syncdiff_datasets
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.reading import read_media
 from syncdiff_methods.syncdiff.checkpoints import fill, first_stage, gather
+from syncdiff_methods.syncdiff.compvis import unet_name
 from syncdiff_methods.syncdiff.config import AutoencoderConfig, DiffusionConfig, Sampler, UNetConfig
 from syncdiff_methods.syncdiff.model import Autoencoder, build_unet
 from syncdiff_methods.syncdiff.sampling import (
