@@ -1,7 +1,6 @@
 """Any program as a method: one process per clip, in a private folder. docs/external.md is the guide.
 
-template       the TOML file that describes a program
 process        one process: its own group, a time limit, its output kept
 program        the base of every method that is another program: files in, process, one video out
-method         `external`
+method         `external`, and the TOML file that describes a program
 """

@@ -233,22 +233,21 @@ def preview(model: SyncDiffModel, dataset: Dataset, clips: Sequence[ClipLatents]
     The frames are consecutive, from the middle of a clip; what stands before them is taken for the given first frame.
     model: in eval mode, on `device`.
     """
-    chosen = clips[:: max(1, len(clips) // SHOWN_CLIPS)][:SHOWN_CLIPS]
-    targets, conditions = [], []
-    for clip in chosen:
+    chosen, size = clips[:: max(1, len(clips) // SHOWN_CLIPS)][:SHOWN_CLIPS], model.config.frame_size
+    rows = torch.full((2 * len(chosen), SHOWN_FRAMES, 3, size, size), -1.0)  # black where a clip is shorter
+    conditions = []
+    for row, clip in zip(rows[::2], chosen, strict=True):
         start = max(0, (len(clip) - SHOWN_FRAMES) // 2)
         shown = slice(start, start + SHOWN_FRAMES)
-        target = to_images(torch.from_numpy(dataset.clip(clip.clip_id).frames[shown].copy()), model.config.frame_size)
-        targets.append(target)
+        target = to_images(torch.from_numpy(dataset.clip(clip.clip_id).frames[shown].copy()), size)
+        row[: len(target)] = target
         conditions.append(_conditions(model, clip, shown, target[0], device))
 
-    made = [torch.zeros_like(target) for target in targets]
-
     def keep(index: int, t: int, image: Tensor) -> None:
-        made[index][t] = image.cpu()
+        rows[2 * index + 1, t] = image.cpu()
 
     sample_clips(model, conditions, seed=0, on_frame=keep)
-    return np.concatenate([_row(images) for pair in zip(targets, made, strict=True) for images in pair])
+    return np.concatenate([np.concatenate(to_frames(row, size, size).numpy(), axis=1) for row in rows])
 
 
 @torch.no_grad()
@@ -263,13 +262,3 @@ def _conditions(
         tokens,
         first_image.to(device),
     )
-
-
-def _row(images: Tensor) -> NDArray[Any]:
-    """(n, 3, S, S) images side by side, (S, SHOWN_FRAMES S, 3); black where a clip is shorter."""
-    size = images.shape[-1]
-    row = np.zeros((size, SHOWN_FRAMES * size, 3), np.uint8)
-    frames = to_frames(images, size, size).numpy()
-    for i, frame in enumerate(frames):
-        row[:, i * size : (i + 1) * size] = frame
-    return row

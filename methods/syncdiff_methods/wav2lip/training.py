@@ -106,6 +106,8 @@ class SyncExpert(nn.Module):
         lower = faces[..., faces.shape[-2] // 2 :, :].flatten(1, 2)
         return F.normalize(self.lips_head(self.lips(lower).flatten(1)), dim=1)
 
+    forward = embed_lips  # for `functional_call`
+
     def embed_audio(self, mel: Tensor) -> Tensor:
         """(N, E) of mel windows (N, 1, 80, 16) float32."""
         return F.normalize(self.sound_head(self.sound(mel).flatten(1)), dim=1)
@@ -154,7 +156,7 @@ class TrainedWav2Lip(nn.Module):
         drawn = self.draw(real[:, :FRAMES], references.float() / 255, mel[:, :FRAMES]).float()
         error = (drawn - real[:, :FRAMES]).abs().mean()
         frozen = {name: tensor.detach() for name, tensor in self.expert.named_parameters()}
-        seen = functional_call(_Lips(self.expert), {f"expert.{name}": t for name, t in frozen.items()}, (drawn,))
+        seen = functional_call(self.expert, frozen, (drawn,))
         sync = mismatch(seen, audio.detach(), partner[:: self.windows])
         found = (lips.detach() @ audio.detach().T).argmax(dim=1) == partner
         loss = (1 - self.sync_weight) * error + self.sync_weight * sync + expert
@@ -166,17 +168,6 @@ class TrainedWav2Lip(nn.Module):
         masked[..., FACE_SIZE // 2 :, :] = 0
         seen = torch.cat([masked, references], dim=2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         return self.generator(mel.flatten(0, 1).float()[:, None], seen).unflatten(0, faces.shape[:2])  # type: ignore[no-any-return]
-
-
-class _Lips(nn.Module):
-    """`SyncExpert.embed_lips` as a forward, which is what `functional_call` calls."""
-
-    def __init__(self, expert: SyncExpert) -> None:
-        super().__init__()
-        self.expert = expert
-
-    def forward(self, faces: Tensor) -> Tensor:
-        return self.expert.embed_lips(faces)
 
 
 # ------------------------------------------------------------------------------------- data
