@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from syncdiff_bench import pipeline, plugins
 from syncdiff_bench.contracts import Dataset, Method, Metric
+from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.directory import Run, check_identity
 from syncdiff_bench.runs.directory import load_run as load_run_directory
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan, make_runtime, plan_given
@@ -33,8 +34,10 @@ def run(
     dataset_options: Options | None = None,
     boxes: str = "auto",
     encoding: str = "lossless",
+    accept_damaged: bool = False,
     out: str | Path | None = None,
     device: str = "auto",
+    retry_failed: bool = False,
     fresh: bool = False,
 ) -> Run:
     """Generate and score, resuming what `out` holds already, as `syncdiff-bench run` does.
@@ -42,8 +45,11 @@ def run(
     metrics: specs such as "psnr" or "lpips[net=vgg]"; none for the dataset's defaults.
     options: of the method, with values of the types that its Options class has; so dataset_options.
     boxes: where face boxes come from, as `--boxes`.
+    accept_damaged: use damaged files as far as they go; else such a clip fails.
     out: folder that holds the run's directory `<method>/`; `runs/<dataset>-<split>` by default.
+    retry_failed: try clips again whose failure is recorded.
     fresh: delete first what a former run left there.
+
     Raises UsageError for what cannot be, WeightsError where the method lacks weights. A clip that fails is a line of
     `scores` with a reason, never an exception.
 
@@ -56,17 +62,18 @@ def run(
     selection = Selection(
         methods=(method,),
         dataset=dataset,
-        data_root=None if data_root is None else Path(data_root),
+        data_root=_path(data_root),
         split=split,
         metrics=metric_specs(metrics),
         limit=limit,
         seed=seed,
-        out=None if out is None else Path(out),
+        out=_path(out),
         device=device,
         options={method: options or {}},
         dataset_options=dataset_options or {},
         boxes=boxes,
         encoding=encoding,
+        accept_damaged=accept_damaged,
     )
     from syncdiff_bench.reproduction.defaults import with_model
 
@@ -74,8 +81,8 @@ def run(
     (run_plan,) = plan.runs
     if not fresh:
         check_identity(run_plan.path, run_plan.identity)
-    pipeline.generate_run(plan, run_plan, fresh=fresh)
-    pipeline.score_run(plan, run_plan)
+    pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, fresh=fresh)
+    pipeline.score_run(plan, run_plan, retry_failed=retry_failed)
     return load_run(run_plan.path)
 
 
@@ -83,23 +90,28 @@ def score(
     videos: str | Path,
     reference: str | Path | None = None,
     *,
+    align: Literal["frames", "faces"] = "frames",
     metrics: Sequence[str] = (),
     boxes: str = "auto",
     out: str | Path | None = None,
     device: str = "auto",
+    retry_failed: bool = False,
     fresh: bool = False,
 ) -> Run:
     """Score a folder of videos, with or without a folder of references of the same names.
 
-    boxes: face boxes, as `--boxes`. fresh: delete first what a former run left in `out`, not the videos.
+    align: "faces" for videos of another shape or crop than their references.
+    boxes: where face boxes come from, as `--boxes`.
+    retry_failed: try clips again whose failure is recorded.
+    fresh: delete first what a former run left in `out`, not the videos.
 
     Raises UsageError for folders that are missing or hold no videos.
     """
-    selection = Selection(
-        metrics=metric_specs(metrics), boxes=boxes, out=None if out is None else Path(out), device=device
-    )
-    plan = plan_given(selection, Path(videos), None if reference is None else Path(reference))
-    pipeline.score_given(plan, fresh=fresh)
+    if align == "faces" and reference is None:
+        raise UsageError('align="faces" compares videos with a reference; give one')
+    selection = Selection(metrics=metric_specs(metrics), align=align, boxes=boxes, out=_path(out), device=device)
+    plan = plan_given(selection, Path(videos), _path(reference))
+    pipeline.score_given(plan, retry_failed=retry_failed, fresh=fresh)
     return load_run(plan.path)
 
 
@@ -144,4 +156,8 @@ def load_metric(spec: str, *, device: str = "auto") -> Metric[Any]:
 
 def load_dataset(name: str, data_root: str | Path | None = None, options: Options | None = None) -> Dataset:
     """A dataset to look into. Raises UsageError for a folder that is missing or is not of this dataset."""
-    return plugins.load_dataset(name, None if data_root is None else Path(data_root), options)
+    return plugins.load_dataset(name, _path(data_root), options)
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 import syncdiff_bench
 from syncdiff_bench import load_dataset, load_method, load_run, run, score
 from syncdiff_bench.caveats import Caveat
+from syncdiff_bench.cli.run import run as run_command
+from syncdiff_bench.cli.score import score as score_command
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.registry import load_class
 
@@ -26,6 +29,21 @@ def test_importing_the_package_is_light() -> None:
 def test_an_unknown_attribute_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = syncdiff_bench.nothing
+
+
+def test_what_the_command_line_takes_python_takes() -> None:
+    """But what belongs to a terminal, and several methods at once."""
+    renamed = {"methods": "method", "settings": "options", "dataset_settings": "dataset_options"}
+    for function, command in ((run, run_command), (score, score_command)):
+        taken = {renamed.get(str(one.name), one.name) for one in command.params} - {"strict", "dry_run"}
+        known = set(inspect.signature(function).parameters)
+        assert known <= taken
+        assert function is score or known == taken
+
+
+def test_faces_are_aligned_with_a_reference(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="compares videos with a reference"):
+        score(tmp_path, align="faces")
 
 
 @pytest.mark.usefixtures("toy_plugins")
