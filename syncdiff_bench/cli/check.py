@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from syncdiff_bench.cli.commands import ANY_PATH, FILE, FLAG, Takes, command, option, with_options
-from syncdiff_bench.cli.gates import Outcome, Places
+from syncdiff_bench.cli.gates import Places
 from syncdiff_bench.cli.options import ANY_BOXES, REPORTS
 from syncdiff_bench.errors import UsageError
 
@@ -65,8 +65,8 @@ def check(
     places = Places("syncdiff-bench check", run, junit, summary)
     if run.suffix == ".json" and not run.is_dir():
         return _check_speed(run, baseline, tolerances, places, update=update)
-    from syncdiff_bench.report import comparison as rendering
-    from syncdiff_bench.report.writers.junit import report_cases
+    from syncdiff_bench.report.comparison import gate_table
+    from syncdiff_bench.report.writers.junit import Case
     from syncdiff_bench.runs.directory import load_run
     from syncdiff_bench.significance.gate import check as check_scored
     from syncdiff_bench.significance.scored import from_run, read_baseline
@@ -78,15 +78,8 @@ def check(
         raise UsageError("--tolerance goes with --update; a baseline keeps its tolerances")
     with places.refusals():
         report = check_scored(from_run(load_run(run)), read_baseline(baseline), any_boxes=any_boxes)
-    places.publish(
-        Outcome(
-            rendering.report_header(),
-            rendering.report_rows(report),
-            rendering.report_footnotes(report),
-            report_cases(report),
-            report.passed,
-        )
-    )
+    lost = [Case(f"{name} {clip}", "failure", "lost clip", reason) for name, clip, reason in report.lost]
+    places.publish(gate_table(report), passed=report.passed, more=lost)
     return 0 if report.passed else 1
 
 
@@ -112,6 +105,7 @@ def _update(scored: Scored, baseline: Path, texts: tuple[str, ...]) -> None:
 
 
 def _check_speed(result: Path, baseline: Path, texts: tuple[str, ...], places: Places, *, update: bool) -> int:
+    from syncdiff_bench.report.comparison import speed_table
     from syncdiff_bench.significance import speed
 
     factor = texts[-1] if texts else str(SPEED_TOLERANCE)
@@ -128,13 +122,5 @@ def _check_speed(result: Path, baseline: Path, texts: tuple[str, ...], places: P
         return 0
     with places.refusals():
         report = speed.check_speeds(speed.read_result(result), speed.read_baseline(baseline), tolerance)
-    places.publish(
-        Outcome(
-            speed.speed_header(),
-            speed.speed_rows(report),
-            speed.speed_footnotes(report),
-            speed.speed_cases(report),
-            report.passed,
-        )
-    )
+    places.publish(speed_table(report), passed=report.passed)
     return 0 if report.passed else 1

@@ -46,20 +46,21 @@ def compare(
     Every metric scored in both with the same protocol and weights: difference with its 95 % interval (bootstrap over
     speakers), permutation p with Holm's correction, effect size, and the clips that changed most.
     """
-    from syncdiff_bench.cli.output import print_table, stderr_progress, write_told
-    from syncdiff_bench.report import comparison as rendering
+    from syncdiff_bench.cli.output import stderr_progress, write_told
+    from syncdiff_bench.report.comparison import comparison_table
+    from syncdiff_bench.report.writers import render
+    from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.significance.comparison import compare as compare_scored
     from syncdiff_bench.significance.scored import from_seeds
 
     sides = _seeds(run_a), _seeds(run_b)
     _require_pairs(*sides, page=html is not None)
     comparison = compare_scored(*map(from_seeds, sides), resamples=resamples, any_boxes=any_boxes)
-    header, rows = rendering.comparison_header(comparison), rendering.comparison_rows(comparison)
-    footnotes = rendering.comparison_footnotes(comparison)
-    if format_name == "markdown":
-        click.echo(rendering.markdown_table(header, rows, footnotes), nl=False)
+    table = comparison_table(comparison)
+    if format_name == "table":
+        print_tables([table])
     else:
-        print_table(rendering.terminal_table(header, rows), footnotes)
+        click.echo(render([table], format_name), nl=False)
     if html is not None:
         from syncdiff_bench.report.page.page import build_page
 

@@ -12,18 +12,8 @@ from typing import TYPE_CHECKING
 from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
+    from syncdiff_bench.report.table import Table
     from syncdiff_bench.report.writers.junit import Case
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a gate found. cases: of the JUnit report; the rest is its table."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    footnotes: Sequence[str]
-    cases: Sequence[Case]
-    passed: bool
 
 
 @dataclass(frozen=True)
@@ -35,15 +25,18 @@ class Places:
     junit: Path | None
     summary: Path | None
 
-    def publish(self, outcome: Outcome) -> None:
-        """The JUnit report comes last: a place that cannot be written must not cost the others."""
-        from syncdiff_bench.cli.output import print_table
-        from syncdiff_bench.report.comparison import markdown_table, terminal_table
+    def publish(self, table: Table, *, passed: bool, more: Sequence[Case] = ()) -> None:
+        """The JUnit report comes last: a place that cannot be written must not cost the others.
 
-        table = outcome.header, outcome.rows
-        print_table(terminal_table(*table), outcome.footnotes)
-        self._summarise("passed" if outcome.passed else "FAILED", markdown_table(*table, outcome.footnotes))
-        self._write_junit(outcome.cases, outcome.footnotes)
+        table: of the gate. more: test cases beside those of its rows.
+        """
+        from syncdiff_bench.report.writers import render
+        from syncdiff_bench.report.writers.junit import cases_of
+        from syncdiff_bench.report.writers.terminal import print_tables
+
+        print_tables([table])
+        self._summarise("passed" if passed else "FAILED", render([table], "markdown"))
+        self._write_junit([*cases_of(table), *more], [note.text for note in table.notes])
 
     @contextmanager
     def refusals(self) -> Iterator[None]:

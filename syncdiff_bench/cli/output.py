@@ -1,22 +1,18 @@
-"""What the commands print: progress and failures on stderr, leaderboards on stdout."""
+"""What the commands print beside their tables: progress, failures, what was written; the leaderboard of a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from syncdiff_bench.files import write_whole
-from syncdiff_bench.report.leaderboard import Board, boards
-from syncdiff_bench.report.run_tables import below, markdown, terminal_table
+from syncdiff_bench.report.leaderboard import leaderboards
+from syncdiff_bench.report.writers import render
 from syncdiff_bench.report.writers.characters import one_line
 from syncdiff_bench.runs.directory import Run, load_run, run_directories
 from syncdiff_bench.runs.progress import Bar, Notes, Progress
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 SHOWN_FAILURES = 10
 LEADERBOARD = "leaderboard.md"
@@ -80,24 +76,6 @@ def print_generated(run: Run) -> None:
     )
 
 
-def print_boards(found: Sequence[Board]) -> None:
-    """The leaderboards, as wide as they need to be where stdout is not a terminal."""
-    for board in found:
-        print_table(terminal_table(board), below(board))
-
-
-def print_table(table: Table, footnotes: Sequence[str]) -> None:
-    """A rich table and the lines below it; as wide as it needs to be where stdout is not a terminal."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
-    for line in footnotes:
-        console.print(one_line(line), style="dim", markup=False, highlight=False)
-
-
 def write_told(option: str, path: Path, text: str) -> None:
     """Write to where `option` says, and say so. Raises UsageError that names the option."""
     write_whole(path, text, option)
@@ -106,8 +84,10 @@ def write_told(option: str, path: Path, text: str) -> None:
 
 def publish(out: Path) -> None:
     """Print the leaderboard of all runs below `out`, and write it to `out/leaderboard.md`."""
-    found = boards(load_run(path) for path in run_directories([out]))
+    from syncdiff_bench.report.writers.terminal import print_tables
+
+    tables = leaderboards(load_run(path) for path in run_directories([out]))
     file = out / LEADERBOARD
-    write_whole(file, markdown(found))
-    print_boards(found)
+    write_whole(file, render(tables, "markdown"))
+    print_tables(tables)
     click.echo(f"{file}", err=True)

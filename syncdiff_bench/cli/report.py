@@ -55,9 +55,10 @@ def report(
 
     Each DIR is a run directory, or a folder of them (two levels down). Nothing is scored.
     """
-    from syncdiff_bench.cli.output import print_boards, stderr_progress, write_told
-    from syncdiff_bench.report.leaderboard import boards
-    from syncdiff_bench.report.run_tables import csv_text, json_text, markdown
+    from syncdiff_bench.cli.output import stderr_progress, write_told
+    from syncdiff_bench.report.leaderboard import leaderboards
+    from syncdiff_bench.report.writers import render
+    from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.runs.directory import load_run, run_directories
 
     runs = _labelled([load_run(path) for path in run_directories(folders)], labels)
@@ -77,12 +78,11 @@ def report(
         write_told("--html", html, build_page(runs, clips=clips, data_root=data_root, progress=stderr_progress()))
     if strip is not None or html is not None:
         return
-    found = boards(runs)
+    tables = leaderboards(runs)
     if format_name == "table" and out is None:
-        print_boards(found)
+        print_tables(tables)
         return
-    writers = {"table": markdown, "markdown": markdown, "csv": csv_text, "json": json_text}
-    text = writers[format_name](found)
+    text = render(tables, "markdown" if format_name == "table" else format_name)
     if out is None:
         click.echo(text, nl=False)
         return

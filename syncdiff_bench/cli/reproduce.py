@@ -113,6 +113,7 @@ def reproduce(
 def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, claims: Claims, *, train: bool) -> int:
     """Does the work of the plan; tables and findings are those of all jobs, whoever made their runs."""
     from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.report.paper_table import paper_table
     from syncdiff_bench.report.writers import render
     from syncdiff_bench.reproduction.findings import judge_all, write_findings
     from syncdiff_bench.reproduction.planning import blanks
@@ -133,7 +134,7 @@ def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, 
     elsewhere = {job.name: "another --shard makes it" for job in others} | blanks(others, train=train)
     reasons = elsewhere | blank | _by_job(jobs, outcome.failed)
     found = comparisons(request, jobs, reasons)
-    click.echo(render(found, "markdown"), nl=False)
+    click.echo(render(list(map(paper_table, found)), "markdown"), nl=False)
     written = write_tables(request, found, jobs)
     judgements = judge_all(request)
     if judgements:
@@ -155,21 +156,20 @@ def _by_job(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, str]:
 
 def print_plan(request: Request, plan: Plan, device: str) -> None:
     """What there is, what is missing and how long it will take; then why rows stay blank."""
-    from rich.table import Table
-
-    from syncdiff_bench.cli.output import print_table
     from syncdiff_bench.estimates.machine import clock
     from syncdiff_bench.estimates.workload import duration
+    from syncdiff_bench.report.table import Cell, Heading, Panel, Row, Table, plain_notes
+    from syncdiff_bench.report.writers.terminal import print_tables
 
     recipe = request.place.recipe
     seeds = ", ".join(map(str, request.seeds))
-    table = Table(box=None, pad_edge=False, title_justify="left")
-    for title in ("job", "rows", "checkpoint", "videos", "scores", "generate", "score"):
-        table.add_column(title)
+    titles = ("job", "rows", "checkpoint", "videos", "scores", "generate", "score")
+    found = []
     for one in plan.jobs:
         takes = [str(estimate) for estimate in one.takes] or ["blank" if one.blank else ""]
         rows = ", ".join(one.job.rows) or "the bound of every table"
-        table.add_row(one.job.name, rows, one.checkpoint, one.videos, one.scores, *takes)
+        texts = [one.job.name, rows, one.checkpoint, one.videos, one.scores, *takes]
+        found.append(Row(tuple(map(Cell, (*texts, *[""] * (len(titles) - len(texts)))))))
     lines = [f"blank: {one.job.name}: {one.blank}" for one in plan.jobs if one.blank]
     for model, estimate in plan.models:
         about = f", about {estimate}" if estimate.source else ""
@@ -184,4 +184,5 @@ def print_plan(request: Request, plan: Plan, device: str) -> None:
     used = {estimate.source.partition(" ")[0] for estimate in plan.estimates if estimate.seconds}
     lines += [f"{source}: {said}" for source, said in sources.items() if source in used]
     click.echo(f"{recipe.dataset}, {recipe.split}: seeds {seeds}; {request.out}")
-    print_table(table, lines)
+    panel = Panel(tuple(Heading(title, align="left") for title in titles), (tuple(found),))
+    print_tables([Table((panel,), notes=plain_notes(lines))])

@@ -39,7 +39,8 @@ def tables(
     from syncdiff_bench.cli.output import write_told
     from syncdiff_bench.plugins import default_options
     from syncdiff_bench.report import paper
-    from syncdiff_bench.report.paper_comparison import compare
+    from syncdiff_bench.report.joined import join
+    from syncdiff_bench.report.paper_table import paper_table
     from syncdiff_bench.report.results import find_runs
     from syncdiff_bench.report.writers import render
 
@@ -47,8 +48,8 @@ def tables(
     if not chosen:
         raise UsageError("no leaderboard package is installed; reinstall syncdiff-bench")
     results = find_runs(runs)
-    joined = [compare(table, results, datasets=datasets, defaults=default_options) for table in chosen]
-    text = render(joined, format_name)
+    joined = [join(table, results, datasets=datasets, defaults=default_options) for table in chosen]
+    text = render(list(map(paper_table, joined)), format_name)
     if out is None:
         click.echo(text, nl=False)
         return

@@ -32,7 +32,7 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AnchorVerdict:
     """One anchor and what was found.
 
     label: of the column ("LSE-C"). protocol: of the metric that was scored.
@@ -91,7 +91,7 @@ def _key(anchor: Anchor, metric: Metric[Any]) -> Key:
     return metric.name, metric.protocol, anchor.column
 
 
-def judge(anchors: Anchors, keys: Sequence[Key], run: Run) -> tuple[Verdict, ...]:
+def judge(anchors: Anchors, keys: Sequence[Key], run: Run) -> tuple[AnchorVerdict, ...]:
     """One verdict per anchor, from the summary of a finished run of ground truth. keys: `summary_keys`."""
     entries = [ColumnSummary.from_json(entry) for entry in run.manifest["summary"]]
     known = {(entry.metric, entry.protocol, entry.column): entry for entry in entries}
@@ -102,14 +102,14 @@ def judge(anchors: Anchors, keys: Sequence[Key], run: Run) -> tuple[Verdict, ...
     )
 
 
-def _judge_one(anchor: Anchor, entry: ColumnSummary, clips: int, *, whole: bool) -> Verdict:
+def _judge_one(anchor: Anchor, entry: ColumnSummary, clips: int, *, whole: bool) -> AnchorVerdict:
     measured = "" if entry.mean is None else f"{entry.mean:.{entry.decimals}f}"
     answer, words = _compare(anchor, entry, clips, whole=whole)
     if entry.failed and entry.n:
         words += f" ({entry.failed} of {entry.n + entry.failed} clips failed and are left out)"
     if entry.mean is None and entry.n:
         measured = "N/A"
-    return Verdict(anchor, entry.label, entry.protocol, measured, answer, words)
+    return AnchorVerdict(anchor, entry.label, entry.protocol, measured, answer, words)
 
 
 def _compare(anchor: Anchor, entry: ColumnSummary, clips: int, *, whole: bool) -> tuple[Answer, str]:
@@ -165,7 +165,7 @@ def _expected(anchor: Anchor) -> str:
     return f"{anchor.printed}{tolerance} [{anchor.source}]"
 
 
-def overall(verdicts: Sequence[Verdict]) -> str:
+def overall(verdicts: Sequence[AnchorVerdict]) -> str:
     """One line: "nothing disagrees: 3 agree, 1 not measured"."""
     counts = {answer: sum(verdict.answer is answer for verdict in verdicts) for answer in Answer}
     words = {

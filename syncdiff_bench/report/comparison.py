@@ -1,60 +1,66 @@
-"""Comparisons and gate reports as rows of text, for Markdown and for the terminal."""
+"""The tables of two runs compared, and of the gates that hold a run or a benchmark to its baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
-from syncdiff_bench.report.leaderboard import ARROWS
+from syncdiff_bench.report.table import ARROWS, Cell, Heading, Panel, Row, Table, number, plain_notes, signed
 from syncdiff_bench.runs.noticing import FEW_SPEAKERS
 from syncdiff_bench.significance.comparison import ClipChange, ColumnComparison, Comparison
-from syncdiff_bench.significance.gate import Report, Verdict
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from syncdiff_bench.significance.gate import GateReport
+from syncdiff_bench.significance.speed import SpeedReport
 
 SHOWN_CHANGES = 3
-STATUS_MARKS = {
-    **{"ok": "ok", "better": "better", "worse": "worse, tolerated", "regression": "REGRESSION"},
-    "undecided": "not decided, frames left out",
-}
+STATUSES = {"worse": "worse, tolerated", "regression": "REGRESSION", "undecided": "not decided, frames left out"}
+CLASSES = {"B better": "better", "B worse": "worse"}  # of a row, by its verdict
 
 
-def comparison_header(comparison: Comparison) -> list[str]:
-    a, b = comparison.a.source, comparison.b.source
-    return [
-        "column",
-        f"A: {a}",
-        f"B: {b}",
-        "B - A",
-        "95 % interval",
-        "p",
-        "p (Holm)",
-        "effect d",
-        "n",
-        "verdict",
-        "clips that changed most",
-    ]
+def comparison_table(comparison: Comparison, sides: tuple[str, str] | None = None) -> Table:
+    """One row per column; a star behind p (Holm) is significant at 5 %. sides: headings of A and B."""
+    a, b = sides or (f"A: {comparison.a.source}", f"B: {comparison.b.source}")
+    numbers = (a, b, "B - A", "95 % interval", "p", "p (Holm)", "effect d", "n")
+    headings = _headings("column", numbers, "verdict", "clips that changed most")
+    rows = tuple(Row(_compared(column), CLASSES.get(column.verdict, "")) for column in comparison.columns)
+    return Table((Panel(headings, (rows,)),), notes=plain_notes(_comparison_notes(comparison)))
 
 
-def comparison_rows(comparison: Comparison) -> list[list[str]]:
-    """One row per column; a star behind p (Holm) is significant at 5 %."""
-    return [
-        [
-            _heading(column),
-            _value(column.a, column),
-            _value(column.b, column),
-            _signed(column.delta, column),
-            _interval(column),
-            _p(column.p),
-            _p(column.p_holm) + (" *" if column.significant else ""),
-            "–" if column.effect is None else f"{column.effect:+.2f}",
-            f"{column.n}",
-            column.verdict or "–",
-            ", ".join(change_text(change, column) for change in largest_changes(column, SHOWN_CHANGES)) or "–",
-        ]
-        for column in comparison.columns
-    ]
+def _compared(column: ColumnComparison) -> tuple[Cell, ...]:
+    changes = ", ".join(change_text(change, column) for change in largest_changes(column, SHOWN_CHANGES))
+    star = " *" if column.significant else ""
+    return (
+        *_sides(column),
+        Cell(_p(column.p), value=column.p),
+        Cell(_p(column.p_holm) + star, value=column.p_holm),
+        Cell(signed(column.effect, 2), value=column.effect),
+        Cell(f"{column.n}", value=column.n),
+        Cell(column.verdict or "–"),
+        Cell(changes or "–"),
+    )
+
+
+def _sides(column: ColumnComparison) -> tuple[Cell, ...]:
+    """The column, both values, their difference and its interval."""
+    decimals, delta = column.column.decimals, column.delta
+    ends = "–" if column.ci is None else " .. ".join(signed(end, decimals) for end in column.ci)
+    return (
+        Cell(f"{column.column.label} {ARROWS[column.column.direction]} ({column.protocol})"),
+        *(Cell(number(value, decimals), value=value) for value in (column.a, column.b)),
+        *(Cell(signed(delta, decimals), value=delta), Cell(ends, value=delta)),
+    )
+
+
+def _headings(first: str, numbers: Iterable[str], *words: str) -> tuple[Heading, ...]:
+    return (
+        Heading(first, align="left", names_row=True),
+        *map(Heading, numbers),
+        *(Heading(word, align="left") for word in words),
+    )
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
 def largest_changes(column: ColumnComparison, n: int) -> list[ClipChange]:
@@ -63,7 +69,12 @@ def largest_changes(column: ColumnComparison, n: int) -> list[ClipChange]:
     return sorted(moved, key=lambda change: (-abs(change.delta), change.clip))[:n]
 
 
-def comparison_footnotes(comparison: Comparison) -> list[str]:
+def change_text(change: ClipChange, column: ColumnComparison) -> str:
+    """ "speaker/clip +0.40": by how much B is more."""
+    return f"{change.clip} {change.delta:+.{column.column.decimals}f}"
+
+
+def _comparison_notes(comparison: Comparison) -> Sequence[str]:
     clusters = {column.clusters for column in comparison.columns}
     few = any(column.undecided == "too few speakers" for column in comparison.columns)
     counted = ", ".join(str(n) for n in sorted(clusters))
@@ -76,30 +87,20 @@ def comparison_footnotes(comparison: Comparison) -> list[str]:
     ]
 
 
-def report_header() -> list[str]:
-    return ["column", "baseline", "now", "change", "interval", "tolerance", "verdict"]
+def gate_table(report: GateReport) -> Table:
+    """One row per column of the baseline; a row that fails the gate has the kind "regression" or "no value"."""
+    headings = _headings("column", ("baseline", "now", "change", "interval", "tolerance"), "verdict")
+    rows = tuple(
+        Row(
+            (*_sides(one.column), Cell(f"{one.tolerance:g}"), Cell(STATUSES.get(one.status, one.status))),
+            *(one.status, one.column.name),
+        )
+        for one in report.verdicts
+    )
+    return Table((Panel(headings, (rows,)),), notes=plain_notes(_gate_notes(report)))
 
 
-def report_rows(report: Report) -> list[list[str]]:
-    return [
-        [
-            _heading(verdict.column),
-            _value(verdict.column.a, verdict.column),
-            _value(verdict.column.b, verdict.column),
-            _signed(verdict.column.delta, verdict.column),
-            _interval(verdict.column),
-            f"{verdict.tolerance:g}",
-            verdict_text(verdict),
-        ]
-        for verdict in report.verdicts
-    ]
-
-
-def verdict_text(verdict: Verdict) -> str:
-    return STATUS_MARKS.get(verdict.status, verdict.status)
-
-
-def report_footnotes(report: Report) -> list[str]:
+def _gate_notes(report: GateReport) -> Sequence[str]:
     lost = [f"LOST {clip} ({name}): {reason}" for name, clip, reason in report.lost]
     confidence = report.verdicts[0].column.confidence if report.verdicts else 0.95
     few = {verdict.column.clusters for verdict in report.verdicts if 1 < verdict.column.clusters < FEW_SPEAKERS}
@@ -116,55 +117,23 @@ def report_footnotes(report: Report) -> list[str]:
     ]
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], footnotes: Sequence[str]) -> str:
-    from tabulate import tabulate
-
-    from syncdiff_bench.report.writers.markdown import escape
-
-    cells = [[escape(cell) for cell in row] for row in (header, *rows)]
-    table = tabulate(cells[1:], cells[0], tablefmt="pipe", disable_numparse=True)
-    return f"{table}\n\n" + "  \n".join(map(escape, footnotes)) + "\n"
-
-
-def terminal_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(header_style="bold")
-    for index, title in enumerate(header):
-        # Paths and clip ids are long words: let them fold rather than push the numbers off the screen.
-        table.add_column(escape(title), justify="left" if index in (0, len(header) - 1) else "right", overflow="fold")
-    for row in rows:
-        style = "bold red" if row[-1] == STATUS_MARKS["regression"] else None
-        table.add_row(*(escape(cell) for cell in row), style=style)
-    return table
-
-
-def _heading(column: ColumnComparison) -> str:
-    return f"{column.column.label} {ARROWS[column.column.direction]} ({column.protocol})"
-
-
-def _value(value: float | None, column: ColumnComparison) -> str:
-    return "N/A" if value is None else f"{value:.{column.column.decimals}f}"
-
-
-def _signed(value: float | None, column: ColumnComparison) -> str:
-    return "–" if value is None else f"{value:+.{column.column.decimals}f}"
-
-
-def _interval(column: ColumnComparison) -> str:
-    if column.ci is None:
-        return "–"
-    low, high = column.ci
-    return f"{_signed(low, column)} .. {_signed(high, column)}"
-
-
-def _p(p: float | None) -> str:
-    if p is None:
-        return "–"
-    return "<.001" if p < 0.001 else f"{p:.3f}"
-
-
-def change_text(change: ClipChange, column: ColumnComparison) -> str:
-    """ "speaker/clip +0.40": by how much B is more."""
-    return f"{change.clip} {change.delta:+.{column.column.decimals}f}"
+def speed_table(report: SpeedReport) -> Table:
+    """One row per benchmark of the baseline."""
+    headings = _headings("benchmark", ("baseline", "now", "now / baseline", "tolerance"), "verdict")
+    rows = tuple(
+        Row(
+            (
+                *(Cell(one.name), Cell(f"{one.baseline:.3g}"), Cell(f"{one.now:.3g}")),
+                *(Cell(f"{one.now / one.baseline:.2f}"), Cell(f"{report.tolerance:g}")),
+                Cell(STATUSES.get(one.status, one.status)),
+            ),
+            *(one.status, one.name),
+        )
+        for one in report.verdicts
+    )
+    notes = (
+        "In units of the calibration beside each benchmark; the least of all rounds of both.",
+        *(f"{name} is not in the baseline; --update adds it." for name in report.added),
+        "passed" if report.passed else "FAILED",
+    )
+    return Table((Panel(headings, (rows,)),), notes=plain_notes(notes))

@@ -1,20 +1,40 @@
-"""Runs side by side: one board per set of clips, best values, ranks and the notes that a reader needs."""
+"""Runs side by side: one board per set of clips, best values, ranks and the notes that a reader needs.
+
+`boards` finds what is best and who ranks where; `board_table` makes the table of it.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from syncdiff_bench.caveats import Counted
 from syncdiff_bench.faces.boxes import FILE
 from syncdiff_bench.origins import ScoringNetwork, told_apart
-from syncdiff_bench.report.writers.characters import is_cut
+from syncdiff_bench.report.table import (
+    ARROWS,
+    Cell,
+    Heading,
+    Note,
+    Panel,
+    Row,
+    Table,
+    interval_of,
+    is_cut,
+    letter,
+    number,
+    plain_notes,
+)
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
 
 ColumnKey = tuple[str, str, str, ScoringNetwork]
-ARROWS = {"up": "↑", "down": "↓"}
+FIELDS = (
+    *("dataset", "split", "clips", "run", "method", "rank", "metric", "protocol", "column", "direction"),
+    *("mean", "ci95_low", "ci95_high", "n", "failed", "reason", "judge", "caveats"),
+)
 REFERENCE = "reference"  # what figures call the dataset's own clips; no row has this name
 
 
@@ -50,16 +70,12 @@ class BoardColumn:
 
 
 @dataclass(frozen=True)
-class Cell:
+class BoardCell:
     """entry: None where the run was not scored by this metric. notes: numbers of the board's notes."""
 
     entry: ColumnSummary | None
     best: bool = False
     notes: tuple[int, ...] = ()
-
-    @property
-    def mean(self) -> float | None:
-        return None if self.entry is None else self.entry.mean
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,7 @@ class BoardRow:
 
     run: Run
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[BoardCell, ...]
     rank: int | None
     n: int
     failed: int
@@ -94,18 +110,6 @@ class Board:
     remarks: tuple[str, ...]
 
 
-@dataclass
-class _Notes:
-    """Numbered notes; the same text gets the same number."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def number(self, text: str) -> int:
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text) + 1
-
-
 def boards(runs: Iterable[Run]) -> tuple[Board, ...]:
     """One board per dataset, split and list of clips: numbers over other clips are not comparable."""
     groups: dict[tuple[str, str, str, tuple[str, ...]], list[Run]] = {}
@@ -117,7 +121,7 @@ def boards(runs: Iterable[Run]) -> tuple[Board, ...]:
 
 
 def _board(runs: Sequence[Run]) -> Board:
-    notes = _Notes()
+    notes: dict[str, int] = {}  # text -> number
     summaries = [run.summary for run in runs]
     columns = _columns(runs)
     grid = [[entries.get(column.key) for column in columns] for entries in (_keyed(run, columns) for run in runs)]
@@ -130,16 +134,16 @@ def _board(runs: Sequence[Run]) -> Board:
     for index, run in enumerate(runs):
         n, failed = _counts(grid[index])
         caveats = run.caveats
-        row_notes: tuple[int, ...] = () if run.finished else (notes.number("this run has not finished"),)
-        row_notes += tuple(notes.number(text) for text in _of_row(caveats) if text not in shared)
+        row_notes: tuple[int, ...] = () if run.finished else _numbered(["this run has not finished"], notes)
+        row_notes += _numbered([text for text in _of_row(caveats) if text not in shared], notes)
         cells = tuple(
-            Cell(entry, index in best[i], _cell_notes(entry, caveats, columns[i], notes))
+            BoardCell(entry, index in best[i], _cell_notes(entry, caveats, columns[i], notes))
             for i, entry in enumerate(grid[index])
         )
         rows.append(BoardRow(run, names[index], cells, ranks[index], n, failed, row_notes))
     identity = runs[0].identity
     title = f"{identity.dataset}, {identity.split}: {len(identity.clips)} clips"
-    return Board(title, columns, _ordered(rows), tuple(notes.texts), (*shared, *_remarks(runs, columns, summaries)))
+    return Board(title, columns, _ordered(rows), tuple(notes), (*shared, *_remarks(runs, columns, summaries)))
 
 
 def _columns(runs: Sequence[Run]) -> tuple[BoardColumn, ...]:
@@ -206,15 +210,20 @@ def _of_row(caveats: Sequence[Counted]) -> list[str]:
     return [one.text for one in caveats if not one.metric]
 
 
+def _numbered(texts: Iterable[str], notes: dict[str, int]) -> tuple[int, ...]:
+    """The numbers of notes; the same text gets the same one."""
+    return tuple(notes.setdefault(text, len(notes) + 1) for text in texts)
+
+
 def _cell_notes(
-    entry: ColumnSummary | None, caveats: Sequence[Counted], column: BoardColumn, notes: _Notes
+    entry: ColumnSummary | None, caveats: Sequence[Counted], column: BoardColumn, notes: dict[str, int]
 ) -> tuple[int, ...]:
     if entry is None:
         return ()
     if entry.reason is not None:
-        return (notes.number(f"{column.metric} ({column.named}): n/a, {entry.reason}"),)
-    own = (one for one in caveats if (one.metric, one.protocol) == (column.metric, column.protocol))
-    return tuple(notes.number(one.text) for one in own)
+        return _numbered([f"{column.metric} ({column.named}): n/a, {entry.reason}"], notes)
+    own = (one.text for one in caveats if (one.metric, one.protocol) == (column.metric, column.protocol))
+    return _numbered(own, notes)
 
 
 def _rivals(runs: Sequence[Run], values: Sequence[ColumnSummary | None]) -> dict[int, float]:
@@ -282,7 +291,7 @@ def _remarks(
         remarks.append(
             "± is half of the 95 % interval (Student's t on a bootstrap over speakers, or clips where there are none)."
         )
-    if any(e.mean is not None and e.ci95 and is_cut(e.mean, e.ci95, e.decimals) for one in summaries for e in one):
+    if any(is_cut(e.mean, e.ci95, e.decimals) for summary in summaries for e in summary):
         remarks.append("[low, high]: that interval where a bound of the metric cuts one end off.")
     rivals = sum(not run.identity.topline for run in runs)
     if rivals > 1 and columns:
@@ -304,3 +313,64 @@ def _weights_remarks(summaries: Sequence[Sequence[ColumnSummary]]) -> list[str]:
         files = ", ".join(f"{one['name']} (sha256 {one['sha256'][:12]})" for one in entry.weights)
         used[f"{entry.metric} ({entry.protocol}) uses {files}."] = None
     return list(used)
+
+
+def leaderboards(runs: Iterable[Run]) -> list[Table]:
+    """The table of each board."""
+    return list(map(board_table, boards(runs)))
+
+
+def board_table(board: Board) -> Table:
+    """One row per run, bounds apart: rank, name, a cell per column, n (failed); then the notes."""
+    headings = (
+        Heading(""),
+        Heading("Method", align="left", names_row=True, fold=False),
+        *(Heading(column.heading, column.named) for column in board.columns),
+        Heading("n (failed)"),
+    )
+    bounds = tuple(_row(row, board.columns) for row in board.rows if row.run.identity.topline)
+    rivals = tuple(_row(row, board.columns) for row in board.rows if not row.run.identity.topline)
+    notes = (Note(text, letter(i)) for i, text in enumerate(board.notes, start=1))
+    return Table(
+        panels=(Panel(headings, tuple(filter(None, (bounds, rivals)))),),
+        title=board.title,
+        notes=(*notes, *plain_notes(board.remarks)),
+        records=tuple(record for row in board.rows for record in _records(row)),
+        fields=FIELDS,
+    )
+
+
+def _row(row: BoardRow, columns: Sequence[BoardColumn]) -> Row:
+    rank = Cell("" if row.rank is None else str(row.rank), value=row.rank)
+    count = Cell(f"{row.n} ({row.failed})", value=row.n, alert=row.failed > 0)
+    cells = (_cell(cell, column.decimals) for cell, column in zip(row.cells, columns, strict=True))
+    kind = "bound" if row.run.identity.topline else ""
+    return Row((rank, Cell(row.name, marks=tuple(map(letter, row.notes))), *cells, count), kind)
+
+
+def _cell(cell: BoardCell, decimals: int) -> Cell:
+    entry, marks = cell.entry, tuple(map(letter, cell.notes))
+    if entry is None:
+        return Cell("–", marks=marks)
+    interval = interval_of(entry.mean, entry.ci95, decimals, " ±")
+    return Cell(number(entry.mean, decimals), interval, int(cell.best), marks, entry.mean)
+
+
+def _records(row: BoardRow) -> list[dict[str, Any]]:
+    """One per column: where it was measured, the entry of run.json, judges and caveats."""
+    identity = row.run.identity
+    return [
+        {
+            **{"dataset": identity.dataset, "split": identity.split, "clips": len(identity.clips)},
+            **{"run": str(row.run.path), "method": identity.method, "rank": row.rank},
+            **entry.to_json(),
+            "judge": list(row.run.judges.get((entry.metric, entry.protocol), ())),
+            "caveats": [
+                {**one.to_json(), "text": one.text}
+                for one in row.run.caveats
+                if not one.metric or (one.metric, one.protocol) == (entry.metric, entry.protocol)
+            ],
+        }
+        for entry in (cell.entry for cell in row.cells)
+        if entry is not None
+    ]

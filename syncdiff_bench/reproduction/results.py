@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.report.joined import JoinedTable, join
 from syncdiff_bench.report.paper import PaperTable
-from syncdiff_bench.report.paper_comparison import Comparison, compare
 from syncdiff_bench.report.results import Measured, RunResult, read_run
 from syncdiff_bench.reproduction.jobs import Job, Request
 
@@ -84,7 +84,7 @@ def _pooled_probes(paths: Sequence[Path]) -> tuple[Measured, ...]:
     return tuple(measured)
 
 
-def comparisons(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str]) -> list[Comparison]:
+def comparisons(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str]) -> list[JoinedTable]:
     """Each table with what was made of it. reasons: name of a job -> why it has no result, for the notes."""
     results = {job.name: result_of(job) for job in jobs}
     joined = []
@@ -95,7 +95,7 @@ def comparisons(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str
         # Before anything is there, the paper alone.
         datasets = (request.place.recipe.dataset,) if found else ()
         # No default options: those that the recipe sets are how the row is made.
-        comparison = compare(table, found, datasets=datasets)
+        comparison = join(table, found, datasets=datasets)
         mine = [job for job in here if job.system in systems]
         notes = [note for note in comparison.notes if not note.startswith("without a row in this table")]
         joined.append(replace(comparison, notes=(*notes, *_notes(request, mine, results, reasons, table))))
@@ -136,9 +136,10 @@ def _notes(
     ]
 
 
-def write_tables(request: Request, found: Sequence[Comparison], jobs: Sequence[Job]) -> list[Path]:
+def write_tables(request: Request, found: Sequence[JoinedTable], jobs: Sequence[Job]) -> list[Path]:
     """OUT/tables/tableN.md, .tex, .csv and .html, and manifests/<job>/seed-S.json, the run.json behind each number."""
     from syncdiff_bench.files import unwritable, write_whole
+    from syncdiff_bench.report.paper_table import paper_table
     from syncdiff_bench.report.writers import render
 
     folder, written = request.out / FOLDER, []
@@ -147,7 +148,7 @@ def write_tables(request: Request, found: Sequence[Comparison], jobs: Sequence[J
         for comparison in found:
             for name, suffix in SUFFIXES.items():
                 path = folder / f"table{comparison.table.number}.{suffix}"
-                write_whole(path, render([comparison], name))
+                write_whole(path, render([paper_table(comparison)], name))
                 written.append(path)
         for job in jobs:
             for seed in job.seeds:

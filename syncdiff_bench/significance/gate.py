@@ -17,7 +17,7 @@ Status = Literal["ok", "better", "worse", "regression", "undecided", "no value"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ColumnVerdict:
     """One column of the gate.
 
     status: "regression" where the change for the worse exceeds `tolerance` and its interval excludes zero;
@@ -32,11 +32,11 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Report:
+class GateReport:
     """lost: metric/protocol and clip -> why a clip that the baseline has could not be scored now."""
 
     comparison: Comparison
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[ColumnVerdict, ...]
     lost: tuple[tuple[str, str, str], ...]
 
     @property
@@ -44,7 +44,7 @@ class Report:
         return not self.lost and all(verdict.status not in ("regression", "no value") for verdict in self.verdicts)
 
 
-def check(run: Scored, baseline: Scored, *, resamples: int = RESAMPLES, any_boxes: bool = False) -> Report:
+def check(run: Scored, baseline: Scored, *, resamples: int = RESAMPLES, any_boxes: bool = False) -> GateReport:
     """Judge a run. Intervals are at 1 - 5 % / columns, so that all columns together raise few false alarms.
 
     Raises UsageError, naming what differs, where the two are not comparable: method, dataset, clips, seed, encoding,
@@ -61,7 +61,7 @@ def check(run: Scored, baseline: Scored, *, resamples: int = RESAMPLES, any_boxe
     sides = ("baseline", "now")
     comparison = compare(baseline, run, confidence=confidence, resamples=resamples, any_boxes=any_boxes, names=sides)
     verdicts = tuple(_verdict(column, baseline) for column in comparison.columns)
-    return Report(comparison, verdicts, _lost(run, baseline))
+    return GateReport(comparison, verdicts, _lost(run, baseline))
 
 
 def default_tolerances(scored: Scored) -> dict[str, float]:
@@ -96,21 +96,21 @@ def _options(key: Key, scores: MetricScores) -> dict[str, Any]:
     return {**options_to_json(load_recorded(key, scores).options), **scores.options}
 
 
-def _verdict(column: ColumnComparison, baseline: Scored) -> Verdict:
+def _verdict(column: ColumnComparison, baseline: Scored) -> ColumnVerdict:
     tolerance = baseline.tolerances.get(column.name, 10.0**-column.column.decimals)
     worse_by = column.worse_by
     if worse_by is None:
         # Undefined on both sides (PSNR of ground truth) is no change, and a value where there was none no loss.
-        return Verdict(column, tolerance, "ok" if column.a is None else "no value")
+        return ColumnVerdict(column, tolerance, "ok" if column.a is None else "no value")
     # One speaker gives no interval: there the tolerance alone decides.
     excluded = worse_by != 0 if column.ci is None else not column.ci[0] <= 0 <= column.ci[1]
     if not excluded:
-        return Verdict(column, tolerance, "ok")
+        return ColumnVerdict(column, tolerance, "ok")
     if worse_by < 0:
-        return Verdict(column, tolerance, "better")
+        return ColumnVerdict(column, tolerance, "better")
     if column.undecided == "frames left out":
-        return Verdict(column, tolerance, "undecided")
-    return Verdict(column, tolerance, "regression" if worse_by > tolerance else "worse")
+        return ColumnVerdict(column, tolerance, "undecided")
+    return ColumnVerdict(column, tolerance, "regression" if worse_by > tolerance else "worse")
 
 
 def _lost(run: Scored, baseline: Scored) -> tuple[tuple[str, str, str], ...]:

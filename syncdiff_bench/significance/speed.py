@@ -15,8 +15,6 @@ from typing import Any, Literal
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import write_whole
-from syncdiff_bench.report.comparison import STATUS_MARKS
-from syncdiff_bench.report.writers.junit import Case, row_case
 
 SCHEMA = 1
 CALIBRATE = "put its measurement inside `with syncdiff_bench.testing.calibrated(benchmark):`"
@@ -46,7 +44,7 @@ class Speeds:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SpeedVerdict:
     """One benchmark of the gate; now over baseline above the tolerance is a regression, below its inverse "faster"."""
 
     name: str
@@ -59,7 +57,7 @@ class Verdict:
 class SpeedReport:
     """added: benchmarks that the baseline does not have."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[SpeedVerdict, ...]
     tolerance: float
     added: tuple[str, ...]
 
@@ -134,45 +132,13 @@ def check_speeds(now: Speeds, baseline: Speeds, tolerance: float) -> SpeedReport
             "the baseline's were run, or write a new baseline with --update"
         )
     verdicts = tuple(
-        Verdict(name, timing.ratio, now.timings[name].ratio, _status(now.timings[name].ratio / timing.ratio, tolerance))
+        SpeedVerdict(
+            name, timing.ratio, now.timings[name].ratio, _status(now.timings[name].ratio / timing.ratio, tolerance)
+        )
         for name, timing in baseline.timings.items()
     )
     added = tuple(name for name in now.timings if name not in baseline.timings)
     return SpeedReport(verdicts, tolerance, added)
-
-
-def speed_header() -> list[str]:
-    return ["benchmark", "baseline", "now", "now / baseline", "tolerance", "verdict"]
-
-
-def speed_rows(report: SpeedReport) -> list[list[str]]:
-    return [
-        [
-            one.name,
-            f"{one.baseline:.3g}",
-            f"{one.now:.3g}",
-            f"{one.now / one.baseline:.2f}",
-            f"{report.tolerance:g}",
-            STATUS_MARKS.get(one.status, one.status),
-        ]
-        for one in report.verdicts
-    ]
-
-
-def speed_footnotes(report: SpeedReport) -> list[str]:
-    return [
-        "In units of the calibration beside each benchmark; the least of all rounds of both.",
-        *(f"{name} is not in the baseline; --update adds it." for name in report.added),
-        "passed" if report.passed else "FAILED",
-    ]
-
-
-def speed_cases(report: SpeedReport) -> list[Case]:
-    """One JUnit case per benchmark; a regression is a failure with its row as the message."""
-    return [
-        row_case(one.name, speed_header(), row, one.status if one.status == "regression" else None)
-        for one, row in zip(report.verdicts, speed_rows(report), strict=True)
-    ]
 
 
 def _read(path: Path, mend: str) -> Any:

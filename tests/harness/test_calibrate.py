@@ -16,7 +16,7 @@ from syncdiff_bench.contracts import Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.registry import load_class
 from syncdiff_bench.report.anchors import Anchors, find_anchors, parse_anchors
-from syncdiff_bench.report.calibration import Answer, Verdict, judge, overall, summary_keys
+from syncdiff_bench.report.calibration import AnchorVerdict, Answer, judge, overall, summary_keys
 from syncdiff_bench.report.paper import table
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.runs.plan import load_metrics
@@ -149,7 +149,7 @@ def measured(install: Any, toy_plugins: Path) -> Any:
     run = load_run(Path("runs/calibrate-toy-test/gt"))
     (entry,) = [ColumnSummary.from_json(row) for row in run.manifest["summary"]]
 
-    def do(anchor: str, clips: int = 5, **changes: Any) -> Verdict:
+    def do(anchor: str, clips: int = 5, **changes: Any) -> AnchorVerdict:
         anchors = parse_anchors("a.toml", anchors_file(f'metric = "toy-error"\ncolumn = "err"\n{anchor}', clips=clips))
         summary = [replace(entry, decimals=2, **changes).to_json()]
         made_up = replace(run, manifest={**run.manifest, "summary": summary})

@@ -17,16 +17,14 @@ import syncdiff_bench
 from syncdiff_bench.caveats import Caveat, counted
 from syncdiff_bench.contracts import Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.report.comparison import comparison_footnotes, markdown_table
-from syncdiff_bench.report.leaderboard import boards
-from syncdiff_bench.report.page.page_tables import clip_table, difference_table, leaderboard
+from syncdiff_bench.report.comparison import comparison_table
+from syncdiff_bench.report.joined import join
+from syncdiff_bench.report.leaderboard import board_table, boards
+from syncdiff_bench.report.page.page import clips_html, difference_html, leaderboard_html
 from syncdiff_bench.report.paper import table
-from syncdiff_bench.report.paper_comparison import compare as join
+from syncdiff_bench.report.paper_table import paper_table
 from syncdiff_bench.report.results import read_run
-from syncdiff_bench.report.run_tables import csv_text, json_text, markdown
 from syncdiff_bench.report.writers import render
-from syncdiff_bench.report.writers.junit import junit_xml
-from syncdiff_bench.report.writers.markdown import escape
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.noticing import run_caveats
 from syncdiff_bench.runs.records import Failure, Generated, Score
@@ -152,10 +150,6 @@ def test_speakers_are_those_that_a_column_is_over(kept: int, few: bool) -> None:
     assert json.dumps(texts).count("speakers") == few
 
 
-def test_what_github_reads_as_mathematics_or_struck_out_is_text_in_markdown() -> None:
-    assert escape("~~a~~ $x$") == r"\~\~a\~\~ \$x\$"
-
-
 def test_a_file_kept_under_the_name_of_a_published_one_is_a_caveat(tmp_path: Path) -> None:
     """As `weights add NAME FILE --force` keeps it: the number then enters the paper's column under the name."""
     entry = Entry("judge", "judge.pt", "", "", "", sha256="0" * 64)
@@ -184,18 +178,13 @@ def test_no_writer_passes_on_what_a_terminal_would_obey(tmp_path: Path, monkeypa
     monkeypatch.setattr(SSIM, "measure", raise_for(SECOND, broken, SSIM.measure))
     done = syncdiff_bench.run("static", limit=2, metrics=["ssim"], out=tmp_path)
     clean = syncdiff_bench.run("gt", limit=2, metrics=["ssim"], out=tmp_path)
-    found = boards([done, clean])  # what not every run says is a note, not a remark
-    side = from_run(done)
-    compared = compare(side, side)
-    notes = comparison_footnotes(compared)
-    texts = {
-        "csv": csv_text(found),
-        "json": json_text(found),
-        "markdown": markdown(found),
-        "page": leaderboard(found[0]) + clip_table(found[0]) + difference_table(compared),
-        "gate": markdown_table(["column"], [], notes),
-        "junit": junit_xml("check", "b", [], notes),
-        "tidy": render([join(table(1), [read_run(done.path / "run.json")])], "csv"),
+    (board,) = boards([done, clean])  # what not every run says is a note, not a remark
+    compared = compare(from_run(done), from_run(done))
+    texts = {form: render([board_table(board)], form) for form in ("csv", "json", "markdown", "latex", "html")}
+    texts |= {
+        "page": leaderboard_html(board) + clips_html(board) + difference_html(compared),
+        "compare": render([comparison_table(compared)], "markdown"),
+        "paper": render([paper_table(join(table(1), [read_run(done.path / "run.json")]))], "csv"),
     }
     for writer, text in texts.items():
         # JSON is for programs: every character is there, those that a terminal obeys as escapes.

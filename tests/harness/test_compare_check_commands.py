@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from syncdiff_bench.cli import main
-from syncdiff_bench.report.comparison import markdown_table
 
 pytestmark = pytest.mark.usefixtures("toy_plugins")
 
@@ -150,13 +148,3 @@ def test_a_junit_place_that_cannot_be_written_costs_no_summary(capsys: pytest.Ca
     assert main(["check", run, "--baseline", "base.json", "--junit", "base.json/x.xml", "--summary", "s.md"]) == 2
     assert "choose another --junit" in capsys.readouterr().err
     assert Path("s.md").read_text(encoding="utf-8").startswith("### syncdiff-bench check: passed")
-
-
-def test_markup_and_controls_do_not_leave_their_cell() -> None:
-    table = markdown_table(
-        ["a", "b<i>"], [["x|y", "<img src=z>"], ["\x1b[31mred\x1b[0m", "two\nlines\x07"]], ["> n < m"]
-    )
-    header, _, first, second, _, footnote = table.splitlines()
-    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in (header, first, second)]
-    assert cells == [["a", "b&lt;i&gt;"], [r"x\|y", "&lt;img src=z&gt;"], ["red", "two lines"]]
-    assert footnote == "&gt; n &lt; m"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from syncdiff_bench.cli import main
-from syncdiff_bench.report.run_tables import SUPERSCRIPTS
+from syncdiff_bench.report.writers.characters import SUPERSCRIPTS
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCK = re.compile(r"<!-- leaderboard: (?P<command>.*) -->\n(?P<table>.*?)<!-- /leaderboard -->", re.DOTALL)

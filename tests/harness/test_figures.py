@@ -20,11 +20,15 @@ from syncdiff_bench.contracts import Clip, Column, Media, Spoken
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.report.leaderboard import boards
-from syncdiff_bench.report.page.material import Material
-from syncdiff_bench.report.page.notable import changed_clips, notable_clips, worst_first
-from syncdiff_bench.report.page.page import build_page
-from syncdiff_bench.report.page.page_tables import difference_table
-from syncdiff_bench.report.page.playback import picture_uri, video_uri
+from syncdiff_bench.report.page.material import (
+    Material,
+    changed_clips,
+    notable_clips,
+    picture_uri,
+    video_uri,
+    worst_first,
+)
+from syncdiff_bench.report.page.page import build_page, difference_html
 from syncdiff_bench.report.page.strip import Row, Strip, draw_strip, make_strip, sampled_frames
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.runs.records import Score
@@ -344,7 +348,7 @@ def test_better_is_said_where_it_is_shown_and_drawn_to_the_right(
         **{"column": Column("err", "ERR", direction), "a": 1.0, "b": 2.0, "ci": (0.5, 2.0), "p": p, "p_holm": p},
         undecided="",  # three speakers as they are
     )
-    table = difference_table(replace(found, columns=(column,)))
+    table = difference_html(replace(found, columns=(column,)))
     assert f'<tr class="{kind}">' in table and f"<td>{verdict}</td>" in table
     far = "-60.0" if low.startswith("-") else "60.0"
     assert f'd="M{low} 0H{far}"' in table and f'<circle cx="{middle}"' in table

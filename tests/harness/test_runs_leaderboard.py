@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from syncdiff_bench.caveats import Caveat, Counted, counted
-from syncdiff_bench.report.leaderboard import Board, boards, row_names
-from syncdiff_bench.report.run_tables import csv_text, json_text, markdown
+from syncdiff_bench.report.leaderboard import Board, board_table, boards, row_names
+from syncdiff_bench.report.writers import render
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.summary import ColumnSummary
@@ -85,7 +85,7 @@ def test_rank_is_by_the_mean_rank_and_a_missing_value_is_last() -> None:
 def test_two_protocols_never_share_a_column() -> None:
     one = board(run("x", UP, replace(UP, protocol="talklip", mean=28.0)))
     assert [(c.metric, c.protocol) for c in one.columns] == [("psnr", "face96"), ("psnr", "talklip")]
-    assert "PSNR ↑<br>talklip" in markdown([one])
+    assert "PSNR ↑<br>talklip" in render([board_table(one)], "markdown")
 
 
 def test_cells_and_notes_of_the_markdown() -> None:
@@ -98,20 +98,20 @@ def test_cells_and_notes_of_the_markdown() -> None:
         run("y", replace(UP, mean=None), replace(DOWN, mean=None, n=0, reason="weights\n<alex> missing")),
         run("z|[<b>]\x1b[31m", UP, replace(DOWN, n=1, failed=1), replace(UP, metric="ssim"), finished=False),
     )
-    text = markdown([one])
+    text = render([board_table(one)], "markdown")
     lines = {
         line.split("|")[2].split()[0]: [c.strip() for c in line.strip("|").split("|")]
         for line in text.splitlines()
         if line.startswith("|  ")
     }
-    assert lines["x"][2:] == ["**30.00 [29.00, 31.50]**", "**0.123**", "–", "1 (1)"]
+    assert lines["x"][2:] == [r"**30.00 \[29.00, 31.50\]**", "**0.123**", "–", "1 (1)"]
     assert lines["y"][2:] == ["N/A", "N/Aᵃ", "–", "2 (0)"]
     assert "ᵃ lpips (face96): n/a, weights &lt;alex&gt; missing" in text
     assert r"| z\|\[&lt;b&gt;\]" in text and "\x1b" not in text
     assert "this run has not finished" in text
     assert "Where clips failed" in text
     assert ": that interval where a bound of the metric cuts one end off" in text
-    assert "±1.50" in markdown([board(run("x", replace(UP, mean=30.0, ci95=(28.5, 31.5))))])
+    assert "±1.50" in render([board_table(board(run("x", replace(UP, mean=30.0, ci95=(28.5, 31.5)))))], "markdown")
 
 
 def test_rows_are_named_by_as_much_of_their_path_as_tells_them_apart() -> None:
@@ -154,16 +154,16 @@ def test_caveats_mark_what_they_are_about_and_what_all_share_stands_once_without
     assert (rows["x"].notes, [cell.notes for cell in rows["x"].cells]) == ((1,), [(2,), ()])
     assert all(not row.notes and not any(cell.notes for cell in row.cells) for row in (rows["y"], rows["z"]))
     assert one.remarks[0] == "3 speakers"
-    text = markdown([one])
+    text = render([board_table(one)], "markdown")
     assert "ᵃ 1 of 2 clips: the face box is the centred guess" in text
     assert "ᵇ psnr (face96), 1 of 2 clips: the sound track is silent (b: all zeros)" in text
-    records = json.loads(json_text([one]))
+    records = json.loads(render([board_table(one)], "json"))
     assert [[caveat["kind"] for caveat in record["caveats"]] for record in records] == [
         *([few.kind, guess.kind, dull.kind], [few.kind, guess.kind]),
         *([few.kind], [few.kind], [few.kind]),
     ]
     assert records[0]["caveats"][1]["clips"] == ["a"]
-    assert guess.text in csv_text([one]).splitlines()[1]
+    assert guess.text in render([board_table(one)], "csv").splitlines()[1]
 
 
 def test_a_run_of_a_version_without_caveats_says_that_they_are_unknown() -> None:

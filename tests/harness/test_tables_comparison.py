@@ -11,8 +11,10 @@ import pytest
 
 from syncdiff_bench.caveats import Counted
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.report.joined import JoinedCell, JoinedPanel, JoinedRow, JoinedTable
+from syncdiff_bench.report.joined import join as join_runs
 from syncdiff_bench.report.paper import PaperTable, package_tables
-from syncdiff_bench.report.paper_comparison import Cell, ComparedRow, Comparison, Panel, compare
+from syncdiff_bench.report.paper_table import paper_table
 from syncdiff_bench.report.results import find_runs, read_run
 from syncdiff_bench.report.writers import render
 
@@ -72,8 +74,8 @@ def write_run(
     return folder
 
 
-def join(table: int, *folders: Path, datasets: tuple[str, ...] = ()) -> Comparison:
-    return compare(
+def join(table: int, *folders: Path, datasets: tuple[str, ...] = ()) -> JoinedTable:
+    return join_runs(
         TABLES[table],
         find_runs(folders),
         datasets=datasets,
@@ -82,15 +84,15 @@ def join(table: int, *folders: Path, datasets: tuple[str, ...] = ()) -> Comparis
     )
 
 
-def panel_of(comparison: Comparison, dataset: str) -> Panel:
+def panel_of(comparison: JoinedTable, dataset: str) -> JoinedPanel:
     return next(panel for panel in comparison.panels if panel.dataset == dataset)
 
 
-def row_of(panel: Panel, label: str) -> ComparedRow:
+def row_of(panel: JoinedPanel, label: str) -> JoinedRow:
     return next(row for row in panel.rows if row.label == label)
 
 
-def cell_of(panel: Panel, label: str, key: str) -> Cell:
+def cell_of(panel: JoinedPanel, label: str, key: str) -> JoinedCell:
     place = [column.key for column in panel.columns].index(key)
     return row_of(panel, label).cells[place]
 
@@ -98,8 +100,8 @@ def cell_of(panel: Panel, label: str, key: str) -> Cell:
 def test_without_runs_the_paper_stands_alone() -> None:
     comparison = join(1)
     assert [panel.dataset for panel in comparison.panels] == ["lrs2", "lrs3"]
-    assert cell_of(comparison.panels[1], "SyncDiff", "wer") == Cell(paper=83.94, printed=True)
-    assert cell_of(comparison.panels[0], "GT", "psnr") == Cell(paper=None, printed=True)
+    assert cell_of(comparison.panels[1], "SyncDiff", "wer") == JoinedCell(paper=83.94, printed=True)
+    assert cell_of(comparison.panels[0], "GT", "psnr") == JoinedCell(paper=None, printed=True)
     assert not any(row.was_run for panel in comparison.panels for row in panel.rows)
 
 
@@ -214,7 +216,7 @@ def test_another_split_has_no_delta_and_a_footnote(tmp_path: Path) -> None:
     assert note in comparison.notes
     whole = write_run(tmp_path / "test", "syncdiff", "lrs2", SSIM, clips=1243)  # older
     cell = cell_of(join(3, val, whole).panels[0], "RND+PRV⁻", "ssim")
-    assert (cell.run, cell.delta, cell.departs) == (whole, 0.026, ())  # 0.9 - 0.874
+    assert (cell.run, cell.delta, cell.deviations) == (whole, 0.026, ())  # 0.9 - 0.874
 
 
 def test_mismatched_sound_has_no_delta(tmp_path: Path) -> None:
@@ -375,6 +377,6 @@ def test_caveats_of_the_numbers_shown_stand_below_the_table_with_their_rows(tmp_
     notes = join(1, gt, syncdiff).notes
     assert [note for note in notes if "clips" in note] == [f"GT, SyncDiff on lrs2: {guess.text}"]
     for markup in ("markdown", "latex", "html", "csv"):
-        assert "the face box is the centred guess" in render([join(1, gt, syncdiff)], markup)
+        assert "the face box is the centred guess" in render([paper_table(join(1, gt, syncdiff))], markup)
     old = write_run(tmp_path / "old", "wav2lip", "lrs2", SSIM, caveats=None)
     assert any("Wav2Lip on lrs2: made by a version that did not record" in note for note in join(1, old).notes)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from syncdiff_bench.report.joined import join
 from syncdiff_bench.report.paper import PaperTable, package_tables
-from syncdiff_bench.report.paper_comparison import compare
+from syncdiff_bench.report.paper_table import paper_table
 from syncdiff_bench.report.results import Measured, RunResult
 from syncdiff_bench.report.writers import render
 
@@ -53,8 +54,8 @@ def runs_of(table: PaperTable) -> list[RunResult]:
 @pytest.mark.parametrize("filled", [False, True])
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: f"table{table.number}")
 def test_it_compiles(table: PaperTable, filled: bool, tmp_path: Path) -> None:
-    comparison = compare(table, runs_of(table) if filled else (), systems=SYSTEMS)
-    (tmp_path / "table.tex").write_text(render([comparison], "latex"), encoding="utf-8")
+    joined = join(table, runs_of(table) if filled else (), systems=SYSTEMS)
+    (tmp_path / "table.tex").write_text(render([paper_table(joined)], "latex"), encoding="utf-8")
     (tmp_path / "main.tex").write_text(DOCUMENT, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=120)

@@ -1,19 +1,33 @@
-"""What figures are drawn from: the videos of runs, and the dataset's clips where it is still there."""
+"""What figures are drawn from: the videos of runs, and the dataset's clips where it is still there.
+
+Which clips are worth a look, and videos and frames as data URIs, so that a page needs nothing beside it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from syncdiff_bench import plugins
-from syncdiff_bench.contracts import Clip, Dataset
+from syncdiff_bench.contracts import Clip, Dataset, Frames, Media
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.media.fitting import read_fitted
+from syncdiff_bench.media.writing import write_video
+from syncdiff_bench.report.comparison import largest_changes
+from syncdiff_bench.report.leaderboard import BoardColumn
 from syncdiff_bench.runs.aligning import is_aligned
 from syncdiff_bench.runs.directory import Run
+from syncdiff_bench.significance.comparison import Comparison
+
+JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,3 +91,59 @@ class Material:
             if all(self.video(run, clip_id) is not None for run in self.runs):
                 return clip_id
         raise UsageError("these runs have no clip in common; give runs of the same dataset")
+
+
+def notable_clips(runs: Sequence[Run], columns: Sequence[BoardColumn], n: int) -> tuple[str, ...]:
+    """At most `n` clips: the worst of each run in each column, then the second worst, and so on; then in order."""
+    rankings = [worst_first(run, column) for run in runs for column in columns]
+    return _in_rounds(rankings, runs[0].identity.clips, n)
+
+
+def changed_clips(comparison: Comparison, n: int) -> tuple[str, ...]:
+    """At most `n` clips: that which changed most in each column, then the second, and so on; then in order."""
+    clips = comparison.a.identity.clips
+    rankings = [[change.clip for change in largest_changes(column, len(clips))] for column in comparison.columns]
+    return _in_rounds(rankings, clips, n)
+
+
+def _in_rounds(rankings: Sequence[Sequence[str]], order: Sequence[str], n: int) -> tuple[str, ...]:
+    rounds: Iterator[str] = (ranking[i] for i in range(len(order)) for ranking in rankings if i < len(ranking))
+    found = dict.fromkeys(rounds)
+    found.update(dict.fromkeys(order))
+    return tuple(found)[:n]
+
+
+def worst_first(run: Run, column: BoardColumn) -> list[str]:
+    """Clips with a value in the column, the worst one first."""
+    values = {
+        score.clip: value
+        for score in run.scores
+        if (score.metric, score.protocol) == (column.metric, column.protocol)
+        and run.judges.get((score.metric, score.protocol), ()) == column.judge
+        and score.values is not None
+        and (value := score.values.get(column.column)) is not None
+    }
+    return sorted(values, key=lambda clip: (values[clip] if column.direction == "up" else -values[clip], clip))
+
+
+def video_uri(media: Media) -> str:
+    """H.264 4:2:0 with AAC, which every browser plays; an odd side gets one more row or column (4:2:0 needs that)."""
+    _, height, width, _ = media.frames.shape
+    even = np.pad(media.frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        write_video(path, Media(even, media.audio), encoding="compact")
+        return _uri("video/mp4", path.read_bytes())
+
+
+def picture_uri(frames: Frames) -> str:
+    """(n, h, w, 3) uint8 RGB side by side, as one JPEG."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(list(frames), axis=1)).save(file, format="JPEG", quality=JPEG_QUALITY)
+    return _uri("image/jpeg", file.getvalue())
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

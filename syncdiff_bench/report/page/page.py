@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
-from syncdiff_bench.report.leaderboard import REFERENCE, Board, boards
-from syncdiff_bench.report.page.material import Material
-from syncdiff_bench.report.page.notable import changed_clips, notable_clips
-from syncdiff_bench.report.page.page_tables import clip_table, difference_table, leaderboard, scrolling, values_of
-from syncdiff_bench.report.page.playback import picture_uri, video_uri
+from syncdiff_bench.report.comparison import SHOWN_CHANGES, change_text, comparison_table, largest_changes
+from syncdiff_bench.report.leaderboard import REFERENCE, Board, BoardColumn, board_table, boards
+from syncdiff_bench.report.page.material import Material, changed_clips, notable_clips, picture_uri, video_uri
 from syncdiff_bench.report.page.strip import reference_row, strip_of
+from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Row, number
+from syncdiff_bench.report.writers.html import escape, notes_html, panel_html, scrolling
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.significance.comparison import Comparison
+from syncdiff_bench.runs.records import NOT_APPLICABLE
+from syncdiff_bench.significance.comparison import ColumnComparison, Comparison
+
+SPAN = 60  # pixels to either side of zero in the picture of an interval
 
 CHANGES_FIGURE = """<figure><div id="changes"></div>
 <figcaption>Every clip: B minus A, what got worse on the left.</figcaption></figure>"""
@@ -103,7 +106,7 @@ def _difference(pair: Mapping[str, Any], comparison: Comparison) -> str:
     return f"""<section aria-labelledby="difference-title">
 <h2 id="difference-title">Difference</h2>
 <p>A: {escape(pair["a"])}, B: {escape(pair["b"])}</p>
-{difference_table(comparison)}
+{difference_html(comparison)}
 </section>
 """
 
@@ -147,7 +150,7 @@ def _document(
 <main>
 <section aria-labelledby="board-title">
 <h2 id="board-title">Leaderboard</h2>
-{leaderboard(board)}
+{leaderboard_html(board)}
 </section>
 {difference}<section aria-labelledby="watch-title">
 <h2 id="watch-title">Side by side</h2>
@@ -164,7 +167,7 @@ def _document(
 <label>Sound <select id="sound"></select></label>
 </p>
 <h3>Mouths</h3>
-{scrolling('id="strip"', "Mouths")}</div>
+{scrolling("Mouths", "strip")}</div>
 </section>
 <section aria-labelledby="plots-title">
 <h2 id="plots-title">Plots</h2>
@@ -174,13 +177,13 @@ def _document(
 <figcaption>Every clip, and the median of each method.</figcaption></figure>
 <figure><div id="scatter"></div><figcaption>One point per clip and method.</figcaption></figure>{changes}</div>
 <h3>Worst clips</h3>
-{scrolling('id="worst"', "Worst clips")}</div>
+{scrolling("Worst clips", "worst")}</div>
 </section>
 <section aria-labelledby="clips-title" id="clips">
 <h2 id="clips-title">Clips</h2>
 <p><label>Filter <input type="search" id="filter" placeholder="clip or speaker"></label>
 <label>Method <select id="method"><option value="">all</option></select></label> <output id="shown"></output></p>
-{clip_table(board)}
+{clips_html(board)}
 </section>
 </main>
 <script type="application/json" id="data">{embedded}</script>
@@ -189,3 +192,100 @@ def _document(
 </body>
 </html>
 """
+
+
+# ----------------------------------------------------------------------------------------------- tables
+
+
+def leaderboard_html(board: Board) -> str:
+    """One row per run, and the notes."""
+    table = board_table(board)
+    caption = f"Leaderboard of {board.title}"
+    return panel_html(table.panels[0], caption, label="Leaderboard", name="leaderboard") + notes_html(table)
+
+
+def clips_html(board: Board) -> str:
+    """One row per clip and run: a value per column, and why something about it failed."""
+    rows = []
+    for row in board.rows:
+        values, errors = values_of(row.run, board.columns), _errors(row.run)
+        for clip in row.run.identity.clips:
+            reason = f' <span class="failed">{escape(errors[clip])}</span>' if clip in errors else ""
+            cells = (
+                Cell("" if value is None else number(value, column.decimals), value=value)
+                for value, column in zip(values[clip], board.columns, strict=True)
+            )
+            data = {"method": row.name, "text": f"{clip} {row.run.speakers[clip]}".lower()}
+            rows.append(
+                Row((Cell(clip, html=escape(clip) + reason), Cell(row.name, value=row.name), *cells), data=data)
+            )
+    headings = (
+        Heading("Clip", align="left", names_row=True),
+        Heading("Method", align="left"),
+        *(Heading(column.heading, column.named) for column in board.columns),
+    )
+    caption = "Every clip and method: a value per metric, or why there is none"
+    return panel_html(Panel(headings, (tuple(rows),)), caption, label="Values of every clip", name="clip-table")
+
+
+def difference_html(comparison: Comparison) -> str:
+    """One row per column compared, B against A; the clips that changed most are buttons that show them."""
+    table = comparison_table(comparison, ("A", "B"))
+    (panel,) = table.panels
+    rows = tuple(map(_with_picture, panel.rows, comparison.columns))
+    caption = "B minus A, column by column, over the clips that both have"
+    drawn = Note("Intervals are drawn with what is better to the right of zero.")
+    shown = replace(panel, groups=(rows,))
+    return panel_html(shown, caption, label="Difference", name="difference") + notes_html(
+        replace(table, notes=(*table.notes, drawn))
+    )
+
+
+def _with_picture(row: Row, column: ColumnComparison) -> Row:
+    """The row with its interval drawn, and buttons for its clips."""
+    cells = list(row.cells)
+    cells[4] = replace(cells[4], html=escape(cells[4].text) + _interval_picture(column))
+    buttons = (
+        f'<button type="button" class="watch" data-clip="{escape(change.clip)}">'
+        f"{escape(change_text(change, column))}</button>"
+        for change in largest_changes(column, SHOWN_CHANGES)
+    )
+    cells[-1] = replace(cells[-1], html="".join(buttons))
+    return replace(row, cells=tuple(cells))
+
+
+def _interval_picture(column: ColumnComparison) -> str:
+    """The difference and its interval about zero, better to the right; as wide as the interval reaches."""
+    if column.ci is None or column.delta is None:
+        return ""
+    sign = 1 if column.column.direction == "up" else -1
+    reach = max(abs(end) for end in (*column.ci, column.delta)) or 1.0
+    low, middle, high = (sign * SPAN * value / reach for value in (column.ci[0], column.delta, column.ci[1]))
+    return (
+        f'<svg class="interval" viewBox="{-SPAN - 4} -6 {2 * SPAN + 8} 12" aria-hidden="true">'
+        f'<path d="M0 -6V6" stroke="currentColor" stroke-opacity=".4"/>'
+        f'<path d="M{low:.1f} 0H{high:.1f}" stroke="currentColor" stroke-width="2"/>'
+        f'<circle cx="{middle:.1f}" r="3.5"/></svg>'
+    )
+
+
+def values_of(run: Run, columns: Sequence[BoardColumn]) -> dict[str, list[float | None]]:
+    """Clip -> one value per column, None where there is none."""
+    values: dict[str, list[float | None]] = {clip: [None] * len(columns) for clip in run.identity.clips}
+    places = {column.key: index for index, column in enumerate(columns)}
+    for score in run.scores:
+        for name, value in (score.values or {}).items():
+            judge = run.judges.get((score.metric, score.protocol), ())
+            index = places.get((score.metric, score.protocol, name, judge))
+            if index is not None:
+                values[score.clip][index] = value
+    return values
+
+
+def _errors(run: Run) -> dict[str, str]:
+    """Clip -> why something about it failed."""
+    errors = {clip: record.error.message for clip, record in run.generated.items() if record.error is not None}
+    for score in run.scores:
+        if score.error is not None and score.error.kind != NOT_APPLICABLE:
+            errors.setdefault(score.clip, f"{score.metric}: {score.error.message}")
+    return errors

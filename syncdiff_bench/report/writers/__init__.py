@@ -1,35 +1,24 @@
-"""A comparison as text: Markdown, LaTeX, HTML or CSV."""
+"""One writer per format: text for files and pages, `terminal` for people, `junit` for CI systems."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.report.paper_comparison import Comparison
+from syncdiff_bench.report.table import Table
+from syncdiff_bench.report.writers.html import html_text
+from syncdiff_bench.report.writers.latex import latex_text
+from syncdiff_bench.report.writers.markdown import markdown_text
+from syncdiff_bench.report.writers.records import csv_text, json_text
 
-FORMATS = ("markdown", "latex", "html", "csv")
+WRITERS = {
+    **{"markdown": markdown_text, "latex": latex_text, "html": html_text},
+    **{"csv": csv_text, "json": json_text},
+}
 
 
-def render(comparisons: Sequence[Comparison], format_name: str) -> str:
-    """The comparisons, one after the other, ending in a newline. Raises UsageError for an unknown format."""
-    return _renderer(format_name)(comparisons)
-
-
-def _renderer(format_name: str) -> Callable[[Sequence[Comparison]], str]:
-    if format_name == "markdown":
-        from syncdiff_bench.report.writers.markdown import to_markdown
-
-        return to_markdown
-    if format_name == "latex":
-        from syncdiff_bench.report.writers.latex import to_latex
-
-        return to_latex
-    if format_name == "html":
-        from syncdiff_bench.report.writers.page import to_html
-
-        return to_html
-    if format_name == "csv":
-        from syncdiff_bench.report.writers.tidy import to_csv
-
-        return to_csv
-    raise UsageError(f"unknown format {format_name}; known: {', '.join(FORMATS)}")
+def render(tables: Sequence[Table], format_name: str) -> str:
+    """The tables, one after the other, ending in a newline. Raises UsageError for an unknown format."""
+    if format_name not in WRITERS:
+        raise UsageError(f"unknown format {format_name}; known: {', '.join(WRITERS)}")
+    return WRITERS[format_name](tables)

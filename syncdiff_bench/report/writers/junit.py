@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
-from syncdiff_bench.report.comparison import report_header, report_rows
+from syncdiff_bench.report.table import Panel, Row, Table
 from syncdiff_bench.report.writers.characters import one_line, printable
-from syncdiff_bench.significance.gate import Report
 
 FAILING = ("regression", "no value")
 
@@ -41,18 +40,14 @@ def junit_xml(command: str, subject: str, cases: Sequence[Case], notes: Sequence
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def report_cases(report: Report) -> list[Case]:
-    """One case per column and per lost clip; a regression is a failure with its row as the message."""
-    header = report_header()
-    cases = [
-        row_case(verdict.column.name, header, row, verdict.status if verdict.status in FAILING else None)
-        for verdict, row in zip(report.verdicts, report_rows(report), strict=True)
+def cases_of(table: Table) -> list[Case]:
+    """One case per row of a gate's table; one that fails has its row as the message."""
+    (panel,) = table.panels
+    return [
+        Case(row.name, "failure", row.kind, _message(panel, row)) if row.kind in FAILING else Case(row.name)
+        for row in panel.rows
     ]
-    return cases + [Case(f"{name} {clip}", "failure", "lost clip", reason) for name, clip, reason in report.lost]
 
 
-def row_case(name: str, header: Sequence[str], row: Sequence[str], failure: str | None) -> Case:
-    """A case out of a row of the gate's table; failure: its kind, None where the row passed."""
-    if failure is None:
-        return Case(name)
-    return Case(name, "failure", failure, ", ".join(f"{title} {cell}" for title, cell in zip(header, row, strict=True)))
+def _message(panel: Panel, row: Row) -> str:
+    return ", ".join(f"{heading.text} {cell.text}" for heading, cell in zip(panel.headings, row.cells, strict=True))

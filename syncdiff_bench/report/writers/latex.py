@@ -1,6 +1,7 @@
-r"""Comparisons as LaTeX: one `table*` environment each, ready to \input into a paper (pdflatex).
+r"""Tables as LaTeX: one `table*` environment each, ready to \input into a paper (pdflatex).
 
-Needs the packages booktabs, graphicx and xcolor; the first line of the output says so.
+Needs the packages booktabs, graphicx and xcolor; the first line of the output says so. Best in bold, second best in
+bold violet, as in the paper.
 """
 
 from __future__ import annotations
@@ -9,19 +10,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from syncdiff_bench.report.paper_comparison import Comparison
+from syncdiff_bench.report.table import Cell, Note, Panel, Row, Table
 from syncdiff_bench.report.writers.characters import one_line
-from syncdiff_bench.report.writers.layout import (
-    MARK_NOTES,
-    Entry,
-    Grid,
-    Line,
-    Mark,
-    lay_out,
-    marks,
-    notes,
-    rank_note,
-)
 
 PREAMBLE = r"% preamble: \usepackage{booktabs,graphicx,xcolor}"
 
@@ -52,70 +42,67 @@ ESCAPES = {
     **{"[": "{[}", "*": "{*}"},  # after a line break they would be read as its argument
     **{"−": "$-$", "⁻": "$^{-}$", "°": r"$^{\circ}$", "²": "$^{2}$", "³": "$^{3}$"},
 }
-SYMBOLS: dict[Mark, str] = {"beats_truth": r"\dagger", "own_judge": r"\ddagger", "departs": r"\S"}
-SECOND_COLOUR = "violet"  # as in the paper
+SYMBOLS = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S"}  # of marks, inside mathematics
+BEST = r"\textbf{%s}"
+SECOND = r"\textbf{\textcolor{violet}{%s}}"
 
 
-def to_latex(comparisons: Sequence[Comparison]) -> str:
-    """Best in bold, second best in bold violet, as in the paper."""
-    return "\n".join([PREAMBLE, *(_environment(comparison) for comparison in comparisons)])
+def latex_text(tables: Sequence[Table]) -> str:
+    """The environments, one after the other."""
+    return "\n".join([PREAMBLE, *map(_environment, tables)])
 
 
-def _environment(comparison: Comparison) -> str:
-    table = comparison.table
-    grids = [lay_out(comparison, panel) for panel in comparison.panels]
+def _environment(table: Table) -> str:
     lines = [r"\begin{table*}[t]", r"  \centering", r"  \small", r"  \setlength{\tabcolsep}{4pt}"]
-    for index, grid in enumerate(grids):
+    for index, panel in enumerate(table.panels):
         lines += [r"  \par\medskip"] if index else []
-        lines += _tabular(grid)
-    footer = [rf"$^{{{SYMBOLS[mark]}}}$~{escape(MARK_NOTES[mark])}" for mark in marks(grids)]
-    footer += [escape(note) for note in notes(comparison)]
-    if footer:
+        lines += _tabular(panel)
+    if table.notes:
         lines += [r"  \par\smallskip", r"  \begin{minipage}{\linewidth}\footnotesize"]
-        lines += [rf"    {line}\par" for line in footer]
+        lines += [rf"    {_note(note)}\par" for note in table.notes]
         lines += [r"  \end{minipage}"]
-    second = rf"\textbf{{\textcolor{{{SECOND_COLOUR}}}{{bold {SECOND_COLOUR}}}}}"
-    legend = rank_note(comparison, r"\textbf{bold}", second)
+    legend = table.legend(BEST % "bold", SECOND % "bold violet")
     lines += [
-        rf"  \caption{{{escape(table.caption)} {legend}}}",
-        rf"  \label{{tab:syncdiff-bench-{table.number}}}",
+        rf"  \caption{{{escape(table.caption or table.title)} {legend}}}",
+        rf"  \label{{tab:syncdiff-bench-{table.label}}}",
     ]
     lines += [r"\end{table*}", ""]
     return "\n".join(lines)
 
 
-def _tabular(grid: Grid) -> list[str]:
-    """Never wider than the text: a table that would be is scaled down."""
-    n_columns = len(grid.header)
-    header = [rf"{escape(grid.stub)} & \textsc{{{escape(grid.title)}}}"]
-    header += [f"{escape(label)} {escape(arrow)}" for label, arrow in grid.header]
+def _tabular(panel: Panel) -> list[str]:
+    """Never wider than the text: a table that would be is scaled down. The panel's title fills an empty heading."""
+    header = [escape(f"{one.text} {one.below}") or rf"\textsc{{{escape(panel.title)}}}" for one in panel.headings]
     lines = [
         r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"  \begin{{tabular}}{{ll{'r' * n_columns}}}",
+        rf"  \begin{{tabular}}{{{''.join(one.align[0] for one in panel.headings)}}}",
         r"    \toprule",
         rf"    {' & '.join(header)} \\",
         r"    \midrule",
     ]
-    for index, group in enumerate(grid.groups):
+    for index, group in enumerate(panel.groups):
         lines += [r"    \addlinespace"] if index else []
-        lines += [f"    {_line(line)}" for line in group]
+        lines += [f"    {_line(row)}" for row in group]
     return [*lines, r"    \bottomrule", r"  \end{tabular}}"]
 
 
-def _line(line: Line) -> str:
-    cells = [escape(line.row_label), escape(line.label), *(_entry(entry) for entry in line.entries)]
-    return " & ".join(cells) + r" \\"
+def _line(row: Row) -> str:
+    return " & ".join(map(_cell, row.cells)) + r" \\"
 
 
-def _entry(entry: Entry) -> str:
-    text = escape(entry.text)
-    if entry.text.startswith(("-", "+")):
+def _cell(cell: Cell) -> str:
+    text = escape(cell.text + cell.interval)
+    if text.startswith(("-", "+")):
         text = f"${text}$"
-    if entry.rank == 1:
-        text = rf"\textbf{{{text}}}"
-    elif entry.rank == 2:
-        text = rf"\textbf{{\textcolor{{{SECOND_COLOUR}}}{{{text}}}}}"
-    return text + "".join(rf"$^{{{SYMBOLS[mark]}}}$" for mark in entry.marks)
+    return ("%s", BEST, SECOND)[cell.rank] % text + "".join(map(_mark, cell.marks))
+
+
+def _note(note: Note) -> str:
+    return f"{_mark(note.mark)}~{escape(note.text)}" if note.mark else escape(note.text)
+
+
+def _mark(mark: str) -> str:
+    return f"$^{{{SYMBOLS.get(mark, mark)}}}$"
 
 
 def escape(text: str) -> str:

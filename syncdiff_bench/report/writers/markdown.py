@@ -1,4 +1,4 @@
-"""Comparisons as Markdown (GitHub's tables); readable in a terminal as it is."""
+"""Tables as GitHub's Markdown, readable in a terminal as it is. Best **bold**, second best *italic*."""
 
 from __future__ import annotations
 
@@ -6,55 +6,50 @@ import html
 import re
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
-from syncdiff_bench.report.paper_comparison import Comparison
-from syncdiff_bench.report.writers.characters import one_line
-from syncdiff_bench.report.writers.layout import (
-    MARK_NOTES,
-    SYMBOLS,
-    Entry,
-    Grid,
-    lay_out,
-    marks,
-    notes,
-    rank_note,
-)
+from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Table
+from syncdiff_bench.report.writers.characters import one_line, raised
 
 
-def to_markdown(comparisons: Sequence[Comparison]) -> str:
-    """Per comparison a heading, a table for each dataset, and notes. Best **bold**, second best *italic*."""
-    return "\n".join(_section(comparison) for comparison in comparisons)
+def markdown_text(tables: Sequence[Table]) -> str:
+    """One after the other: a heading, the panels, the notes; those of several panels as a list."""
+    return "\n".join(_with_panels(table) if any(p.title for p in table.panels) else _alone(table) for table in tables)
 
 
-def _section(comparison: Comparison) -> str:
-    table = comparison.table
-    grids = [lay_out(comparison, panel) for panel in comparison.panels]
-    parts = [f"## Table {table.number}. {escape(table.title)}"]
-    for grid in grids:
-        parts += [f"### {escape(grid.title)}", _table(grid)]
-    legend = rank_note(comparison, "**bold**", "*italic*")
-    lines = [f"- {legend}" if legend else ""]
-    lines += [f"- {SYMBOLS[mark]} {MARK_NOTES[mark]}" for mark in marks(grids)]
-    lines += [f"- {escape(note)}" for note in notes(comparison)]
-    parts.append("\n".join(line for line in lines if line))
-    return "\n\n".join(part for part in parts if part) + "\n"
+def _alone(table: Table) -> str:
+    (panel,) = table.panels
+    title = f"### {escape(table.title)}\n\n" if table.title else ""
+    return f"{title}{_pipes(panel)}\n\n" + "  \n".join(map(_note, table.notes)) + "\n"
 
 
-def _table(grid: Grid) -> str:
-    header = [escape(grid.stub), "", *(f"{escape(label)} {arrow}" for label, arrow in grid.header)]
-    body = [
-        [escape(line.row_label), escape(line.label), *(_entry(entry) for entry in line.entries)]
-        for group in grid.groups
-        for line in group
-    ]
-    align = ["left", "left", *("right" for _ in grid.header)]
-    return tabulate(body, header, tablefmt="pipe", disable_numparse=True, colalign=align)
+def _with_panels(table: Table) -> str:
+    parts = [f"## {escape(table.title)}"]
+    for panel in table.panels:
+        parts += [f"### {escape(panel.title)}", _pipes(panel)]
+    legend = table.legend("**bold**", "*italic*")
+    lines = [*([legend] if legend else []), *map(_note, table.notes)]
+    return "\n\n".join([*parts, *(["\n".join(f"- {line}" for line in lines)] if lines else [])]) + "\n"
 
 
-def _entry(entry: Entry) -> str:
-    stars = {0: "", 1: "**", 2: "*"}[entry.rank]
-    return f"{stars}{escape(entry.text)}{stars}" + "".join(SYMBOLS[mark] for mark in entry.marks)
+def _pipes(panel: Panel) -> str:
+    from tabulate import tabulate
+
+    header = [_heading(heading) for heading in panel.headings]
+    body = [[_cell(cell) for cell in row.cells] for row in panel.rows]
+    align = [heading.align for heading in panel.headings]
+    return tabulate(body, header, tablefmt="pipe", disable_numparse=True, colalign=align if body else None)
+
+
+def _heading(heading: Heading) -> str:
+    return escape(heading.text) + (f"<br>{escape(heading.below)}" if heading.below else "")
+
+
+def _cell(cell: Cell) -> str:
+    stars = ("", "**", "*")[cell.rank]
+    return f"{stars}{escape(cell.text + cell.interval)}{stars}{raised(cell.marks)}"
+
+
+def _note(note: Note) -> str:
+    return f"{raised([note.mark])} {escape(note.text)}" if note.mark else escape(note.text)
 
 
 def escape(text: str) -> str:

@@ -3,7 +3,7 @@
 A run stands in the row of the system that it measured: the paper row of the same method whose options, all
 of them, are among the run's; where several fit, the one with the most options. A number stands in the paper's
 column only where metric, protocol and column agree; one that was measured under another protocol gets a
-column of its own, without a paper value. A delta needs the same dataset and split as well (`departures`).
+column of its own, without a paper value. A delta needs the same dataset and split as well (`deviations`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.origins import told_apart
 from syncdiff_bench.report.anchors import split_size
-from syncdiff_bench.report.departures import FOREIGN, Departure, departures, preference, same_clips
+from syncdiff_bench.report.deviations import FOREIGN, Deviation, deviations, preference, same_clips
 from syncdiff_bench.report.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, tables
 from syncdiff_bench.report.results import Measured, RunResult
 
@@ -27,12 +27,13 @@ GROUND_TRUTH = "gt"
 
 
 @dataclass(frozen=True)
-class Cell:
+class JoinedCell:
     """paper: the printed value, None for N/A; means something only where `printed`.
 
     run: the directory that `ours` comes from.
     delta: ours - paper, None unless both are numbers of the same dataset and split.
-    departs: in what the run was otherwise than the paper's. truth: what ground truth scored over the same clips.
+    deviations: in what the run was made otherwise than the paper's.
+    truth: what ground truth scored over the same clips.
     caveats: what a reader should know before believing `ours`.
     """
 
@@ -41,24 +42,24 @@ class Cell:
     ours: Measured | None = None
     run: Path | None = None
     delta: float | None = None
-    departs: tuple[Departure, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
     truth: float | None = None
     caveats: tuple[str, ...] = ()
 
     @property
     def comparable(self) -> bool:
-        return not any(one.excludes for one in self.departs)
+        return not any(one.excludes for one in self.deviations)
 
 
 @dataclass(frozen=True)
-class ComparedRow:
+class JoinedRow:
     """cells: one per column of the panel. in_paper: False for a method that the paper does not have."""
 
     label: str
     system: System
     topline: bool
     in_paper: bool
-    cells: tuple[Cell, ...]
+    cells: tuple[JoinedCell, ...]
 
     @property
     def was_run(self) -> bool:
@@ -66,7 +67,7 @@ class ComparedRow:
 
 
 @dataclass(frozen=True)
-class Panel:
+class JoinedPanel:
     """The table on one dataset.
 
     paper_dataset: whose values the paper prints; another one than `dataset` where the paper did not use ours.
@@ -78,26 +79,26 @@ class Panel:
     paper_dataset: str
     columns: tuple[PaperColumn, ...]
     other_protocols: frozenset[str]
-    rows: tuple[ComparedRow, ...]
+    rows: tuple[JoinedRow, ...]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class JoinedTable:
     """notes: of the paper's table, then what was left out or chosen while joining."""
 
     table: PaperTable
-    panels: tuple[Panel, ...]
+    panels: tuple[JoinedPanel, ...]
     notes: tuple[str, ...]
 
 
-def compare(
+def join(
     table: PaperTable,
     runs: Sequence[RunResult] = (),
     *,
     datasets: Sequence[str] = (),
     systems: Iterable[System] | None = None,
     defaults: Callable[[str], Mapping[str, Any]] = lambda _method: {},
-) -> Comparison:
+) -> JoinedTable:
     """Join one table with runs.
 
     datasets: panels to show; by default the paper's (unless every run is on another dataset), then those of
@@ -125,16 +126,16 @@ def compare(
         on_it = [(run, system) for run, system in placed if run.dataset == dataset]
         total = split_size(dataset, table.split) if on_it else None
 
-        def departs(run: RunResult, total: int | None = total) -> tuple[Departure, ...]:
+        def deviating(run: RunResult, total: int | None = total) -> tuple[Deviation, ...]:
             # A method outside the paper has a row for every set of options.
             outside = owner(run, known) is None
-            return departures(run, table.split, total, {} if outside else defaults(run.method), known)
+            return deviations(run, table.split, total, {} if outside else defaults(run.method), known)
 
-        panel = _panel(table, dataset, on_it, truths, departs)
+        panel = _panel(table, dataset, on_it, truths, deviating)
         panels.append(panel)
-        notes += [*_judges(panel.columns), *_repeats(table, dataset, on_it), *_departures(panel)]
+        notes += [*_judges(panel.columns), *_repeats(table, dataset, on_it), *_deviations(panel)]
         notes += _caveats(panel)
-    return Comparison(table, tuple(panels), tuple(notes))
+    return JoinedTable(table, tuple(panels), tuple(notes))
 
 
 def owner(run: RunResult, systems: Iterable[System]) -> System | None:
@@ -174,21 +175,20 @@ def _panel(
     dataset: str,
     runs: Sequence[tuple[RunResult, System]],
     truths: Sequence[RunResult],
-    departs: Callable[[RunResult], tuple[Departure, ...]],
-) -> Panel:
+    deviating: Callable[[RunResult], tuple[Deviation, ...]],
+) -> JoinedPanel:
     paper_dataset = dataset if dataset in table.datasets else table.datasets[0]
     columns, others = _columns(table, [run for run, _ in runs])
 
-    def cells(row: PaperRow | None, system: System) -> tuple[Cell, ...]:
+    def cells(row: PaperRow | None, system: System) -> tuple[JoinedCell, ...]:
         own = [run for run, one in runs if one == system]
         own.sort(key=lambda run: preference(run, table.split), reverse=True)
         printed = {} if row is None else row.values[paper_dataset]
-        found = (_cell(column, printed, own, truths, departs) for column in columns)
+        found = (_cell(column, printed, own, truths, deviating) for column in columns)
         return tuple(found) if dataset == paper_dataset else tuple(replace(cell, delta=None) for cell in found)
 
     rows = [
-        ComparedRow(row.label, row.system, row.topline, in_paper=True, cells=cells(row, row.system))
-        for row in table.rows
+        JoinedRow(row.label, row.system, row.topline, in_paper=True, cells=cells(row, row.system)) for row in table.rows
     ]
     in_paper = {row.system for row in table.rows}
     extra = tuple(dict.fromkeys(system for _, system in runs if system not in in_paper))
@@ -196,8 +196,8 @@ def _panel(
         first = next(run for run, one in runs if one == system)
         judges = frozenset[str]().union(*(run.trained_against for run, one in runs if one == system))
         judged, label = replace(system, trained_against=judges), _label(first, system, extra)
-        rows.append(ComparedRow(label, judged, first.topline, in_paper=False, cells=cells(None, system)))
-    return Panel(dataset, paper_dataset, columns, others, tuple(rows))
+        rows.append(JoinedRow(label, judged, first.topline, in_paper=False, cells=cells(None, system)))
+    return JoinedPanel(dataset, paper_dataset, columns, others, tuple(rows))
 
 
 def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperColumn, ...], frozenset[str]]:
@@ -246,18 +246,18 @@ def _cell(
     printed: Mapping[str, PaperValue],
     runs: Sequence[RunResult],
     truths: Sequence[RunResult],
-    departs: Callable[[RunResult], tuple[Departure, ...]],
-) -> Cell:
+    deviating: Callable[[RunResult], tuple[Deviation, ...]],
+) -> JoinedCell:
     """printed: column -> the paper's value. runs: of this row's system, the best choice first."""
-    cell = Cell(printed.get(column.key), column.key in printed)
+    cell = JoinedCell(printed.get(column.key), column.key in printed)
     found = next(((run, m) for run in runs for m in run.summary if _measures(m, column)), None)
     if found is None:
         return cell
     run, ours = found
     bounds = (m.mean for one in truths if same_clips(one, run) for m in one.summary if _measures(m, column))
     own = (one for one in run.caveats if one.metric in ("", ours.metric) and one.protocol in ("", ours.protocol))
-    caveats = tuple(one.text for one in own if one.kind != FOREIGN)  # that one is a departure
-    cell = replace(cell, ours=ours, run=run.path, departs=departs(run), truth=next(bounds, None), caveats=caveats)
+    caveats = tuple(one.text for one in own if one.kind != FOREIGN)  # that one is a deviation
+    cell = replace(cell, ours=ours, run=run.path, deviations=deviating(run), truth=next(bounds, None), caveats=caveats)
     if cell.paper is None or ours.mean is None or not cell.comparable:
         return cell
     return replace(cell, delta=round(ours.mean - cell.paper, 10))
@@ -297,7 +297,7 @@ def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, Sy
     return notes
 
 
-def _caveats(panel: Panel) -> list[str]:
+def _caveats(panel: JoinedPanel) -> list[str]:
     """What a reader should know of the numbers that a panel shows, with the rows that it is about."""
     found: dict[str, dict[str, None]] = {}
     for row in panel.rows:
@@ -306,21 +306,21 @@ def _caveats(panel: Panel) -> list[str]:
     return [f"{', '.join(rows)} on {panel.dataset}: {text}" for text, rows in found.items()]
 
 
-def _departures(panel: Panel) -> list[str]:
+def _deviations(panel: JoinedPanel) -> list[str]:
     """A note for everything in which the runs of a panel were otherwise than the paper's, with the rows it is about."""
-    found: dict[tuple[Departure, ...], list[str]] = {}
+    found: dict[tuple[Deviation, ...], list[str]] = {}
     for row in panel.rows:
-        columns: dict[tuple[Departure, ...], list[str]] = {}
+        columns: dict[tuple[Deviation, ...], list[str]] = {}
         for column, cell in zip(panel.columns, row.cells, strict=True):
             if cell.ours is not None:
-                columns.setdefault(cell.departs, []).append(column.label)
-        for departs, labels in columns.items():
+                columns.setdefault(cell.deviations, []).append(column.label)
+        for these, labels in columns.items():
             some = f" ({', '.join(labels)})" if len(columns) > 1 else ""
-            found.setdefault(departs, []).append(f"{row.label}{some}")
+            found.setdefault(these, []).append(f"{row.label}{some}")
     without_delta = "; no delta" if panel.dataset == panel.paper_dataset else ""
     return [
-        f"{', '.join(rows)} on {panel.dataset}: {'; '.join(one.text for one in departs)}"
-        + (without_delta if any(one.excludes for one in departs) else "")
-        for departs, rows in found.items()
-        if departs
+        f"{', '.join(rows)} on {panel.dataset}: {'; '.join(one.text for one in these)}"
+        + (without_delta if any(one.excludes for one in these) else "")
+        for these, rows in found.items()
+        if these
     ]

@@ -1,4 +1,4 @@
-"""In what a run departs from what the paper scored: other clips, other videos, other options.
+"""In what a run deviates from what the paper scored: other clips, other videos, other options.
 
 A number over another split, or with the sound of other clips, answers another question: nothing of the paper stands
 against it. One over a part of the clips, from videos of another encoding, or with other options than the method's own
@@ -20,34 +20,34 @@ PAIRS = "pairs"  # the dataset option that puts the sound of one clip on the pic
 
 
 @dataclass(frozen=True)
-class Departure:
+class Deviation:
     """text: for a footnote. excludes: the paper's number is about other clips, and there is no delta."""
 
     text: str
     excludes: bool = False
 
 
-def departures(
+def deviations(
     run: RunResult,
     split: str,
     total: int | None,
     defaults: Mapping[str, Any],
     systems: Iterable[System],
-) -> tuple[Departure, ...]:
+) -> tuple[Deviation, ...]:
     """What run.json says to have been otherwise; what it does not say is taken to be the paper's.
 
     split, total: the paper's, and its number of clips, None where that is not known.
-    defaults: the method's options that are no departure; of an option that is not among them, any value is none.
+    defaults: the method's options that are no deviation; of an option that is not among them, any value is none.
     systems: an option by which one of them finds its row (a variant) is none either.
     """
     found = []
     other = _excluding(run, split)
     if other:
-        found.append(Departure(", ".join(other), excludes=True))
+        found.append(Deviation(", ".join(other), excludes=True))
     elif total is not None and 0 < len(run.clips) < total:
-        found.append(Departure(f"{len(run.clips)} of {total} clips"))
+        found.append(Deviation(f"{len(run.clips)} of {total} clips"))
     if run.encoding not in ("", ENCODING):
-        found.append(Departure(f"encoding {run.encoding}"))
+        found.append(Deviation(f"encoding {run.encoding}"))
     telling = {name for system in systems if system.method == run.method for name, _ in system.options}
     changed = [
         f"{name}={value}"
@@ -55,8 +55,8 @@ def departures(
         if name not in telling and defaults.get(name, value) != value
     ]
     if changed:
-        found.append(Departure(f"options {', '.join(changed)}"))
-    return (*found, *(Departure(one.sentence) for one in run.caveats if one.kind == FOREIGN))
+        found.append(Deviation(f"options {', '.join(changed)}"))
+    return (*found, *(Deviation(one.sentence) for one in run.caveats if one.kind == FOREIGN))
 
 
 def preference(run: RunResult, split: str) -> tuple[bool, int, str]:
