@@ -1,12 +1,9 @@
-"""Runs side by side: one board per set of clips, best values, ranks and the notes that a reader needs.
-
-`boards` finds what is best and who ranks where; `board_table` makes the table of it.
-"""
+"""Runs side by side: one board per set of clips, best values, ranks and the notes that a reader needs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +23,7 @@ from syncdiff_bench.report.table import (
     letter,
     number,
     plain_notes,
+    ranked,
 )
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
@@ -70,44 +68,31 @@ class BoardColumn:
 
 
 @dataclass(frozen=True)
-class BoardCell:
-    """entry: None where the run was not scored by this metric. notes: numbers of the board's notes."""
-
-    entry: ColumnSummary | None
-    best: bool = False
-    notes: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
 class BoardRow:
-    """One run.
-
-    name: of `row_names`.
-    rank: position by `mean_rank`, None for a bound (ground truth) and where nothing was scored.
-    n, failed: of most columns; a cell that differs has a note.
-    """
+    """One run. name: of `row_names`. rank: position by `_ranks`, None for a bound and where nothing was scored."""
 
     run: Run
     name: str
-    cells: tuple[BoardCell, ...]
     rank: int | None
-    n: int
-    failed: int
-    notes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Board:
     """The leaderboard of one set of clips.
 
-    title: "pocket, test: 24 clips". notes: numbered from 1. remarks: how to read it.
+    - columns: what was measured
+    - rows: bounds first, then by rank, then as given
+    - table: the same for the writers, with the notes that a reader needs
     """
 
-    title: str
     columns: tuple[BoardColumn, ...]
     rows: tuple[BoardRow, ...]
-    notes: tuple[str, ...]
-    remarks: tuple[str, ...]
+    table: Table
+
+    @property
+    def title(self) -> str:
+        """ "pocket, test: 24 clips"."""
+        return self.table.title
 
 
 def boards(runs: Iterable[Run]) -> tuple[Board, ...]:
@@ -120,30 +105,50 @@ def boards(runs: Iterable[Run]) -> tuple[Board, ...]:
     return tuple(_board(group) for group in groups.values())
 
 
+def leaderboards(runs: Iterable[Run]) -> list[Table]:
+    """The tables of `boards`."""
+    return [board.table for board in boards(runs)]
+
+
 def _board(runs: Sequence[Run]) -> Board:
+    """The board of runs over the same clips: rank, name, a cell per column, n (failed); then the notes."""
     notes: dict[str, int] = {}  # text -> number
-    summaries = [run.summary for run in runs]
     columns = _columns(runs)
     grid = [[entries.get(column.key) for column in columns] for entries in (_keyed(run, columns) for run in runs)]
-    ranks = _ranks(runs, columns, grid)
-    best = [_best(runs, column, [row[i] for row in grid]) for i, column in enumerate(columns)]
     names = row_names(runs)
+    rivals = [_rivals(runs, [row[i] for row in grid]) for i in range(len(columns))]
+    best = [ranked(found, one.direction, one.decimals) for found, one in zip(rivals, columns, strict=True)]
+    ranks = _ranks(runs, columns, rivals)
     # What holds of every row needs no mark.
     shared = [text for text in _of_row(runs[0].caveats) if all(text in _of_row(run.caveats) for run in runs)]
-    rows = []
+    made = []
     for index, run in enumerate(runs):
-        n, failed = _counts(grid[index])
-        caveats = run.caveats
-        row_notes: tuple[int, ...] = () if run.finished else _numbered(["this run has not finished"], notes)
-        row_notes += _numbered([text for text in _of_row(caveats) if text not in shared], notes)
-        cells = tuple(
-            BoardCell(entry, index in best[i], _cell_notes(entry, caveats, columns[i], notes))
-            for i, entry in enumerate(grid[index])
-        )
-        rows.append(BoardRow(run, names[index], cells, ranks[index], n, failed, row_notes))
+        own = [] if run.finished else ["this run has not finished"]
+        own += [text for text in _of_row(run.caveats) if text not in shared]
+        first = (_rank_cell(ranks[index]), Cell(names[index], marks=_marks(own, notes)))
+        entries = zip(columns, grid[index], best, strict=True)
+        cells = (_cell(entry, column, run.caveats, notes, best=index in top) for column, entry, top in entries)
+        row = Row((*first, *cells, _count_cell(grid[index])), "bound" if run.identity.topline else "")
+        made.append((BoardRow(run, names[index], ranks[index]), row))
+    made.sort(key=lambda pair: (not pair[1].kind, pair[0].rank is None, pair[0].rank or 0))
+    groups = (tuple(row for _, row in made if row.kind == kind) for kind in ("bound", ""))
     identity = runs[0].identity
-    title = f"{identity.dataset}, {identity.split}: {len(identity.clips)} clips"
-    return Board(title, columns, _ordered(rows), tuple(notes), (*shared, *_remarks(runs, columns, summaries)))
+    table = Table(
+        panels=(Panel(_headings(columns), tuple(filter(None, groups))),),
+        title=f"{identity.dataset}, {identity.split}: {len(identity.clips)} clips",
+        notes=(
+            *(Note(text, letter(number)) for text, number in notes.items()),
+            *plain_notes([*shared, *_remarks(runs, columns)]),
+        ),
+        records=tuple(record for board_row, _ in made for record in _records(board_row, columns)),
+        fields=FIELDS,
+    )
+    return Board(columns, tuple(board_row for board_row, _ in made), table)
+
+
+def _headings(columns: Sequence[BoardColumn]) -> tuple[Heading, ...]:
+    named = (Heading(column.heading, column.named) for column in columns)
+    return Heading(""), Heading("Method", align="left", names_row=True, fold=False), *named, Heading("n (failed)")
 
 
 def _columns(runs: Sequence[Run]) -> tuple[BoardColumn, ...]:
@@ -200,30 +205,38 @@ def row_names(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _counts(entries: Sequence[ColumnSummary | None]) -> tuple[int, int]:
+def _rank_cell(rank: int | None) -> Cell:
+    return Cell("" if rank is None else str(rank), value=rank)
+
+
+def _count_cell(entries: Sequence[ColumnSummary | None]) -> Cell:
+    """n (failed) of most columns; a cell that differs has a note."""
     counts = Counter((e.n, e.failed) for e in entries if e is not None and e.reason is None)
     failed = max((e.failed for e in entries if e is not None), default=0)
-    return counts.most_common(1)[0][0] if counts else (0, failed)
+    n, failed = counts.most_common(1)[0][0] if counts else (0, failed)
+    return Cell(f"{n} ({failed})", value=n, alert=failed > 0)
 
 
 def _of_row(caveats: Sequence[Counted]) -> list[str]:
     return [one.text for one in caveats if not one.metric]
 
 
-def _numbered(texts: Iterable[str], notes: dict[str, int]) -> tuple[int, ...]:
-    """The numbers of notes; the same text gets the same one."""
-    return tuple(notes.setdefault(text, len(notes) + 1) for text in texts)
+def _marks(texts: Iterable[str], notes: dict[str, int]) -> tuple[str, ...]:
+    """The letters of notes; the same text gets the same one."""
+    return tuple(letter(notes.setdefault(text, len(notes) + 1)) for text in texts)
 
 
-def _cell_notes(
-    entry: ColumnSummary | None, caveats: Sequence[Counted], column: BoardColumn, notes: dict[str, int]
-) -> tuple[int, ...]:
+def _cell(
+    entry: ColumnSummary | None, column: BoardColumn, caveats: Sequence[Counted], notes: dict[str, int], *, best: bool
+) -> Cell:
     if entry is None:
-        return ()
+        return Cell("–")
     if entry.reason is not None:
-        return _numbered([f"{column.metric} ({column.named}): n/a, {entry.reason}"], notes)
-    own = (one.text for one in caveats if (one.metric, one.protocol) == (column.metric, column.protocol))
-    return _numbered(own, notes)
+        about = [f"{column.metric} ({column.named}): n/a, {entry.reason}"]
+    else:
+        about = [one.text for one in caveats if (one.metric, one.protocol) == (column.metric, column.protocol)]
+    interval = interval_of(entry.mean, entry.ci95, column.decimals, " ±")
+    return Cell(number(entry.mean, column.decimals), interval, int(best), _marks(about, notes), entry.mean)
 
 
 def _rivals(runs: Sequence[Run], values: Sequence[ColumnSummary | None]) -> dict[int, float]:
@@ -235,18 +248,8 @@ def _rivals(runs: Sequence[Run], values: Sequence[ColumnSummary | None]) -> dict
     }
 
 
-def _best(runs: Sequence[Run], column: BoardColumn, values: Sequence[ColumnSummary | None]) -> set[int]:
-    rivals = _rivals(runs, values)
-    if len(rivals) < 2:
-        return set()
-    # Equal as printed is equal: nobody can see a difference in the next digit.
-    printed = {index: round(value, column.decimals) for index, value in rivals.items()}
-    top = (max if column.direction == "up" else min)(printed.values())
-    return {index for index, value in printed.items() if value == top}
-
-
 def _ranks(
-    runs: Sequence[Run], columns: Sequence[BoardColumn], grid: Sequence[Sequence[ColumnSummary | None]]
+    runs: Sequence[Run], columns: Sequence[BoardColumn], found: Sequence[Mapping[int, float]]
 ) -> list[int | None]:
     """Position by the mean of the ranks in all columns of one judge; a value that is missing ranks last in its column.
 
@@ -254,7 +257,6 @@ def _ranks(
     """
     competing = [index for index, run in enumerate(runs) if not run.identity.topline]
     sums = dict.fromkeys(competing, 0.0)
-    found = [_rivals(runs, [row[i] for row in grid]) for i in range(len(columns))]
     judges = Counter(column.key[:3] for column, rivals in zip(columns, found, strict=True) if rivals)
     ranking = [i for i, column in enumerate(columns) if judges[column.key[:3]] == 1 and found[i]]
     for i in ranking:
@@ -269,108 +271,57 @@ def _ranks(
     ]
 
 
-def _ahead(rivals: dict[int, float], other: int, index: int, sign: int) -> bool:
+def _ahead(rivals: Mapping[int, float], other: int, index: int, sign: int) -> bool:
     if index not in rivals:
         return True
     return sign * rivals[other] < sign * rivals[index]
 
 
-def _ordered(rows: Sequence[BoardRow]) -> tuple[BoardRow, ...]:
-    """Bounds first, then by rank, then as given."""
-    return tuple(sorted(rows, key=lambda row: (not row.run.identity.topline, row.rank is None, row.rank or 0)))
-
-
-def _remarks(
-    runs: Sequence[Run], columns: Sequence[BoardColumn], summaries: Sequence[Sequence[ColumnSummary]]
-) -> tuple[str, ...]:
+def _remarks(runs: Sequence[Run], columns: Sequence[BoardColumn]) -> list[str]:
+    """How to read the table."""
+    entries = [entry for run in runs for entry in run.summary]
     settings = {(run.identity.seed, run.identity.encoding) for run in runs}
     made = "; ".join(f"seed {seed}, {encoding} video" for seed, encoding in sorted(settings))
     release = {str(run.manifest["versions"].get("syncdiff-bench", "unknown")) for run in runs}
     remarks = [f"syncdiff-bench {', '.join(sorted(release))}; {made}."]
-    if any(entry.ci95 for summary in summaries for entry in summary):
+    if any(entry.ci95 for entry in entries):
         remarks.append(
             "± is half of the 95 % interval (Student's t on a bootstrap over speakers, or clips where there are none)."
         )
-    if any(is_cut(e.mean, e.ci95, e.decimals) for summary in summaries for e in summary):
+    if any(is_cut(entry.mean, entry.ci95, entry.decimals) for entry in entries):
         remarks.append("[low, high]: that interval where a bound of the metric cuts one end off.")
     rivals = sum(not run.identity.topline for run in runs)
     if rivals > 1 and columns:
         split = "in all columns but those of several weights or versions"
         ranked = split if any(column.twins for column in columns) else "in all columns"
         remarks.append(f"Rank: by the mean of the ranks {ranked}. Bold: best, bounds aside.")
-    if any(entry.failed for summary in summaries for entry in summary):
+    if any(entry.failed for entry in entries):
         remarks.append("Where clips failed, the mean is over the others: compare it with care.")
-    detected = {source for summary in summaries for entry in summary for source in entry.boxes or () if source != FILE}
+    detected = {source for entry in entries for source in entry.boxes or () if source != FILE}
     if detected:
         remarks.append(f"Face boxes: {', '.join(sorted(detected))}; numbers on others do not compare.")
-    remarks += _weights_remarks(summaries)
-    return tuple(remarks)
-
-
-def _weights_remarks(summaries: Sequence[Sequence[ColumnSummary]]) -> list[str]:
     used: dict[str, None] = {}
-    for entry in (entry for summary in summaries for entry in summary if entry.weights):
+    for entry in (entry for entry in entries if entry.weights):
         files = ", ".join(f"{one['name']} (sha256 {one['sha256'][:12]})" for one in entry.weights)
         used[f"{entry.metric} ({entry.protocol}) uses {files}."] = None
-    return list(used)
+    return [*remarks, *used]
 
 
-def leaderboards(runs: Iterable[Run]) -> list[Table]:
-    """The table of each board."""
-    return list(map(board_table, boards(runs)))
-
-
-def board_table(board: Board) -> Table:
-    """One row per run, bounds apart: rank, name, a cell per column, n (failed); then the notes."""
-    headings = (
-        Heading(""),
-        Heading("Method", align="left", names_row=True, fold=False),
-        *(Heading(column.heading, column.named) for column in board.columns),
-        Heading("n (failed)"),
-    )
-    bounds = tuple(_row(row, board.columns) for row in board.rows if row.run.identity.topline)
-    rivals = tuple(_row(row, board.columns) for row in board.rows if not row.run.identity.topline)
-    notes = (Note(text, letter(i)) for i, text in enumerate(board.notes, start=1))
-    return Table(
-        panels=(Panel(headings, tuple(filter(None, (bounds, rivals)))),),
-        title=board.title,
-        notes=(*notes, *plain_notes(board.remarks)),
-        records=tuple(record for row in board.rows for record in _records(row)),
-        fields=FIELDS,
-    )
-
-
-def _row(row: BoardRow, columns: Sequence[BoardColumn]) -> Row:
-    rank = Cell("" if row.rank is None else str(row.rank), value=row.rank)
-    count = Cell(f"{row.n} ({row.failed})", value=row.n, alert=row.failed > 0)
-    cells = (_cell(cell, column.decimals) for cell, column in zip(row.cells, columns, strict=True))
-    kind = "bound" if row.run.identity.topline else ""
-    return Row((rank, Cell(row.name, marks=tuple(map(letter, row.notes))), *cells, count), kind)
-
-
-def _cell(cell: BoardCell, decimals: int) -> Cell:
-    entry, marks = cell.entry, tuple(map(letter, cell.notes))
-    if entry is None:
-        return Cell("–", marks=marks)
-    interval = interval_of(entry.mean, entry.ci95, decimals, " ±")
-    return Cell(number(entry.mean, decimals), interval, int(cell.best), marks, entry.mean)
-
-
-def _records(row: BoardRow) -> list[dict[str, Any]]:
-    """One per column: where it was measured, the entry of run.json, judges and caveats."""
-    identity = row.run.identity
+def _records(row: BoardRow, columns: Sequence[BoardColumn]) -> list[dict[str, Any]]:
+    """One per column: where it was measured, the entry of run.json, scoring network and caveats."""
+    run, identity = row.run, row.run.identity
+    entries = _keyed(run, columns)
     return [
         {
             **{"dataset": identity.dataset, "split": identity.split, "clips": len(identity.clips)},
-            **{"run": str(row.run.path), "method": identity.method, "rank": row.rank},
+            **{"run": str(run.path), "method": identity.method, "rank": row.rank},
             **entry.to_json(),
-            "judge": list(row.run.judges.get((entry.metric, entry.protocol), ())),
+            "judge": list(run.judges.get((entry.metric, entry.protocol), ())),
             "caveats": [
                 {**one.to_json(), "text": one.text}
-                for one in row.run.caveats
+                for one in run.caveats
                 if not one.metric or (one.metric, one.protocol) == (entry.metric, entry.protocol)
             ],
         }
-        for entry in (cell.entry for cell in row.cells)
-        if entry is not None
+        for entry in (entries[column.key] for column in columns if column.key in entries)
     ]

@@ -23,6 +23,7 @@ from syncdiff_bench.report.table import (
     is_cut,
     number,
     plain_notes,
+    ranked,
     signed,
 )
 
@@ -163,21 +164,13 @@ def _ranked_value(cell: JoinedCell) -> float | None:
     return _our_value(cell) if cell.comparable else None
 
 
-def _ranks(panel: JoinedPanel, value: Callable[[JoinedCell], float | None], ranks_marked: int) -> Ranks:
-    """As far as ranks are marked.
-
-    Values that print alike share a rank. Toplines take no part; a value without a rival is not marked.
-    """
+def _ranks(panel: JoinedPanel, value: Callable[[JoinedCell], float | None], places: int) -> Ranks:
+    """As far as ranks are marked; toplines take no part."""
     ranks = []
     for place, column in enumerate(panel.columns):
-        values: dict[int, float] = {}
-        for index, row in enumerate(panel.rows):
-            found = value(row.cells[place])
-            if found is not None and not row.topline:
-                values[index] = round(found, column.decimals)
-        best = sorted(set(values.values()), reverse=column.direction == "up")[:ranks_marked]
-        shown = {index: best.index(one) + 1 for index, one in values.items() if one in best}
-        ranks.append(shown if len(values) > 1 else {})
+        rivals = ((index, value(row.cells[place])) for index, row in enumerate(panel.rows) if not row.topline)
+        values = {index: found for index, found in rivals if found is not None}
+        ranks.append(ranked(values, column.direction, column.decimals, places))
     return ranks
 
 

@@ -131,6 +131,21 @@ def letter(number: int) -> str:
     return LETTERS[index] * (times + 1)
 
 
+def ranked(values: Mapping[int, float], direction: str, decimals: int, places: int = 1) -> dict[int, int]:
+    """Index -> rank, of the best `places` ranks; none where a value has no rival.
+
+    Values that print alike share a rank: nobody can see a difference in the next digit.
+
+    >>> ranked({0: 30.001, 1: 30.002, 2: 29.0}, "up", 2, places=2)
+    {0: 1, 1: 1, 2: 2}
+    """
+    if len(values) < 2:
+        return {}
+    printed = {index: round(value, decimals) for index, value in values.items()}
+    best = sorted(set(printed.values()), reverse=direction == "up")[:places]
+    return {index: best.index(value) + 1 for index, value in printed.items() if value in best}
+
+
 def number(value: float | None, decimals: int) -> str:
     """A value as printed, N/A where it is not defined."""
     return "N/A" if value is None else f"{value:.{decimals}f}"

@@ -19,7 +19,7 @@ from syncdiff_bench.contracts import Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.report.comparison import comparison_table
 from syncdiff_bench.report.joined import join
-from syncdiff_bench.report.leaderboard import board_table, boards
+from syncdiff_bench.report.leaderboard import boards
 from syncdiff_bench.report.page.page import clips_html, difference_html, leaderboard_html
 from syncdiff_bench.report.paper import table
 from syncdiff_bench.report.paper_table import paper_table
@@ -180,7 +180,7 @@ def test_no_writer_passes_on_what_a_terminal_would_obey(tmp_path: Path, monkeypa
     clean = syncdiff_bench.run("gt", limit=2, metrics=["ssim"], out=tmp_path)
     (board,) = boards([done, clean])  # what not every run says is a note, not a remark
     compared = compare(from_run(done), from_run(done))
-    texts = {form: render([board_table(board)], form) for form in ("csv", "json", "markdown", "latex", "html")}
+    texts = {form: render([board.table], form) for form in ("csv", "json", "markdown", "latex", "html")}
     texts |= {
         "page": leaderboard_html(board) + clips_html(board) + difference_html(compared),
         "compare": render([comparison_table(compared)], "markdown"),

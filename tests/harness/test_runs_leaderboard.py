@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from syncdiff_bench.caveats import Caveat, Counted, counted
-from syncdiff_bench.report.leaderboard import Board, board_table, boards, row_names
+from syncdiff_bench.report.leaderboard import Board, boards, row_names
+from syncdiff_bench.report.table import Cell
 from syncdiff_bench.report.writers import render
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.manifest import Identity
@@ -40,8 +41,13 @@ def ranks(one: Board) -> dict[str, int | None]:
     return {row.name: row.rank for row in one.rows}
 
 
+def cells_of(one: Board) -> list[tuple[Cell, ...]]:
+    """Rank, name, a cell per column, n (failed)."""
+    return [row.cells for row in one.table.panels[0].rows]
+
+
 def best(one: Board, column: int) -> set[str]:
-    return {row.name for row in one.rows if row.cells[column].best}
+    return {row.name for row, cells in zip(one.rows, cells_of(one), strict=True) if cells[column + 2].rank == 1}
 
 
 def test_best_follows_the_direction_of_the_column() -> None:
@@ -85,7 +91,7 @@ def test_rank_is_by_the_mean_rank_and_a_missing_value_is_last() -> None:
 def test_two_protocols_never_share_a_column() -> None:
     one = board(run("x", UP, replace(UP, protocol="talklip", mean=28.0)))
     assert [(c.metric, c.protocol) for c in one.columns] == [("psnr", "face96"), ("psnr", "talklip")]
-    assert "PSNR ↑<br>talklip" in render([board_table(one)], "markdown")
+    assert "PSNR ↑<br>talklip" in render([one.table], "markdown")
 
 
 def test_cells_and_notes_of_the_markdown() -> None:
@@ -98,7 +104,7 @@ def test_cells_and_notes_of_the_markdown() -> None:
         run("y", replace(UP, mean=None), replace(DOWN, mean=None, n=0, reason="weights\n<alex> missing")),
         run("z|[<b>]\x1b[31m", UP, replace(DOWN, n=1, failed=1), replace(UP, metric="ssim"), finished=False),
     )
-    text = render([board_table(one)], "markdown")
+    text = render([one.table], "markdown")
     lines = {
         line.split("|")[2].split()[0]: [c.strip() for c in line.strip("|").split("|")]
         for line in text.splitlines()
@@ -111,7 +117,7 @@ def test_cells_and_notes_of_the_markdown() -> None:
     assert "this run has not finished" in text
     assert "Where clips failed" in text
     assert ": that interval where a bound of the metric cuts one end off" in text
-    assert "±1.50" in render([board_table(board(run("x", replace(UP, mean=30.0, ci95=(28.5, 31.5)))))], "markdown")
+    assert "±1.50" in render([board(run("x", replace(UP, mean=30.0, ci95=(28.5, 31.5)))).table], "markdown")
 
 
 def test_rows_are_named_by_as_much_of_their_path_as_tells_them_apart() -> None:
@@ -149,21 +155,22 @@ def test_caveats_mark_what_they_are_about_and_what_all_share_stands_once_without
     one = board(
         run("x", UP, DOWN, caveats=[few, guess, dull]), run("y", UP, DOWN, caveats=[few]), run("z", UP, caveats=[few])
     )
-    rows = {row.name: row for row in one.rows}
-    assert one.notes == (guess.text, dull.text)
-    assert (rows["x"].notes, [cell.notes for cell in rows["x"].cells]) == ((1,), [(2,), ()])
-    assert all(not row.notes and not any(cell.notes for cell in row.cells) for row in (rows["y"], rows["z"]))
-    assert one.remarks[0] == "3 speakers"
-    text = render([board_table(one)], "markdown")
+    assert [[cell.marks for cell in cells[1:-1]] for cells in cells_of(one)] == [
+        *([("a",), ("b",), ()], [(), (), ()], [(), (), ()])
+    ]
+    assert [(note.mark, note.text) for note in one.table.notes[:3]] == [
+        *(("a", guess.text), ("b", dull.text), ("", "3 speakers"))
+    ]
+    text = render([one.table], "markdown")
     assert "ᵃ 1 of 2 clips: the face box is the centred guess" in text
     assert "ᵇ psnr (face96), 1 of 2 clips: the sound track is silent (b: all zeros)" in text
-    records = json.loads(render([board_table(one)], "json"))
+    records = json.loads(render([one.table], "json"))
     assert [[caveat["kind"] for caveat in record["caveats"]] for record in records] == [
         *([few.kind, guess.kind, dull.kind], [few.kind, guess.kind]),
         *([few.kind], [few.kind], [few.kind]),
     ]
     assert records[0]["caveats"][1]["clips"] == ["a"]
-    assert guess.text in render([board_table(one)], "csv").splitlines()[1]
+    assert guess.text in render([one.table], "csv").splitlines()[1]
 
 
 def test_a_run_of_a_version_without_caveats_says_that_they_are_unknown() -> None:
@@ -192,7 +199,9 @@ def test_what_different_judges_found_decides_no_rank() -> None:
     one = board(row("x", 31.0, 0.3, "a"), row("y", 30.0, 0.2, "a"), row("z", 1.0, 0.1, "b"))
     assert [column.named for column in one.columns] == ["face96 a", "face96 b", "face96"]
     assert ranks(one) == {"z": 1, "y": 2, "x": 3}
-    assert any("in all columns but those of several weights" in remark for remark in one.remarks)
+    assert any(
+        "in all columns but those of several weights" in remark for remark in (note.text for note in one.table.notes)
+    )
     # With nothing in common there is no rank; a bound that was judged otherwise costs the rivals none.
     assert set(ranks(board(judged(run("x", UP), "a"), judged(run("y", UP), "b"))).values()) == {None}
     bound = board(judged(run("t", UP, topline=True), "b"), judged(run("x", UP), "a"), judged(run("y", UP), "a"))

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from html import escape as escaped
 from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.report.comparison import SHOWN_CHANGES, change_text, comparison_table, largest_changes
-from syncdiff_bench.report.leaderboard import REFERENCE, Board, BoardColumn, board_table, boards
+from syncdiff_bench.report.leaderboard import REFERENCE, Board, BoardColumn, boards
 from syncdiff_bench.report.page.material import Material, changed_clips, notable_clips, picture_uri, video_uri
 from syncdiff_bench.report.page.strip import reference_row, strip_of
 from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Row, number
@@ -127,71 +129,29 @@ def _document(
         "pair": pair,
     }
     folder = files("syncdiff_bench.report.page")
-    style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    names = ("page.html", "page.css", "page.js")
+    template, style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in names)
     # "<" never appears in the JSON, so no value of it can end the script element.
     embedded = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     without = "No reference and nothing of what is said, because the dataset cannot be opened"
     missing = f'<p class="failed" id="problem">{without}: {escape(problem)}</p>' if problem else ""
     title = escape(board.title if pair is None else f"{pair['b']} against {pair['a']}: {board.title}")
     changes = CHANGES_FIGURE if pair is not None else ""
-    options = "".join(f'<option value="{escape(clip)}">{escape(clip)}</option>' for clip in watch)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<a class="skip" href="#clips">Skip to the clips</a>
-<header><h1>{title}</h1></header>
-<main>
-<section aria-labelledby="board-title">
-<h2 id="board-title">Leaderboard</h2>
-{leaderboard_html(board)}
-</section>
-{difference}<section aria-labelledby="watch-title">
-<h2 id="watch-title">Side by side</h2>
-{missing}
-<p><label>Clip <select id="clip">{options}</select></label> <span id="transcript"></span></p>
-<ul id="absent" class="failed"></ul>
-<div id="players" class="players"></div>
-<p class="controls">
-<button type="button" id="play">Play</button>
-<button type="button" id="back" aria-label="One frame back">&#9664;&#xFE0E;</button>
-<button type="button" id="forward" aria-label="One frame forward">&#9654;&#xFE0E;</button>
-<label>Position <input type="range" id="seek" min="0" max="1" step="0.04" value="0"></label>
-<label>Speed <select id="speed"><option>1</option><option>0.5</option><option>0.25</option></select></label>
-<label>Sound <select id="sound"></select></label>
-</p>
-<h3>Mouths</h3>
-{scrolling("Mouths", "strip")}</div>
-</section>
-<section aria-labelledby="plots-title">
-<h2 id="plots-title">Plots</h2>
-<p><label>Metric <select id="metric-x"></select></label> <label>against <select id="metric-y"></select></label></p>
-<ul id="legend" class="legend" aria-label="Methods"></ul>
-<div class="plots"><figure><div id="distribution"></div>
-<figcaption>Every clip, and the median of each method.</figcaption></figure>
-<figure><div id="scatter"></div><figcaption>One point per clip and method.</figcaption></figure>{changes}</div>
-<h3>Worst clips</h3>
-{scrolling("Worst clips", "worst")}</div>
-</section>
-<section aria-labelledby="clips-title" id="clips">
-<h2 id="clips-title">Clips</h2>
-<p><label>Filter <input type="search" id="filter" placeholder="clip or speaker"></label>
-<label>Method <select id="method"><option value="">all</option></select></label> <output id="shown"></output></p>
-{clips_html(board)}
-</section>
-</main>
-<script type="application/json" id="data">{embedded}</script>
-<script>
-{script}</script>
-</body>
-</html>
-"""
+    options = "".join(f'<option value="{escaped(clip)}">{escape(clip)}</option>' for clip in watch)
+    return Template(template).substitute(
+        title=title,
+        style=style,
+        script=script,
+        leaderboard=leaderboard_html(board),
+        difference=difference,
+        missing=missing,
+        options=options,
+        strip=scrolling("Mouths", "strip"),
+        worst=scrolling("Worst clips", "worst"),
+        changes=changes,
+        clips=clips_html(board),
+        data=embedded,
+    )
 
 
 # ----------------------------------------------------------------------------------------------- tables
@@ -199,9 +159,8 @@ def _document(
 
 def leaderboard_html(board: Board) -> str:
     """One row per run, and the notes."""
-    table = board_table(board)
-    caption = f"Leaderboard of {board.title}"
-    return panel_html(table.panels[0], caption, label="Leaderboard", name="leaderboard") + notes_html(table)
+    (panel,), caption = board.table.panels, f"Leaderboard of {board.title}"
+    return panel_html(panel, caption, label="Leaderboard", name="leaderboard") + notes_html(board.table)
 
 
 def clips_html(board: Board) -> str:
@@ -246,7 +205,7 @@ def _with_picture(row: Row, column: ColumnComparison) -> Row:
     cells = list(row.cells)
     cells[4] = replace(cells[4], html=escape(cells[4].text) + _interval_picture(column))
     buttons = (
-        f'<button type="button" class="watch" data-clip="{escape(change.clip)}">'
+        f'<button type="button" class="watch" data-clip="{escaped(change.clip)}">'
         f"{escape(change_text(change, column))}</button>"
         for change in largest_changes(column, SHOWN_CHANGES)
     )

@@ -100,14 +100,14 @@ def _group(group: Sequence[Row], headings: Sequence[Heading], *, sortable: bool)
         cells = [_cell(cell, heading, sortable=sortable) for cell, heading in zip(row.cells, headings, strict=True)]
         if spanned:
             cells[0] = "" if index else f'<th scope="rowgroup" rowspan="{len(group)}">{_content(row.cells[0])}</th>'
-        data = "".join(f' data-{key}="{escape(value)}"' for key, value in row.data.items())
+        data = "".join(f' data-{key}="{escaped(value)}"' for key, value in row.data.items())
         rows.append(f'<tr class="{row.kind}"{data}>{"".join(cells)}</tr>')
     return "\n".join(rows)
 
 
 def _cell(cell: Cell, heading: Heading, *, sortable: bool) -> str:
     tag, scope = ("th", ' scope="row"') if heading.names_row else ("td", "")
-    value = "" if cell.value is None else escape(str(cell.value))
+    value = "" if cell.value is None else escaped(str(cell.value))
     key = f' data-value="{value}"' if sortable and (value or heading.align == "right") else ""
     return f"<{tag}{scope}{key}>{cell.html or _content(cell)}</{tag}>"
 
