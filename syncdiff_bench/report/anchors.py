@@ -32,10 +32,6 @@ from syncdiff_bench.report.packages import Node, leaderboard_packages, read_root
 FOLDER = "anchors"
 SCHEMA = 1
 FILE_KEYS = ("schema", "dataset", "split", "clips", "anchors")
-ANCHOR_KEYS = (
-    *("metric", "column", "value", "tolerance", "low", "high"),
-    *("any_clips", "source", "reason", "causes"),
-)
 
 
 @dataclass(frozen=True)
@@ -56,10 +52,10 @@ class Anchor:
     high: float
     printed: str
     tolerance: float | None
-    any_clips: bool
     source: str
     reason: str
     causes: tuple[str, ...]
+    any_clips: bool = False
 
     @property
     def undefined(self) -> bool:
@@ -116,20 +112,9 @@ def parse_anchors(where: str, content: bytes) -> Anchors:
 
 
 def _anchor(node: Node) -> Anchor:
-    node.only(ANCHOR_KEYS)
     low, high, tolerance, printed = _bounds(node)
-    return Anchor(
-        metric=node.get("metric", str),
-        column=node.get("column", str),
-        low=low,
-        high=high,
-        printed=printed,
-        tolerance=tolerance,
-        any_clips=node.get("any_clips", bool, False),
-        source=node.get("source", str),
-        reason=node.get("reason", str),
-        causes=node.strings("causes"),
-    )
+    bounds = {"low": low, "high": high, "tolerance": tolerance, "printed": printed}
+    return node.read(Anchor, "value", "tolerance", "low", "high", **bounds)
 
 
 def _bounds(node: Node) -> tuple[float, float, float | None, str]:

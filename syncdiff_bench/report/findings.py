@@ -21,7 +21,6 @@ from syncdiff_bench.report.paper import PaperRow, PaperTable, table
 
 FOLDER = "findings"
 SCHEMA = 1
-KEYS = ("key", "claim", "source", "table", "row", "against", "metrics", "no_worse_by")
 
 
 @dataclass(frozen=True)
@@ -70,24 +69,15 @@ def _of_package(package: str) -> Iterator[PaperFinding]:
 
 
 def _finding(node: Node) -> PaperFinding:
-    node.only(KEYS)
     one = table(node.get("table", int))
     metrics = node.strings("metrics")
     known = {column.metric for column in one.columns}
     for metric in metrics:
         if metric not in known:
             raise node.fail("metrics", f"table {one.number} has no {metric!r}; it has {', '.join(sorted(known))}")
+    pair = {key: _row(node, key, one) for key in ("row", "against")}
     margins = _margins(node, metrics)
-    return PaperFinding(
-        key=node.get("key", str),
-        claim=node.get("claim", str),
-        source=node.get("source", str),
-        table=one,
-        row=_row(node, "row", one),
-        against=_row(node, "against", one),
-        metrics=metrics,
-        no_worse_by=margins,
-    )
+    return node.read(PaperFinding, "table", "no_worse_by", *pair, table=one, no_worse_by=margins, **pair)
 
 
 def _margins(node: Node, metrics: tuple[str, ...]) -> Mapping[str, float]:

@@ -6,10 +6,11 @@ A package registers under the entry-point group `syncdiff_bench.tables` (name = 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import parse_toml
@@ -61,6 +62,29 @@ class Node:
             raise self.fail(key, f"must be {kind.__name__}, is {value!r}")
         return value
 
+    def read(self, kind: type[T], *more: str, **given: Any) -> T:
+        """A dataclass whose fields are keys here; a key is optional where its field has a default.
+
+        given: fields that are worked out otherwise. more: keys that are no fields, or whose fields are given.
+        """
+        wanted = {one.name: one for one in fields(kind) if one.name not in given}  # type: ignore[arg-type]
+        self.only((*wanted, *more))
+        hints = get_type_hints(kind)
+        found = {name: self._field(name, hints[name], one.default) for name, one in wanted.items()}
+        return kind(**found, **given)
+
+    def _field(self, key: str, kind: Any, default: Any) -> Any:
+        default = MISSING if default is dataclasses.MISSING else default
+        if get_origin(kind) is tuple:
+            return self.strings(key, default if default is MISSING else list(default))
+        if get_origin(kind) is not Literal:
+            return self.get(key, kind, default)
+        value = self.get(key, str, default)
+        if value not in get_args(kind):
+            words = " or ".join(f'"{one}"' for one in get_args(kind))
+            raise self.fail(key, f"must be {words}, is {value!r}")
+        return value
+
     def strings(self, key: str, default: Any = MISSING) -> tuple[str, ...]:
         values: list[Any] = self.get(key, list, default)
         if not all(isinstance(value, str) for value in values):
@@ -84,10 +108,11 @@ class Node:
                 raise self.fail(key, f"unknown key; known: {', '.join(keys)}")
 
 
-def read_root(where: str, content: bytes, schema: int, keys: tuple[str, ...]) -> Node:
-    """The top level of a TOML file of this schema with no other keys. Raises UsageError."""
+def read_root(where: str, content: bytes, schema: int, keys: tuple[str, ...] = ()) -> Node:
+    """The top level of a TOML file of this schema; with `keys`, of no others. Raises UsageError."""
     root = Node(parse_toml(content, where), where)
     if root.get("schema", int) != schema:
         raise root.fail("schema", f"must be {schema}, is {root.data['schema']}; another release wrote this file")
-    root.only(keys)
+    if keys:
+        root.only(keys)
     return root

@@ -41,11 +41,6 @@ from syncdiff_bench.origins import ScoringNetwork
 from syncdiff_bench.report.packages import Node, leaderboard_packages, read_root, toml_files
 
 SCHEMA = 1
-TABLE_KEYS = (
-    *("schema", "number", "title", "caption", "stub", "datasets", "split", "ranks_marked", "open", "notes"),
-    *("columns_of", "columns", "rows"),
-)
-COLUMN_KEYS = ("key", "label", "metric", "protocol", "column", "direction", "decimals")
 ROW_KEYS = ("key", "label", "method", "options", "trained_against", "topline", "same_as", "values_from", "values")
 
 OptionValue = str | int | float | bool
@@ -164,7 +159,7 @@ def parse_tables(package: str, sources: Mapping[str, bytes]) -> tuple[PaperTable
     """The tables of one package. sources: file name -> content (UTF-8 TOML). Raises UsageError."""
     roots: dict[int, Node] = {}
     for name in sorted(sources):
-        root = read_root(f"{package}/{name}", sources[name], SCHEMA, TABLE_KEYS)
+        root = read_root(f"{package}/{name}", sources[name], SCHEMA)
         number = root.get("number", int)
         if number in roots:
             raise root.fail("number", f"{number} is also the number of {roots[number].where}")
@@ -182,19 +177,8 @@ def _table(root: Node, roots: Mapping[int, Node]) -> PaperTable:
         raise root.fail("ranks_marked", f"must be 0, 1 or 2, is {ranks_marked}")
     rows = tuple(_row(node, roots, datasets, columns) for node in root.nodes("rows"))
     _unique(root, "rows", [row.key for row in rows])
-    return PaperTable(
-        number=root.get("number", int),
-        title=root.get("title", str),
-        caption=root.get("caption", str),
-        stub=root.get("stub", str),
-        datasets=datasets,
-        columns=columns,
-        rows=rows,
-        ranks_marked=ranks_marked,
-        open=root.get("open", bool, False),
-        notes=root.strings("notes", []),
-        split=root.get("split", str, "test"),
-    )
+    more = ("schema", "columns", "columns_of", "rows", "datasets", "ranks_marked")
+    return root.read(PaperTable, *more, datasets=datasets, columns=columns, rows=rows, ranks_marked=ranks_marked)
 
 
 def _columns(root: Node, roots: Mapping[int, Node]) -> tuple[PaperColumn, ...]:
@@ -211,29 +195,11 @@ def _columns(root: Node, roots: Mapping[int, Node]) -> tuple[PaperColumn, ...]:
 
 
 def _column(node: Node) -> PaperColumn:
-    node.only(COLUMN_KEYS)
-    key = node.get("key", str)
-    decimals = node.get("decimals", int)
-    if not 0 <= decimals <= 6:
-        raise node.fail("decimals", f"must be 0..6, is {decimals}")
-    return PaperColumn(
-        key=key,
-        label=node.get("label", str),
-        metric=node.get("metric", str),
-        protocol=node.get("protocol", str),
-        column=node.get("column", str, key),
-        direction=_direction(node),
-        decimals=decimals,
-    )
-
-
-def _direction(node: Node) -> Literal["up", "down"]:
-    value = node.get("direction", str)
-    if value == "up":
-        return "up"
-    if value == "down":
-        return "down"
-    raise node.fail("direction", f'must be "up" or "down", is {value!r}')
+    own = {"column": node.get("column", str, node.data.get("key")), "judge": None}
+    column = node.read(PaperColumn, "column", **own)
+    if not 0 <= column.decimals <= 6:
+        raise node.fail("decimals", f"must be 0..6, is {column.decimals}")
+    return column
 
 
 def _row(
