@@ -20,6 +20,7 @@ import numpy as np
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.report.findings import PaperFinding, findings
 from syncdiff_bench.report.paper import tables
+from syncdiff_bench.report.table import Cell, Heading, Panel, Row, number
 from syncdiff_bench.reproduction.jobs import Job, Request, jobs_of
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.significance.comparison import compare
@@ -246,12 +247,13 @@ def write_findings(request: Request, judgements: Sequence[Judgement]) -> Path:
 
 def rendered(judgements: Sequence[Judgement], dataset: str) -> str:
     """A Markdown page: the verdicts in one table, then each with its numbers."""
-    from tabulate import tabulate
+    from syncdiff_bench.report.writers.markdown import pipes
 
-    short = [[one.finding.claim, _where(one.finding), one.verdict, _tally(one.lines)] for one in judgements]
+    short = ((one.finding.claim, _where(one.finding), one.verdict, _tally(one.lines)) for one in judgements)
+    headings = tuple(Heading(text, align="left") for text in ("the paper says", "from", "here", "columns"))
     parts = [
         f"# What of the paper holds on {dataset}",
-        tabulate(short, headers=["the paper says", "from", "here", "columns"], tablefmt="github"),
+        pipes(Panel(headings, (tuple(Row(tuple(map(Cell, texts))) for texts in short),))),
         "Two rows are compared clip by clip, all seeds together; a difference counts where a permutation test over"
         " whole speakers, corrected for the columns of the finding, gives p < 0.05; a column without one is open. There"
         " is one training per row: what holds here holds of these two trainings.",
@@ -262,13 +264,13 @@ def rendered(judgements: Sequence[Judgement], dataset: str) -> str:
         if one.verdict == "blank":
             parts.append(f"{head}, {one.reason}.")
             continue
-        rows = [_cells(line) for line in one.lines]
-        headers = ["", finding.row.label, finding.against.label, "difference [95 %]", "p", "paper's difference"]
+        names = (finding.row.label, finding.against.label, "difference [95 %]", "p", "paper's difference")
+        headings = (Heading("", align="left"), *map(Heading, names))
         unit = "groups of frames" if finding.metrics == ("variance",) else "clips times seeds"
         allowed = ", ".join(f"{metric} {margin:g}" for metric, margin in finding.no_worse_by.items())
         rule = f" No worse: the interval loses no more than {allowed}." if allowed else ""
-        numbers = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
-        parts += [f"{head} (n = {one.n} {unit}).{rule}", numbers]
+        numbers = Panel(headings, (tuple(Row(_cells(line)) for line in one.lines),))
+        parts += [f"{head} (n = {one.n} {unit}).{rule}", pipes(numbers)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -284,12 +286,15 @@ def _tally(lines: Sequence[Line]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
-def _cells(line: Line) -> list[str]:
-    digits = line.decimals
-    delta = _minus(line.row, line.against)
-    interval = "" if line.ci is None else f" [{line.ci[0]:+.{digits}f}, {line.ci[1]:+.{digits}f}]"
-    difference = "" if delta is None else f"{delta:+.{digits}f}{interval}"
-    values = ["N/A" if value is None else f"{value:.{digits}f}" for value in (line.row, line.against)]
+def _cells(line: Line) -> tuple[Cell, ...]:
+    """The column, both values, their difference (bold where it is significant), p, and the paper's difference."""
+    digits, delta = line.decimals, _minus(line.row, line.against)
+    ends = "" if line.ci is None else f" [{line.ci[0]:+.{digits}f}, {line.ci[1]:+.{digits}f}]"
     p = "" if line.p is None else ("< 0.001" if line.p < 0.001 else f"{line.p:.3f}")
-    marked = f"**{difference}**" if line.sign else difference
-    return [line.label, *values, marked, p, "" if line.paper is None else f"{line.paper:+.{digits}f}"]
+    return (
+        Cell(line.label),
+        *(Cell(number(value, digits)) for value in (line.row, line.against)),
+        Cell() if delta is None else Cell(f"{delta:+.{digits}f}", ends, rank=int(line.sign != "")),
+        Cell(p),
+        Cell("" if line.paper is None else f"{line.paper:+.{digits}f}"),
+    )

@@ -219,7 +219,7 @@ def test_the_page_says_what_holds_and_by_how_much(verdict_of: Any, tmp_path: Pat
     assert columns == ["2 better", ""]
     assert "| 1 better, 1 open |" in rendered([verdict_of(0.5, 0.0)], "pocket")
     assert "Here: **blank**, nothing was measured of AVH." in page
-    assert "| +0.75" in page  # the paper's 7.80 - 7.05
+    assert "+0.75 |" in page  # the paper's 7.80 - 7.05
 
 
 # --------------------------------------------------------------------------------------------- the file

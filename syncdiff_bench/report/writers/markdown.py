@@ -18,19 +18,20 @@ def markdown_text(tables: Sequence[Table]) -> str:
 def _alone(table: Table) -> str:
     (panel,) = table.panels
     title = f"### {escape(table.title)}\n\n" if table.title else ""
-    return f"{title}{_pipes(panel)}\n\n" + "  \n".join(map(_note, table.notes)) + "\n"
+    return f"{title}{pipes(panel)}\n\n" + "  \n".join(map(_note, table.notes)) + "\n"
 
 
 def _with_panels(table: Table) -> str:
     parts = [f"## {escape(table.title)}"]
     for panel in table.panels:
-        parts += [f"### {escape(panel.title)}", _pipes(panel)]
+        parts += [f"### {escape(panel.title)}", pipes(panel)]
     legend = table.legend("**bold**", "*italic*")
     lines = [*([legend] if legend else []), *map(_note, table.notes)]
     return "\n\n".join([*parts, *(["\n".join(f"- {line}" for line in lines)] if lines else [])]) + "\n"
 
 
-def _pipes(panel: Panel) -> str:
+def pipes(panel: Panel) -> str:
+    """The rows of a panel alone."""
     from tabulate import tabulate
 
     header = [_heading(heading) for heading in panel.headings]
