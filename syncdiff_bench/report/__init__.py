@@ -1,7 +1,9 @@
-"""The paper's tables, joined with one's own runs, as Markdown, LaTeX, HTML or CSV.
+"""What people read: tables in every format, the HTML page, figures.
 
-* `paper`: the published numbers, read from the TOML of leaderboard packages;
-* `results`: the summaries of run directories;
-* `comparison`: paper | ours | delta | n (failed), cell by cell;
-* `rendering`: a comparison as text.
+* `table`, `writers`: the one table that every output is, and a writer per format;
+* `leaderboard`, `comparison`, `paper_table`: who builds one;
+* `packages`, `paper`, `anchors`, `findings`: what leaderboard packages bring as TOML;
+* `results`, `deviations`, `joined`: a paper's table joined with runs, cell by cell;
+* `calibration`: ground truth against its anchors;
+* `page`: the HTML page and the strip of frames.
 """

@@ -6,5 +6,4 @@ directory.
 * `directory`: the run directory and its append-only journals; `load_run` for readers;
 * `generating`, `scoring`, `summary`: the stages; killing one at any instant and starting it again changes
 nothing;
-* `leaderboard`, `rendering`: runs side by side.
 """
