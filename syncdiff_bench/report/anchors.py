@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.report.packages import Node, leaderboard_packages, read_root, toml_files
+from syncdiff_bench.report.packages import Node, read_root, sources
 
 FOLDER = "anchors"
 SCHEMA = 1
@@ -81,7 +81,7 @@ def find_anchors(dataset: str, split: str) -> Anchors:
 
     Raises UsageError naming the known ones where there are none, and where a file is not in order.
     """
-    known = [one for package in leaderboard_packages() for one in package_anchors(package)]
+    known = [parse_anchors(*source) for source in sources(FOLDER)]
     found = [one for one in known if (one.dataset, one.split) == (dataset, split)]
     if not found:
         names = ", ".join(sorted({f"{one.dataset} {one.split}" for one in known})) or "none"
@@ -91,14 +91,8 @@ def find_anchors(dataset: str, split: str) -> Anchors:
 
 def split_size(dataset: str, split: str) -> int | None:
     """How many clips a split has, by the anchors about it; None where there are none. Raises UsageError."""
-    known = (one for package in leaderboard_packages() for one in package_anchors(package))
+    known = (parse_anchors(*source) for source in sources(FOLDER))
     return next((one.clips for one in known if (one.dataset, one.split) == (dataset, split)), None)
-
-
-def package_anchors(package: str) -> tuple[Anchors, ...]:
-    """The files in `anchors/` of one package, by name, checked. Raises UsageError."""
-    sources = toml_files(package, FOLDER)
-    return tuple(parse_anchors(f"{package}/{FOLDER}/{name}", sources[name]) for name in sorted(sources))
 
 
 def parse_anchors(where: str, content: bytes) -> Anchors:

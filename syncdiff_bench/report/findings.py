@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from syncdiff_bench.report.packages import Node, leaderboard_packages, read_root, toml_files
+from syncdiff_bench.report.packages import Node, read_root, sources
 from syncdiff_bench.report.paper import PaperRow, PaperTable, table
 
 FOLDER = "findings"
@@ -53,19 +53,18 @@ class PaperFinding:
 
 def findings() -> tuple[PaperFinding, ...]:
     """Of all installed leaderboard packages, in the order of their files. Raises UsageError."""
-    return tuple(one for package in leaderboard_packages() for one in _of_package(package))
+    return tuple(one for where, content in sources(FOLDER) for one in _of_file(where, content))
 
 
-def _of_package(package: str) -> Iterator[PaperFinding]:
-    for name, content in sorted(toml_files(package, FOLDER).items()):
-        root = read_root(f"{package}/{FOLDER}/{name}", content, SCHEMA, ("schema", "findings"))
-        seen: set[str] = set()
-        for node in root.nodes("findings"):
-            found = _finding(node)
-            if found.key in seen:
-                raise node.fail("key", f"{found.key!r} stands twice")
-            seen.add(found.key)
-            yield found
+def _of_file(where: str, content: bytes) -> Iterator[PaperFinding]:
+    root = read_root(where, content, SCHEMA, ("schema", "findings"))
+    seen: set[str] = set()
+    for node in root.nodes("findings"):
+        found = _finding(node)
+        if found.key in seen:
+            raise node.fail("key", f"{found.key!r} stands twice")
+        seen.add(found.key)
+        yield found
 
 
 def _finding(node: Node) -> PaperFinding:

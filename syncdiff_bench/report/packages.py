@@ -7,8 +7,8 @@ A package registers under the entry-point group `syncdiff_bench.tables` (name = 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -41,6 +41,13 @@ def toml_files(package: str, folder: str) -> dict[str, bytes]:
         ) from None
 
 
+def sources(folder: str) -> Iterator[tuple[str, bytes]]:
+    """(name for messages, content) of the TOML files in that folder of every leaderboard package, by name."""
+    for package in leaderboard_packages():
+        for name, content in sorted(toml_files(package, folder).items()):
+            yield f"{package}/{folder}/{name}", content
+
+
 @dataclass(frozen=True)
 class Node:
     """A TOML table and the words that say where it stands ("syncdiff_leaderboards/table1.toml: rows[2]")."""
@@ -67,23 +74,21 @@ class Node:
 
         given: fields that are worked out otherwise. more: keys that are no fields, or whose fields are given.
         """
-        wanted = {one.name: one for one in fields(kind) if one.name not in given}  # type: ignore[arg-type]
-        self.only((*wanted, *more))
-        hints = get_type_hints(kind)
-        found = {name: self._field(name, hints[name], one.default) for name, one in wanted.items()}
-        return kind(**found, **given)
+        wanted = [one for one in dataclasses.fields(kind) if one.name not in given]  # type: ignore[arg-type]
+        self.only((*(one.name for one in wanted), *more))
+        hints, absent = get_type_hints(kind), dataclasses.MISSING
+        needed = {one.name for one in wanted if one.default is absent and one.default_factory is absent}
+        names = (one.name for one in wanted if one.name in needed or one.name in self.data)
+        return kind(**{name: self._field(name, hints[name]) for name in names}, **given)
 
-    def _field(self, key: str, kind: Any, default: Any) -> Any:
-        default = MISSING if default is dataclasses.MISSING else default
-        if get_origin(kind) is tuple:
-            return self.strings(key, default if default is MISSING else list(default))
-        if get_origin(kind) is not Literal:
-            return self.get(key, kind, default)
-        value = self.get(key, str, default)
-        if value not in get_args(kind):
-            words = " or ".join(f'"{one}"' for one in get_args(kind))
-            raise self.fail(key, f"must be {words}, is {value!r}")
-        return value
+    def _field(self, key: str, kind: Any) -> Any:
+        if get_origin(kind) is Literal:
+            value = self.get(key, str)
+            if value not in get_args(kind):
+                words = " or ".join(f'"{one}"' for one in get_args(kind))
+                raise self.fail(key, f"must be {words}, is {value!r}")
+            return value
+        return self.strings(key) if kind == tuple[str, ...] else self.get(key, kind)
 
     def strings(self, key: str, default: Any = MISSING) -> tuple[str, ...]:
         values: list[Any] = self.get(key, list, default)

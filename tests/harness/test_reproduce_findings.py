@@ -263,8 +263,7 @@ def test_a_file_out_of_order_is_named_with_its_key(monkeypatch: pytest.MonkeyPat
     name, _, value = text.partition(" = ")
     lines = "\n".join(f"{key} = {one}" for key, one in {**values, name: value}.items())
     content = f"schema = 1\n[[findings]]\n{lines}\n".encode()
-    monkeypatch.setattr(files, "toml_files", lambda _package, _folder: {"x.toml": content})
-    monkeypatch.setattr(files, "leaderboard_packages", lambda: ("mine",))
+    monkeypatch.setattr(files, "sources", lambda folder: [(f"mine/{folder}/x.toml", content)])
     with pytest.raises(UsageError, match=rf"mine/findings/x\.toml: findings\[0\]: {problem}"):
         findings()
 
