@@ -349,7 +349,7 @@ def test_better_is_said_where_it_is_shown_and_drawn_to_the_right(
         undecided="",  # three speakers as they are
     )
     table = difference_html(replace(found, columns=(column,)))
-    assert f'<tr class="{kind}">' in table and f"<td>{verdict}</td>" in table
+    assert f'<tr class="{kind}">' in table and f">{verdict}</td>" in table
     far = "-60.0" if low.startswith("-") else "60.0"
     assert f'd="M{low} 0H{far}"' in table and f'<circle cx="{middle}"' in table
 

@@ -129,7 +129,7 @@ def test_html() -> None:
     assert tags.rows[0] == ["Row", "", "PSNR ↑face96", "WER ↓ <i>"]
     assert tags.rows[1:5] == [
         ["bound", "ours", "N/Aa", "–"],
-        ["mineab", "ours", "31.50 ± 0.25b", "7.0"],
+        ["mineab", "ours", "31.50b ± 0.25", "7.0"],
         ["delta", "-0.18", "+1.2†‡"],  # its name spans two rows
         [SHOWN, "", "1", SHOWN],
     ]

@@ -83,9 +83,12 @@ def _heading(heading: Heading) -> str:
 
 
 def _sortable(heading: Heading) -> str:
-    kind = ' class="text"' if heading.align == "left" else ""
     button = f'<button type="button">{escape(heading.text) or "#"}{_below(heading)}</button>'
-    return f'<th scope="col"{kind}>{button}</th>'
+    return f'<th scope="col"{_side(heading)}>{button}</th>'
+
+
+def _side(heading: Heading) -> str:
+    return ' class="text"' if heading.align == "left" else ""
 
 
 def _below(heading: Heading) -> str:
@@ -106,10 +109,10 @@ def _group(group: Sequence[Row], headings: Sequence[Heading], *, sortable: bool)
 
 
 def _cell(cell: Cell, heading: Heading, *, sortable: bool) -> str:
-    tag, scope = ("th", ' scope="row"') if heading.names_row else ("td", "")
+    tag, kind = ("th", ' scope="row"') if heading.names_row else ("td", _side(heading) if sortable else "")
     value = "" if cell.value is None else escaped(str(cell.value))
     key = f' data-value="{value}"' if sortable and (value or heading.align == "right") else ""
-    return f"<{tag}{scope}{key}>{cell.html or _content(cell)}</{tag}>"
+    return f"<{tag}{kind}{key}>{cell.html or _content(cell)}</{tag}>"
 
 
 def _content(cell: Cell) -> str:
@@ -119,7 +122,7 @@ def _content(cell: Cell) -> str:
     elif cell.rank == 2:
         text = f'<span class="second" title="second best">{text}</span>'
     interval = f' <span class="interval">{escape(cell.interval)}</span>' if cell.interval else ""
-    return f"{text}{interval}{_marks(cell.marks)}"
+    return f"{text}{_marks(cell.marks)}{interval}"
 
 
 def _marks(marks: Sequence[str]) -> str:
