@@ -35,8 +35,10 @@ class Answer(Enum):
 class AnchorVerdict:
     """One anchor and what was found.
 
-    label: of the column ("LSE-C"). protocol: of the metric that was scored.
-    measured: the value as printed, "" where there is none. words: the answer with its reasons, in one line.
+    - label: of the column ("LSE-C")
+    - protocol: of the metric that was scored
+    - measured: the value as printed, "" where there is none
+    - words: the answer with its reasons, in one line
     """
 
     anchor: Anchor

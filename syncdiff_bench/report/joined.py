@@ -28,13 +28,14 @@ GROUND_TRUTH = "gt"
 
 @dataclass(frozen=True)
 class JoinedCell:
-    """paper: the printed value, None for N/A; means something only where `printed`.
+    """What the paper printed, and what a run measured.
 
-    run: the directory that `ours` comes from.
-    delta: ours - paper, None unless both are numbers of the same dataset and split.
-    deviations: in what the run was made otherwise than the paper's.
-    truth: what ground truth scored over the same clips.
-    caveats: what a reader should know before believing `ours`.
+    - paper: the printed value, None for N/A; means something only where `printed`
+    - run: the directory that `ours` comes from
+    - delta: ours - paper, None unless both are numbers of the same dataset and split
+    - deviations: in what the run was made otherwise than the paper's
+    - truth: what ground truth scored over the same clips
+    - caveats: what a reader should know before believing `ours`
     """
 
     paper: PaperValue = None
@@ -53,7 +54,7 @@ class JoinedCell:
 
 @dataclass(frozen=True)
 class JoinedRow:
-    """cells: one per column of the panel. in_paper: False for a method that the paper does not have."""
+    """A system. cells: one per column of the panel. in_paper: False for a method that the paper does not have."""
 
     label: str
     system: System
@@ -70,9 +71,9 @@ class JoinedRow:
 class JoinedPanel:
     """The table on one dataset.
 
-    paper_dataset: whose values the paper prints; another one than `dataset` where the paper did not use ours.
-    columns: the paper's, each followed by those of the same metric under other protocols.
-    other_protocols: keys of the latter.
+    - paper_dataset: whose values the paper prints; another one than `dataset` where the paper did not use ours
+    - columns: the paper's, each followed by those of the same metric under other protocols
+    - other_protocols: keys of the latter
     """
 
     dataset: str
@@ -84,7 +85,7 @@ class JoinedPanel:
 
 @dataclass(frozen=True)
 class JoinedTable:
-    """notes: of the paper's table, then what was left out or chosen while joining."""
+    """A paper's table with runs. notes: of the paper's table, then what was left out or chosen while joining."""
 
     table: PaperTable
     panels: tuple[JoinedPanel, ...]
@@ -133,7 +134,7 @@ def join(
 
         panel = _panel(table, dataset, on_it, truths, deviating)
         panels.append(panel)
-        notes += [*_judges(panel.columns), *_repeats(table, dataset, on_it), *_deviations(panel)]
+        notes += [*_networks(panel.columns), *_repeats(table, dataset, on_it), *_deviations(panel)]
         notes += _caveats(panel)
     return JoinedTable(table, tuple(panels), tuple(notes))
 
@@ -194,15 +195,16 @@ def _panel(
     extra = tuple(dict.fromkeys(system for _, system in runs if system not in in_paper))
     for system in extra:
         first = next(run for run, one in runs if one == system)
-        judges = frozenset[str]().union(*(run.trained_against for run, one in runs if one == system))
-        judged, label = replace(system, trained_against=judges), _label(first, system, extra)
-        rows.append(JoinedRow(label, judged, first.topline, in_paper=False, cells=cells(None, system)))
+        networks = frozenset[str]().union(*(run.trained_against for run, one in runs if one == system))
+        own, label = replace(system, trained_against=networks), _label(first, system, extra)
+        rows.append(JoinedRow(label, own, first.topline, in_paper=False, cells=cells(None, system)))
     return JoinedPanel(dataset, paper_dataset, columns, others, tuple(rows))
 
 
 def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperColumn, ...], frozenset[str]]:
-    """The paper's columns, each followed by the same metric under the other protocols, and of the other judges, that
-    the runs used. Where several judged by the paper's protocol, its column holds the numbers of the one with most runs.
+    """The paper's columns, each followed by the same metric under the other protocols and scoring networks of the runs.
+
+    Where several networks have the paper's protocol, its column holds the numbers of the one with most runs.
     """
     columns: list[PaperColumn] = []
     others = []
@@ -213,27 +215,27 @@ def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperC
             if protocol != column.protocol and (column.metric, protocol, column.column) in ours:
                 continue
             ours.add((column.metric, protocol, column.column))
-            by = Counter(m.judge for m in measured if m.protocol == protocol and m.mean is not None)
-            several = [judge for judge, _ in by.most_common()] if len(by) > 1 else [None]
-            for index, judge in enumerate(several):
-                mark = "" if judge is None else told_apart(judge, [one for one in by if one != judge])
+            by = Counter(m.network for m in measured if m.protocol == protocol and m.mean is not None)
+            several = [network for network, _ in by.most_common()] if len(by) > 1 else [None]
+            for index, network in enumerate(several):
+                mark = "" if network is None else told_apart(network, [one for one in by if one != network])
                 if protocol == column.protocol and not index:
-                    columns.append(replace(column, judge=judge))
+                    columns.append(replace(column, network=network))
                     continue
                 name = f"{protocol} {mark}".rstrip()
                 key, label = f"{column.key}[{name}]", f"{column.label} [{name}]"
-                columns.append(replace(column, key=key, label=label, protocol=protocol, judge=judge))
+                columns.append(replace(column, key=key, label=label, protocol=protocol, network=network))
                 others.append(key)
     return tuple(columns), frozenset(others)
 
 
-def _judges(columns: Sequence[PaperColumn]) -> list[str]:
-    """A note for every column of the paper that several judges share."""
+def _networks(columns: Sequence[PaperColumn]) -> list[str]:
+    """A note for every column of the paper that several scoring networks share."""
     notes = []
     for column in columns:
-        rivals = [one.judge for one in columns if one.judge and one.key.startswith(f"{column.key}[")]
-        if column.judge is not None and rivals:
-            mine = told_apart(column.judge, rivals)
+        rivals = [one.network for one in columns if one.network and one.key.startswith(f"{column.key}[")]
+        if column.network is not None and rivals:
+            mine = told_apart(column.network, rivals)
             notes.append(
                 f"{column.label}: runs were judged by different weights or versions; in its column stand those of "
                 f"{mine or 'the others'}, with the most runs"
@@ -265,8 +267,8 @@ def _cell(
 
 def _measures(measured: Measured, column: PaperColumn) -> bool:
     identity = (measured.metric, measured.protocol, measured.column)
-    judged = column.judge is None or measured.mean is None or measured.judge == column.judge
-    return judged and identity == (column.metric, column.protocol, column.column)
+    scored = column.network is None or measured.mean is None or measured.network == column.network
+    return scored and identity == (column.metric, column.protocol, column.column)
 
 
 def _label(run: RunResult, system: System, extra: Sequence[System]) -> str:
@@ -285,7 +287,7 @@ def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, Sy
     notes = []
     for system in dict.fromkeys(system for _, system in runs):
         own = [run for run, one in runs if one == system]
-        identities = [{(m.metric, m.protocol, m.column, m.judge) for m in run.summary} for run in own]
+        identities = [{(m.metric, m.protocol, m.column, m.network) for m in run.summary} for run in own]
         if len(set().union(*identities)) < sum(len(one) for one in identities):
             label = labels.get(system, system.method)
             shown = max(own, key=lambda run: preference(run, table.split))

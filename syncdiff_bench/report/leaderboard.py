@@ -38,9 +38,10 @@ REFERENCE = "reference"  # what figures call the dataset's own clips; no row has
 
 @dataclass(frozen=True)
 class BoardColumn:
-    """One column: metric, protocol, column and judge are its identity, so two protocols or weights never share one.
+    """One column; two protocols or scoring networks (weights, versions) never share one.
 
-    twins: the judges of the other columns of the same metric and protocol.
+    - network: the weights and versions behind its numbers
+    - twins: those of the other columns of the same metric and protocol
     """
 
     metric: str
@@ -50,17 +51,17 @@ class BoardColumn:
     direction: str
     unit: str
     decimals: int
-    judge: ScoringNetwork = ()
+    network: ScoringNetwork = ()
     twins: tuple[ScoringNetwork, ...] = ()
 
     @property
     def key(self) -> ColumnKey:
-        return self.metric, self.protocol, self.column, self.judge
+        return self.metric, self.protocol, self.column, self.network
 
     @property
     def named(self) -> str:
         """The protocol, and what tells it from its twins."""
-        return f"{self.protocol} {told_apart(self.judge, self.twins)}".rstrip()
+        return f"{self.protocol} {told_apart(self.network, self.twins)}".rstrip()
 
     @property
     def heading(self) -> str:
@@ -154,16 +155,16 @@ def _headings(columns: Sequence[BoardColumn]) -> tuple[Heading, ...]:
 def _columns(runs: Sequence[Run]) -> tuple[BoardColumn, ...]:
     columns: dict[ColumnKey, BoardColumn] = {}
     found = [(run, entry) for run in runs for entry in run.summary]
-    # What was judged by nobody (n/a) has a column of its own only where no run was judged.
+    # What no network scored (n/a) has a column of its own only where no run was scored.
     for run, e in sorted(found, key=lambda one: one[1].reason is not None):
-        judge = run.judges.get((e.metric, e.protocol), ())
-        column = BoardColumn(e.metric, e.protocol, e.column, e.label, e.direction, e.unit, e.decimals, judge)
+        network = run.judges.get((e.metric, e.protocol), ())
+        column = BoardColumn(e.metric, e.protocol, e.column, e.label, e.direction, e.unit, e.decimals, network)
         if e.reason is None or not any(key[:3] == column.key[:3] for key in columns):
             columns.setdefault(column.key, column)
     order = list(dict.fromkeys((e.metric, e.protocol, e.column) for _, e in found))
-    same = {key: [column.judge for column in columns.values() if column.key[:3] == key] for key in order}
+    same = {key: [column.network for column in columns.values() if column.key[:3] == key] for key in order}
     return tuple(
-        replace(column, twins=tuple(judge for judge in same[column.key[:3]] if judge != column.judge))
+        replace(column, twins=tuple(network for network in same[column.key[:3]] if network != column.network))
         for column in sorted(columns.values(), key=lambda column: order.index(column.key[:3]))
     )
 
@@ -171,10 +172,10 @@ def _columns(runs: Sequence[Run]) -> tuple[BoardColumn, ...]:
 def _keyed(run: Run, columns: Sequence[BoardColumn]) -> dict[ColumnKey, ColumnSummary]:
     entries = {}
     for e in run.summary:
-        judge = run.judges.get((e.metric, e.protocol), ())
+        network = run.judges.get((e.metric, e.protocol), ())
         if e.reason is not None:
-            judge = next((one.judge for one in columns if one.key[:3] == (e.metric, e.protocol, e.column)), judge)
-        entries[e.metric, e.protocol, e.column, judge] = e
+            network = next((one.network for one in columns if one.key[:3] == (e.metric, e.protocol, e.column)), network)
+        entries[e.metric, e.protocol, e.column, network] = e
     return entries
 
 
@@ -251,14 +252,14 @@ def _rivals(runs: Sequence[Run], values: Sequence[ColumnSummary | None]) -> dict
 def _ranks(
     runs: Sequence[Run], columns: Sequence[BoardColumn], found: Sequence[Mapping[int, float]]
 ) -> list[int | None]:
-    """Position by the mean of the ranks in all columns of one judge; a value that is missing ranks last in its column.
+    """Position by the mean of the ranks in all columns of one scoring network; a missing value ranks last.
 
-    Runs that different judges measured cannot be ordered by what these found.
+    Runs that different networks scored cannot be ordered by what these found.
     """
     competing = [index for index, run in enumerate(runs) if not run.identity.topline]
     sums = dict.fromkeys(competing, 0.0)
-    judges = Counter(column.key[:3] for column, rivals in zip(columns, found, strict=True) if rivals)
-    ranking = [i for i, column in enumerate(columns) if judges[column.key[:3]] == 1 and found[i]]
+    networks = Counter(column.key[:3] for column, rivals in zip(columns, found, strict=True) if rivals)
+    ranking = [i for i, column in enumerate(columns) if networks[column.key[:3]] == 1 and found[i]]
     for i in ranking:
         rivals, sign = found[i], -1 if columns[i].direction == "up" else 1
         for index in competing:

@@ -51,12 +51,12 @@ PaperValue = float | None  # None: the paper prints N/A
 class PaperColumn:
     """One column, and the only measurement that may be compared with it.
 
-    key: name of the column inside the table ("lse_c").
-    label: as printed ("LSE-C").
-    metric, protocol, column: the entry of a run's summary that measures the same thing.
-    direction: which way is better.
-    decimals: digits after the point, as the paper prints them.
-    judge: whose numbers alone stand here, where those of several weights or versions are shown; None for anybody's.
+    - key: name of the column inside the table ("lse_c")
+    - label: as printed ("LSE-C")
+    - metric, protocol, column: the entry of a run's summary that measures the same thing
+    - direction: which way is better
+    - decimals: digits after the point, as the paper prints them
+    - network: the scoring network whose numbers alone stand here; None where all numbers are of one
     """
 
     key: str
@@ -66,15 +66,15 @@ class PaperColumn:
     column: str
     direction: Literal["up", "down"]
     decimals: int
-    judge: ScoringNetwork | None = None
+    network: ScoringNetwork | None = None
 
 
 @dataclass(frozen=True)
 class System:
     """What a row measured: a method and the options that set it apart from the method's defaults.
 
-    options: sorted (name, value) pairs. Those of a run must contain them for the run to be of this system.
-    trained_against: metrics whose judge the method was trained to please; no part of what tells systems apart.
+    - options: sorted (name, value) pairs; those of a run must contain them for the run to be of this system
+    - trained_against: metrics whose scoring network was also a training loss; no part of what tells systems apart
     """
 
     method: str
@@ -86,8 +86,8 @@ class System:
 class PaperRow:
     """One row: the system it measured, and its values.
 
-    values: dataset -> column key -> value as printed (None for N/A).
-    topline: a bound (ground truth, reconstruction) that takes no part in best and second best.
+    - values: dataset -> column key -> value as printed (None for N/A)
+    - topline: a bound (ground truth, reconstruction) that takes no part in best and second best
     """
 
     key: str
@@ -101,11 +101,13 @@ class PaperRow:
 class PaperTable:
     """One table of a paper.
 
-    datasets: in printed order; the values of a row are those of one of them. split: what the paper scored of each.
-    stub: header of the row labels. caption: the paper's. title: ours, short.
-    ranks_marked: 0 none, 1 the best of a column is marked, 2 the second best as well.
-    open: methods that are not in the paper get a row of their own.
-    notes: what a reader must know about the printed numbers.
+    - title, caption: ours, short; the paper's
+    - stub: header of the row labels
+    - datasets: in printed order; the values of a row are those of one of them
+    - ranks_marked: 0 none, 1 the best of a column is marked, 2 the second best as well
+    - open: methods that are not in the paper get a row of their own
+    - notes: what a reader must know about the printed numbers
+    - split: what the paper scored of each dataset
     """
 
     number: int
@@ -195,7 +197,7 @@ def _columns(root: Node, roots: Mapping[int, Node]) -> tuple[PaperColumn, ...]:
 
 
 def _column(node: Node) -> PaperColumn:
-    own = {"column": node.get("column", str, node.data.get("key")), "judge": None}
+    own = {"column": node.get("column", str, node.data.get("key")), "network": None}
     column = node.read(PaperColumn, "column", **own)
     if not 0 <= column.decimals <= 6:
         raise node.fail("decimals", f"must be 0..6, is {column.decimals}")

@@ -30,10 +30,10 @@ from syncdiff_bench.report.table import (
 Kind = Literal["paper", "ours", "delta", "n"]
 Ranks = list[dict[int, int]]  # of each column: index of a row -> its rank
 
-BEATS_TRUTH, OWN_JUDGE, DEVIATES = "†", "‡", "§"
+BEATS_TRUTH, OWN_LOSS, DEVIATES = "†", "‡", "§"
 MARKS = {
     BEATS_TRUTH: "scores better than the ground truth itself.",
-    OWN_JUDGE: "the method was trained against this metric's judge.",
+    OWN_LOSS: "the method was trained against this metric's judge.",
     DEVIATES: "not made as the paper's number was; a note below says in what.",
 }
 FIELDS = (
@@ -185,7 +185,7 @@ def _marks(kind: Kind, row: JoinedRow, column: PaperColumn, cell: JoinedCell, bo
         if round(gain, column.decimals) > 0:
             found.append(BEATS_TRUTH)
     if value is not None and column.metric in row.system.trained_against:
-        found.append(OWN_JUDGE)
+        found.append(OWN_LOSS)
     if kind == "ours" and cell.deviations:
         found.append(DEVIATES)
     return tuple(found)

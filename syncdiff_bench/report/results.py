@@ -21,7 +21,8 @@ SCHEMA = 1
 class Measured:
     """One number of a run: the mean over `n` clips, its 95 % interval, and how many clips failed.
 
-    mean: None where the metric is not defined (PSNR of identical videos). judge: weights and versions behind it.
+    - mean: None where the metric is not defined (PSNR of identical videos)
+    - network: weights and versions behind it
     """
 
     metric: str
@@ -32,20 +33,21 @@ class Measured:
     ci95: tuple[float, float] | None
     n: int
     failed: int
-    judge: ScoringNetwork = ()
+    network: ScoringNetwork = ()
 
 
 @dataclass(frozen=True)
 class RunResult:
     """The summary of one run.
 
-    path: its directory, as the user named it.
-    title: the method's name for people. topline: the method is a bound (ground truth), not a rival.
-    options: of the method, as run.json records them (all of them, defaults included).
-    finished: ISO time, "" for a run that has not ended.
-    split, clips, dataset_options, encoding, seed: of what and how it was made; empty where run.json does not say.
-    trained_against: metrics whose judge the method says it was trained to please.
-    caveats: what a reader should know before believing its numbers.
+    - path: its directory, as the user named it
+    - options: of the method, as run.json records them (all of them, defaults included)
+    - finished: ISO time, "" for a run that has not ended
+    - title: the method's name for people
+    - topline: the method is a bound (ground truth), not a rival
+    - split, clips, dataset_options, encoding, seed: of what and how it was made; empty where run.json does not say
+    - trained_against: metrics whose scoring network was also a training loss
+    - caveats: what a reader should know before believing its numbers
     """
 
     path: Path
@@ -113,7 +115,7 @@ def read_run(path: Path) -> RunResult:
         raise UsageError(f"{path} is not a run's record: {_problem(error)}; score the run again") from None
 
 
-def _measured(entry: Mapping[str, Any], judges: Mapping[tuple[str, str], ScoringNetwork]) -> Measured:
+def _measured(entry: Mapping[str, Any], networks: Mapping[tuple[str, str], ScoringNetwork]) -> Measured:
     interval = entry.get("ci95")
     return Measured(
         metric=str(entry["metric"]),
@@ -124,7 +126,7 @@ def _measured(entry: Mapping[str, Any], judges: Mapping[tuple[str, str], Scoring
         ci95=None if interval is None else _interval(interval),
         n=int(entry["n"]),
         failed=int(entry["failed"]),
-        judge=judges.get((entry["metric"], entry["protocol"]), ()),
+        network=networks.get((entry["metric"], entry["protocol"]), ()),
     )
 
 

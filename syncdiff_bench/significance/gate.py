@@ -33,7 +33,7 @@ class ColumnVerdict:
 
 @dataclass(frozen=True)
 class GateReport:
-    """lost: metric/protocol and clip -> why a clip that the baseline has could not be scored now."""
+    """What the gate found. lost: (metric/protocol, clip, why) of what the baseline has and could not be scored now."""
 
     comparison: Comparison
     verdicts: tuple[ColumnVerdict, ...]

@@ -351,7 +351,7 @@ def test_numbers_of_different_weights_never_share_a_column_of_the_paper(tmp_path
     panel = panel_of(comparison, "lrs2")
     assert cell_of(panel, "GT", "lse_c").ours is None
     (other,) = [column for column in panel.columns if column.key in panel.other_protocols]
-    assert (other.label, other.judge) == ("LSE-C [lrs 0ddba11]", ("0ddba11",))
+    assert (other.label, other.network) == ("LSE-C [lrs 0ddba11]", ("0ddba11",))
     theirs = cell_of(panel, "GT", other.key)
     assert theirs.ours is not None and theirs.ours.mean == 5.0 and theirs.delta is None
     assert [cell_of(panel, label, "lse_c").delta is not None for label in ("Wav2Lip", "TalkLip")] == [True, True]

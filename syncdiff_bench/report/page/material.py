@@ -119,7 +119,7 @@ def worst_first(run: Run, column: BoardColumn) -> list[str]:
         score.clip: value
         for score in run.scores
         if (score.metric, score.protocol) == (column.metric, column.protocol)
-        and run.judges.get((score.metric, score.protocol), ()) == column.judge
+        and run.judges.get((score.metric, score.protocol), ()) == column.network
         and score.values is not None
         and (value := score.values.get(column.column)) is not None
     }

@@ -234,8 +234,8 @@ def values_of(run: Run, columns: Sequence[BoardColumn]) -> dict[str, list[float 
     places = {column.key: index for index, column in enumerate(columns)}
     for score in run.scores:
         for name, value in (score.values or {}).items():
-            judge = run.judges.get((score.metric, score.protocol), ())
-            index = places.get((score.metric, score.protocol, name, judge))
+            network = run.judges.get((score.metric, score.protocol), ())
+            index = places.get((score.metric, score.protocol, name, network))
             if index is not None:
                 values[score.clip][index] = value
     return values
