@@ -26,23 +26,12 @@ def invoke(*arguments: str | Path) -> Result:
 def run_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "one"
     folder.mkdir(parents=True)
-    summary = [
-        {
-            "metric": "ssim",
-            "protocol": "face96",
-            "column": "ssim",
-            "mean": 0.8,
-            "ci95": [0.79, 0.81],
-            "n": 4,
-            "failed": 0,
-            "direction": "up",
-        }
-    ]
+    names = {"metric": "ssim", "protocol": "face96", "column": "ssim", "direction": "up"}
     record = {
         "schema": 1,
         "method": {"name": "syncdiff", "options": {}},
         "dataset": {"name": "lrs3"},
-        "summary": summary,
+        "summary": [{**names, "mean": 0.8, "ci95": [0.79, 0.81], "n": 4, "failed": 0}],
         "caveats": [],
     }
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
