@@ -13,7 +13,7 @@ from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
     from syncdiff_bench.report.table import Table
-    from syncdiff_bench.report.writers.junit import Case
+    from syncdiff_bench.report.writers.junit import JUnitCase
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Places:
     junit: Path | None
     summary: Path | None
 
-    def publish(self, table: Table, *, passed: bool, more: Sequence[Case] = ()) -> None:
+    def publish(self, table: Table, *, passed: bool, more: Sequence[JUnitCase] = ()) -> None:
         """The JUnit report comes last: a place that cannot be written must not cost the others.
 
         table: of the gate. more: test cases beside those of its rows.
@@ -41,7 +41,7 @@ class Places:
     @contextmanager
     def refusals(self) -> Iterator[None]:
         """What is not comparable is reported as well, an error of its own, before it ends the command."""
-        from syncdiff_bench.report.writers.junit import Case
+        from syncdiff_bench.report.writers.junit import JUnitCase
         from syncdiff_bench.report.writers.markdown import escape
 
         try:
@@ -49,7 +49,7 @@ class Places:
         except BenchError as refusal:
             try:
                 self._summarise("NOT COMPARABLE", f"{escape(str(refusal))}\n")
-                self._write_junit([Case("comparable with the baseline", "error", "not comparable", str(refusal))])
+                self._write_junit([JUnitCase("comparable with the baseline", "error", "not comparable", str(refusal))])
             except UsageError as unwritable:
                 raise UsageError(f"{refusal}; and {unwritable}") from None
             raise
@@ -68,7 +68,7 @@ class Places:
         except OSError as error:
             raise unwritable(target, error, "--summary") from None
 
-    def _write_junit(self, cases: Sequence[Case], notes: Sequence[str] = ()) -> None:
+    def _write_junit(self, cases: Sequence[JUnitCase], notes: Sequence[str] = ()) -> None:
         from syncdiff_bench.files import write_whole
         from syncdiff_bench.report.writers.junit import junit_xml
 

@@ -19,7 +19,7 @@ from syncdiff_bench.texts import metric_specs
 
 METHOD = "gt"
 
-Key = tuple[str, str, str]  # metric, protocol, column
+AnchorKey = tuple[str, str, str]  # metric, protocol, column
 
 
 class Answer(Enum):
@@ -76,7 +76,7 @@ def check_same_software(path: Path) -> None:
         raise UsageError(f"{path} was calibrated with other software ({', '.join(changed)}); choose another --out")
 
 
-def summary_keys(anchors: Anchors, runtime: Runtime, dataset: Dataset | type[Dataset]) -> tuple[Key, ...]:
+def summary_keys(anchors: Anchors, runtime: Runtime, dataset: Dataset | type[Dataset]) -> tuple[AnchorKey, ...]:
     """Where in a run's summary the column of each anchor stands.
 
     Raises UsageError where an anchor names a metric or a column that does not exist.
@@ -86,14 +86,14 @@ def summary_keys(anchors: Anchors, runtime: Runtime, dataset: Dataset | type[Dat
     )
 
 
-def _key(anchor: Anchor, metric: Metric[Any]) -> Key:
+def _key(anchor: Anchor, metric: Metric[Any]) -> AnchorKey:
     names = [column.name for column in metric.columns]
     if anchor.column not in names:
         raise UsageError(f"an anchor names column {anchor.column!r} of {anchor.metric}, which has {', '.join(names)}")
     return metric.name, metric.protocol, anchor.column
 
 
-def judge(anchors: Anchors, keys: Sequence[Key], run: Run) -> tuple[AnchorVerdict, ...]:
+def judge(anchors: Anchors, keys: Sequence[AnchorKey], run: Run) -> tuple[AnchorVerdict, ...]:
     """One verdict per anchor, from the summary of a finished run of ground truth. keys: `summary_keys`."""
     entries = [ColumnSummary.from_json(entry) for entry in run.manifest["summary"]]
     known = {(entry.metric, entry.protocol, entry.column): entry for entry in entries}

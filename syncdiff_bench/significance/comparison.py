@@ -25,7 +25,7 @@ from syncdiff_bench.statistics.resampling import (
 )
 
 LEVEL = 0.05  # of significance
-Verdict = Literal["B better", "B worse", "no difference shown", "too few speakers", "frames left out", ""]
+PairVerdict = Literal["B better", "B worse", "no difference shown", "too few speakers", "frames left out", ""]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ColumnComparison:
     n: int
     clusters: int
     changes: tuple[ClipChange, ...]
-    undecided: Verdict = ""
+    undecided: PairVerdict = ""
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ class ColumnComparison:
         return self.p_holm is not None and self.p_holm < LEVEL
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> PairVerdict:
         """What the difference says, in words; "" where a side has no value."""
         if self.worse_by is None or self.undecided:
             return self.undecided
@@ -245,7 +245,7 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
     return found
 
 
-def _undecided(delta: float, delta_of_all: float, clusters: int) -> Verdict:
+def _undecided(delta: float, delta_of_all: float, clusters: int) -> PairVerdict:
     """Why a difference decides nothing. delta_of_all: with the frames that were left out for being perfect."""
     if np.isnan(delta) or not clusters:
         return ""

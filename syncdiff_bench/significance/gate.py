@@ -13,7 +13,7 @@ from syncdiff_bench.statistics.resampling import RESAMPLES
 
 FALSE_ALARMS = 0.05  # of all columns together, on runs in which nothing changed
 
-Status = Literal["ok", "better", "worse", "regression", "undecided", "no value"]
+GateStatus = Literal["ok", "better", "worse", "regression", "undecided", "no value"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ColumnVerdict:
 
     column: ColumnComparison
     tolerance: float
-    status: Status
+    status: GateStatus
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from syncdiff_bench.files import write_whole
 SCHEMA = 1
 CALIBRATE = "put its measurement inside `with syncdiff_bench.testing.calibrated(benchmark):`"
 
-Status = Literal["ok", "faster", "regression"]
+SpeedStatus = Literal["ok", "faster", "regression"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SpeedVerdict:
     name: str
     baseline: float
     now: float
-    status: Status
+    status: SpeedStatus
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _refusals(now: Speeds, baseline: Speeds) -> list[str]:
     return [f"{what} ({', '.join(names)})" for what, names in refused.items()]
 
 
-def _status(slower: float, tolerance: float) -> Status:
+def _status(slower: float, tolerance: float) -> SpeedStatus:
     if slower > tolerance:
         return "regression"
     return "faster" if slower < 1 / tolerance else "ok"

@@ -29,7 +29,7 @@ from syncdiff_bench.report.page.material import (
     worst_first,
 )
 from syncdiff_bench.report.page.page import build_page, difference_html
-from syncdiff_bench.report.page.strip import Row, Strip, draw_strip, make_strip, sampled_frames
+from syncdiff_bench.report.page.strip import Strip, StripRow, draw_strip, make_strip, sampled_frames
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.runs.records import Score
 from syncdiff_bench.significance.comparison import Comparison, compare
@@ -96,7 +96,7 @@ def test_a_strip_shows_the_frames_of_each_run(runs: list[Run], tmp_path: Path) -
 def test_a_name_of_any_length_is_readable(tmp_path: Path) -> None:
     """The ink of a name ends before the first frame, and none of it is missing."""
     name = "a-method-with-a-very-long-name (runs/seed-0)"
-    draw_strip(Strip("c", ("",), (Row(name, np.full((1, 40, 30, 3), 255, np.uint8)),)), tmp_path / "x.png")
+    draw_strip(Strip("c", ("",), (StripRow(name, np.full((1, 40, 30, 3), 255, np.uint8)),)), tmp_path / "x.png")
     (columns,) = np.nonzero(np.asarray(Image.open(tmp_path / "x.png").convert("L")).min(axis=0) < 255)
     left, _, right, _ = ImageFont.load_default(size=18).getbbox(name)
     assert columns[-1] - columns[0] == pytest.approx(right - left, abs=4)

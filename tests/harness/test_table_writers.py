@@ -14,7 +14,7 @@ import pytest
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Row, Table, letter, number, plain_notes, signed
 from syncdiff_bench.report.writers import render
-from syncdiff_bench.report.writers.junit import Case, cases_of, junit_xml
+from syncdiff_bench.report.writers.junit import JUnitCase, cases_of, junit_xml
 from syncdiff_bench.report.writers.latex import escape as latex_escape
 from syncdiff_bench.report.writers.markdown import escape as markdown_escape
 from syncdiff_bench.report.writers.terminal import print_tables
@@ -239,7 +239,7 @@ def test_junit_has_a_failure_per_row_that_fails() -> None:
 def test_no_character_of_a_reason_breaks_the_xml() -> None:
     """Every code point below U+0100, a lone surrogate and two non-characters; a terminal's colours go whole."""
     reason = "".join(map(chr, range(0x100))) + "\ud800\ufffe\uffff" + "\x1b[1;31mbad\x1b[0m < & > 語"
-    suite = ElementTree.fromstring(junit_xml("check", reason, [Case(reason, "failure", "lost clip", reason)]))
+    suite = ElementTree.fromstring(junit_xml("check", reason, [JUnitCase(reason, "failure", "lost clip", reason)]))
     (failure,) = suite.iter("failure")
     for text in (suite.get("name"), suite[0].get("name"), failure.get("message")):
         assert text is not None and text.endswith("ÿbad < & > 語") and "[1;31m" not in text

@@ -33,7 +33,7 @@ RESOLUTION = 300  # dots per inch of a PDF
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class StripRow:
     """name: of `row_names`, or REFERENCE. frames: (columns, h, w, 3) uint8 RGB, all of one size within a strip."""
 
     name: str
@@ -49,7 +49,7 @@ class Strip:
 
     clip: str
     spoken: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[StripRow, ...]
     lacking: str = ""
 
 
@@ -99,7 +99,7 @@ def strip_of(
         if area == "mouth":
             boxes = model.face_boxes.boxes
             frames = _mouths(frames, boxes[[min(i, len(boxes) - 1) for i in chosen]])
-        rows.append(Row(name, frames))
+        rows.append(StripRow(name, frames))
     return Strip(clip_id, spoken, tuple(rows))
 
 

@@ -14,7 +14,7 @@ FAILING = ("regression", "no value")
 
 
 @dataclass(frozen=True)
-class Case:
+class JUnitCase:
     """One test case. outcome: "failure" where the answer is no, "error" where there is none; then kind and message."""
 
     name: str
@@ -23,7 +23,7 @@ class Case:
     message: str = ""
 
 
-def junit_xml(command: str, subject: str, cases: Sequence[Case], notes: Sequence[str] = ()) -> str:
+def junit_xml(command: str, subject: str, cases: Sequence[JUnitCase], notes: Sequence[str] = ()) -> str:
     """A suite named after the command ("syncdiff-bench check") and what it looked at; notes: what else to know."""
     suite = ElementTree.Element("testsuite", name=printable(f"{command} {subject}"), tests=str(len(cases)))
     for outcome in ("failure", "error"):
@@ -40,11 +40,11 @@ def junit_xml(command: str, subject: str, cases: Sequence[Case], notes: Sequence
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def cases_of(table: Table) -> list[Case]:
+def cases_of(table: Table) -> list[JUnitCase]:
     """One case per row of a gate's table; one that fails has its row as the message."""
     (panel,) = table.panels
     return [
-        Case(row.name, "failure", row.kind, _message(panel, row)) if row.kind in FAILING else Case(row.name)
+        JUnitCase(row.name, "failure", row.kind, _message(panel, row)) if row.kind in FAILING else JUnitCase(row.name)
         for row in panel.rows
     ]
 
