@@ -121,8 +121,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     A last line without its newline was cut off by a kill and is left out.
     Raises UsageError for a damaged line anywhere else.
     """
+    return _rows(path, _complete_bytes(path))
+
+
+def _rows(path: Path, complete: bytes) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(_complete_bytes(path).split(b"\n")[:-1], start=1):
+    for number, line in enumerate(complete.split(b"\n")[:-1], start=1):
         try:
             row = json.loads(line)
             if not isinstance(row, dict):
@@ -136,19 +140,20 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 class Journal:
     """Append-only JSON lines that survive `kill -9`, opened for appending.
 
-    rows: what the file holds already. Opening cuts a torn last line off, so that the next line starts clean.
+    rows: what the file holds. Opening cuts a torn last line off, so that the next line starts clean.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows = read_rows(path)
-        complete = len(_complete_bytes(path))
-        if path.exists() and path.stat().st_size > complete:
-            os.truncate(path, complete)
+        complete = _complete_bytes(path)
+        self.rows: list[Row] = list(_rows(path, complete))
+        if path.exists() and path.stat().st_size > len(complete):
+            os.truncate(path, len(complete))
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows to the end and wait until they are on the disk."""
-        text = "".join(map(encode_row, rows))
+        added = list(rows)
+        text = "".join(map(encode_row, added))
         try:
             with self.path.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(text)
@@ -156,10 +161,15 @@ class Journal:
                 os.fsync(file.fileno())
         except OSError as error:
             raise unwritable(self.path, error) from None
+        self.rows += added
 
     def rewrite(self, rows: Iterable[Row]) -> None:
-        """Replace the whole journal at once."""
-        write_whole(self.path, "".join(map(encode_row, rows)))
+        """Replace the whole journal at once, where that changes it."""
+        kept = list(rows)
+        text = "".join(map(encode_row, kept))
+        if text != "".join(map(encode_row, self.rows)) or not self.path.exists():
+            write_whole(self.path, text)
+        self.rows = kept
 
 
 def encode_row(row: Row) -> str:

@@ -13,10 +13,9 @@ from syncdiff_bench.contracts import Metric, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
 from syncdiff_bench.faces.detection import detecting
-from syncdiff_bench.runs.directory import Run, RunDirectory, discard, load_run
-from syncdiff_bench.runs.generating import generate, source_digests, unfinished_clips
+from syncdiff_bench.runs.directory import Run, RunDirectory, discard, identity_of, load_run, read_manifest, speakers
+from syncdiff_bench.runs.generating import generate
 from syncdiff_bench.runs.manifest import hardware, now, versions
-from syncdiff_bench.runs.noticing import boxes_of_run, run_caveats
 from syncdiff_bench.runs.plan import (
     AS_GIVEN,
     GivenPlan,
@@ -33,7 +32,7 @@ from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
-from syncdiff_bench.runs.summary import boxes_behind, summarise
+from syncdiff_bench.runs.summary import boxes_behind, boxes_of_run, run_caveats, summarise
 from syncdiff_bench.texts import Spec
 from syncdiff_bench.views import AUTO, boxes_of_clips
 
@@ -52,21 +51,17 @@ def generate_run(
     fresh: what the directory holds is deleted first, whatever run it is of.
     Raises UsageError and WeightsError as `generating.generate`.
     """
+    progress = progress or Progress()
     if fresh and ranks.first:
         _discard(run_plan.path, progress)
-    with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device, ranks) as run:
-        _, records = run.generation_journal()
-        sources = source_digests(run, run_plan.method)
-        if ranks.first and unfinished_clips(run, records, sources=sources, retry_failed=retry_failed):
-            # Until it ends again, a run that gets new videos is not finished.
-            run.manifest["finished"] = None
-            run.save()
-        with detecting(plan.runtime.device, (progress or Progress()).looking_for_faces):
-            records = generate(
-                run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress, ranks=ranks
-            )
-        if ranks.first:
-            _enter_clips(run, records)
+    device = plan.runtime.device
+    with (
+        RunDirectory.opened(run_plan.path, run_plan.identity, device, ranks) as run,
+        detecting(device, progress.looking_for_faces),
+    ):
+        generate(run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress)
+        if ranks.first and run.manifest["finished"] is None:
+            _enter_clips(run, run.generated, ())
             run.save()
 
 
@@ -82,11 +77,12 @@ def score_run(
 
     Raises UsageError where videos are still missing.
     """
+    progress = progress or Progress()
     if fresh:
         _discard(run_plan.path, progress, scores_only=True)
     with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device) as run:
         source = GeneratedVideos(run, plan.dataset)
-        _score(run, source, plan.metrics, plan.runtime, retry_failed=retry_failed, progress=progress)
+        _score(run, source, plan.metrics, plan.runtime, retry_failed, progress)
 
 
 def score_recorded(
@@ -106,7 +102,8 @@ def score_recorded(
     where the run does not say which ones it rests on. fresh: as `score_run`.
     Raises UsageError where the dataset, or its face boxes, are not those that the videos were made from.
     """
-    recorded = load_run(path).identity
+    progress = progress or Progress()
+    recorded = identity_of(read_manifest(path), path)
     if recorded.encoding == AS_GIVEN:
         folder = recorded.options["folder"]
         raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")
@@ -124,28 +121,32 @@ def score_recorded(
     if fresh:
         _discard(path, progress, scores_only=True)
     with RunDirectory.opened(path, recorded, runtime.device) as run:
-        source = GeneratedVideos(run, dataset)
-        _score(run, source, chosen, runtime, retry_failed=retry_failed, progress=progress)
+        _score(run, GeneratedVideos(run, dataset), chosen, runtime, retry_failed, progress)
 
 
 def score_given(
     plan: GivenPlan, *, retry_failed: bool = False, fresh: bool = False, progress: Progress | None = None
 ) -> None:
     """Score videos where they lie, with or without references. fresh: as `generate_run`."""
+    progress = progress or Progress()
     if fresh:
         _discard(plan.path, progress)
     with RunDirectory.opened(plan.path, plan.identity, plan.runtime.device) as run:
         source = GivenVideos(run, plan.videos, plan.folder, plan.reference)
-        _score(run, source, plan.metrics, plan.runtime, retry_failed=retry_failed, progress=progress)
+        _score(run, source, plan.metrics, plan.runtime, retry_failed, progress)
 
 
-def _discard(path: Path, progress: Progress | None, *, scores_only: bool = False) -> None:
-    deleted = discard(path, scores_only=scores_only)
-    if deleted and progress is not None:
+def load_runs(plan: Plan) -> tuple[Run, ...]:
+    """The runs of a plan, read back from disk."""
+    return tuple(load_run(run_plan.path) for run_plan in plan.runs)
+
+
+def _discard(path: Path, progress: Progress, *, scores_only: bool = False) -> None:
+    if deleted := discard(path, scores_only=scores_only):
         progress.note(deleted)
 
 
-def _enter_clips(run: RunDirectory, records: Mapping[str, Generated], scores: Sequence[Score] = ()) -> None:
+def _enter_clips(run: RunDirectory, records: Mapping[str, Generated], scores: Sequence[Score]) -> None:
     """What decoding and measuring told about the clips: conversions, where face boxes came from, caveats."""
     known = [records[clip] for clip in run.identity.clips if clip in records]
     notes = {record.clip: list(record.notes) for record in known}
@@ -156,8 +157,8 @@ def _enter_clips(run: RunDirectory, records: Mapping[str, Generated], scores: Se
     run.manifest["boxes"] = boxes_of_run(known, scores)
     if run.identity.boxes is not None:  # where nobody had asked for boxes, they may be others by now
         run.manifest["dataset"]["boxes"] = run.identity.boxes
-    speakers = load_run(run.path).speakers
-    found = run_caveats(run.identity, records, scores, speakers, run.manifest["protocols"])
+    clusters = speakers(run.identity, run.generated)
+    found = run_caveats(run.identity, records, scores, clusters, run.manifest["protocols"])
     run.manifest["caveats"] = [one.to_json() for one in found]
 
 
@@ -166,30 +167,25 @@ def _score(
     source: VideoSource,
     metrics: Sequence[Metric[Any]],
     runtime: Runtime,
-    *,
     retry_failed: bool,
-    progress: Progress | None,
+    progress: Progress,
 ) -> None:
-    joined = joined_metrics(run.manifest, _complete_columns(run), metrics, runtime)
+    lines = Counter(key[1:] for key in run.scores)
+    complete = [column for column, n in lines.items() if n == len(run.identity.clips)]
+    joined = joined_metrics(run.manifest, complete, metrics, runtime)
     _enter_metrics(run, joined)
-    with detecting(runtime.device, (progress or Progress()).looking_for_faces):
+    with detecting(runtime.device, progress.looking_for_faces):
         scores = score(run, source, joined, retry_failed=retry_failed, progress=progress)
+    weights = {}
     for entry in run.manifest["protocols"]:
         column = (entry["metric"], entry["protocol"])
         entry["boxes"] = boxes_behind(row for row in scores if (row.metric, row.protocol) == column)
-    weights = {(entry["metric"], entry["protocol"]): entry["weights"] for entry in run.manifest["protocols"]}
-    speakers = load_run(run.path).speakers
-    run.manifest["summary"] = [entry.to_json() for entry in summarise(scores, joined, speakers, weights)]
+        weights[column] = entry["weights"]
+    clusters = speakers(run.identity, run.generated)
+    run.manifest["summary"] = [entry.to_json() for entry in summarise(scores, joined, clusters, weights)]
     _enter_clips(run, source.records, scores)
     run.manifest["finished"] = run.manifest["finished"] or now()
     run.save()
-
-
-def _complete_columns(run: RunDirectory) -> list[tuple[str, str]]:
-    """(metric, protocol) pairs that have a line for every clip."""
-    _, have = run.score_journal()
-    lines = Counter(key[1:] for key in have)
-    return [column for column, n in lines.items() if n == len(run.identity.clips)]
 
 
 def _enter_metrics(run: RunDirectory, metrics: Sequence[Metric[Any]]) -> None:
@@ -201,11 +197,5 @@ def _enter_metrics(run: RunDirectory, metrics: Sequence[Metric[Any]]) -> None:
             protocols=entries,
             finished=None,
             versions=versions(),
-            hardware=hardware(run.manifest["hardware"]["device"]),
+            hardware=hardware(manifest["hardware"]["device"]),
         )
-    run.save()
-
-
-def load_runs(plan: Plan) -> tuple[Run, ...]:
-    """The runs of a plan, read back from disk."""
-    return tuple(load_run(run_plan.path) for run_plan in plan.runs)

@@ -209,7 +209,7 @@ def summary_entry(experiment: str, spreads: Sequence[Spread]) -> dict[str, Any]:
 
 def probe_caveats(method: Any, groups: Sequence[Group]) -> tuple[Counted, ...]:
     """What a reader should know about the method and about the probed clips, as of a run."""
-    from syncdiff_bench.runs.generating import clip_caveats
+    from syncdiff_bench.runs.sources import clip_caveats
 
     frames = (frame for group in groups for case in group.cases for frame in (case.target, case.identity, case.pose))
     clips = {frame.clip.id: frame.clip for frame in frames}

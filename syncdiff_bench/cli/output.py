@@ -82,12 +82,14 @@ def write_told(option: str, path: Path, text: str) -> None:
     click.echo(f"wrote {path}", err=True)
 
 
-def publish(out: Path) -> None:
-    """Print the leaderboard of all runs below `out`, and write it to `out/leaderboard.md`."""
+def publish(out: Path, runs: Sequence[Run]) -> None:
+    """Print the leaderboard of all runs below `out`, and write it to `out/leaderboard.md`. runs: loaded already."""
     from syncdiff_bench.report.writers.terminal import print_tables
 
-    tables = leaderboards(load_run(path) for path in run_directories([out]))
-    file = out / LEADERBOARD
-    write_whole(file, render(tables, "markdown"))
+    known = {run.path.resolve(): run for run in runs}
+    tables = leaderboards(known.get(path.resolve()) or load_run(path) for path in run_directories([out]))
+    file, text = out / LEADERBOARD, render(tables, "markdown")
+    if not file.is_file() or file.read_bytes() != text.encode():
+        write_whole(file, text)
     print_tables(tables)
     click.echo(f"{file}", err=True)

@@ -49,8 +49,9 @@ def run(
         return
     for run_plan in plan.runs:
         pipeline.score_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
-    code = exit_code(pipeline.load_runs(plan), strict=strict)
-    publish(plan.out)
+    runs = pipeline.load_runs(plan)
+    code = exit_code(runs, strict=strict)
+    publish(plan.out, runs)
     ctx.exit(code)
 
 

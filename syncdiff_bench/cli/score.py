@@ -68,9 +68,10 @@ def score(
         paths = _score_runs(chosen, runs, retry_failed, fresh)
     else:
         paths = _score_plan(chosen, retry_failed, fresh)
-    code = exit_code([load_run(path) for path in paths], strict=strict)
+    scored = [load_run(path) for path in paths]
+    code = exit_code(scored, strict=strict)
     for out in dict.fromkeys(path.parent for path in paths):
-        publish(out)
+        publish(out, scored)
     ctx.exit(code)
 
 

@@ -179,8 +179,8 @@ def _try_scoring(job: Job) -> Trial:
     """The first clip against itself, by the metrics whose weights are here: a trial fetches none."""
     from syncdiff_bench.contracts import Pair, Runtime
     from syncdiff_bench.estimates.machine import seconds_of
-    from syncdiff_bench.runs.generating import open_clip
     from syncdiff_bench.runs.plan import load_metrics
+    from syncdiff_bench.runs.sources import open_clip
     from syncdiff_bench.texts import metric_specs
     from syncdiff_bench.weights.store import WeightsStore
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from syncdiff_bench.report.table import ARROWS, Cell, Heading, Panel, Row, Table, number, plain_notes, signed
-from syncdiff_bench.runs.noticing import FEW_SPEAKERS
+from syncdiff_bench.runs.summary import FEW_SPEAKERS
 from syncdiff_bench.significance.comparison import ClipChange, ColumnComparison, Comparison
 from syncdiff_bench.significance.gate import GateReport
 from syncdiff_bench.significance.speed import SpeedReport

@@ -113,7 +113,7 @@ class Seed(Unit):
 
     def work(self, claim: Claim, shop: Workshop) -> None:
         from syncdiff_bench import pipeline
-        from syncdiff_bench.runs.memory import clear_memory
+        from syncdiff_bench.runs.generating import clear_memory
 
         job = self.job
         try:

@@ -1,9 +1,9 @@
-"""A run: plan, generate, score, summarise, print. Every arrow between the stages is a file of the run
-directory.
+"""A run: plan, generate, score, summarise. Every arrow between the stages is a file of the run directory.
 
 * `plan`: what the command line asks for, resolved into one plan per method;
-* `manifest`: run.json, the identity of a run and everything needed to repeat it;
-* `directory`: the run directory and its append-only journals; `load_run` for readers;
-* `generating`, `scoring`, `summary`: the stages; killing one at any instant and starting it again changes
-nothing;
+* `records`: the lines of the two journals; `manifest`: run.json, the identity of a run and all that repeats it;
+* `directory`: the run directory, opened for writing; `load_run` for readers;
+* `sources`: the clips and videos that the stages work on;
+* `generating`, `scoring`, `summary`: the stages; killing one at any instant and starting it again changes nothing;
+* `progress`, `ranks`: what a stage tells while it works, and the processes that share one.
 """

@@ -5,37 +5,40 @@ RUN/generation.jsonl   one line per generated (or failed) clip
 RUN/generation.rank-N.jsonl   the same, of one process of several; merged into it at the end, or by the next run
 RUN/videos/<id>.mp4    what the method made
 RUN/scores.jsonl       one line per clip and metric
-RUN/.digests.json      what is remembered of files, so that they need not be read again (`known_files`)
+RUN/.digests.json      what is remembered of files, so that they need not be read again (`KnownFiles`)
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, locked, read_rows, unwritable, write_whole
 from syncdiff_bench.origins import ScoringNetwork, scoring_networks
-from syncdiff_bench.runs.known_files import DIGESTS, KnownFiles
 from syncdiff_bench.runs.manifest import Identity, new_manifest
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import SCHEMA, Generated, Score
+from syncdiff_bench.runs.summary import ColumnSummary, few_speakers
+from syncdiff_bench.weights.digests import KnownFiles
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from syncdiff_bench.runs.summary import ColumnSummary
-
 MANIFEST = "run.json"
 GENERATION = "generation.jsonl"
 SCORES = "scores.jsonl"
+DIGESTS = ".digests.json"
+
+T = TypeVar("T")
+Key = tuple[str, str, str]  # clip, metric, protocol
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,11 @@ class Run:
     @property
     def speakers(self) -> dict[str, str]:
         """Clip id -> what its statistics cluster on: its speaker, else the clip itself."""
-        return {clip: self._speaker(clip) or clip for clip in self.identity.clips}
+        return speakers(self.identity, self.generated)
 
     @property
     def summary(self) -> tuple[ColumnSummary, ...]:
         """One entry per column, as in run.json. Raises UsageError where it cannot be read."""
-        from syncdiff_bench.runs.summary import ColumnSummary
-
         try:
             return tuple(ColumnSummary.from_json(entry) for entry in self.manifest["summary"])
         except (KeyError, TypeError) as error:
@@ -81,8 +82,6 @@ class Run:
     @property
     def caveats(self) -> tuple[Counted, ...]:
         """What a reader should know before believing a number of this run."""
-        from syncdiff_bench.runs.noticing import few_speakers
-
         # A version that recorded no caveats did record the speakers.
         known = few_speakers(self.speakers.values()) if "caveats" not in self.manifest else ()
         return (*recorded(self.manifest), *known)
@@ -121,20 +120,23 @@ class Run:
             caveats=pd.Series({clip: "; ".join(texts) for clip, texts in caveats.items()}),
         )
 
-    def _speaker(self, clip: str) -> str | None:
-        record = self.generated.get(clip)
-        return None if record is None else record.speaker
+
+def speakers(identity: Identity, generated: Mapping[str, Generated]) -> dict[str, str]:
+    """Clip id -> its speaker, else the clip itself."""
+    known = {clip: record.speaker for clip, record in generated.items()}
+    return {clip: known.get(clip) or clip for clip in identity.clips}
 
 
 def load_run(path: Path) -> Run:
     """Read a run directory. Raises UsageError where there is none, or where it is damaged."""
     manifest = read_manifest(path)
+    files = [path / GENERATION, *_rank_journals(path)]
     return Run(
         path=path,
         manifest=manifest,
         identity=identity_of(manifest, path),
-        scores=tuple(_parsed(path / SCORES, Score.from_row)),
-        generated=_generated(path),
+        scores=tuple(_parsed(path / SCORES, read_rows(path / SCORES), Score.from_row)),
+        generated={line.clip: line for file in files for line in _parsed(file, read_rows(file), Generated.from_row)},
     )
 
 
@@ -158,6 +160,8 @@ def run_directories(folders: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def _of_a_probe(file: Path) -> bool:
+    if (file.parent / GENERATION).is_file():
+        return False
     try:
         return "probe" in json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
@@ -190,14 +194,21 @@ def identity_of(manifest: Mapping[str, Any], path: Path) -> Identity:
 class RunDirectory:
     """A run directory opened for writing, by one process at a time or by the ranks of one launch together.
 
-    manifest: the content of run.json; `save` writes it. files: digests of the videos that the run rests on.
+    manifest: the content of run.json; `save` writes it.
+    files: digests of the videos that the run rests on.
+    generated: clip -> its last line of generation.jsonl.
+    scores: (clip, metric, protocol) -> its last line of scores.jsonl.
+
+    Each file is read once, when it is first asked for.
     """
 
-    def __init__(self, path: Path, identity: Identity, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, identity: Identity, manifest: dict[str, Any], ranks: Ranks) -> None:
         self.path = path
         self.identity = identity
         self.manifest = manifest
-        self.files = KnownFiles(path)
+        self.ranks = ranks
+        self.files = KnownFiles(path / DIGESTS)
+        self._saved = ""
 
     @classmethod
     @contextmanager
@@ -214,50 +225,86 @@ class RunDirectory:
         """
         if not ranks.first:
             ranks.wait()
-        check_identity(path, identity)
+        known = check_identity(path, identity)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(path, error) from None
         with _locked(path, None if ranks.first else ranks.index):
-            exists = (path / MANIFEST).is_file()
-            run = cls(path, identity, read_manifest(path) if exists else new_manifest(identity, device))
+            run = cls(path, identity, known or new_manifest(identity, device), ranks)
+            if known:
+                run._saved = run._text()
+            elif ranks.first:
+                run.save()
             if ranks.first:
                 run.merge_rank_journals()
-                if not exists:
-                    run.save()
                 ranks.wait()
             yield run
 
     def save(self) -> None:
-        """Write run.json, and remember the digests."""
+        """Write run.json where it changed, and remember the digests."""
         self.files.save()
-        text = json.dumps(self.manifest, indent=1, ensure_ascii=False, allow_nan=False)
-        write_whole(self.path / MANIFEST, text + "\n")
+        text = self._text()
+        if text != self._saved:
+            write_whole(self.path / MANIFEST, text)
+            self._saved = text
 
-    def generation_journal(self) -> tuple[Journal, dict[str, Generated]]:
-        """generation.jsonl, and its last line per clip."""
-        journal = Journal(self.path / GENERATION)
-        return journal, _generated(self.path)
+    def _text(self) -> str:
+        return json.dumps(self.manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def rank_journal(self, index: int) -> Journal:
-        """Where one of several ranks notes the clips that it generated."""
-        return Journal(self.path / f"generation.rank-{index}.jsonl")
+    @cached_property
+    def _generation(self) -> Journal:
+        return Journal(self.path / GENERATION)
+
+    @cached_property
+    def _scores(self) -> Journal:
+        return Journal(self.path / SCORES)
+
+    @cached_property
+    def generated(self) -> dict[str, Generated]:
+        journal = self._generation
+        return {line.clip: line for line in _parsed(journal.path, journal.rows, Generated.from_row)}
+
+    @cached_property
+    def scores(self) -> dict[Key, Score]:
+        journal = self._scores
+        return {score.key: score for score in _parsed(journal.path, journal.rows, Score.from_row)}
+
+    @cached_property
+    def _rank_journal(self) -> Journal:
+        return Journal(self.path / f"generation.rank-{self.ranks.index}.jsonl")
+
+    def add_generated(self, line: Generated) -> None:
+        """Note a clip; one of several ranks does so in a journal of its own."""
+        journal = self._generation if self.ranks.count == 1 else self._rank_journal
+        journal.append([line.to_row()])
+        self.generated[line.clip] = line
+
+    def add_scores(self, rows: Sequence[Score]) -> None:
+        self._scores.append(row.to_row() for row in rows)
+        self.scores.update({row.key: row for row in rows})
 
     def merge_rank_journals(self) -> None:
         """Move the lines of all ranks into generation.jsonl. Killed in between, it does so again to the same end."""
         paths = _rank_journals(self.path)
         rows = [row for path in paths for row in read_rows(path)]
         if rows:
-            self.generation_journal()[0].append(rows)
+            self._generation.append(rows)
+            lines = _parsed(self._generation.path, rows, Generated.from_row)
+            self.generated.update({line.clip: line for line in lines})
         for path in paths:
             path.unlink()
 
-    def score_journal(self) -> tuple[Journal, dict[tuple[str, str, str], Score]]:
-        """scores.jsonl, and its last line per (clip, metric, protocol)."""
-        path = self.path / SCORES
-        journal = Journal(path)
-        return journal, {score.key: score for score in _parsed(path, Score.from_row)}
+    def settle_generated(self) -> None:
+        """Bring generation.jsonl into plan order: the same bytes for any number of ranks and interruptions."""
+        self.merge_rank_journals()
+        clips = (clip for clip in self.identity.clips if clip in self.generated)
+        self._generation.rewrite([self.generated[clip].to_row() for clip in clips])
+
+    def settle_scores(self, scores: Sequence[Score]) -> None:
+        """Keep these scores, in this order."""
+        self._scores.rewrite([row.to_row() for row in scores])
+        self.scores = {row.key: row for row in scores}
 
     def video_path(self, clip_id: str) -> Path:
         """Raises UsageError for a clip id that leads out of the directory."""
@@ -272,16 +319,21 @@ def video_name(clip_id: str) -> PurePosixPath:
     return PurePosixPath(f"{clip_id}.mp4")
 
 
-def check_identity(path: Path, identity: Identity) -> None:
-    """Raises UsageError, naming what differs, where `path` holds the run of another identity."""
+def check_identity(path: Path, identity: Identity) -> dict[str, Any] | None:
+    """run.json of `path`, None where there is none.
+
+    Raises UsageError, naming what differs, where it is the run of another identity.
+    """
     if not (path / MANIFEST).is_file():
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; choose another --out")
-        return
-    differences = identity_of(read_manifest(path), path).differences(identity)
+        return None
+    manifest = read_manifest(path)
+    differences = identity_of(manifest, path).differences(identity)
     if differences:
         told = "; ".join(differences)
         raise UsageError(f"{path} holds another run ({told}); choose another --out, or --fresh to start it anew")
+    return manifest
 
 
 def discard(path: Path, *, scores_only: bool = False) -> str:
@@ -314,17 +366,11 @@ def _deleted(file: Path) -> str:
     return file.name
 
 
-def _parsed(path: Path, parse: Any) -> list[Any]:
+def _parsed(path: Path, rows: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
     try:
-        return [parse(row) for row in read_rows(path)]
+        return [parse(row) for row in rows]
     except (KeyError, TypeError) as error:
         raise UsageError(f"{path} has a line that is not of schema {SCHEMA} ({error}); delete the file") from None
-
-
-def _generated(path: Path) -> dict[str, Generated]:
-    """The last line of each clip, those of ranks that were not merged yet included."""
-    files = [path / GENERATION, *_rank_journals(path)]
-    return {record.clip: record for file in files for record in _parsed(file, Generated.from_row)}
 
 
 def _rank_journals(path: Path) -> list[Path]:

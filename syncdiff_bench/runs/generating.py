@@ -7,10 +7,9 @@ the same bytes. Several ranks get whole batches each, for the same reason.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,89 +17,71 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method, Runtime
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
-from syncdiff_bench.faces.boxes import FaceBoxes
-from syncdiff_bench.files import Journal, encode_row
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
 from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.memory import clear_memory, out_of_memory
 from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import NOT_GENERATED, OUT_OF_MEMORY, Failure, Generated, one_line
-
-SOURCE_CHANGED = "{n} clips, whose files changed since they were taken (first: {first})"
-VIDEO_CHANGED = "{n} clips, whose videos are gone or not those that were generated (first: {first})"
-
-
-def plan_batches(clip_ids: Sequence[str], batch_size: int) -> Iterator[tuple[str, ...]]:
-    """Consecutive batches; the last one may be smaller.
-
-    >>> list(plan_batches(["a", "b", "c"], 2))
-    [('a', 'b'), ('c',)]
-    """
-    for start in range(0, len(clip_ids), batch_size):
-        yield tuple(clip_ids[start : start + batch_size])
-
-
-def open_clip(dataset: Dataset, clip_id: str) -> Clip:
-    """The clip, decoded. What it caches lives no longer than the returned object.
-
-    Raises ClipError where its files are missing or cannot be decoded.
-    """
-    with decoding(clip_id):
-        clip = replace(dataset.clip(clip_id))
-        _ = clip.media
-    return clip
-
-
-@contextmanager
-def decoding(clip_id: str) -> Iterator[None]:
-    """Whatever is raised inside that is no error of this project becomes a ClipError."""
-    try:
-        yield
-    except BenchError:
-        raise
-    except Exception as error:
-        failure = Failure.of(error, "undecodable")
-        raise ClipError(failure.kind, f"{clip_id}: cannot be decoded ({failure.message})") from error
-
-
-def boxes_used(clip: Clip) -> FaceBoxes | None:
-    """The boxes of a clip that somebody asked for; None where nobody did, or there are none, which fails who asks."""
-    if "boxes" not in clip.asked_for:
-        return None
-    try:
-        return clip.face_boxes
-    except ClipError:
-        return None
-
-
-def clip_caveats(clip: Clip) -> tuple[Caveat, ...]:
-    """What decoding a clip told, and its face boxes where somebody asked for them."""
-    boxes = boxes_used(clip)
-    return clip.media.caveats if boxes is None else (*clip.media.caveats, *boxes.caveats)
-
-
-def record(
-    clip: Clip,
-    frames: int | None,
-    *,
-    notes: Sequence[str] = (),
-    caveats: Sequence[Caveat] = (),
-    **rest: Any,
-) -> Generated:
-    """The line of a clip: what decoding it told, then `notes` and `caveats` of how its video was made."""
-    boxes = boxes_used(clip)
-    every = (*clip_caveats(clip), *caveats)
-    words = (*clip.media.notes, *(caveat.text for caveat in every if caveat.detail), *notes)
-    source = None if boxes is None else boxes.source
-    return Generated(clip.id, frames, words, source, speaker=clip.speaker, caveats=every, **rest)
-
+from syncdiff_bench.runs.sources import (
+    SOURCE_CHANGED,
+    VIDEO_CHANGED,
+    open_clip,
+    plan_batches,
+    record,
+    unfinished_clips,
+)
 
 Sources = Mapping[str, str | None]
 
 
-def source_digests(run: RunDirectory, method: Method) -> Sources:
+def generate(
+    run: RunDirectory,
+    method: Method,
+    dataset: Dataset,
+    *,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Generate what is missing, so that `run.generated` has a line of every clip.
+
+    A clip that cannot be decoded, or that the method fails on, is noted and the others go on. Of several ranks each
+    generates its share of the batches, and all wait for the slowest.
+    Raises UsageError where nothing can go on (disk full), WeightsError where the method's weights are no
+    good, BenchError where another rank died.
+    """
+    progress, ranks = progress or Progress(), run.ranks
+    sources = _source_digests(run, method)
+    # The first rank decides: by the time another one looks, videos may be there that were missing.
+    why = unfinished_clips(run, sources=sources, retry_failed=retry_failed) if ranks.first else {}
+    if why:
+        # Until it ends again, a run that gets new videos is not finished.
+        run.manifest["finished"] = None
+        run.save()
+    for reason in (SOURCE_CHANGED, VIDEO_CHANGED):
+        again = [clip_id for clip_id, one in why.items() if one == reason]
+        if again:
+            progress.note(f"{run.path}: made again: {reason.format(n=len(again), first=again[0])}")
+    todo = set(ranks.agreed(list(why)))
+    batches = [batch for batch in plan_batches(run.identity.clips, _batch_size(method)) if todo.intersection(batch)]
+    mine = ranks.share(batches)
+    n_clips, title = len(run.identity.clips), f"generate {run.identity.method}"
+    if ranks.count > 1:
+        todo &= {clip_id for batch in mine for clip_id in batch}
+        n_clips, title = len(todo), f"{title} (rank {ranks.index} of {ranks.count})"
+        if ranks.first and 0 < len(batches) < ranks.count:
+            progress.note(f"{len(batches)} batches for {ranks.count} ranks: the others have nothing to do")
+    # A method with an __init__ of its own need not have kept the runtime.
+    method.runtime = replace(getattr(method, "runtime", Runtime()), folder=run.path)
+    stage = _Generation(run, method, dataset, sources, progress)
+    with progress.stage(title, n_clips, n_clips - len(todo)):
+        for batch in mine:
+            stage.batch(batch, todo.intersection(batch))
+    ranks.wait()
+    if ranks.first:
+        run.settle_generated()
+
+
+def _source_digests(run: RunDirectory, method: Method) -> Sources:
     """Clip -> sha256 of the file that its video is made from, None where that is missing; of `Method.given_videos`."""
     folder = method.given_videos()
     if folder is None:
@@ -114,95 +95,26 @@ def source_digests(run: RunDirectory, method: Method) -> Sources:
     return found
 
 
-def unfinished_clips(
-    run: RunDirectory,
-    records: Mapping[str, Generated],
-    *,
-    sources: Sources = MappingProxyType({}),
-    retry_failed: bool = False,
-) -> dict[str, str]:
-    """The clips still to generate, in plan order, and why one is to be made again ("" for the others).
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that RAM or the memory of a GPU is used up."""
+    if isinstance(error, MemoryError):
+        return True
+    if "torch" not in sys.modules or not isinstance(error, Exception):
+        return False
+    from accelerate.utils.memory import should_reduce_batch_size
 
-    A recorded failure is final unless `retry_failed`, or the file that the clip is made from is another now. A video
-    is made again where it is not the one that was generated; one without a recorded digest, where it has no bytes.
-    """
-    found = {}
-    for clip_id in run.identity.clips:
-        line = records.get(clip_id)
-        if line is not None and clip_id in sources and line.source != sources[clip_id]:
-            found[clip_id] = SOURCE_CHANGED
-        elif line is None or (line.error is not None and retry_failed):
-            found[clip_id] = ""
-        elif line.error is None and not is_intact(run, line):
-            found[clip_id] = VIDEO_CHANGED
-    return found
+    return bool(should_reduce_batch_size(error))
 
 
-def is_intact(run: RunDirectory, line: Generated) -> bool:
-    """Whether the video of a generated clip is there, and the one that was generated as far as is known."""
-    path = run.video_path(line.clip)
-    if line.sha256 is None:
-        return path.is_file() and path.stat().st_size > 0
-    return run.files.sha256(path) == line.sha256
+def clear_memory() -> None:
+    """Give back what a failed attempt left behind, in Python and in torch's caches."""
+    import gc
 
+    gc.collect()
+    if "torch" in sys.modules:
+        from accelerate.utils.memory import clear_device_cache
 
-def generate(
-    run: RunDirectory,
-    method: Method,
-    dataset: Dataset,
-    *,
-    retry_failed: bool = False,
-    progress: Progress | None = None,
-    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
-) -> dict[str, Generated]:
-    """Generate what is missing and return the record of every clip.
-
-    A clip that cannot be decoded, or that the method fails on, is recorded and the others go on. Of several ranks each
-    generates its share of the batches, and all wait for the slowest.
-    Raises UsageError where nothing can go on (disk full), WeightsError where the method's weights are no
-    good, BenchError where another rank died.
-    """
-    progress = progress or Progress()
-    journal, records = run.generation_journal()
-    sources = source_digests(run, method)
-    # The first rank decides: by the time another one looks, videos may be there that were missing.
-    why = unfinished_clips(run, records, sources=sources, retry_failed=retry_failed) if ranks.first else {}
-    for reason in (SOURCE_CHANGED, VIDEO_CHANGED):
-        again = [clip_id for clip_id, one in why.items() if one == reason]
-        if again:
-            progress.note(f"{run.path}: made again: {reason.format(n=len(again), first=again[0])}")
-    todo = ranks.agreed(list(why))
-    batches = [
-        (batch, wanted)
-        for batch in plan_batches(run.identity.clips, _batch_size(method))
-        if (wanted := set(todo).intersection(batch))
-    ]
-    mine = ranks.share(batches)
-    n_clips, title = len(run.identity.clips), f"generate {run.identity.method}"
-    if ranks.count > 1:
-        journal, records = run.rank_journal(ranks.index), {}
-        n_clips, title = sum(len(wanted) for _, wanted in mine), f"{title} (rank {ranks.index} of {ranks.count})"
-        if ranks.first and 0 < len(batches) < ranks.count:
-            progress.note(f"{len(batches)} batches for {ranks.count} ranks: the others have nothing to do")
-        todo = [clip_id for _, wanted in mine for clip_id in wanted]
-    # A method with an __init__ of its own need not have kept the runtime.
-    method.runtime = replace(getattr(method, "runtime", Runtime()), folder=run.path)
-    stage = _Generation(run, method, dataset, journal, records=records, sources=sources, progress=progress)
-    with progress.stage(title, n_clips, n_clips - len(todo)):
-        for batch, wanted in mine:
-            stage.batch(batch, wanted)
-    ranks.wait()
-    return _settled(run) if ranks.first else records
-
-
-def _settled(run: RunDirectory) -> dict[str, Generated]:
-    """All records, in plan order on disk too: the same bytes for any number of ranks and interruptions."""
-    run.merge_rank_journals()
-    journal, records = run.generation_journal()
-    rows = [records[clip_id].to_row() for clip_id in run.identity.clips if clip_id in records]
-    if list(map(encode_row, rows)) != list(map(encode_row, journal.rows)):
-        journal.rewrite(rows)
-    return records
+        clear_device_cache()
 
 
 def _batch_size(method: Method) -> int:
@@ -218,17 +130,12 @@ class _Generation:
         run: RunDirectory,
         method: Method,
         dataset: Dataset,
-        journal: Journal,
-        *,
-        records: dict[str, Generated],
         sources: Sources,
         progress: Progress,
     ) -> None:
         self.run = run
         self.method = method
         self.dataset = dataset
-        self.journal = journal
-        self.records = records
         self.sources = sources
         self.progress = progress
         # What a failure taught: how many clips fit into memory together, and how to say so.
@@ -369,9 +276,7 @@ class _Generation:
         self._record(record(clip, None, error=failure))
 
     def _record(self, line: Generated) -> None:
-        line = replace(line, source=self.sources.get(line.clip))
-        self.journal.append([line.to_row()])
-        self.records[line.clip] = line
+        self.run.add_generated(replace(line, source=self.sources.get(line.clip)))
         self.progress.clips_done()
 
     def _nothing_yielded(self, clip: Clip) -> Failure:

@@ -29,10 +29,10 @@ class Identity:
 
     options, dataset_options: canonical records (`options_to_json`).
     root: where the dataset was; recorded, but not part of the identity.
-    boxes: where the face boxes come from (`boxed.boxes_of_clips`); None where that is not known, or nobody asked.
+    boxes: where the face boxes come from (`views.boxes.boxes_of_clips`); None where that is not known, or nobody asked.
     topline: the method is a bound (ground truth), not a rival.
-    trained_against: metrics whose judge it was trained to please; caveats: what the method says of all that it makes;
-        run.json has either key only where there are some.
+    trained_against: metrics whose scoring network was also a training loss; in run.json only where there are some.
+    caveats: what the method says of all that it makes; in run.json only where there are some.
     """
 
     method: str
@@ -51,6 +51,11 @@ class Identity:
     trained_against: frozenset[str] = field(default=frozenset(), compare=False)
     caveats: tuple[Caveat, ...] = field(default=(), compare=False)
     root: str | None = field(default=None, compare=False)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether given videos are compared face by face, each cut by its own boxes (`score --align faces`)."""
+        return self.options.get("align") == "faces"
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from syncdiff_bench import plugins
 from syncdiff_bench.caveats import Caveat, as_caveats
@@ -14,7 +14,6 @@ from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.options import options_to_json
-from syncdiff_bench.runs.aligning import FACES, FRAMES, Align, align_option, by_own_boxes
 from syncdiff_bench.runs.directory import video_name
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.texts import Spec, metric_specs
@@ -24,6 +23,7 @@ from syncdiff_bench.views import AUTO, boxes_of_clips
 AS_GIVEN = "as given"
 # (method, its options as given, dataset) -> the options with the model that they do not name
 ModelOf = Callable[[str, Mapping[str, Any], str], Mapping[str, Any]]
+OWN = "own-"  # before the name of a region that is cut by each side's own boxes
 DEFAULT_METRICS = ("psnr", "ssim", "lpips", "psnr[protocol=talklip]")
 
 
@@ -35,7 +35,8 @@ class Selection:
     options: method -> values of its options. dataset_options: values of the dataset's.
     boxes: for short, the dataset's `boxes=`.
     limit: the first so many clips only. out: None for `runs/<dataset>-<split>`.
-    align: of given videos, `faces` for those of another crop than their references (`runs.aligning`).
+    align: of given videos, "faces" for those of another crop than their references: face against face, either side cut
+        by boxes of its own, in columns of their own.
     accept_damaged: short for the dataset's option of that name.
     """
 
@@ -51,7 +52,7 @@ class Selection:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
     boxes: str = AUTO
-    align: Align = FRAMES
+    align: Literal["frames", "faces"] = "frames"
     encoding: str = "lossless"
     accept_damaged: bool = False
 
@@ -182,8 +183,9 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     truth = None if reference is None else plugins.load_dataset("folder", reference, short)
     judged = given if truth is None else truth
     metrics = load_metrics(selection.metrics or default_metrics(judged), runtime, judged)
-    if selection.align == FACES:
-        metrics = tuple(map(by_own_boxes, metrics))
+    align = {"align": "faces"} if selection.align == "faces" else {}
+    if align:
+        metrics = tuple(map(_by_own_boxes, metrics))
     split = judged.default_split
     # The list of the reference: a video that is missing is a failure, not a shorter list.
     clips = choose_clips(judged, split, selection.limit)
@@ -192,7 +194,7 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     identity = Identity(
         method="videos",
         # The videos themselves are no part of it: scores are bound to the digest of the video that they measured.
-        options={"folder": str(videos.absolute()), **align_option(selection.align)},
+        options={"folder": str(videos.absolute()), **align},
         weights=(),
         dataset=judged.name,
         split=split,
@@ -208,6 +210,17 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     )
     out = selection.out or Path("runs") / f"videos-{videos.absolute().name}"
     return GivenPlan(out / identity.method, identity, given, folder, truth, metrics, runtime)
+
+
+def _by_own_boxes(metric: Metric[Any]) -> Metric[Any]:
+    """The metric on the same region cut by each side's own boxes; itself where it knows no such region."""
+    region = getattr(metric.options, "region", "")
+    if not isinstance(region, str) or region.startswith(OWN):
+        return metric
+    try:
+        return type(metric)(replace(metric.options, region=OWN + region), metric.runtime)
+    except (UsageError, TypeError):
+        return metric
 
 
 def default_out(dataset: str, split: str, limit: int | None) -> Path:

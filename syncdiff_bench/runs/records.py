@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -46,12 +47,20 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def finite_or_none(value: float | None) -> float | None:
+    """A column's value as JSON and tables know it; NaN and infinity are "not defined"."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)
+
+
 @dataclass(frozen=True)
 class Generated:
     """One line of generation.jsonl.
 
     frames: how many the video has; None after a failure.
-    notes: all that was done to the clip, in words. boxes: where its face boxes came from, None where none were needed.
+    notes: all that was done to the clip, in words.
+    boxes: where its face boxes came from, None where none were needed.
     speaker: what its confidence interval clusters on, None for the clip itself.
     video: where a video lies that this project did not generate, else None.
     sha256: of the video that is scored, None where there is none and on a line of a version that did not record it.
@@ -93,11 +102,14 @@ class Generated:
 class Score:
     """One line of scores.jsonl: one metric of one clip.
 
-    values: column -> value, None where undefined; stats: the metric's sufficient statistics.
-    Both are None after a failure, whose reason is `error`. sha256: of the video that was measured, whose score this
-    is and of no other; None where there is none, or a version that did not record it wrote the line. boxes: source and
-    digest of the face boxes that were looked at ("dlib-hog-20.0.1 0123456789abcdef"), "" for none. caveats: what the
-    metric noticed. A line has the last three keys only where there is something to say.
+    values: column -> value, None where undefined. None after a failure.
+    stats: the metric's sufficient statistics. None after a failure.
+    error: the reason of a failure.
+    sha256: of the video that was measured; None where there is none, or on a line of a version that did not record it.
+    boxes: source and digest of the face boxes that were looked at ("dlib-hog-20.0.1 0123456789abcdef"), "" for none.
+    caveats: what the metric noticed.
+
+    A line has the last three keys only where there is something to say.
     """
 
     method: str

@@ -17,14 +17,18 @@ from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import BenchError, ClipError, NoBoxes, NotApplicable, UsageError, WeightsError
 from syncdiff_bench.faces.boxes import FaceBoxes
-from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.generating import boxes_used
+from syncdiff_bench.runs.directory import Key, RunDirectory
 from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.runs.records import FRAMES_LEFT_OUT, NOT_APPLICABLE, NOT_GENERATED, Failure, Score, one_line
-from syncdiff_bench.runs.score_batches import plan_batches
-from syncdiff_bench.runs.sources import VideoSource
-
-Key = tuple[str, str, str]
+from syncdiff_bench.runs.records import (
+    FRAMES_LEFT_OUT,
+    NOT_APPLICABLE,
+    NOT_GENERATED,
+    Failure,
+    Score,
+    finite_or_none,
+    one_line,
+)
+from syncdiff_bench.runs.sources import VideoSource, boxes_used, plan_batches
 
 
 def score(
@@ -37,13 +41,12 @@ def score(
 ) -> tuple[Score, ...]:
     """Score what is missing and return the scores of all clips x metrics, in plan order.
 
-    Digests of the weights are entered in `run.manifest["protocols"]` before the first line that rests on
-    them.
+    run.json is written before the first line that rests on what `run.manifest["protocols"]` says of a metric, the
+    digests of its weights among it.
     Raises UsageError where earlier lines rest on other weights.
     """
     progress = progress or Progress()
-    journal, have = run.score_journal()
-    stage = _Scoring(run, source, metrics, have, retry_failed, progress)
+    stage = _Scoring(run, source, metrics, retry_failed, progress)
     clips = run.identity.clips
     todo = {clip_id for clip_id in clips if stage.missing(clip_id)}
     again = [clip_id for clip_id in clips if clip_id in todo and stage.measured_another(clip_id)]
@@ -55,11 +58,15 @@ def score(
             if working:
                 progress.working_on(working)
                 rows = stage.measured(batch)
-                journal.append(row.to_row() for row in rows)
-                have.update({row.key: row for row in rows})
+                if stage.news:
+                    run.save()
+                    stage.news = False
+                run.add_scores(rows)
                 progress.clips_done(len(working))
-    ordered = tuple(have[key] for clip_id in clips for key in stage.keys(clip_id))
-    journal.rewrite(row.to_row() for row in ordered)
+    if stage.news:
+        run.save()
+    ordered = tuple(run.scores[key] for clip_id in clips for key in stage.keys(clip_id))
+    run.settle_scores(ordered)
     return ordered
 
 
@@ -69,14 +76,14 @@ class _Scoring:
         run: RunDirectory,
         source: VideoSource,
         metrics: Sequence[Metric[Any]],
-        have: Mapping[Key, Score],
         retry_failed: bool,
         progress: Progress,
     ) -> None:
         self.run = run
         self.source = source
         self.metrics = metrics
-        self.have = have
+        self.have = run.scores
+        self.news = True  # run.json may lack what its manifest says of the metrics
         self.retry_failed = retry_failed
         self.progress = progress
         self._opened: dict[str, Pair | Failure] = {}
@@ -87,14 +94,14 @@ class _Scoring:
 
     def missing(self, clip_id: str) -> list[Metric[Any]]:
         """The metrics that still have to measure this clip."""
-        failure = self.source.failure(clip_id)
+        failure = self.source.failures.get(clip_id)
         pairs = zip(self.metrics, self.keys(clip_id), strict=True)
-        sha256 = self.source.sha256(clip_id)
+        sha256 = self.source.digests.get(clip_id)
         return [metric for metric, key in pairs if not self._final(self.have.get(key), failure, sha256)]
 
     def measured_another(self, clip_id: str) -> bool:
         """Whether there are scores of another video of this clip."""
-        sha256 = self.source.sha256(clip_id)
+        sha256 = self.source.digests.get(clip_id)
         rows = (self.have.get(key) for key in self.keys(clip_id))
         return sha256 is not None and any(row is not None and row.sha256 not in (None, sha256) for row in rows)
 
@@ -111,7 +118,7 @@ class _Scoring:
     def batches(self, clips: Sequence[str], todo: Set[str]) -> Iterator[list[str]]:
         """All clips in order, several together where a metric wants that; none is decoded that is not in `todo`."""
         budget = max((metric.batch_frames for metric in self.metrics), default=0)
-        return plan_batches(clips if todo else (), lambda clip_id: self._frames(clip_id, clip_id in todo), budget)
+        return plan_batches(clips if todo else (), budget, lambda clip_id: self._frames(clip_id, clip_id in todo))
 
     def _frames(self, clip_id: str, wanted: bool) -> int:
         """How many frames the video of a clip has; 0 without one."""
@@ -138,7 +145,7 @@ class _Scoring:
     def _open(self, clip_id: str) -> Pair | Failure:
         """The pair of a clip, the same one for all metrics; why there is none."""
         if clip_id not in self._opened:
-            failure = self.source.failure(clip_id)
+            failure = self.source.failures.get(clip_id)
             try:
                 self._opened[clip_id] = failure or Pair(*self.source.pair(clip_id))
             except ClipError as error:
@@ -147,7 +154,7 @@ class _Scoring:
 
     def _row(self, clip_id: str, metric: Metric[Any], **outcome: Any) -> Score:
         identity = self.run.identity
-        sha256 = self.source.sha256(clip_id)
+        sha256 = self.source.digests.get(clip_id)
         return Score(identity.method, identity.dataset, clip_id, metric.name, metric.protocol, sha256=sha256, **outcome)
 
     def _measured(self, metric: Metric[Any], clip_ids: Sequence[str]) -> dict[str, Score]:
@@ -193,7 +200,8 @@ class _Scoring:
             return self._row(clip_id, metric, error=_failure(outcome))
         try:
             recorded = _plain(metric.stats_to_json(outcome))
-            values = _finite_values(metric, metric.values(metric.stats_from_json(recorded)))
+            defined = metric.values(metric.stats_from_json(recorded))
+            values = {column.name: finite_or_none(defined.get(column.name)) for column in metric.columns}
             caveats = (*as_caveats(metric.caveats(pair, outcome)), *_left_out(metric.left_out(outcome)))
             boxes = _boxes_used(pair)
             if boxes is None:
@@ -237,7 +245,7 @@ class _Scoring:
             )
         entry["weights"] = [one.to_json() for one in used]
         entry["provenance"] = dict(metric.provenance())
-        self.run.save()
+        self.news = True
 
 
 def protocol_entry(manifest: Mapping[str, Any], metric: Metric[Any]) -> dict[str, Any]:
@@ -305,14 +313,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise ClipError("not-finite", f"the statistics hold {value}; the frames cannot be measured")
     return value
-
-
-def _finite_values(metric: Metric[Any], values: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {column.name: finite_or_none(values.get(column.name)) for column in metric.columns}
-
-
-def finite_or_none(value: float | None) -> float | None:
-    """A column's value as JSON and tables know it; NaN and infinity are "not defined"."""
-    if value is None or not math.isfinite(value):
-        return None
-    return float(value)

@@ -1,37 +1,152 @@
-"""Where the videos to score come from: this run's own, or a folder that somebody else filled."""
+"""The clips and videos that the stages work on: planned into batches, opened, noted; given videos beside our own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
+from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Dataset
-from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.faces.boxes import GIVEN
+from syncdiff_bench.errors import BenchError, ClipError, UsageError
+from syncdiff_bench.faces.boxes import GIVEN, FaceBoxes
 from syncdiff_bench.media.fitting import LENGTH, read_fitted
 from syncdiff_bench.media.video_folder import VideoFolder
-from syncdiff_bench.runs.aligning import is_aligned
 from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.generating import decoding, open_clip, record, unfinished_clips
 from syncdiff_bench.runs.records import NOT_GENERATED, Failure, Generated
+
+SOURCE_CHANGED = "{n} clips, whose files changed since they were taken (first: {first})"
+VIDEO_CHANGED = "{n} clips, whose videos are gone or not those that were generated (first: {first})"
+
+
+def plan_batches(
+    clips: Iterable[str], budget: int, size: Callable[[str], int] = lambda _clip: 1
+) -> Iterator[list[str]]:
+    """All clips in order, as many together as `budget` allows, but one at least; 0: one by one.
+
+    size: what a clip takes of the budget; asked once each, before the batch of the clip is yielded.
+    The plan depends on the whole list alone, never on what is left to do: a resumed run sees the same batches.
+
+    >>> list(plan_batches("abc", 2))
+    [['a', 'b'], ['c']]
+    >>> list(plan_batches("abcd", 7, {"a": 3, "b": 4, "c": 9, "d": 0}.__getitem__))
+    [['a', 'b'], ['c'], ['d']]
+    """
+    batch: list[str] = []
+    total = 0
+    for clip in clips:
+        length = size(clip) if budget else 1
+        if batch and total + length > budget:
+            yield batch
+            batch, total = [], 0
+        batch.append(clip)
+        total += length
+    if batch:
+        yield batch
+
+
+def open_clip(dataset: Dataset, clip_id: str) -> Clip:
+    """The clip, decoded. What it caches lives no longer than the returned object.
+
+    Raises ClipError where its files are missing or cannot be decoded.
+    """
+    with decoding(clip_id):
+        clip = replace(dataset.clip(clip_id))
+        _ = clip.media
+    return clip
+
+
+@contextmanager
+def decoding(clip_id: str) -> Iterator[None]:
+    """Whatever is raised inside that is no error of this project becomes a ClipError."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:
+        failure = Failure.of(error, "undecodable")
+        raise ClipError(failure.kind, f"{clip_id}: cannot be decoded ({failure.message})") from error
+
+
+def boxes_used(clip: Clip) -> FaceBoxes | None:
+    """The boxes of a clip that somebody asked for; None where nobody did, or there are none, which fails who asks."""
+    if "boxes" not in clip.asked_for:
+        return None
+    try:
+        return clip.face_boxes
+    except ClipError:
+        return None
+
+
+def clip_caveats(clip: Clip) -> tuple[Caveat, ...]:
+    """What decoding a clip told, and its face boxes where somebody asked for them."""
+    boxes = boxes_used(clip)
+    return clip.media.caveats if boxes is None else (*clip.media.caveats, *boxes.caveats)
+
+
+def record(
+    clip: Clip,
+    frames: int | None,
+    *,
+    notes: Sequence[str] = (),
+    caveats: Sequence[Caveat] = (),
+    **rest: Any,
+) -> Generated:
+    """The line of a clip: what decoding it told, then `notes` and `caveats` of how its video was made."""
+    boxes = boxes_used(clip)
+    every = (*clip_caveats(clip), *caveats)
+    words = (*clip.media.notes, *(caveat.text for caveat in every if caveat.detail), *notes)
+    source = None if boxes is None else boxes.source
+    return Generated(clip.id, frames, words, source, speaker=clip.speaker, caveats=every, **rest)
+
+
+def unfinished_clips(
+    run: RunDirectory,
+    *,
+    sources: Mapping[str, str | None] = MappingProxyType({}),
+    retry_failed: bool = False,
+) -> dict[str, str]:
+    """The clips still to generate, in plan order, and why one is to be made again ("" for the others).
+
+    A recorded failure is final unless `retry_failed`, or the file that the clip is made from is another now. A video
+    is made again where it is not the one that was generated; one without a recorded digest, where it has no bytes.
+    """
+    found = {}
+    for clip_id in run.identity.clips:
+        line = run.generated.get(clip_id)
+        if line is not None and clip_id in sources and line.source != sources[clip_id]:
+            found[clip_id] = SOURCE_CHANGED
+        elif line is None or (line.error is not None and retry_failed):
+            found[clip_id] = ""
+        elif line.error is None and not _is_intact(run, line):
+            found[clip_id] = VIDEO_CHANGED
+    return found
+
+
+def _is_intact(run: RunDirectory, line: Generated) -> bool:
+    """Whether the video of a generated clip is there, and the one that was generated as far as is known."""
+    path = run.video_path(line.clip)
+    if line.sha256 is None:
+        return path.is_file() and path.stat().st_size > 0
+    return run.files.sha256(path) == line.sha256
 
 
 class VideoSource(Protocol):
-    """What scoring needs to know about the videos.
+    """The videos to score.
 
     no_reference: why a pair has no reference, where it has none.
     records: what is known of the videos, by clip; of one that was never opened there is nothing.
+    failures: clip -> why there is no video of it.
+    digests: clip -> sha256 of its video; of a clip without one, or where that is not known, None or nothing.
     """
 
     no_reference: str
     records: dict[str, Generated]
-
-    def failure(self, clip_id: str) -> Failure | None:
-        """Why there is no video of this clip, None where there is one."""
-
-    def sha256(self, clip_id: str) -> str | None:
-        """Of the video of a clip, None where there is none to score, or where that is not known."""
+    failures: dict[str, Failure]
+    digests: dict[str, str | None]
 
     def pair(self, clip_id: str) -> tuple[Clip, Clip | None]:
         """(generated, reference or None) of the same length, each decoded at most once. Raises ClipError."""
@@ -49,27 +164,23 @@ class GeneratedVideos:
     def __init__(self, run: RunDirectory, dataset: Dataset) -> None:
         self.run = run
         self.dataset = dataset
-        _, self.records = run.generation_journal()
-        self._changed = set(unfinished_clips(run, self.records))
-        missing = [clip_id for clip_id in run.identity.clips if clip_id in self._changed and self._missing(clip_id)]
+        self.records = run.generated
+        self.failures: dict[str, Failure] = {}
+        changed = unfinished_clips(run)
+        missing = [one for one in changed if one not in self.records or not run.video_path(one).exists()]
         if missing:
             raise UsageError(
                 f"{run.path}: {len(missing)} of {len(run.identity.clips)} clips are not generated yet "
                 f"(first: {missing[0]}); run `syncdiff-bench generate` with the same options first"
             )
-
-    def _missing(self, clip_id: str) -> bool:
-        return clip_id not in self.records or not self.run.video_path(clip_id).exists()
-
-    def failure(self, clip_id: str) -> Failure | None:
-        if clip_id in self._changed:
-            path = self.run.video_path(clip_id)
-            return Failure(NOT_GENERATED, f"{path} is not the video that was generated; `generate` makes it again")
-        error = self.records[clip_id].error
-        return None if error is None else Failure(NOT_GENERATED, error.message)
-
-    def sha256(self, clip_id: str) -> str | None:
-        return None if clip_id in self._changed else self.records[clip_id].sha256
+        for clip_id in run.identity.clips:
+            error = self.records[clip_id].error
+            if clip_id in changed:
+                told = f"{run.video_path(clip_id)} is not the video that was generated; `generate` makes it again"
+                self.failures[clip_id] = Failure(NOT_GENERATED, told)
+            elif error is not None:
+                self.failures[clip_id] = Failure(NOT_GENERATED, error.message)
+        self.digests = {one: None if one in changed else self.records[one].sha256 for one in run.identity.clips}
 
     def pair(self, clip_id: str) -> tuple[Clip, Clip | None]:
         # A fresh copy: what it caches is dropped with it, even where the dataset keeps its clips.
@@ -94,22 +205,21 @@ class GivenVideos:
 
     def __init__(self, run: RunDirectory, videos: Dataset, folder: VideoFolder, reference: Dataset | None) -> None:
         self.run = run
-        self._aligned = is_aligned(run.identity)
         self.videos = videos
         self.folder = folder
         self.reference = reference
-        self._failures: dict[str, Failure] = {}
+        self.failures: dict[str, Failure] = {}
+        self.digests: dict[str, str | None] = {}
         self._paths: dict[str, Path] = {}
-        self._sha256: dict[str, str | None] = {}
         for clip_id in run.identity.clips:
             try:
                 path = self._path(clip_id)
             except ClipError as error:
-                self._failures[clip_id] = Failure(NOT_GENERATED, str(error))
+                self.failures[clip_id] = Failure(NOT_GENERATED, str(error))
             else:
-                self._paths[clip_id], self._sha256[clip_id] = path, run.files.sha256(path)
-        self.journal, known = run.generation_journal()
-        self.records = {clip_id: line for clip_id, line in known.items() if line.sha256 == self.sha256(clip_id)}
+                self._paths[clip_id], self.digests[clip_id] = path, run.files.sha256(path)
+        known = run.generated.items()
+        self.records = {clip_id: line for clip_id, line in known if line.sha256 == self.digests.get(clip_id)}
 
     def _path(self, clip_id: str) -> Path:
         if self.reference is not None:
@@ -118,20 +228,13 @@ class GivenVideos:
         assert path is not None, "the clips of a folder lie in it"
         return path
 
-    def failure(self, clip_id: str) -> Failure | None:
-        return self._failures.get(clip_id)
-
-    def sha256(self, clip_id: str) -> str | None:
-        return self._sha256.get(clip_id)
-
     def pair(self, clip_id: str) -> tuple[Clip, Clip | None]:
+        about: dict[str, Any] = {"video": str(self._paths[clip_id]), "sha256": self.digests[clip_id]}
         try:
             generated, reference = self._opened(clip_id)
         except ClipError as error:
-            failed = Failure.of(error, NOT_GENERATED)
-            self._note(Generated(clip_id, error=failed, video=str(self._paths[clip_id]), sha256=self.sha256(clip_id)))
+            self._note(Generated(clip_id, error=Failure.of(error, NOT_GENERATED), **about))
             raise
-        about: dict[str, Any] = {"video": str(generated.path), "sha256": self.sha256(clip_id)}
         n, made = len(generated.frames), generated.media
         if reference is None:
             self._note(record(generated, n, **about))
@@ -144,12 +247,12 @@ class GivenVideos:
             return open_clip(self.videos, clip_id), None
         path, reference = self._paths[clip_id], replace(self.reference.clip(clip_id))
         with decoding(clip_id):
-            media = read_fitted(path, reference, any_shape=self._aligned)
+            media = read_fitted(path, reference, any_shape=self.run.identity.aligned)
         # A folder of boxes is of the reference; a guess, or a detector, is for both.
         boxes = "" if reference.boxes == GIVEN else reference.boxes
         return Clip(clip_id, self.videos.name, path, boxes=boxes, preloaded=media), reference.first(len(media.frames))
 
     def _note(self, line: Generated) -> None:
         if self.records.get(line.clip) != line:
-            self.journal.append([line.to_row()])
+            self.run.add_generated(line)
             self.records[line.clip] = line

@@ -12,7 +12,7 @@ from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Column, Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.manifest import Identity, decoders_differ
-from syncdiff_bench.runs.scoring import finite_or_none
+from syncdiff_bench.runs.records import finite_or_none
 from syncdiff_bench.significance.scored import Key, MetricScores, Scored
 from syncdiff_bench.statistics.intervals import Interval
 from syncdiff_bench.statistics.resampling import (

@@ -1,13 +1,17 @@
-"""sha256 of weights files, computed once per content and remembered beside the file."""
+"""sha256 of files, computed once per content and remembered: of weights beside the file, of a run's in one list."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
+
+from syncdiff_bench.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -99,3 +103,53 @@ def _remembered(path: Path) -> Digest | None:
         return Digest(**json.loads(_note(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+# bytes, modification, change of the inode (ns), inode: `cp -p` keeps the second, a write in place the last
+Facts = list[int]
+
+
+class KnownFiles:
+    """sha256 of files, computed again only where size, times or place of a file changed.
+
+    file: remembers them from one process to the next. It holds times: two equal runs do not have it in common.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._changed = False
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[Facts, str]]:
+        try:
+            known = json.loads(self._file.read_bytes())
+            return {path: (list(facts), str(sha256)) for path, (facts, sha256) in known.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}  # only time is lost
+
+    def sha256(self, path: Path) -> str | None:
+        """Hexadecimal digest of a file's content; None where there is no file, or none that can be read."""
+        key = os.path.abspath(path)  # noqa: PTH100 - a link stays one
+        try:
+            facts = _facts(path)
+            known = self._known.get(key)
+            if known is None or known[0] != facts:
+                known = (facts, sha256_of(path))
+                self._known[key] = known
+                self._changed = True
+        except OSError:
+            return None
+        return known[1]
+
+    def save(self) -> None:
+        """Raises UsageError where the file cannot be written."""
+        if self._changed:
+            write_whole(self._file, json.dumps(self._known))
+            self._changed = False
+
+
+def _facts(path: Path) -> Facts:
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError("not a file")
+    return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]

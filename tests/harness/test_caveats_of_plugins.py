@@ -26,8 +26,8 @@ from syncdiff_bench.report.paper_table import paper_table
 from syncdiff_bench.report.results import read_run
 from syncdiff_bench.report.writers import render
 from syncdiff_bench.runs.manifest import Identity
-from syncdiff_bench.runs.noticing import run_caveats
 from syncdiff_bench.runs.records import Failure, Generated, Score
+from syncdiff_bench.runs.summary import run_caveats
 from syncdiff_bench.significance.comparison import compare
 from syncdiff_bench.significance.scored import from_run
 from syncdiff_bench.testing import checks_of

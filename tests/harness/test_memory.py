@@ -12,7 +12,7 @@ import torch
 from syncdiff_bench.contracts import Clip, Frames, Method
 from syncdiff_bench.pipeline import generate_run
 from syncdiff_bench.runs.directory import Run, load_run
-from syncdiff_bench.runs.memory import out_of_memory
+from syncdiff_bench.runs.generating import out_of_memory
 from syncdiff_bench.runs.plan import Selection, make_plan
 from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.weights.digests import sha256_of

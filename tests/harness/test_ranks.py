@@ -150,14 +150,13 @@ def test_lines_of_ranks_that_were_killed_while_merging_are_harmless() -> None:
     plan = make_plan(Selection(("toy-noise",), "toy"), with_metrics=False)
     (run_plan,) = plan.runs
     with RunDirectory.opened(Path("o"), run_plan.identity, "cpu") as run:
-        journal, _ = run.generation_journal()
-        journal.append([Generated("s0/0", 3).to_row()])
-        run.rank_journal(0).append([Generated("s0/0", 3).to_row()])
-        run.rank_journal(1).append([Generated("s0/1", 3).to_row()])
+        run.add_generated(Generated("s0/0", 3))
+        for rank in (0, 1):
+            Journal(run.path / f"generation.rank-{rank}.jsonl").append([Generated(f"s0/{rank}", 3).to_row()])
         with (run.path / "generation.rank-1.jsonl").open("a") as file:
             file.write('{"schema": 1, "cl')
     with RunDirectory.opened(Path("o"), run_plan.identity, "cpu") as run:
-        assert sorted(run.generation_journal()[1]) == ["s0/0", "s0/1"]
+        assert sorted(run.generated) == ["s0/0", "s0/1"]
     assert list(Path("o").glob("generation.rank-*")) == []
 
 

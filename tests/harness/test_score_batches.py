@@ -13,7 +13,7 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Pair, attempt
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.runs.score_batches import plan_batches
+from syncdiff_bench.runs.sources import plan_batches
 
 pytestmark = pytest.mark.usefixtures("toy_plugins")
 RUN = ["run", "--method", "toy-noise", "--dataset", "toy", "--metrics", "toy-error,toy-words", "--set", "shift=3"]
@@ -48,13 +48,13 @@ def lines(path: str) -> list[dict[str, Any]]:
 
 def test_batches_hold_as_many_clips_as_their_frames_allow() -> None:
     frames = {"a": 5, "b": 5, "c": 1, "d": 30, "e": 0, "f": 4}
-    assert list(plan_batches(frames, frames.__getitem__, 11)) == [["a", "b", "c"], ["d"], ["e", "f"]]
-    assert list(plan_batches(frames, frames.__getitem__, 1000)) == [list(frames)]
+    assert list(plan_batches(frames, 11, frames.__getitem__)) == [["a", "b", "c"], ["d"], ["e", "f"]]
+    assert list(plan_batches(frames, 1000, frames.__getitem__)) == [list(frames)]
 
 
 def test_without_a_budget_clips_go_one_by_one_and_nobody_counts_frames() -> None:
-    assert list(plan_batches("abc", {}.__getitem__, 0)) == [["a"], ["b"], ["c"]]
-    assert list(plan_batches("", {}.__getitem__, 5)) == []
+    assert list(plan_batches("abc", 0, {}.__getitem__)) == [["a"], ["b"], ["c"]]
+    assert list(plan_batches("", 5, {}.__getitem__)) == []
 
 
 def test_a_metric_gets_several_clips_and_the_scores_are_the_same(

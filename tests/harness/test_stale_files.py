@@ -15,8 +15,7 @@ from syncdiff_bench.contracts import Media
 from syncdiff_bench.files import locked
 from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.runs.directory import Run, load_run
-from syncdiff_bench.runs.known_files import KnownFiles
-from syncdiff_bench.weights.digests import sha256_of
+from syncdiff_bench.weights.digests import KnownFiles, sha256_of
 
 pytestmark = pytest.mark.usefixtures("toy_plugins")
 
@@ -144,7 +143,7 @@ def test_unchanged_files_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr("syncdiff_bench.runs.known_files.sha256_of", refuse)
+    monkeypatch.setattr("syncdiff_bench.weights.digests.sha256_of", refuse)
     assert main(["run", *NOISE, *METRICS]) == 0
 
 
@@ -152,8 +151,9 @@ def test_a_damaged_memory_of_digests_costs_time_alone(tmp_path: Path) -> None:
     file = write(tmp_path / "a.mp4", 1)
     for text in ("", "[]", '{"x": 1}', '{"x": [1, 2]}'):
         (tmp_path / ".digests.json").write_text(text)
-        assert KnownFiles(tmp_path).sha256(file) == sha256_of(file)
-    assert KnownFiles(tmp_path).sha256(tmp_path) is None and KnownFiles(tmp_path).sha256(tmp_path / "no") is None
+        assert KnownFiles(tmp_path / ".digests.json").sha256(file) == sha256_of(file)
+    known = KnownFiles(tmp_path / ".digests.json")
+    assert known.sha256(tmp_path) is None and known.sha256(tmp_path / "no") is None
 
 
 # ------------------------------------------------------------------------------------------------ given videos

@@ -23,7 +23,6 @@ from syncdiff_bench.media.fitting import read_fitted
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.report.comparison import largest_changes
 from syncdiff_bench.report.leaderboard import BoardColumn
-from syncdiff_bench.runs.aligning import is_aligned
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.significance.comparison import Comparison
 
@@ -81,7 +80,7 @@ class Material:
             with suppress(BenchError):  # without its reference it is shown as it is
                 reference = self.reference(clip_id)
         if reference is not None:
-            return replace(clip, preloaded=read_fitted(path, reference, any_shape=is_aligned(run.identity)))
+            return replace(clip, preloaded=read_fitted(path, reference, any_shape=run.identity.aligned))
         clip.media  # noqa: B018 - decodes, or says that it cannot
         return clip
 

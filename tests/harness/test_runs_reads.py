@@ -1,0 +1,92 @@
+"""Each stage reads each file of a run once, and writes what changed: every opening of a file is counted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncdiff_bench.cli import main
+
+pytestmark = pytest.mark.usefixtures("toy_plugins")
+NAMES = ("generation.jsonl", "scores.jsonl", "run.json", "leaderboard.md", ".digests.json")
+RUN = ["run", "--method", "toy-noise", "--dataset", "toy", "--set", "shift=3", "--metrics", "toy-error", "--out", "o"]
+
+
+class Openings:
+    """How often each of NAMES was opened to be read, and written: opened for that, or put in its place."""
+
+    def __init__(self) -> None:
+        self.read: Counter[str] = Counter()
+        self.written: Counter[str] = Counter()
+
+    def note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str | Path):
+            name, mode, flags = os.path.basename(arguments[0]), arguments[1] or "", arguments[2]  # noqa: PTH119
+            writes = set(mode) & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR)
+            (self.written if writes else self.read)[name] += name in NAMES
+        elif event == "os.rename":
+            name = os.path.basename(arguments[1])  # noqa: PTH119
+            self.written[name] += name in NAMES
+
+    def taken(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Read, written; since the last time."""
+        found = dict(+self.read), dict(+self.written)
+        self.read.clear()
+        self.written.clear()
+        return found
+
+
+ACTIVE: list[Openings] = []
+
+
+def hear(event: str, arguments: tuple[Any, ...]) -> None:
+    for one in ACTIVE:
+        one.note(event, arguments)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _heard() -> None:
+    sys.addaudithook(hear)  # it stays for good, and hears nothing while nobody is in ACTIVE
+
+
+@pytest.fixture
+def openings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Openings]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+    ACTIVE.append(Openings())
+    yield ACTIVE[0]
+    ACTIVE.clear()
+
+
+def test_each_stage_reads_a_file_once_and_what_did_not_change_is_not_written(openings: Openings) -> None:
+    assert main(RUN) == 0
+    read, written = openings.taken()
+    # Three stages, generate, score and report: the first has nothing to read but journals that are not there yet.
+    assert read == {"generation.jsonl": 3, "scores.jsonl": 2, "run.json": 2, ".digests.json": 2}
+    # Begun, generated, before the first score and at the end; five clips, noted one by one.
+    assert written == {"run.json": 4, "generation.jsonl": 5, "scores.jsonl": 5, ".digests.json": 1, "leaderboard.md": 1}
+
+    assert main(RUN) == 0
+    read, written = openings.taken()
+    # As before, and run.json once more ahead of the stages: another run in this folder is refused at once.
+    assert read.pop("leaderboard.md") == 1
+    assert read == {"generation.jsonl": 3, "scores.jsonl": 2, "run.json": 4, ".digests.json": 2}
+    assert written == {}
+
+
+def test_scoring_and_reporting_again_read_a_file_once(openings: Openings) -> None:
+    assert main(RUN) == 0
+    openings.taken()
+    assert main(["score", "o", "--metrics", "toy-error"]) == 0
+    read, written = openings.taken()
+    # What was scored with what, before the data set is opened; score; report.
+    assert read["run.json"] == 3 and read["generation.jsonl"] == read["scores.jsonl"] == 2
+    assert written == {}
+    assert main(["report", "o"]) == 0
+    assert openings.taken() == ({"generation.jsonl": 1, "scores.jsonl": 1, "run.json": 1}, {})
