@@ -62,12 +62,13 @@ def train(
             click.echo(f"{label:<10}{text}")
         return
 
+    from syncdiff_bench.estimates.training import fitting_batch
     from syncdiff_bench.training.loop import train as run
 
     if device.startswith("cuda:"):
         import torch
 
         torch.cuda.set_device(device)  # where accelerate puts what it trains
-    folder = run(task, plan.settings, out, cpu=device == "cpu")
+    folder = run(task, plan.settings, out, cpu=device == "cpu", fitting_batch=fitting_batch)
     if os.environ.get("RANK", "0") == "0":
         click.echo(f"trained: {folder}")

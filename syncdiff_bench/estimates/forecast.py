@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from syncdiff_bench.contracts import FPS
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.training.cache import TensorCache
-from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingTask
+from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Dataset

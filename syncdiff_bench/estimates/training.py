@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from syncdiff_bench.estimates.counting import flops_of
 from syncdiff_bench.estimates.machine import available_bytes, seconds_of
-from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingTask
+from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 FLOAT32 = 4
 PROBE_SECONDS = 2.0

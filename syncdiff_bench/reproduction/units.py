@@ -57,6 +57,7 @@ class Training(Unit):
         return self.model.found() is not None
 
     def work(self, claim: Claim, shop: Workshop) -> None:
+        from syncdiff_bench.estimates.training import fitting_batch
         from syncdiff_bench.plugins import load_dataset
         from syncdiff_bench.training.loader import load_task
         from syncdiff_bench.training.loop import train
@@ -74,7 +75,7 @@ class Training(Unit):
         claim.require()
         out = model.folder.parent
         with shop.costs.timed(self.key, "train", model.recipe.config, plan.settings.steps - steps_done(out)):
-            train(task, plan.settings, out, cpu=shop.device == "cpu")
+            train(task, plan.settings, out, cpu=shop.device == "cpu", fitting_batch=fitting_batch)
 
 
 def _draw(dataset: Dataset, split: str, claims: Claims) -> None:

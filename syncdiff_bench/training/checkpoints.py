@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import replace_folder
-from syncdiff_bench.training.averaging import Averages
+from syncdiff_bench.training.ema import EMA
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-def save(accelerator: Accelerator, out: Path, step: int, averages: Averages | None, keep: int) -> None:
+def save(accelerator: Accelerator, out: Path, step: int, ema: EMA | None, keep: int) -> None:
     """Write a checkpoint under another name, then rename it: a killed training leaves complete ones only.
 
     Called by every process. Raises UsageError where the disk is full or not writable.
@@ -40,7 +40,7 @@ def save(accelerator: Accelerator, out: Path, step: int, averages: Averages | No
         accelerator.wait_for_everyone()
         accelerator.save_state(str(partial))
         if accelerator.is_main_process:
-            _write_ours(partial, step, accelerator.num_processes, averages)
+            _write_ours(partial, step, accelerator.num_processes, ema)
         accelerator.wait_for_everyone()  # every process has written its random state
         if accelerator.is_main_process:
             replace_folder(partial, final)
@@ -53,7 +53,7 @@ def save(accelerator: Accelerator, out: Path, step: int, averages: Averages | No
     accelerator.wait_for_everyone()
 
 
-def resume(accelerator: Accelerator, out: Path, averages: Averages | None, names: Sequence[str]) -> int:
+def resume(accelerator: Accelerator, out: Path, ema: EMA | None, names: Sequence[str]) -> int:
     """Load the newest checkpoint; returns the step to go on with, 0 where there is none.
 
     names: of all trained parameters, in the model's order.
@@ -72,9 +72,9 @@ def resume(accelerator: Accelerator, out: Path, averages: Averages | None, names
         raise UsageError(
             f"{folder} does not fit this training ({reason[:200]}); choose another --out, or delete the checkpoint"
         ) from None
-    if averages is not None:
-        tensors, updates = _averages(folder, known, names)
-        averages.restore(tensors, updates, str(folder))
+    if ema is not None:
+        tensors, updates = _saved_ema(folder, known, names)
+        ema.restore(tensors, updates, str(folder))
     step = int(folder.name.removeprefix("step-"))
     accelerator.print(f"resumed from {folder}")
     if known is not None and known["processes"] != accelerator.num_processes:
@@ -94,17 +94,17 @@ def _complete(out: Path) -> list[Path]:
     return sorted((out / "checkpoints").glob("step-*"))
 
 
-def _write_ours(folder: Path, step: int, processes: int, averages: Averages | None) -> None:
+def _write_ours(folder: Path, step: int, processes: int, ema: EMA | None) -> None:
     from safetensors.torch import save_file
 
     known = {"schema": SCHEMA, "step": step, "processes": processes}
-    if averages is not None:
-        save_file(averages.tensors(), folder / "averages.safetensors")
-        known["ema_updates"] = averages.updates
+    if ema is not None:
+        save_file(ema.tensors(), folder / "averages.safetensors")
+        known["ema_updates"] = ema.updates
     (folder / "training.json").write_text(json.dumps(known) + "\n")
 
 
-def _averages(folder: Path, known: Any, names: Sequence[str]) -> tuple[dict[str, Tensor], int]:
+def _saved_ema(folder: Path, known: Any, names: Sequence[str]) -> tuple[dict[str, Tensor], int]:
     from syncdiff_bench.weights.loading import load_tensors, load_torch
 
     if known is not None and "ema_updates" in known:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.training.checkpoints import kept
-from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingTask
+from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+# task, settings, device -> how many examples of a batch fit into its memory; None where that is not known
+FittingBatch = Callable[[TrainingTask, TrainingSettings, str], int | None]
 
 AGAIN = "run the same command again to resume"
 SHOWN_EXAMPLES = 8
@@ -71,7 +73,11 @@ def _listed(examples: Sequence[str]) -> str:
 
 @contextmanager
 def ending_plainly(
-    accelerator: Accelerator, task: TrainingTask, settings: TrainingSettings, out: Path
+    accelerator: Accelerator,
+    task: TrainingTask,
+    settings: TrainingSettings,
+    out: Path,
+    fitting_batch: FittingBatch | None,
 ) -> Iterator[None]:
     """Turn what the block dies of (memory, a lost process, SIGTERM) into a BenchError of one line."""
     try:
@@ -80,7 +86,9 @@ def ending_plainly(
     except RuntimeError as error:  # torch.OutOfMemoryError and errors of collectives are RuntimeErrors
         text = str(error)
         if isinstance(error, torch.OutOfMemoryError) or any(sign in text for sign in NO_MEMORY):
-            _out_of_memory(task, settings, str(accelerator.device), out)
+            device = str(accelerator.device)
+            fits = None if fitting_batch is None else fitting_batch(task, settings, device)
+            raise _out_of_memory(settings, fits, device, out) from None
         lost = isinstance(error, torch.distributed.DistError) or any(sign in text for sign in LOST)
         if lost and accelerator.num_processes > 1:
             raise BenchError(
@@ -90,11 +98,8 @@ def ending_plainly(
         raise
 
 
-def _out_of_memory(task: TrainingTask, settings: TrainingSettings, device: str, out: Path) -> NoReturn:
-    from syncdiff_bench.estimates.training import fitting_batch
-
+def _out_of_memory(settings: TrainingSettings, fits: int | None, device: str, out: Path) -> BenchError:
     size = settings.batch_size
-    fits = fitting_batch(task, settings, device)
     if size == 1 or fits == 0:
         advice = "one example does not fit; set training.mixed_precision = 'bf16' or train a smaller model"
     else:
@@ -104,7 +109,7 @@ def _out_of_memory(task: TrainingTask, settings: TrainingSettings, device: str, 
             f"try --set training.batch_size={smaller} --set training.gradient_accumulation={accumulated}"
             " (no fewer examples per step)"
         )
-    raise BenchError(f"out of memory on {device} with training.batch_size={size}; {advice}; {kept(out)}") from None
+    return BenchError(f"out of memory on {device} with training.batch_size={size}; {advice}; {kept(out)}")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
     like = "pocket.toml"                       # optional: a config beside this one, whose values hold unless given here
     trainer = "syncdiff"                       # entry point of the group syncdiff_bench.trainers
     [data]     dataset, split, validation_split
-    [training] settings.TrainingSettings
+    [training] task.TrainingSettings
     [options]  the task's own
     [variants] name = {...}: what the variant of that name sets in the tables above, one line each
 
@@ -21,8 +21,7 @@ from typing import Any
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import nearest, options_from_values, parse_toml, read_toml
 from syncdiff_bench.registry import load_class, shipped_files
-from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingData, TrainingTask
+from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,22 +21,28 @@ from torch import Tensor, nn
 
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.origins import write_origin
-from syncdiff_bench.training.averaging import Averages
-from syncdiff_bench.training.batches import drawn_ahead
 from syncdiff_bench.training.checkpoints import resume, save
-from syncdiff_bench.training.failures import ending_plainly, require_finite
+from syncdiff_bench.training.ema import EMA
+from syncdiff_bench.training.failures import FittingBatch, ending_plainly, require_finite
 from syncdiff_bench.training.record import Record, progress, require_trackers
-from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingTask
+from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch.optim import Optimizer
 
 
-def train(task: TrainingTask, settings: TrainingSettings, out: Path, *, cpu: bool = False) -> Path:
+def train(
+    task: TrainingTask,
+    settings: TrainingSettings,
+    out: Path,
+    *,
+    cpu: bool = False,
+    fitting_batch: FittingBatch | None = None,
+) -> Path:
     """Train to the end, resuming from the newest checkpoint under `out`; returns the exported model's folder.
 
+    fitting_batch: the estimate behind the advice after running out of memory; half the batch without one.
     Raises BenchError, in one line, when the loss stops being a number, memory runs out, another process dies or
     SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not installed and a
     checkpoint of another model.
@@ -56,7 +63,7 @@ def train(task: TrainingTask, settings: TrainingSettings, out: Path, *, cpu: boo
             DistributedDataParallelKwargs(find_unused_parameters=task.unused_parameters, gradient_as_bucket_view=True)
         ],
     )
-    with ending_plainly(accelerator, task, settings, out):
+    with ending_plainly(accelerator, task, settings, out, fitting_batch):
         if accelerator.is_main_process:
             out.mkdir(parents=True, exist_ok=True)
             task.prepare()
@@ -70,18 +77,18 @@ def train(task: TrainingTask, settings: TrainingSettings, out: Path, *, cpu: boo
         optimizer = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
         model, optimizer = accelerator.prepare(model, optimizer)
         bare = accelerator.unwrap_model(model)
-        averages = Averages(task.averaged(bare), settings.ema_decay) if settings.ema_decay else None
+        ema = EMA(task.averaged(bare), settings.ema_decay) if settings.ema_decay else None
         record = Record(accelerator, out)
-        start = resume(accelerator, out, averages, list(trained))
+        start = resume(accelerator, out, ema, list(trained))
         record.begin(start, settings, task.options)
         try:
-            _run_steps(accelerator, task, settings, model, optimizer, averages, start, out, record)
+            _run_steps(accelerator, task, settings, model, optimizer, ema, start, out, record)
         finally:
             record.end()
 
         folder = out / "model"
         if accelerator.is_main_process:
-            with averages.in_place() if averages is not None else nullcontext():
+            with ema.in_place() if ema is not None else nullcontext():
                 _export(task, bare.eval(), folder)
         accelerator.wait_for_everyone()
     return folder
@@ -102,14 +109,14 @@ def _run_steps(
     settings: TrainingSettings,
     model: nn.Module,
     optimizer: Optimizer,
-    averages: Averages | None,
+    ema: EMA | None,
     start: int,
     out: Path,
     record: Record,
 ) -> None:
     bare = accelerator.unwrap_model(model)
     began = time.monotonic()
-    batches = drawn_ahead(task, settings, accelerator.process_index, start)
+    batches = _drawn_ahead(task, settings, accelerator.process_index, start)
     with progress(accelerator, settings.steps, start) as advance:
         for step in range(start, settings.steps):
             model.train()
@@ -131,8 +138,8 @@ def _run_steps(
                         require_finite(accelerator, task, settings, out, norm, loss_of)
                     optimizer.step()
                     optimizer.zero_grad()
-            if averages is not None:
-                averages.step()
+            if ema is not None:
+                ema.step()
 
             done, last = step + 1, step + 1 == settings.steps
             means = _means(parts)
@@ -147,9 +154,30 @@ def _run_steps(
             validates = done % settings.validate_every == 0 or last
             samples = settings.sample_every > 0 and (done % settings.sample_every == 0 or last)
             if accelerator.is_main_process and (validates or samples):
-                _look(task, bare, averages, record, done, validates=validates, samples=samples)
+                _look(task, bare, ema, record, done, validates=validates, samples=samples)
             if done % settings.checkpoint_every == 0 or last:
-                save(accelerator, out, done, averages, settings.keep_last)
+                save(accelerator, out, done, ema, settings.keep_last)
+
+
+def _drawn_ahead(
+    task: TrainingTask, settings: TrainingSettings, rank: int, start: int
+) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
+    """(number, batch) of every batch from step `start` to the last one, of this rank.
+
+    Each is drawn in a second thread, while the step before it runs.
+    """
+    first, end = (step * settings.gradient_accumulation for step in (start, settings.steps))
+
+    def draw(number: int) -> Mapping[str, Tensor]:
+        return task.batch(settings.seed, number, rank, settings.batch_size)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+        waiting: Future[Mapping[str, Tensor]] | None = thread.submit(draw, first) if first < end else None
+        for number in range(first, end):
+            assert waiting is not None
+            batch = waiting.result()
+            waiting = thread.submit(draw, number + 1) if number + 1 < end else None
+            yield number, batch
 
 
 def _means(parts: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -161,16 +189,16 @@ def _means(parts: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
 def _look(
     task: TrainingTask,
     model: nn.Module,
-    averages: Averages | None,
+    ema: EMA | None,
     record: Record,
     step: int,
     *,
     validates: bool,
     samples: bool,
 ) -> None:
-    """Validation figures and pictures, with the averaged weights."""
+    """Validation figures and sample images, with the EMA weights."""
     model.eval()
-    with averages.in_place() if averages is not None else nullcontext(), torch.no_grad():
+    with ema.in_place() if ema is not None else nullcontext(), torch.no_grad():
         if validates:
             record.write(step, {"validation": dict(task.validation(model))})
         picture = task.samples(model) if samples else None

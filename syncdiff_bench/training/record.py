@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, replacing
 from syncdiff_bench.options import options_to_json
-from syncdiff_bench.training.settings import TrainingSettings
+from syncdiff_bench.training.task import TrainingSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -1,12 +1,16 @@
-"""What a trainable thing has to say; registered under the entry-point group `syncdiff_bench.trainers`."""
+"""What a trainable thing has to say, and the settings of its training.
+
+A task is registered under the entry-point group `syncdiff_bench.trainers`.
+"""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,6 +18,63 @@ if TYPE_CHECKING:
 
     from syncdiff_bench.contracts import Dataset
     from syncdiff_bench.training.cache import TensorCache
+
+
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The `[training]` table of a training config.
+
+    steps: updates of the weights, each from `gradient_accumulation` batches of `batch_size` in every process.
+    learning_rate: after `warmup_steps` it stays, or decays to zero along a cosine where schedule is "cosine".
+    gradient_clip: bound of the norm of a step's gradient.
+    ema_decay: ceiling of (1 + n) / (10 + n), CompVis' warm-up (docs/spec/ldm.md#ema); 0 switches the EMA off.
+    sample_every: interval of the sample images of tasks that have them (DiffTalk's); one more at the end; 0: never.
+    keep_last: checkpoints that stay.
+    trackers: where the log goes besides log.jsonl.
+
+    Raises ValueError for numbers that mean nothing.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 0.01
+    gradient_clip: float = 0.1
+    gradient_accumulation: int = 1
+    ema_decay: float = 0.9999
+    mixed_precision: Literal["no", "bf16"] = "no"
+    seed: int = 0
+    log_every: int = 50
+    validate_every: int = 500
+    sample_every: int = 5000
+    checkpoint_every: int = 500
+    keep_last: int = 2
+    trackers: tuple[Tracker, ...] = ()
+
+    def __post_init__(self) -> None:
+        counts = ("steps", "batch_size", "gradient_accumulation", "log_every", "validate_every", "checkpoint_every")
+        for name in (*counts, "keep_last"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
+        for name in ("learning_rate", "gradient_clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; give a number above 0")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; give 0 (off) up to 0.9999")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of update `step`: linear warm-up, then constant or half a cosine down to zero."""
+        if step < self.warmup_steps:
+            return self.learning_rate * ((step + 1) / self.warmup_steps)
+        if self.schedule == "constant":
+            return self.learning_rate
+        span = max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * (0.5 * (1 + math.cos(math.pi * min(1.0, (step - self.warmup_steps) / span))))
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from syncdiff_bench.estimates.counting import flops_of
 from syncdiff_bench.estimates.forecast import forecast, split_size
 from syncdiff_bench.estimates.training import fitting_batch, probe_seconds, saved_bytes_of, step_cost
 from syncdiff_bench.training.cache import TensorCache
-from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingData, TrainingTask
+from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
 
 INSIDE, OUTSIDE = 1000, 500
 SETTINGS = TrainingSettings(steps=100, batch_size=6, learning_rate=0.1, gradient_accumulation=2)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from syncdiff_bench.errors import BenchError
+from syncdiff_bench.estimates.training import fitting_batch
 from syncdiff_bench.plugins import load_dataset
 from syncdiff_bench.training.loop import train
-from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingData, TrainingTask
+from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
 
 DATA = TrainingData(load_dataset("pocket"), "train", "val", Path("cache"))
 SETTINGS = TrainingSettings(
@@ -75,7 +75,7 @@ class SquareTask(TrainingTask):
 
 
 def run(out: Path, settings: TrainingSettings = SETTINGS, **options: Any) -> None:
-    train(SquareTask(Options(**options), DATA), settings, out, cpu=True)
+    train(SquareTask(Options(**options), DATA), settings, out, cpu=True, fitting_batch=fitting_batch)
 
 
 def kept(out: Path) -> list[str]:

@@ -20,8 +20,7 @@ from syncdiff_bench.options import options_from_values
 from syncdiff_bench.origins import Origin, origin_of
 from syncdiff_bench.plugins import load_dataset
 from syncdiff_bench.training.loop import train
-from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingData, TrainingTask
+from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
 
 DATA = TrainingData(load_dataset("pocket"), "train", "val", Path("cache"))
 TRUTH = torch.tensor([2.0, -1.0, 0.5])

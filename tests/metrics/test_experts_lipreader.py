@@ -17,8 +17,7 @@ from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.tokenizer import EOS, PAD, UNK
 from syncdiff_bench.training.loader import read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
-from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingData
+from syncdiff_bench.training.task import TrainingData, TrainingSettings
 from syncdiff_datasets.pocket.dataset import Pocket
 from syncdiff_metrics.experts import VSRInput, WholeWords, words_of
 from syncdiff_metrics.training.vsr import TrainedVSR, VSROptions, VSRTask

@@ -17,8 +17,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.networks.syncnet import SyncNetConfig
 from syncdiff_bench.training.loader import read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
-from syncdiff_bench.training.settings import TrainingSettings
-from syncdiff_bench.training.task import TrainingData
+from syncdiff_bench.training.task import TrainingData, TrainingSettings
 from syncdiff_metrics.lse import LSE, LSEOptions
 from syncdiff_metrics.training.clips import Augmentation, augmented, read_split
 from syncdiff_metrics.training.syncnet import SyncNetOptions, SyncNetTask, contrast

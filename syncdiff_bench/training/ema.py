@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from syncdiff_bench.errors import UsageError
 
 
-class Averages:
-    """EMA with CompVis' warm-up: decay min(ceiling, (1 + n) / (10 + n)), n updates so far (docs/spec/ldm.md#ema)."""
+class EMA:
+    """CompVis' warm-up: decay min(ceiling, (1 + n) / (10 + n)), n updates so far (docs/spec/ldm.md#ema)."""
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:
         from diffusers.training_utils import EMAModel
