@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,6 @@ from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from torch.optim import Optimizer
 
 
 def train(
@@ -47,22 +46,10 @@ def train(
     SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not installed and a
     checkpoint of another model.
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.state import AcceleratorState
     from accelerate.utils import set_seed
 
     require_trackers(settings)
-    AcceleratorState._reset_state()  # else a second training of this process cannot choose another precision
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision=settings.mixed_precision,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        log_with=list(settings.trackers) or None,
-        project_dir=str(out),
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(find_unused_parameters=task.unused_parameters, gradient_as_bucket_view=True)
-        ],
-    )
+    accelerator = _accelerator(task, settings, out, cpu=cpu)
     with ending_plainly(accelerator, task, settings, out, fitting_batch):
         if accelerator.is_main_process:
             out.mkdir(parents=True, exist_ok=True)
@@ -70,93 +57,132 @@ def train(
         accelerator.wait_for_everyone()
         if not accelerator.is_main_process:
             task.prepare()
-
         set_seed(settings.seed)  # the first weights do not depend on what had to be prepared
-        model = task.build()
-        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        optimizer = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        model, optimizer = accelerator.prepare(model, optimizer)
-        bare = accelerator.unwrap_model(model)
-        ema = EMA(task.averaged(bare), settings.ema_decay) if settings.ema_decay else None
-        record = Record(accelerator, out)
-        start = resume(accelerator, out, ema, list(trained))
-        record.begin(start, settings, task.options)
-        try:
-            _run_steps(accelerator, task, settings, model, optimizer, ema, start, out, record)
-        finally:
-            record.end()
-
-        folder = out / "model"
+        training = _Training(accelerator, task, settings, out)
+        training.run()
         if accelerator.is_main_process:
-            with ema.in_place() if ema is not None else nullcontext():
-                _export(task, bare.eval(), folder)
+            training.export(out / "model")
         accelerator.wait_for_everyone()
-    return folder
+    return out / "model"
 
 
-def _export(task: TrainingTask, model: nn.Module, folder: Path) -> None:
-    """Under another name, then renamed: where there is a model, it is a complete one."""
-    partial = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    task.export(model, partial)
-    write_origin(partial, task.data.dataset)
-    replace_folder(partial, folder)
+def _accelerator(task: TrainingTask, settings: TrainingSettings, out: Path, *, cpu: bool) -> Accelerator:
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # else a second training of this process cannot choose another precision
+    distributed = DistributedDataParallelKwargs(
+        find_unused_parameters=task.unused_parameters, gradient_as_bucket_view=True
+    )
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision=settings.mixed_precision,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        log_with=list(settings.trackers) or None,
+        project_dir=str(out),
+        kwargs_handlers=[distributed],
+    )
 
 
-def _run_steps(
-    accelerator: Accelerator,
-    task: TrainingTask,
-    settings: TrainingSettings,
-    model: nn.Module,
-    optimizer: Optimizer,
-    ema: EMA | None,
-    start: int,
-    out: Path,
-    record: Record,
-) -> None:
-    bare = accelerator.unwrap_model(model)
-    began = time.monotonic()
-    batches = _drawn_ahead(task, settings, accelerator.process_index, start)
-    with progress(accelerator, settings.steps, start) as advance:
-        for step in range(start, settings.steps):
-            model.train()
-            task.between(bare, step)
-            for group in optimizer.param_groups:
-                group["lr"] = settings.rate(step)
-            parts: dict[int, dict[str, Tensor]] = {}
-            for _ in range(settings.gradient_accumulation):
-                number, batch = next(batches)
-                with accelerator.accumulate(model):
-                    losses = model(**{key: tensor.to(accelerator.device) for key, tensor in batch.items()})
-                    parts[number] = {name: value.detach().float() for name, value in losses.items()}
-                    accelerator.backward(losses["loss"])
-                    if accelerator.sync_gradients:
-                        norm = accelerator.clip_grad_norm_(
-                            [p for p in bare.parameters() if p.requires_grad], settings.gradient_clip
-                        )
-                        loss_of = {number: values["loss"] for number, values in parts.items()}
-                        require_finite(accelerator, task, settings, out, norm, loss_of)
-                    optimizer.step()
-                    optimizer.zero_grad()
-            if ema is not None:
-                ema.step()
+class _Training:
+    """model: as accelerate wraps it; bare: the same as the task built it."""
 
-            done, last = step + 1, step + 1 == settings.steps
-            means = _means(parts)
-            advance(dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)))
-            if done % settings.log_every == 0:
-                rate = (done - start) / (time.monotonic() - began)
-                figures = {name: value.item() for name, value in accelerator.reduce(means, "mean").items()}
-                record.write(
-                    done,
-                    {**figures, "gradient_norm": norm.item(), "lr": settings.rate(done), "steps_per_s": rate},
-                )
-            validates = done % settings.validate_every == 0 or last
-            samples = settings.sample_every > 0 and (done % settings.sample_every == 0 or last)
-            if accelerator.is_main_process and (validates or samples):
-                _look(task, bare, ema, record, done, validates=validates, samples=samples)
-            if done % settings.checkpoint_every == 0 or last:
-                save(accelerator, out, done, ema, settings.keep_last)
+    def __init__(self, accelerator: Accelerator, task: TrainingTask, settings: TrainingSettings, out: Path) -> None:
+        self.accelerator = accelerator
+        self.task = task
+        self.settings = settings
+        self.out = out
+        model = task.build()
+        self.trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.bare: nn.Module = accelerator.unwrap_model(self.model)
+        self.ema = EMA(task.averaged(self.bare), settings.ema_decay) if settings.ema_decay else None
+        self.record = Record(accelerator, out)
+
+    def run(self) -> None:
+        """All steps from the newest checkpoint on."""
+        settings = self.settings
+        start = resume(self.accelerator, self.out, self.ema, list(self.trained))
+        self.record.begin(start, settings, self.task.options)
+        began = time.monotonic()
+        batches = _drawn_ahead(self.task, settings, self.accelerator.process_index, start)
+        try:
+            with progress(self.accelerator, settings.steps, start) as advance:
+                for step in range(start, settings.steps):
+                    means, norm = self._step(step, batches)
+                    advance(dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)))
+                    done = step + 1
+                    if done % settings.log_every == 0:
+                        self._log(done, means, norm, (done - start) / (time.monotonic() - began))
+                    self._look(done)
+                    if done % settings.checkpoint_every == 0 or done == settings.steps:
+                        save(self.accelerator, self.out, done, self.ema, settings.keep_last)
+        finally:
+            self.record.end()
+
+    def _step(self, step: int, batches: Iterator[tuple[int, Mapping[str, Tensor]]]) -> tuple[dict[str, Tensor], Tensor]:
+        """One update of the weights; each loss over the batches of the step, and the norm of the gradient."""
+        accelerator, optimizer = self.accelerator, self.optimizer
+        self.model.train()
+        self.task.between(self.bare, step)
+        for group in optimizer.param_groups:
+            group["lr"] = self.settings.rate(step)
+        parts: dict[int, dict[str, Tensor]] = {}
+        for _ in range(self.settings.gradient_accumulation):
+            number, batch = next(batches)
+            with accelerator.accumulate(self.model):
+                losses = self.model(**{key: tensor.to(accelerator.device) for key, tensor in batch.items()})
+                parts[number] = {name: value.detach().float() for name, value in losses.items()}
+                accelerator.backward(losses["loss"])
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(
+                        [p for p in self.bare.parameters() if p.requires_grad], self.settings.gradient_clip
+                    )
+                    loss_of = {number: values["loss"] for number, values in parts.items()}
+                    require_finite(accelerator, self.task, self.settings, self.out, norm, loss_of)
+                optimizer.step()
+                optimizer.zero_grad()
+        if self.ema is not None:
+            self.ema.step()
+        return _means(list(parts.values())), norm
+
+    def _log(self, step: int, means: Mapping[str, Tensor], norm: Tensor, steps_per_s: float) -> None:
+        figures = {name: value.item() for name, value in self.accelerator.reduce(means, "mean").items()}
+        rate = self.settings.rate(step)
+        self.record.write(step, {**figures, "gradient_norm": norm.item(), "lr": rate, "steps_per_s": steps_per_s})
+
+    def _look(self, step: int) -> None:
+        """Validation figures and sample images where they are due, with the EMA weights, by the main process."""
+        settings, last = self.settings, step == self.settings.steps
+        validates = step % settings.validate_every == 0 or last
+        samples = settings.sample_every > 0 and (step % settings.sample_every == 0 or last)
+        if not self.accelerator.is_main_process or not (validates or samples):
+            return
+        with self._averaged(), torch.no_grad():
+            if validates:
+                self.record.write(step, {"validation": dict(self.task.validation(self.bare))})
+            picture = self.task.samples(self.bare) if samples else None
+        if picture is not None:
+            self.record.picture(step, picture)
+
+    def export(self, folder: Path) -> None:
+        """Write the model under another name, then rename it: where there is a model, it is a complete one."""
+        partial = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(partial, ignore_errors=True)
+        with self._averaged():
+            self.task.export(self.bare, partial)
+        write_origin(partial, self.task.data.dataset)
+        replace_folder(partial, folder)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model with its EMA weights, where it has an EMA, ready to be looked at."""
+        self.bare.eval()
+        with self.ema.in_place() if self.ema is not None else nullcontext():
+            yield
 
 
 def _drawn_ahead(
@@ -180,27 +206,5 @@ def _drawn_ahead(
             yield number, batch
 
 
-def _means(parts: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Each loss over the batches of a step."""
-    rows = list(parts.values())
+def _means(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
-
-
-def _look(
-    task: TrainingTask,
-    model: nn.Module,
-    ema: EMA | None,
-    record: Record,
-    step: int,
-    *,
-    validates: bool,
-    samples: bool,
-) -> None:
-    """Validation figures and sample images, with the EMA weights."""
-    model.eval()
-    with ema.in_place() if ema is not None else nullcontext(), torch.no_grad():
-        if validates:
-            record.write(step, {"validation": dict(task.validation(model))})
-        picture = task.samples(model) if samples else None
-    if picture is not None:
-        record.picture(step, picture)
