@@ -25,8 +25,7 @@ from syncdiff_bench.reproduction.jobs import Job, Request, jobs_of
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.significance.comparison import compare
 from syncdiff_bench.significance.scored import Scored, from_run, pooled
-from syncdiff_bench.statistics.intervals import Interval
-from syncdiff_bench.statistics.resampling import Cluster, difference_intervals, holm, permutation_p_values
+from syncdiff_bench.statistics.resampling import Cluster, Interval, difference_intervals, holm, permutation_p_values
 
 LEVEL = 0.05
 Direction = Literal["up", "down"]

@@ -16,12 +16,12 @@ import numpy as np
 
 from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method, Runtime
-from syncdiff_bench.errors import BenchError, ClipError, UsageError
+from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
 from syncdiff_bench.runs.directory import RunDirectory
 from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.runs.records import NOT_GENERATED, OUT_OF_MEMORY, Failure, Generated, one_line
+from syncdiff_bench.runs.records import NOT_GENERATED, OUT_OF_MEMORY, Failure, Generated, clip_failure, one_line
 from syncdiff_bench.runs.sources import (
     SOURCE_CHANGED,
     VIDEO_CHANGED,
@@ -165,10 +165,12 @@ class _Generation:
             self._in_parts(clips, left)
             return
         if failure is not None and len(clips) > 1:
-            self._one_by_one(left)
+            for clip in list(left.values()):
+                self._together([clip], {clip.id: clip})
             return
-        for clip in list(left.values()):
-            self._fail(clip, failure or self._nothing_yielded(clip))
+        for clip in left.values():
+            nothing = Failure("no-output", f"{clip.id}: {self.method.name} yielded no frames for this clip")
+            self._fail(clip, failure or nothing)
 
     def _learn_memory(self, clips: int) -> None:
         self.at_once = half = (clips + 1) // 2
@@ -189,14 +191,6 @@ class _Generation:
                     self._record(Generated(clip_id, error=Failure.of(error, "undecodable")))
         return clips
 
-    def _one_by_one(self, left: dict[str, Clip]) -> None:
-        for clip in list(left.values()):
-            self.progress.working_on([clip.id], len(clip.frames))
-            alone = {clip.id: clip}
-            failure = self._attempt([clip], alone)
-            if alone:
-                self._fail(clip, failure or self._nothing_yielded(clip))
-
     def _attempt(self, clips: Sequence[Clip], left: dict[str, Clip]) -> Failure | None:
         """Run the method; take finished clips out of `left`. The failure is that of the method as a whole."""
         stream = self._yields(clips)
@@ -205,15 +199,10 @@ class _Generation:
                 clip_id, frames = next(stream)
             except StopIteration:
                 return None
-            # It speaks for the whole run: no clip can be generated with these weights or options.
-            except BenchError as error:
-                if not isinstance(error, ClipError):
-                    raise
-                return Failure.of(error, NOT_GENERATED)
             except Exception as error:
                 if out_of_memory(error):
                     return self._out_of_memory(clips, error)
-                return Failure.of(error, NOT_GENERATED)
+                return clip_failure(error, NOT_GENERATED)
             clip = left.pop(clip_id, None) if isinstance(clip_id, str) else None
             if clip is not None:
                 self._finish(clip, frames)
@@ -240,9 +229,7 @@ class _Generation:
         try:
             noticed = (*as_caveats(self.method.caveats(clip.id)), *self._notes(clip.id))
         except Exception as error:
-            if isinstance(error, BenchError) and not isinstance(error, ClipError):
-                raise
-            failure = Failure.of(error, "caveats")
+            failure = clip_failure(error, "caveats")
             self._fail(clip, replace(failure, message=f"{clip.id}: caveats of {self.method.name}: {failure.message}"))
             return
         problem = _frames_problem(clip, frames, shorter=any(one.kind == LENGTH for one in noticed))
@@ -256,13 +243,8 @@ class _Generation:
         sound = clip.audio[: len(frames) * SAMPLES_PER_FRAME]
         try:
             write_video(path, Media(frames, sound), encoding=self.run.identity.encoding)
-        except BenchError as error:
-            if not isinstance(error, ClipError):
-                raise
-            self._fail(clip, Failure.of(error, "encode"))
-            return
         except Exception as error:
-            self._fail(clip, Failure.of(error, "encode"))
+            self._fail(clip, clip_failure(error, "encode"))
             return
         made = self.run.files.sha256(path)
         self._record(record(clip, len(frames), notes=self.memory_notes, caveats=noticed, sha256=made))
@@ -278,9 +260,6 @@ class _Generation:
     def _record(self, line: Generated) -> None:
         self.run.add_generated(replace(line, source=self.sources.get(line.clip)))
         self.progress.clips_done()
-
-    def _nothing_yielded(self, clip: Clip) -> Failure:
-        return Failure("no-output", f"{clip.id}: {self.method.name} yielded no frames for this clip")
 
 
 def _frames_problem(clip: Clip, frames: Any, *, shorter: bool) -> str:

@@ -43,6 +43,13 @@ class Failure:
         return cls(kind, f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
+def clip_failure(error: Exception, kind: str) -> Failure:
+    """`Failure.of` an error that is about one clip. Raises one that is about the whole run."""
+    if isinstance(error, BenchError) and not isinstance(error, ClipError):
+        raise error
+    return Failure.of(error, kind)
+
+
 def one_line(text: str) -> str:
     return " ".join(text.split())
 

@@ -25,6 +25,7 @@ from syncdiff_bench.runs.records import (
     NOT_GENERATED,
     Failure,
     Score,
+    clip_failure,
     finite_or_none,
     one_line,
 )
@@ -204,11 +205,9 @@ class _Scoring:
             values = {column.name: finite_or_none(defined.get(column.name)) for column in metric.columns}
             caveats = (*as_caveats(metric.caveats(pair, outcome)), *_left_out(metric.left_out(outcome)))
             boxes = _boxes_used(pair)
-            if boxes is None:
-                return self._row(clip_id, metric, values=values, stats=recorded, caveats=caveats)
-            every = dict.fromkeys((*caveats, *(one for found in _every_boxes(pair) for one in found.caveats)))
-            seen = {"boxes": f"{boxes.source} {boxes.digest[:16]}", "caveats": tuple(every)}
-            return self._row(clip_id, metric, values=values, stats=recorded, **seen)
+            every = dict.fromkeys((*caveats, *(one for found in boxes for one in found.caveats)))
+            seen = f"{boxes[0].source} {boxes[0].digest[:16]}" if boxes else ""
+            return self._row(clip_id, metric, values=values, stats=recorded, boxes=seen, caveats=tuple(every))
         except Exception as error:
             return self._row(clip_id, metric, error=_failure(error))
 
@@ -221,22 +220,18 @@ class _Scoring:
     def _prepare(self, metric: Metric[Any]) -> Failure | None:
         try:
             metric.prepare()
-        except (NotApplicable, WeightsError) as error:
-            return Failure.of(error, NOT_APPLICABLE)
-        except BenchError:
-            raise
         except Exception as error:
+            if isinstance(error, BenchError) and not isinstance(error, NotApplicable | WeightsError):
+                raise
             return Failure.of(error, NOT_APPLICABLE)
         self._enter_weights(metric)
         return None
 
     def _enter_weights(self, metric: Metric[Any]) -> None:
-        used = metric.weights_used()
-        entry = protocol_entry(self.run.manifest, metric)
+        used, key = metric.weights_used(), (metric.name, metric.protocol)
+        entry = next(one for one in self.run.manifest["protocols"] if (one["metric"], one["protocol"]) == key)
         recorded = [WeightsUsed(**weights) for weights in entry["weights"]]
-        rests_on_them = any(
-            row.error is None and row.key[1:] == (metric.name, metric.protocol) for row in self.have.values()
-        )
+        rests_on_them = any(row.error is None and row.key[1:] == key for row in self.have.values())
         if rests_on_them and recorded != list(used):
             old, new = (", ".join(f"{w.name} {w.sha256[:8]}" for w in ws) or "none" for ws in (recorded, used))
             raise UsageError(
@@ -246,15 +241,6 @@ class _Scoring:
         entry["weights"] = [one.to_json() for one in used]
         entry["provenance"] = dict(metric.provenance())
         self.news = True
-
-
-def protocol_entry(manifest: Mapping[str, Any], metric: Metric[Any]) -> dict[str, Any]:
-    """The entry of `manifest["protocols"]` that describes this metric."""
-    entry: dict[str, Any]
-    for entry in manifest["protocols"]:
-        if (entry["metric"], entry["protocol"]) == (metric.name, metric.protocol):
-            return entry
-    raise KeyError(f"{metric.name}[{metric.protocol}]")
 
 
 def _unmet_need(metric: Metric[Any], pair: Pair, no_reference: str) -> Failure | None:
@@ -270,16 +256,10 @@ def _unmet_need(metric: Metric[Any], pair: Pair, no_reference: str) -> Failure |
     return None
 
 
-def _boxes_used(pair: Pair) -> FaceBoxes | None:
-    """The face boxes that a metric asked for: of the reference, or of the video itself."""
-    return next(_every_boxes(pair), None)
-
-
-def _every_boxes(pair: Pair) -> Iterator[FaceBoxes]:
-    for clip in dict.fromkeys((pair.target, pair.generated)):
-        found = boxes_used(clip)
-        if found is not None:
-            yield found
+def _boxes_used(pair: Pair) -> list[FaceBoxes]:
+    """The face boxes that a metric asked for: of the reference, of the video itself."""
+    found = map(boxes_used, dict.fromkeys((pair.target, pair.generated)))
+    return [boxes for boxes in found if boxes is not None]
 
 
 def _failure(error: Exception) -> Failure:
@@ -288,10 +268,7 @@ def _failure(error: Exception) -> Failure:
         return Failure(NOT_APPLICABLE, one_line(error.reason))
     if isinstance(error, NotApplicable | WeightsError):
         return Failure.of(error, NOT_APPLICABLE)
-    if isinstance(error, BenchError) and not isinstance(error, ClipError):
-        raise error
-    # A metric that breaks on one clip fails there alone.
-    return Failure.of(error, "metric")
+    return clip_failure(error, "metric")
 
 
 def _left_out(frames: int) -> tuple[Caveat, ...]:

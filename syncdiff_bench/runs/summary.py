@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 
 from syncdiff_bench.caveats import UNRECORDED, Caveat, Counted, counted
-from syncdiff_bench.contracts import Column, Metric
+from syncdiff_bench.contracts import Metric
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import FRAMES_LEFT_OUT, NOT_APPLICABLE, Generated, Score, finite_or_none
-from syncdiff_bench.statistics.intervals import Interval, bootstrap_t
+from syncdiff_bench.statistics.resampling import Interval, cluster_intervals
 
 FEW_SPEAKERS = 5  # of fewer, the smallest p that signs can give is above .05, and intervals rest on three differences
 RESAMPLES = 1000
-BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -92,18 +91,17 @@ def _columns(
 ) -> Iterable[ColumnSummary]:
     scored = [row for row in rows if row.stats is not None]
     stats = [metric.stats_from_json(row.stats) for row in scored if row.stats is not None]
-    means = aggregate(metric, stats)
+    means = [finite_or_none(value) for value in column_values(metric, stats)]
     clusters = [speakers.get(row.clip, row.clip) for row in scored]
-    intervals = bootstrap(metric, stats, clusters) if any(v is not None for v in means.values()) else {}
-
-    def summary(column: Column) -> ColumnSummary:
-        return ColumnSummary(
+    intervals = bootstrap(metric, stats, clusters) if any(value is not None for value in means) else [None] * len(means)
+    for column, mean, interval in zip(metric.columns, means, intervals, strict=True):
+        yield ColumnSummary(
             metric=metric.name,
             protocol=metric.protocol,
             column=column.name,
             label=column.label,
-            mean=means[column.name],
-            ci95=intervals.get(column.name),
+            mean=mean,
+            ci95=interval,
             n=len(scored),
             failed=sum(row.failed for row in rows),
             direction=column.direction,
@@ -113,8 +111,6 @@ def _columns(
             reason=_reason(rows),
             boxes=boxes_behind(rows)["sources"],
         )
-
-    return map(summary, metric.columns)
 
 
 def boxes_behind(rows: Iterable[Score]) -> dict[str, Any]:
@@ -128,46 +124,32 @@ def boxes_behind(rows: Iterable[Score]) -> dict[str, Any]:
     return {"sources": dict(sorted(Counter(one[1] for one in used).items())), "sha256": digest if used else None}
 
 
-def aggregate(metric: Metric[Any], stats: Sequence[Any]) -> dict[str, float | None]:
-    """Column -> value over these statistics; None where undefined or where there are none."""
+def column_values(metric: Metric[Any], stats: Sequence[Any]) -> np.ndarray:
+    """Aggregate of each column over these statistics; NaN where undefined or where there are none."""
     values = metric.aggregate(stats) if stats else {}
-    return {column.name: finite_or_none(values.get(column.name)) for column in metric.columns}
+    found = [values.get(column.name) for column in metric.columns]
+    return np.array([np.nan if value is None else value for value in found], dtype=float)
 
 
 def bootstrap(
-    metric: Metric[Any],
-    stats: Sequence[Any],
-    clusters: Sequence[str],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = BOOTSTRAP_SEED,
-) -> dict[str, Interval | None]:
-    """95 % intervals of the aggregate, resampling whole clusters with replacement.
+    metric: Metric[Any], stats: Sequence[Any], clusters: Sequence[str], *, resamples: int = RESAMPLES
+) -> list[Interval | None]:
+    """95 % interval of each column's aggregate, within the bounds of the column.
 
-    Clips of one speaker resemble each other, so drawing single clips would make the interval too narrow.
     clusters: of each of `stats`. With fewer than two clusters there is no interval.
     """
     groups: dict[str, list[Any]] = {}
     for one, cluster in zip(stats, clusters, strict=True):
         groups.setdefault(cluster, []).append(one)
-    names = [column.name for column in metric.columns]
-    if len(groups) < 2:
-        return dict.fromkeys(names)
-    members = list(groups.values())
-    rng = np.random.default_rng(seed)
-    draws: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(resamples):
-        drawn = [one for index in rng.integers(len(members), size=len(members)) for one in members[index]]
-        for name, value in aggregate(metric, drawn).items():
-            if value is not None:
-                draws[name].append(value)
-    means = aggregate(metric, stats)
-    found: dict[str, Interval | None] = {}
-    for column in metric.columns:
-        mean, values = means[column.name], draws[column.name]
-        interval = None if mean is None else bootstrap_t(mean, values, resamples, len(members))
-        found[column.name] = interval and within(interval, column.bounds)
-    return found
+
+    def value(drawn: Sequence[Sequence[Any]]) -> np.ndarray:
+        return column_values(metric, [one for group in drawn for one in group])
+
+    # In the order of the clips: a sum depends on it in the last digit.
+    observed = column_values(metric, stats)
+    found = cluster_intervals(observed, list(groups.values()), value, resamples=resamples)
+    pairs = zip(found, metric.columns, strict=True)
+    return [interval and within(interval, column.bounds) for interval, column in pairs]
 
 
 def within(interval: Interval, bounds: tuple[float | None, float | None]) -> Interval:

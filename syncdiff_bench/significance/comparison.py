@@ -13,11 +13,12 @@ from syncdiff_bench.contracts import Column, Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.manifest import Identity, decoders_differ
 from syncdiff_bench.runs.records import finite_or_none
+from syncdiff_bench.runs.summary import column_values
 from syncdiff_bench.significance.scored import Key, MetricScores, Scored
-from syncdiff_bench.statistics.intervals import Interval
 from syncdiff_bench.statistics.resampling import (
     RESAMPLES,
     Cluster,
+    Interval,
     difference_intervals,
     holm,
     permutation_p_values,
@@ -207,10 +208,10 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
     stats_a = {clip: metric.stats_from_json(mine.stats[clip]) for clip in clips}
     stats_b = {clip: metric.stats_from_json(theirs.stats[clip]) for clip in clips}
     clusters = _clusters(clips, a.speakers, stats_a, stats_b)
-    means_a, means_b = _means(metric, list(stats_a.values())), _means(metric, list(stats_b.values()))
+    means_a, means_b = column_values(metric, list(stats_a.values())), column_values(metric, list(stats_b.values()))
 
     def difference(one: Sequence[Any], other: Sequence[Any]) -> np.ndarray:
-        change: np.ndarray = _means(metric, other) - _means(metric, one)
+        change: np.ndarray = column_values(metric, other) - column_values(metric, one)
         return change
 
     if clips:
@@ -268,13 +269,6 @@ def _clusters(
         mine.append(a[clip])
         theirs.append(b[clip])
     return list(groups.values())
-
-
-def _means(metric: Metric[Any], stats: Sequence[Any]) -> np.ndarray:
-    """One value per column, NaN where it is not defined."""
-    values = metric.aggregate(stats) if stats else {}
-    found = [values.get(column.name) for column in metric.columns]
-    return np.array([np.nan if value is None else value for value in found], dtype=float)
 
 
 def _changes(metric: Metric[Any], column: Column, a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[ClipChange, ...]:

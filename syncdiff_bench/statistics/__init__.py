@@ -1,1 +1,1 @@
-"""Statistics without files: intervals and resampling."""
+"""Statistics without files: resampling, intervals and tests."""

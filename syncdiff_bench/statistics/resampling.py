@@ -1,17 +1,21 @@
-"""Paired resampling of sufficient statistics, over whole clusters (speakers, or source videos).
+"""Intervals and tests of what is computed over clips that belong to clusters (speakers, or source videos).
 
-Both sides of a clip stay together, so what is common to them (a hard sentence) cancels out.
+Clips of one speaker resemble each other, so that whole clusters are resampled: single clips would make intervals too
+narrow. Both sides of a compared clip stay together, so what is common to them (a hard sentence) cancels out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 
-from syncdiff_bench.statistics.intervals import Interval, bootstrap_t
+T = TypeVar("T")
+Interval = tuple[float, float]
 
+DEFINED = 0.95  # the share of resamples that have to have a value
 RESAMPLES = 2000
 EXACT_UP_TO = 2000  # permutations that are enumerated rather than drawn
 
@@ -21,20 +25,62 @@ Cluster = tuple[Sequence[object], Sequence[object]]
 Difference = Callable[[Sequence[object], Sequence[object]], np.ndarray]
 
 
-def difference_intervals(
-    clusters: Sequence[Cluster], difference: Difference, *, confidence: float = 0.95, resamples: int = RESAMPLES
+def bootstrap_t(
+    estimate: float, draws: Sequence[float] | np.ndarray, resamples: int, clusters: int, confidence: float = 0.95
+) -> Interval | None:
+    """`estimate` and as far to either side as Student's t says, on the standard error of the bootstrap.
+
+    draws: the value on each resample of whole clusters, without those on which it is undefined; None where more than
+    one in twenty is: the rest of them say nothing about it. None with fewer than two clusters as well.
+
+    The percentiles of a bootstrap are far too narrow for few clusters (with four, a "95 %" interval holds the truth in
+    77 % of cases). Here the half width is t(k - 1) * sqrt(k / (k - 1)) * sd(draws), which for the mean of k clusters is
+    Student's own interval, for any k (Hesterberg 2015, "What teachers should know about the bootstrap", section 4.3).
+    """
+    from scipy import special
+
+    values = np.asarray(draws, float)
+    if clusters < 2 or len(values) < DEFINED * resamples or not np.isfinite(estimate):
+        return None
+    t = special.stdtrit(clusters - 1, (1 + confidence) / 2)
+    half = float(t * np.sqrt(clusters / (clusters - 1)) * values.std())
+    return estimate - half, estimate + half
+
+
+def cluster_intervals(
+    observed: np.ndarray,
+    clusters: Sequence[T],
+    value: Callable[[Sequence[T]], np.ndarray],
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
 ) -> list[Interval | None]:
-    """Bootstrap interval of each column's difference; None with fewer than two clusters or where it is undefined."""
+    """Bootstrap interval of each column, by drawing whole clusters with replacement.
+
+    value: clusters -> one number per column, NaN where it is undefined.
+    observed: the same of all clusters.
+    None for a column where `bootstrap_t` has none, with fewer than two clusters among them.
+    """
     k = len(clusters)
-    observed = difference(*_joined(clusters))
     if k < 2:
         return [None] * len(observed)
     rng = np.random.default_rng(0)
-    drawn = np.array([difference(*_joined([clusters[i] for i in rng.integers(k, size=k)])) for _ in range(resamples)])
+    drawn = np.array([value([clusters[i] for i in rng.integers(k, size=k)]) for _ in range(resamples)])
     return [
         bootstrap_t(float(one), values[np.isfinite(values)], resamples, k, confidence)
         for one, values in zip(observed, drawn.T, strict=True)
     ]
+
+
+def difference_intervals(
+    clusters: Sequence[Cluster], difference: Difference, *, confidence: float = 0.95, resamples: int = RESAMPLES
+) -> list[Interval | None]:
+    """`cluster_intervals` of each column's difference."""
+
+    def value(drawn: Sequence[Cluster]) -> np.ndarray:
+        return difference(*_joined(drawn))
+
+    return cluster_intervals(value(clusters), clusters, value, confidence=confidence, resamples=resamples)
 
 
 def permutation_p_values(
