@@ -32,9 +32,11 @@ class Selection:
     """What a command line asks for.
 
     metrics: none means the defaults.
-    options: method -> values of its options. dataset_options: values of the dataset's.
-    boxes: for short, the dataset's `boxes=`.
-    limit: the first so many clips only. out: None for `runs/<dataset>-<split>`.
+    options: method -> values of its options.
+    dataset_options: values of the dataset's options.
+    boxes: short for the dataset's option of that name.
+    limit: the first so many clips only.
+    out: None for `runs/<dataset>-<split>`.
     align: of given videos, "faces" for those of another crop than their references: face against face, either side cut
         by boxes of its own, in columns of their own.
     accept_damaged: short for the dataset's option of that name.
@@ -114,51 +116,43 @@ def make_plan(selection: Selection, *, with_metrics: bool = True, model_of: Mode
     methods = load_methods(selection.methods, selection.options, runtime, model_of)
     specs = (selection.metrics or default_metrics(dataset)) if with_metrics else ()
     metrics = load_metrics(specs, runtime, dataset)
-    split = selection.split or dataset.default_split
+    data = _of_data(dataset, selection.split or dataset.default_split, selection, selection.encoding)
+    out = selection.out or default_out(dataset.name, data.split, selection.limit)
+    runs = tuple(RunPlan(out / method.name, _of_method(data, method, dataset), method) for method in methods)
+    return Plan(out, dataset, runs, metrics, runtime)
+
+
+def _of_data(dataset: Dataset, split: str, selection: Selection, encoding: str) -> Identity:
+    """What the runs of all methods on a split have in common."""
     clips = choose_clips(dataset, split, selection.limit)
-    out = selection.out or default_out(dataset.name, split, selection.limit)
-    fingerprint = dataset.fingerprint(split)
-    facts: dict[str, Any] = {
-        "split": split,
-        "clips": clips,
-        "fingerprint": fingerprint,
-        "boxes": boxes_of_clips(dataset, clips),
-    }
-    runs = []
-    for method in methods:
-        identity = _identity(method, dataset, selection, **facts)
-        runs.append(RunPlan(out / method.name, identity, method))
-    return Plan(out, dataset, tuple(runs), metrics, runtime)
-
-
-def _identity(
-    method: Method,
-    dataset: Dataset,
-    selection: Selection,
-    *,
-    split: str,
-    clips: tuple[str, ...],
-    fingerprint: str,
-    boxes: str,
-) -> Identity:
-    given = method.given_videos()
     return Identity(
-        method=method.name,
-        options=options_to_json(method.options),
-        weights=tuple(method.weights_used()),
+        method="",
+        options={},
+        weights=(),
         dataset=dataset.name,
         split=split,
-        fingerprint=fingerprint,
+        fingerprint=dataset.fingerprint(split),
         clips=clips,
         dataset_options=options_to_json(dataset.options),
         seed=selection.seed,
-        encoding=selection.encoding,
-        boxes=boxes,
+        encoding=encoding,
+        boxes=boxes_of_clips(dataset, clips),
+        root=None if dataset.root is None else str(dataset.root.absolute()),
+    )
+
+
+def _of_method(data: Identity, method: Method, dataset: Dataset) -> Identity:
+    given = method.given_videos()
+    unclaimed = () if given is None else given.unclaimed(dataset.clip_ids(data.split))
+    return replace(
+        data,
+        method=method.name,
+        options=options_to_json(method.options),
+        weights=tuple(method.weights_used()),
         title=method.title,
         topline=bool(getattr(method, "topline", False)),
         trained_against=frozenset(getattr(method, "trained_against", ())),
-        caveats=(*_general(method), *(() if given is None else given.unclaimed(dataset.clip_ids(split)))),
-        root=None if dataset.root is None else str(dataset.root.absolute()),
+        caveats=(*_general(method), *unclaimed),
     )
 
 
@@ -180,36 +174,26 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
     runtime = make_runtime(selection.device)
     short = {**selection.acceptance, **selection.box_source}
     given = plugins.load_dataset("folder", videos, short if reference is None else selection.acceptance)
-    truth = None if reference is None else plugins.load_dataset("folder", reference, short)
-    judged = given if truth is None else truth
-    metrics = load_metrics(selection.metrics or default_metrics(judged), runtime, judged)
+    target = None if reference is None else plugins.load_dataset("folder", reference, short)
+    # The clip list is that of the reference: a video that is missing is a failure, not a shorter list.
+    dataset = given if target is None else target
+    metrics = load_metrics(selection.metrics or default_metrics(dataset), runtime, dataset)
     align = {"align": "faces"} if selection.align == "faces" else {}
     if align:
         metrics = tuple(map(_by_own_boxes, metrics))
-    split = judged.default_split
-    # The list of the reference: a video that is missing is a failure, not a shorter list.
-    clips = choose_clips(judged, split, selection.limit)
-    given.clip_ids(split)  # raises where the folder holds no video at all
+    given.clip_ids(given.default_split)  # raises where the folder holds no video at all
     folder = VideoFolder(videos)
-    identity = Identity(
+    identity = replace(
+        _of_data(dataset, dataset.default_split, selection, AS_GIVEN),
         method="videos",
         # The videos themselves are no part of it: scores are bound to the digest of the video that they measured.
         options={"folder": str(videos.absolute()), **align},
-        weights=(),
-        dataset=judged.name,
-        split=split,
-        fingerprint=judged.fingerprint(split),
-        clips=clips,
-        dataset_options=options_to_json(judged.options),
-        seed=selection.seed,
-        encoding=AS_GIVEN,
-        boxes=boxes_of_clips(judged, clips),
         title="Given videos",
-        caveats=() if truth is None else folder.unclaimed(truth.clip_ids(split)),
+        caveats=() if target is None else folder.unclaimed(target.clip_ids(target.default_split)),
         root=str((reference or videos).absolute()),
     )
     out = selection.out or Path("runs") / f"videos-{videos.absolute().name}"
-    return GivenPlan(out / identity.method, identity, given, folder, truth, metrics, runtime)
+    return GivenPlan(out / identity.method, identity, given, folder, target, metrics, runtime)
 
 
 def _by_own_boxes(metric: Metric[Any]) -> Metric[Any]:
