@@ -240,9 +240,9 @@ class _Generation:
         if path.is_dir():
             self._fail(clip, Failure("encode", f"{path} is a folder; move it away and give --retry-failed"))
             return
-        sound = clip.audio[: len(frames) * SAMPLES_PER_FRAME]
+        audio = clip.audio[: len(frames) * SAMPLES_PER_FRAME]
         try:
-            write_video(path, Media(frames, sound), encoding=self.run.identity.encoding)
+            write_video(path, Media(frames, audio), encoding=self.run.identity.encoding)
         except Exception as error:
             self._fail(clip, clip_failure(error, "encode"))
             return

@@ -46,8 +46,10 @@ class ClipChange:
 class ColumnComparison:
     """B against A in one column.
 
-    a, b: aggregates over the `n` clips that both sides have; delta: b - a. ci: its interval at `confidence`.
-    p: two-sided permutation p; p_holm: the same after Holm's correction over all columns compared.
+    a, b: aggregates over the `n` clips that both sides have; delta: b - a.
+    ci: interval of delta at `confidence`.
+    p: two-sided permutation p.
+    p_holm: the same after Holm's correction over all columns compared.
     undecided: why there is no p and no verdict: "too few speakers", "frames left out"; "" where there may be one.
     effect: mean of the per-clip differences over their standard deviation (Cohen's d_z), None where they do not vary.
     changes: every clip with a value on both sides, those that got worse first.
@@ -142,7 +144,7 @@ def compare(
     notes += [decoders] if (decoders := decoders_differ(a.versions, b.versions)) else []
     columns: list[ColumnComparison] = []
     for key in common:
-        if not a.metrics[key].same_judge(b.metrics[key]):
+        if not a.metrics[key].same_network(b.metrics[key]):
             notes.append(f"{key[0]} ({key[1]}) was judged by different weights or versions and is left out")
             continue
         columns += _columns(key, a, b, confidence, resamples)

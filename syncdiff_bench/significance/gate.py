@@ -84,7 +84,7 @@ def _refusals(run: Scored, baseline: Scored, *, any_boxes: bool) -> list[str]:
         label = f"{key[0]} ({key[1]})"
         if key not in run.metrics:
             refused.append(f"{label} was not scored")
-        elif not run.metrics[key].same_judge(scores):
+        elif not run.metrics[key].same_network(scores):
             refused.append(f"{label} was judged by other weights or versions")
         elif _options(key, run.metrics[key]) != _options(key, scores):
             refused.append(f"{label} has other options")

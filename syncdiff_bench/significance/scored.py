@@ -25,10 +25,12 @@ T = TypeVar("T")
 class MetricScores:
     """What one metric found.
 
-    options: of the metric, as run.json records them. weights: the digests behind the numbers. provenance: the versions
-    that decide them; None in a baseline that was written before these were recorded.
-    stats: clip -> sufficient statistics. failed: clip -> why it has none (not-applicable clips are in neither).
-    boxes: where the face boxes came from that it looked at ("dlib-hog-20.0.1"), None where that was not recorded.
+    options: of the metric, as run.json records them.
+    weights: the digests behind the numbers.
+    provenance: the versions behind the numbers; None in a baseline of a version that did not record them.
+    stats: clip -> sufficient statistics.
+    failed: clip -> why it has no statistics; clips to which the metric does not apply are in neither.
+    boxes: sources of the face boxes that it looked at ("dlib-hog-20.0.1"), None where that was not recorded.
     """
 
     options: Mapping[str, Any]
@@ -38,7 +40,7 @@ class MetricScores:
     provenance: Mapping[str, str] | None = None
     boxes: tuple[str, ...] | None = None
 
-    def same_judge(self, other: MetricScores) -> bool:
+    def same_network(self, other: MetricScores) -> bool:
         """Whether weights and, as far as they are known, versions are the same."""
         known = self.provenance is not None and other.provenance is not None
         mine, theirs = (network_behind(one.weights, (one.provenance or {}) if known else {}) for one in (self, other))
@@ -49,9 +51,11 @@ class MetricScores:
 class Scored:
     """A scored method.
 
-    source: the folder or file, as the user named it. speakers: clip -> what its statistics cluster on.
+    source: the folder or file, as the user named it.
+    speakers: clip -> what its statistics cluster on.
     tolerances: "metric/protocol/column" -> the change for the worse that a gate lets pass (baselines only).
-    caveats: what a reader should know before believing its numbers. versions: as in run.json, empty of a baseline.
+    caveats: what a reader should know before believing its numbers.
+    versions: as in run.json, empty of a baseline.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""The toy plugins of tests/data, installed for tests in this process and in subprocesses."""
+"""A folder to work in, and the toy plugins of tests/data, installed for tests in this process and in subprocesses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ import pytest
 from syncdiff_bench import registry
 
 TOY_PLUGINS = Path(__file__).parents[1] / "data" / "toy_plugins"
+
+
+@pytest.fixture
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, with the folder of weights and caches in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+    return tmp_path
 
 
 @pytest.fixture

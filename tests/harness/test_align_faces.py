@@ -40,10 +40,7 @@ def face(noise: int) -> Frames:
 
 
 @pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
-
+def folders(work_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     def load(name: str, _runtime: Any) -> ByWidth:
         if name != "dlib-hog":
             raise NotApplicable(f"{name} is not here")
@@ -55,8 +52,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         frames = np.full((4, height, width, 3), 90, np.uint8)
         x1, y1, x2, y2 = BOX[width]
         frames[:, y1:y2, x1:x2] = face(noise)
-        write_video(tmp_path / name / "a.mp4", Media(frames, np.zeros(640 * 4, np.int16)))
-    yield tmp_path
+        write_video(work_folder / name / "a.mp4", Media(frames, np.zeros(640 * 4, np.int16)))
+    yield work_folder
     detection._loaded.cache_clear()
 
 

@@ -19,17 +19,10 @@ from syncdiff_bench.files import locked
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.weights.digests import sha256_of
 
-pytestmark = pytest.mark.usefixtures("toy_plugins")
+pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
 
 COMMAND = [sys.executable, "-c", "import sys; from syncdiff_bench.cli import main; sys.exit(main())"]
 NOISE = ["--method", "toy-noise", "--dataset", "toy", "--metrics", "toy-error", "--set", "shift=3"]
-
-
-@pytest.fixture(autouse=True)
-def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
-    return tmp_path
 
 
 def scores(path: Path) -> list[dict[str, object]]:

@@ -24,7 +24,7 @@ from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_methods.syncdiff.config import AudioConfig, AutoencoderConfig, DiffusionConfig, SyncDiffConfig, UNetConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 
-pytestmark = pytest.mark.usefixtures("toy_plugins")
+pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
 
 SMALL = SyncDiffConfig(
     name="small",
@@ -38,11 +38,8 @@ NOISE = ["--method", "toy-noise", "--dataset", "toy", "--set", "shift=3", "--set
 
 
 @pytest.fixture(autouse=True)
-def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return tmp_path
 
 
 def torchrun(ranks: int, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from syncdiff_bench.cli import main
 
-pytestmark = pytest.mark.usefixtures("toy_plugins")
+pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
 NAMES = ("generation.jsonl", "scores.jsonl", "run.json", "leaderboard.md", ".digests.json")
 RUN = ["run", "--method", "toy-noise", "--dataset", "toy", "--set", "shift=3", "--metrics", "toy-error", "--out", "o"]
 
@@ -56,9 +56,7 @@ def _heard() -> None:
 
 
 @pytest.fixture
-def openings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Openings]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+def openings() -> Iterator[Openings]:
     ACTIVE.append(Openings())
     yield ACTIVE[0]
     ACTIVE.clear()

@@ -17,7 +17,6 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, encode_row, locked, read_rows, replacing, write_whole
 from syncdiff_bench.runs.directory import video_name
 from syncdiff_bench.runs.records import Failure, Score
-from syncdiff_bench.runs.sources import plan_batches
 from syncdiff_bench.runs.summary import bootstrap, summarise
 
 
@@ -107,10 +106,6 @@ def test_a_column_that_is_never_applicable_has_its_reason() -> None:
     (entry,) = summarise([row("a", None, "not-applicable")], [Mean()], {}, {})
     assert (entry.mean, entry.n, entry.failed) == (None, 0, 0)
     assert entry.reason == "because of not-applicable"
-
-
-def test_batches_cover_the_plan() -> None:
-    assert list(plan_batches("abcde", 2)) == [["a", "b"], ["c", "d"], ["e"]]
 
 
 def test_a_torn_last_line_is_dropped_and_cut_off(tmp_path: Path) -> None:

@@ -15,15 +15,8 @@ from syncdiff_bench.contracts import Pair, attempt
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.runs.sources import plan_batches
 
-pytestmark = pytest.mark.usefixtures("toy_plugins")
+pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
 RUN = ["run", "--method", "toy-noise", "--dataset", "toy", "--metrics", "toy-error,toy-words", "--set", "shift=3"]
-
-
-@pytest.fixture(autouse=True)
-def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
-    return tmp_path
 
 
 @pytest.fixture
@@ -50,6 +43,10 @@ def test_batches_hold_as_many_clips_as_their_frames_allow() -> None:
     frames = {"a": 5, "b": 5, "c": 1, "d": 30, "e": 0, "f": 4}
     assert list(plan_batches(frames, 11, frames.__getitem__)) == [["a", "b", "c"], ["d"], ["e", "f"]]
     assert list(plan_batches(frames, 1000, frames.__getitem__)) == [list(frames)]
+
+
+def test_batches_of_a_number_of_clips() -> None:
+    assert list(plan_batches("abcde", 2)) == [["a", "b"], ["c", "d"], ["e"]]
 
 
 def test_without_a_budget_clips_go_one_by_one_and_nobody_counts_frames() -> None:

@@ -17,19 +17,12 @@ from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.weights.digests import KnownFiles, sha256_of
 
-pytestmark = pytest.mark.usefixtures("toy_plugins")
+pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
 
 NOISE = ["--method", "toy-noise", "--dataset", "toy", "--set", "shift=3"]
 METRICS = ["--metrics", "toy-error"]
 RUN = Path("runs/toy-test/toy-noise")
 CLIPS = ("s0/0", "s0/1", "s1/2", "s1/3", "s2/4")  # clip i is three frames of 10 i
-
-
-@pytest.fixture(autouse=True)
-def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
-    return tmp_path
 
 
 def write(path: Path, value: int, frames: int = 3, side: int = 16) -> Path:
