@@ -111,7 +111,7 @@ def score(
         raise UsageError('align="faces" compares videos with a reference; give one')
     selection = Selection(metrics=metric_specs(metrics), align=align, boxes=boxes, out=_path(out), device=device)
     plan = plan_given(selection, Path(videos), _path(reference))
-    pipeline.score_given(plan, retry_failed=retry_failed, fresh=fresh)
+    pipeline.score_videos(plan, retry_failed=retry_failed, fresh=fresh)
     return load_run(plan.path)
 
 

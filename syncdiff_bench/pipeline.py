@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from syncdiff_bench import plugins
-from syncdiff_bench.contracts import Metric, Runtime
+from syncdiff_bench.contracts import Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
 from syncdiff_bench.faces.detection import detecting
@@ -18,9 +18,10 @@ from syncdiff_bench.runs.generating import generate
 from syncdiff_bench.runs.manifest import hardware, now, versions
 from syncdiff_bench.runs.plan import (
     AS_GIVEN,
-    GivenPlan,
     Plan,
     RunPlan,
+    ScorePlan,
+    Selection,
     default_metrics,
     joined_metrics,
     load_metrics,
@@ -31,10 +32,9 @@ from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
-from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
+from syncdiff_bench.runs.sources import GeneratedVideos
 from syncdiff_bench.runs.summary import boxes_behind, boxes_of_run, run_caveats, summarise
-from syncdiff_bench.texts import Spec
-from syncdiff_bench.views import AUTO, boxes_of_clips
+from syncdiff_bench.views import boxes_of_clips
 
 
 def generate_run(
@@ -65,75 +65,47 @@ def generate_run(
             run.save()
 
 
-def score_run(
-    plan: Plan,
-    run_plan: RunPlan,
-    *,
-    retry_failed: bool = False,
-    fresh: bool = False,
-    progress: Progress | None = None,
-) -> None:
-    """Stages two and three of one method. fresh: scores that are there are deleted first, the videos kept.
+def score_run(plan: Plan, run_plan: RunPlan, *, retry_failed: bool = False, progress: Progress | None = None) -> None:
+    """Stages two and three of one method, as `score_videos`."""
+    score_videos(plan.scoring(run_plan), retry_failed=retry_failed, progress=progress)
 
-    Raises UsageError where videos are still missing.
+
+def score_videos(
+    plan: ScorePlan, *, retry_failed: bool = False, fresh: bool = False, progress: Progress | None = None
+) -> None:
+    """Stages two and three. fresh: scores that are there are deleted first, the videos kept.
+
+    Raises UsageError where videos of a method are still missing.
     """
     progress = progress or Progress()
     if fresh:
-        _discard(run_plan.path, progress, scores_only=True)
-    with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device) as run:
-        source = GeneratedVideos(run, plan.dataset)
-        _score(run, source, plan.metrics, plan.runtime, retry_failed, progress)
+        _discard(plan.path, progress, scores_only=not plan.given)
+    with RunDirectory.opened(plan.path, plan.identity, plan.runtime.device) as run:
+        _score(run, plan, retry_failed, progress)
 
 
-def score_recorded(
-    path: Path,
-    metrics: Sequence[Spec],
-    device: str,
-    *,
-    data_root: Path | None = None,
-    boxes: str = AUTO,
-    retry_failed: bool = False,
-    fresh: bool = False,
-    progress: Progress | None = None,
-) -> None:
-    """Score the videos of a run directory again, with everything but the metrics taken from its run.json.
+def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
+    """The videos of a run directory again, with everything but the metrics taken from its run.json.
 
-    metrics: none for the defaults. data_root: where the dataset is now; None for where it was. boxes: `--boxes`,
-    where the run does not say which ones it rests on. fresh: as `score_run`.
+    Of the selection count the metrics, the device, the folder of the dataset where it is another now, and the boxes
+    where the run does not say which ones it rests on.
     Raises UsageError where the dataset, or its face boxes, are not those that the videos were made from.
     """
-    progress = progress or Progress()
     recorded = identity_of(read_manifest(path), path)
     if recorded.encoding == AS_GIVEN:
         folder = recorded.options["folder"]
         raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")
-    runtime = make_runtime(device)
-    root = data_root or (None if recorded.root is None else Path(recorded.root))
-    options = recorded.dataset_options if boxes == AUTO else {**recorded.dataset_options, "boxes": boxes}
-    dataset = plugins.load_dataset(recorded.dataset, root, options)
+    runtime = make_runtime(selection.device)
+    root = selection.data_root or (None if recorded.root is None else Path(recorded.root))
+    dataset = plugins.load_dataset(recorded.dataset, root, {**recorded.dataset_options, **selection.box_source})
     if dataset.fingerprint(recorded.split) != recorded.fingerprint:
         raise UsageError(
             f"{path}: {recorded.dataset} is not what it was when the videos were made; "
             "give its folder with --data-root, or generate into another --out"
         )
-    chosen = load_metrics(metrics or default_metrics(dataset), runtime, dataset)
-    recorded = replace(recorded, boxes=boxes_of_clips(dataset, recorded.clips))
-    if fresh:
-        _discard(path, progress, scores_only=True)
-    with RunDirectory.opened(path, recorded, runtime.device) as run:
-        _score(run, GeneratedVideos(run, dataset), chosen, runtime, retry_failed, progress)
-
-
-def score_given(
-    plan: GivenPlan, *, retry_failed: bool = False, fresh: bool = False, progress: Progress | None = None
-) -> None:
-    """Score videos where they lie, with or without references. fresh: as `generate_run`."""
-    progress = progress or Progress()
-    if fresh:
-        _discard(plan.path, progress)
-    with RunDirectory.opened(plan.path, plan.identity, plan.runtime.device) as run:
-        source = GivenVideos(run, plan.videos, plan.folder, plan.reference)
-        _score(run, source, plan.metrics, plan.runtime, retry_failed, progress)
+    metrics = load_metrics(selection.metrics or default_metrics(dataset), runtime, dataset)
+    identity = replace(recorded, boxes=boxes_of_clips(dataset, recorded.clips))
+    return ScorePlan(path, identity, lambda run: GeneratedVideos(run, dataset), metrics, runtime)
 
 
 def load_runs(plan: Plan) -> tuple[Run, ...]:
@@ -162,19 +134,13 @@ def _enter_clips(run: RunDirectory, records: Mapping[str, Generated], scores: Se
     run.manifest["caveats"] = [one.to_json() for one in found]
 
 
-def _score(
-    run: RunDirectory,
-    source: VideoSource,
-    metrics: Sequence[Metric[Any]],
-    runtime: Runtime,
-    retry_failed: bool,
-    progress: Progress,
-) -> None:
+def _score(run: RunDirectory, plan: ScorePlan, retry_failed: bool, progress: Progress) -> None:
+    source = plan.videos(run)
     lines = Counter(key[1:] for key in run.scores)
     complete = [column for column, n in lines.items() if n == len(run.identity.clips)]
-    joined = joined_metrics(run.manifest, complete, metrics, runtime)
+    joined = joined_metrics(run.manifest, complete, plan.metrics, plan.runtime)
     _enter_metrics(run, joined)
-    with detecting(runtime.device, progress.looking_for_faces):
+    with detecting(plan.runtime.device, progress.looking_for_faces):
         scores = score(run, source, joined, retry_failed=retry_failed, progress=progress)
     weights = {}
     for entry in run.manifest["protocols"]:

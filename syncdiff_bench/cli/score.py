@@ -12,7 +12,7 @@ from syncdiff_bench.cli.options import CARRYING_OUT, GENERATION, METRICS, select
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from syncdiff_bench.runs.plan import Selection
+    from syncdiff_bench.runs.plan import ScorePlan, Selection
 
 
 @command(
@@ -54,71 +54,40 @@ def score(
     The videos are those of RUNs, those that the options name as in `run`, or --videos. --fresh deletes the scores
     of RUNs, never their videos.
     """
-    from syncdiff_bench.cli.output import exit_code, publish
+    from syncdiff_bench import pipeline
+    from syncdiff_bench.cli.output import exit_code, publish, stderr_progress
     from syncdiff_bench.runs.directory import load_run
 
     if bool(runs) + (videos is not None) > 1 or (reference is not None and videos is None):
         raise UsageError("give RUN directories, or --videos with or without --reference, not both")
     if selection["align"] == "faces" and reference is None:
         raise UsageError("--align faces goes with --videos and --reference")
-    chosen = selected(**selection)
-    if videos is not None:
-        paths = [_score_videos(chosen, videos, reference, retry_failed, fresh)]
-    elif runs:
-        paths = _score_runs(chosen, runs, retry_failed, fresh)
-    else:
-        paths = _score_plan(chosen, retry_failed, fresh)
-    scored = [load_run(path) for path in paths]
+    plans = _plans(selected(**selection), runs, videos, reference)
+    progress = stderr_progress()
+    for plan in plans:
+        pipeline.score_videos(plan, retry_failed=retry_failed, fresh=fresh, progress=progress)
+    scored = [load_run(plan.path) for plan in plans]
     code = exit_code(scored, strict=strict)
-    for out in dict.fromkeys(path.parent for path in paths):
+    for out in dict.fromkeys(plan.path.parent for plan in plans):
         publish(out, scored)
     ctx.exit(code)
 
 
-def _score_videos(selection: Selection, videos: Path, reference: Path | None, retry_failed: bool, fresh: bool) -> Path:
+def _plans(
+    selection: Selection, runs: tuple[Path, ...], videos: Path | None, reference: Path | None
+) -> list[ScorePlan]:
     from syncdiff_bench import pipeline
-    from syncdiff_bench.cli.output import stderr_progress
-    from syncdiff_bench.runs.plan import plan_given
-
-    plan = plan_given(selection, videos, reference)
-    pipeline.score_given(plan, retry_failed=retry_failed, fresh=fresh, progress=stderr_progress())
-    return plan.path
-
-
-def _score_runs(selection: Selection, runs: tuple[Path, ...], retry_failed: bool, fresh: bool) -> list[Path]:
-    from syncdiff_bench import pipeline
-    from syncdiff_bench.cli.output import stderr_progress
-    from syncdiff_bench.runs.directory import run_directories
-
-    progress = stderr_progress()
-    paths = run_directories(runs)
-    for path in paths:
-        pipeline.score_recorded(
-            path,
-            selection.metrics,
-            selection.device,
-            data_root=selection.data_root,
-            boxes=selection.boxes,
-            retry_failed=retry_failed,
-            fresh=fresh,
-            progress=progress,
-        )
-    return list(paths)
-
-
-def _score_plan(selection: Selection, retry_failed: bool, fresh: bool) -> list[Path]:
-    from syncdiff_bench import pipeline
-    from syncdiff_bench.cli.output import stderr_progress
     from syncdiff_bench.reproduction.defaults import with_model
-    from syncdiff_bench.runs.directory import MANIFEST, check_identity
-    from syncdiff_bench.runs.plan import make_plan
+    from syncdiff_bench.runs.directory import MANIFEST, check_identity, run_directories
+    from syncdiff_bench.runs.plan import make_plan, plan_given
 
+    if videos is not None:
+        return [plan_given(selection, videos, reference)]
+    if runs:
+        return [pipeline.recorded_plan(path, selection) for path in run_directories(runs)]
     plan = make_plan(selection, model_of=with_model)
     for run_plan in plan.runs:
         if not (run_plan.path / MANIFEST).is_file():
             raise UsageError(f"{run_plan.path} holds no run; generate it first, or give its folder with --out")
         check_identity(run_plan.path, run_plan.identity)
-    progress = stderr_progress()
-    for run_plan in plan.runs:
-        pipeline.score_run(plan, run_plan, retry_failed=retry_failed, fresh=fresh, progress=progress)
-    return [run_plan.path for run_plan in plan.runs]
+    return [plan.scoring(run_plan) for run_plan in plan.runs]

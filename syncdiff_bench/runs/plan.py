@@ -14,8 +14,9 @@ from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.options import options_to_json
-from syncdiff_bench.runs.directory import video_name
+from syncdiff_bench.runs.directory import RunDirectory, video_name
 from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
 from syncdiff_bench.texts import Spec, metric_specs
 from syncdiff_bench.views import AUTO, boxes_of_clips
 
@@ -88,18 +89,28 @@ class Plan:
     metrics: tuple[Metric[Any], ...]
     runtime: Runtime
 
+    def scoring(self, run: RunPlan) -> ScorePlan:
+        """The second stage of one of its runs."""
+        return ScorePlan(
+            run.path, run.identity, lambda opened: GeneratedVideos(opened, self.dataset), self.metrics, self.runtime
+        )
+
 
 @dataclass(frozen=True)
-class GivenPlan:
-    """Videos that lie somewhere, to be scored there: as a dataset, and by name. reference: None where there is none."""
+class ScorePlan:
+    """Videos to score.
+
+    path: the run directory.
+    videos: opens them for the opened run directory; raises UsageError where they are not there.
+    given: somebody else made them, and the run directory holds none.
+    """
 
     path: Path
     identity: Identity
-    videos: Dataset
-    folder: VideoFolder
-    reference: Dataset | None
+    videos: Callable[[RunDirectory], VideoSource]
     metrics: tuple[Metric[Any], ...]
     runtime: Runtime
+    given: bool = False
 
 
 def make_plan(selection: Selection, *, with_metrics: bool = True, model_of: ModelOf | None = None) -> Plan:
@@ -166,7 +177,7 @@ def _general(method: Method) -> tuple[Caveat, ...]:
         raise UsageError(f"method {method.name}: general_caveats fails ({error}); mend the plugin") from error
 
 
-def plan_given(selection: Selection, videos: Path, reference: Path | None) -> GivenPlan:
+def plan_given(selection: Selection, videos: Path, reference: Path | None) -> ScorePlan:
     """Videos paired with references by name; without a reference, the videos alone.
 
     Raises UsageError for folders that are missing or hold no videos.
@@ -193,7 +204,11 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Gi
         root=str((reference or videos).absolute()),
     )
     out = selection.out or Path("runs") / f"videos-{videos.absolute().name}"
-    return GivenPlan(out / identity.method, identity, given, folder, target, metrics, runtime)
+
+    def source(run: RunDirectory) -> VideoSource:
+        return GivenVideos(run, given, folder, target)
+
+    return ScorePlan(out / identity.method, identity, source, metrics, runtime, given=True)
 
 
 def _by_own_boxes(metric: Metric[Any]) -> Metric[Any]:

@@ -149,7 +149,7 @@ def test_two_clips_from_file_to_scores(
     def run(number: int) -> None:
         with clocked(monkeypatch) as (networks, scoring):
             start = time.process_time()
-            pipeline.score_given(replace(plan, path=tmp_path / str(number)))
+            pipeline.score_videos(replace(plan, path=tmp_path / str(number)))
             total = time.process_time() - start
         rounds.append((sum(networks) / CLIPS, (sum(scoring) - sum(networks)) / CLIPS, total - sum(scoring)))
 
