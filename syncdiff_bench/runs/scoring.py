@@ -177,7 +177,7 @@ class _Scoring:
         if isinstance(pair, Failure):
             return pair
         try:
-            return _unmet_need(metric, pair, self.source.no_reference) or self._not_ready(metric) or pair
+            return _unmet_requirement(metric, pair, self.source.no_reference) or self._not_ready(metric) or pair
         except Exception as error:
             return _failure(error)
 
@@ -243,7 +243,7 @@ class _Scoring:
         self.news = True
 
 
-def _unmet_need(metric: Metric[Any], pair: Pair, no_reference: str) -> Failure | None:
+def _unmet_requirement(metric: Metric[Any], pair: Pair, no_reference: str) -> Failure | None:
     # The audio comes last: only asking for it decodes the video.
     if "reference" in metric.requires and pair.reference is None:
         return Failure(NOT_APPLICABLE, no_reference)
