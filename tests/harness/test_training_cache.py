@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,24 +44,20 @@ def cache_of(folder: Path, encode: Encoder, facts: Mapping[str, str] = FACTS, cl
     return TensorCache(folder / "cache", "numbers", "train", facts, clips, encode, bytes_per_frame=40)
 
 
-def exhaust(steps: Iterator[Any]) -> list[Any]:
-    return list(steps)
-
-
 def test_what_is_made_is_read(tmp_path: Path) -> None:
     cache = cache_of(tmp_path, Encoder())
     assert cache.missing() == [0, 1, 2]
-    assert exhaust(cache.fill()) == [(i + 1, 7) for i in range(7)]
+    assert list(cache.fill()) == [(i + 1, 7) for i in range(7)]
     found = cache.read()
     assert tuple(found) == CLIPS
     for i, clip_id in enumerate(CLIPS):
         assert found[clip_id]["rows"].tolist() == [[float(i)] * 10] * (i + 1)
-    assert exhaust(cache.fill()) == []
+    assert list(cache.fill()) == []
 
 
 def test_what_it_costs_is_what_it_takes(tmp_path: Path) -> None:
     cache = cache_of(tmp_path, Encoder())
-    exhaust(cache.fill())
+    list(cache.fill())
     assert cache.bytes_per_hour == 40 * 25 * 3600
     frames = sum(i + 1 for i in range(7))
     on_disk = sum(path.stat().st_size for path in cache.folder.glob("*.safetensors"))
@@ -71,7 +67,7 @@ def test_what_it_costs_is_what_it_takes(tmp_path: Path) -> None:
 def test_reading_maps_instead_of_loading(tmp_path: Path) -> None:
     """A change of the file shows in a tensor that was read before: nothing was copied."""
     cache = cache_of(tmp_path, Encoder())
-    exhaust(cache.fill())
+    list(cache.fill())
     rows = cache.read()[CLIPS[0]]["rows"]
     path = cache.folder / "shard-00000.safetensors"
     size = path.stat().st_size
@@ -83,19 +79,19 @@ def test_reading_maps_instead_of_loading(tmp_path: Path) -> None:
 
 def test_a_killed_preparation_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        exhaust(cache_of(tmp_path, Encoder(killed_at=CLIPS[5])).fill())
+        list(cache_of(tmp_path, Encoder(killed_at=CLIPS[5])).fill())
     again = Encoder()
-    exhaust(cache_of(tmp_path, again).fill())
+    list(cache_of(tmp_path, again).fill())
     assert again.asked == list(CLIPS[3:])
     assert len(cache_of(tmp_path, again).read()) == 7
 
 
 def test_parts_make_the_whole(tmp_path: Path) -> None:
     first, second = Encoder(), Encoder()
-    exhaust(cache_of(tmp_path, second).fill(1, 2))
+    list(cache_of(tmp_path, second).fill(1, 2))
     with pytest.raises(UsageError, match="2 of 3 shards are missing; run `syncdiff-bench data prepare latents"):
         cache_of(tmp_path, first).read()
-    exhaust(cache_of(tmp_path, first).fill(0, 2))
+    list(cache_of(tmp_path, first).fill(0, 2))
     assert second.asked == list(CLIPS[3:6])
     assert first.asked == [*CLIPS[:3], CLIPS[6]]
     assert len(cache_of(tmp_path, first).read()) == 7
@@ -103,26 +99,26 @@ def test_parts_make_the_whole(tmp_path: Path) -> None:
 
 def test_a_broken_clip_costs_itself_only(tmp_path: Path) -> None:
     cache = cache_of(tmp_path, Encoder(broken=CLIPS[1]))
-    exhaust(cache.fill())
+    list(cache.fill())
     assert tuple(cache.read()) == (CLIPS[0], *CLIPS[2:])
     assert cache.failures() == {CLIPS[1]: f"{CLIPS[1]}: no sound"}
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "mask"])
 def test_a_cache_of_something_else_is_refused(tmp_path: Path, name: str) -> None:
-    exhaust(cache_of(tmp_path, Encoder()).fill())
+    list(cache_of(tmp_path, Encoder()).fill())
     other = cache_of(tmp_path, Encoder(), {**FACTS, name: "other"})
-    for use in (other.missing, other.read, lambda: exhaust(other.fill())):
-        with pytest.raises(UsageError, match=rf"made with another {name} \(.*, now other\).*--force.*--cache"):
+    for use in (other.missing, other.read, lambda: list(other.fill())):
+        with pytest.raises(UsageError, match=rf"made with another {name} \(.*, now other\).*--fresh.*--cache"):
             use()
     other.clear()
-    exhaust(other.fill())
+    list(other.fill())
     assert len(other.read()) == 7
 
 
 def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     cache = cache_of(tmp_path, Encoder())
-    exhaust(cache.fill())
+    list(cache.fill())
     path = cache.folder / "shard-00001.safetensors"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UsageError, match=r"shard-00001.safetensors is damaged .*; delete it"):
