@@ -18,9 +18,10 @@ from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
 from syncdiff_bench.errors import NoBoxes, NotApplicable
 from syncdiff_bench.faces import detection
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
-from syncdiff_bench.faces.detection import detecting, reduced
+from syncdiff_bench.faces.detection import detected_boxes, detecting, reduced
 from syncdiff_bench.faces.detectors import DlibHOG, Faces
 from syncdiff_bench.media.writing import write_video
+from syncdiff_bench.views import expected_source
 from syncdiff_datasets.folder import Folder
 
 FACE = data.astronaut()[20:220, 120:320]  # 200 x 200, a face of about 90 pixels
@@ -145,6 +146,19 @@ def test_a_home_that_cannot_be_written_costs_time_alone(clips: Path, work_folder
 def test_a_clip_in_memory_is_looked_at_as_well() -> None:
     clip = Clip("a", "memory", preloaded=Media(wide(2), np.zeros(0, np.int16)))
     assert clip.face_boxes.boxes.shape == (2, 4)
+
+
+def test_what_was_found_belongs_to_the_frames_that_were_looked_at(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames in place of those of a file have an entry of their own; one of another length is not taken."""
+    only(monkeypatch, dlib_hog=Told("dlib-hog-1"))
+    whole = Folder(clips).clip("a")
+    other = Clip("a", "test", whole.path, preloaded=Media(wide(5)[:, :, ::-1], np.zeros(0, np.int16)))
+    assert (len(whole.face_boxes.boxes), len(other.face_boxes.boxes)) == (3, 5)
+    assert whole.content != other.content
+    only(monkeypatch)
+    assert expected_source(Folder(clips).clip("a")) == "dlib-hog-1"
+    only(monkeypatch, dlib_hog=Told("dlib-hog-1"))
+    assert len(detected_boxes("a", whole.content, wide(4), "").boxes) == 4
 
 
 # ---------------------------------------------------------------------------------------------- who asks, who pays

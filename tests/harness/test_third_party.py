@@ -14,12 +14,14 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from syncdiff_bench import load_dataset, load_run, registry
 from syncdiff_bench.cli import main
+from syncdiff_bench.contracts import Clip, Metric, Pair
 from syncdiff_bench.media.reading import read_media
 
 PACKAGES = Path(__file__).parents[1] / "data" / "third_party"
@@ -117,3 +119,14 @@ def test_the_cost_of_one_is_told(data: Path, capsys: pytest.CaptureFixture[str])
 def test_they_pass_the_conformance_suite(package: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--data-root", str(data)] if package == "listed" else []
     assert main(["plugin", "check", package, *root]) == 0, capsys.readouterr().out
+
+
+def test_older_names_of_the_contract_mean_the_same(data: Path) -> None:
+    class Old(Metric[Any]):
+        needs = frozenset({"audio"})
+
+    assert (Old.requires, Metric.requires) == ({"audio"}, {"reference"})
+    clip = Clip("a", "test", data / "none.mp4")
+    pair = Pair(Clip("a", "test", audio_from=clip), clip)
+    assert pair.truth is pair.target is clip
+    assert pair.generated.sound is clip
