@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import DIR, FLAG, NAME, N, command, option, with_options
+from syncdiff_bench.cli.commands import DIR, NAME, N, command, option, with_options
 from syncdiff_bench.cli.options import (
     CLIPS,
     CONFIG_SETTINGS,
@@ -18,6 +18,8 @@ from syncdiff_bench.cli.options import (
     DATASET,
     DATASET_SETTINGS,
     DEVICE,
+    DRY_RUN,
+    FRESH,
     SHARD,
     VARIANT,
     dataset_values,
@@ -235,9 +237,7 @@ def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: st
 @click.argument("config")
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--cache", DIR, "Where to write.", default=Path("training/cache"))
-@with_options(DEVICE, SHARD)
-@option("--fresh", FLAG, "Make it anew, whatever is there.")
-@option("--dry-run", FLAG, "Only say what it costs.")
+@with_options(DEVICE, SHARD, FRESH, DRY_RUN)
 def latents(
     *,
     config: str,

@@ -17,7 +17,8 @@ from typing import Literal, get_args
 
 import click
 
-from syncdiff_bench.cli.commands import FLAG, Takes, command, option
+from syncdiff_bench.cli.commands import Takes, command, option
+from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import BenchError, UsageError, one_line
 from syncdiff_bench.files import home
 
@@ -47,7 +48,7 @@ class Check:
     closing="Exit codes: 0 nothing fails (warnings are fine); 1 something does.",
 )
 @option("--data", Takes("DATASET=DIR"), "A dataset to look at.", name="data", many=True)
-@option("--json", FLAG, "Print JSON, for programs.", name="as_json")
+@AS_JSON
 def doctor(*, data: tuple[str, ...], as_json: bool) -> int:
     """Tell what works on this machine, and how to mend the rest.
 

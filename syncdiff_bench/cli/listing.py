@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import FLAG, command, option
+from syncdiff_bench.cli.commands import command
+from syncdiff_bench.cli.options import AS_JSON
 
 if TYPE_CHECKING:
     from syncdiff_bench.registry import Kind
@@ -32,7 +33,7 @@ KINDS = (*PLUGINS, "weights", "tables")
   syncdiff-bench list methods --json""",
 )
 @click.argument("kind", type=click.Choice(KINDS))
-@option("--json", FLAG, "Print JSON, for programs.", name="as_json")
+@AS_JSON
 def list_plugins(kind: str, as_json: bool) -> None:
     """Show what is installed; a plugin that cannot be used says why."""
     rows = {"weights": weights_rows, "tables": tables_rows}.get(kind, lambda: plugin_rows(kind))()

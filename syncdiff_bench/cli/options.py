@@ -77,6 +77,8 @@ BOXES = option(
 )
 DEVICE = option("--device", Takes("DEVICE"), "auto, cpu, cuda, cuda:N or mps.", default="auto")
 SHARD = option("--shard", Takes("I/N"), "Only every N-th part of the work, from the I-th on.", default="1/1")
+FRESH = option("--fresh", FLAG, "Delete first what was made before in the same place (and say so).")
+AS_JSON = option("--json", FLAG, "Print JSON, for programs.", name="as_json")
 DRY_RUN = option(
     "--dry-run", FLAG, "Print what would be done, what is done already, FLOPs, memory and time; start nothing."
 )
@@ -110,7 +112,7 @@ METRICS = option(
 CARRYING_OUT = (
     DEVICE,
     option("--retry-failed", FLAG, "Try clips again whose failure is recorded."),
-    option("--fresh", FLAG, "Delete first what a former run left in the same place (and say so)."),
+    FRESH,
     option("--strict", FLAG, "Exit with 1 when a clip failed or is left out of a column."),
 )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from syncdiff_bench.cli.commands import DIR, FLAG, command, option, with_options
-from syncdiff_bench.cli.options import CONFIG_SETTINGS, DATA_ROOT, DEVICE, VARIANT
+from syncdiff_bench.cli.commands import DIR, command, option, with_options
+from syncdiff_bench.cli.options import CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, VARIANT
 
 
 @command(
@@ -26,8 +26,7 @@ from syncdiff_bench.cli.options import CONFIG_SETTINGS, DATA_ROOT, DEVICE, VARIA
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--out", DIR, "Folder of checkpoints, log and model.", shown="training/<config>")
 @option("--cache", DIR, "Folder for what is computed once.", shown="<out>/../cache")
-@with_options(DEVICE)
-@option("--dry-run", FLAG, "Print what it costs (FLOPs, memory, cache, time) and start nothing.")
+@with_options(DEVICE, DRY_RUN)
 def train(
     *,
     config: str,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from syncdiff_bench.cli.commands import ANY_PATH, FLAG, PAIR, Option, command, option, with_options
+from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ STYLES = {"here": "green", "missing": "yellow", "wrong": "bold red"}
   syncdiff-bench weights list
   syncdiff-bench weights list --json""",
 )
-@option("--json", FLAG, "Print JSON, for programs.", name="as_json")
+@AS_JSON
 def list_weights(as_json: bool) -> None:
     """List every known file: is it here, its licence, how it is got."""
     store = _store()
