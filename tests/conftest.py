@@ -1,9 +1,12 @@
-"""Which tests there are: those on real clips of people only where the clips are, which are no part of this project."""
+"""Tests on real clips of people are collected only where the clips are, which are no part of this project."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 REAL_CLIPS = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[2] / "shared"))
 ON_REAL_CLIPS = (
@@ -13,6 +16,14 @@ ON_REAL_CLIPS = (
 )
 
 collect_ignore = [] if (REAL_CLIPS / "golden" / "e2e").is_dir() else list(ON_REAL_CLIPS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Files written by this process need not outlive a power cut: fsync is half the time of a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _descriptor: None)
+        yield
 
 
 def pytest_report_header() -> str:

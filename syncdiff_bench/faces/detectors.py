@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -58,7 +59,11 @@ class DlibHOG:
             self._dlib: Any = import_module("dlib")
         except ImportError as error:
             raise NotApplicable(f"package dlib missing ({error}); {DLIB}") from None
-        self._detector = self._dlib.get_frontal_face_detector()
+
+    @cached_property
+    def _detector(self) -> Any:
+        """Built at its first use: a plan asks for the identity alone."""
+        return self._dlib.get_frontal_face_detector()
 
     @property
     def identity(self) -> str:

@@ -16,23 +16,25 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [str(ROOT / folder) for folder in (".", "methods", "metrics", "datasets", "leaderboards")]
 
 
-@pytest.mark.parametrize("kind", ["method", "metric", "dataset"])
-def test_a_new_plugin_passes_its_own_test(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_plugins_pass_their_own_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["plugin", "new", kind, f"my-{kind}"]) == 0
-    package = tmp_path / f"my-{kind}"
-    files = sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file())
-    assert files == ["README.md", f"my_{kind}.py", "pyproject.toml", f"tests/test_my_{kind}.py"]
-    assert not any("$" in path.read_text() for path in package.rglob("*.py"))
+    kinds = ("method", "metric", "dataset")
+    for kind in kinds:
+        assert main(["plugin", "new", kind, f"my-{kind}"]) == 0
+        package = tmp_path / f"my-{kind}"
+        files = sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file())
+        assert files == ["README.md", f"my_{kind}.py", "pyproject.toml", f"tests/test_my_{kind}.py"]
+        assert not any("$" in path.read_text() for path in package.rglob("*.py"))
+    packages = [f"my-{kind}" for kind in kinds]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=package,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package), *sys.path])},
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *packages],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*packages, *sys.path])},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout
+    assert all(f"test_my_{kind}.py::" in done.stdout for kind in kinds)
 
 
 @pytest.mark.parametrize("name", ["My-Method", "2fast", "a_b", "../up", "class", "a--b", ""])

@@ -221,8 +221,8 @@ def test_a_program_that_hangs_is_ended_with_its_children(
 ) -> None:
     monkeypatch.setattr("syncdiff_methods.external.process.GRACE_SECONDS", 0.5)
     beat = tmp_path / "beat"
-    settings = f'timeout = 4\nenvironment.BEAT = "{beat}"\nenvironment.STUBBORN = "{"yes" if stubborn else ""}"'
-    with pytest.raises(ClipError, match=r"was stopped after 4 s") as caught:
+    settings = f'timeout = 1.5\nenvironment.BEAT = "{beat}"\nenvironment.STUBBORN = "{"yes" if stubborn else ""}"'
+    with pytest.raises(ClipError, match=r"was stopped after 1.5 s") as caught:
         made(tool("hangs", lines=settings))
     assert caught.value.kind == "timeout"
     assert stopped(beat)

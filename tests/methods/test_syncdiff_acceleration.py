@@ -232,11 +232,11 @@ def test_without_prepacking_the_plain_layers_run(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.skipif(not can_prepack(CPU), reason="weights are prepacked for oneDNN")
 @pytest.mark.usefixtures("threads")
 def test_prepacked_frames_are_the_same_bits_in_any_batch_on_any_number_of_threads() -> None:
-    model, clips = tiny_model(), conditions((3, 1, 4))
+    model, clips = tiny_model(), conditions((2, 1, 3))
     accelerate(model, Acceleration())
     torch.set_num_threads(2)
     together = frames(model, clips)
-    for count in (1, 2, 3):
+    for count in (1, 3):
         torch.set_num_threads(count)
         for i, clip in enumerate(clips):
             for (_, t), image in frames(model, [clip]).items():
