@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -37,20 +38,16 @@ from syncdiff_bench.significance.scored import from_run
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_plugins: Path) -> list[Run]:
-    """Two methods over the toy dataset, with errors of 3 and of 0 grey levels."""
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_plugins: Path, toy_runs: Path) -> list[Run]:
+    """Two methods over the toy dataset, with errors of 3 and of 0 grey levels; see `toy_runs` for the others there."""
+    shutil.copytree(toy_runs, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
-    common = ["--dataset", "toy", "--metrics", "toy-error"]
-    assert main(["run", "--method", "toy-noise", *common, "--set", "shift=3"]) == 0
-    assert main(["run", "--method", "toy-truth", *common]) == 0
     return [load_run(Path("runs/toy-test") / name) for name in ("toy-noise", "toy-truth")]
 
 
-def shifted(folder: str, shift: int) -> Run:
-    """A run of toy-noise, `shift` grey levels off."""
-    options = ["--dataset", "toy", "--metrics", "toy-error", "--set", f"shift={shift}", "--out", folder]
-    assert main(["run", "--method", "toy-noise", *options]) == 0
+def shifted(folder: str) -> Run:
+    """The run of toy-noise in a/ or b/."""
     return load_run(Path(folder) / "toy-noise")
 
 
@@ -219,7 +216,7 @@ def test_videos_and_pictures_survive_their_uris(tmp_path: Path) -> None:
 
 
 def test_two_runs_of_one_method_are_told_apart(runs: list[Run]) -> None:
-    page = Page(build_page([shifted("a", 4), shifted("b", 9)], clips=1)).data
+    page = Page(build_page([shifted("a"), shifted("b")], clips=1)).data
     assert page["methods"] == ["toy-noise (a)", "toy-noise (b)"]
     assert page["values"]["toy-noise (a)"]["s0/1"] == [4.0]
     assert page["values"]["toy-noise (b)"]["s0/1"] == [9.0]
@@ -309,8 +306,8 @@ def with_errors(run: Run, errors: dict[str, float]) -> Run:
 
 def test_a_comparison_says_where_the_runs_differ(runs: list[Run]) -> None:
     clips = runs[0].identity.clips
-    before = shifted("a", 4)
-    after = with_errors(shifted("b", 9), {clips[0]: 1.0, clips[1]: 4.0})
+    before = shifted("a")
+    after = with_errors(shifted("b"), {clips[0]: 1.0, clips[1]: 4.0})
     comparison = compared(before, after)
     text = build_page([before, after], comparison=comparison, clips=2)
     header, row = Rows(text, "difference").rows
@@ -356,15 +353,13 @@ def test_better_is_said_where_it_is_shown_and_drawn_to_the_right(
 
 def test_the_clips_that_changed_most_come_first(runs: list[Run]) -> None:
     clips = runs[0].identity.clips
-    before = shifted("a", 4)
+    before = shifted("a")
     comparison = compared(before, with_errors(before, {clips[3]: 9.0, clips[1]: 1.0}))
     assert changed_clips(comparison, 3) == (clips[3], clips[1], clips[0])
     assert set(changed_clips(comparison, 99)) == set(clips)
 
 
 def test_compare_writes_the_page(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
-    shifted("a", 4)
-    shifted("b", 9)
     assert main(["compare", "a/toy-noise", "b/toy-noise", "--html", "deep/page.html", "--clips", "1"]) == 0
     assert "wrote deep/page.html" in capsys.readouterr().err
     text = Path("deep/page.html").read_text(encoding="utf-8")
