@@ -107,7 +107,11 @@ def differences(ours: NDArray[np.uint8], official: Mapping[str, NDArray[Any]], n
 
 @pytest.mark.parametrize(
     ("which", "options"),
-    [*(("short", name) for name in WAV2LIP), ("small", "default"), ("whole", "default")],
+    [
+        *(("short", name) for name in WAV2LIP),
+        ("small", "default"),
+        pytest.param("whole", "default", marks=pytest.mark.slow),
+    ],
 )
 def test_wav2lip_draws_what_inference_py_draws(
     which: str,
@@ -132,7 +136,10 @@ def test_wav2lip_draws_what_inference_py_draws(
     assert (difference > 0).mean() < 2e-4
 
 
-@pytest.mark.parametrize(("which", "largest", "share"), [("short", 1, 2e-4), ("small", 1, 2e-4), ("whole", 1, 0.03)])
+@pytest.mark.parametrize(
+    ("which", "largest", "share"),
+    [("short", 1, 2e-4), ("small", 1, 2e-4), pytest.param("whole", 1, 0.03, marks=pytest.mark.slow)],
+)
 def test_talklip_draws_what_inf_test_py_draws(
     which: str,
     largest: int,
