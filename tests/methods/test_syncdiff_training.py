@@ -40,7 +40,7 @@ def autoencoder(few_clips: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "options.start=random",
         "options.quantise_from=30",
         "options.autoencoder.codes=64",
-        "options.autoencoder.channels=8,16,32",
+        "options.autoencoder.channels=[8,16,32]",
         "options.autoencoder.norm_groups=8",
         "training.batch_size=8",
     )
