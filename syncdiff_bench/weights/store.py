@@ -204,7 +204,7 @@ def offline() -> bool:
 def _fetch_one(entry: Entry, source: Source, target: Path, progress: Progress) -> None:
     part = target.with_name(f"{target.name}.part")
     fetch(source, part, progress)
-    problem = _difference(entry, part)
+    problem = _facts(entry, part.stat().st_size, digests.sha256_of(part))
     if problem:
         part.unlink()
         raise FetchFailed(f"what {_origin(source)} serves {problem}")
@@ -225,15 +225,8 @@ def _mismatch(entry: Entry, path: Path) -> str:
     return "" if digest.accepted else _facts(entry, size, digest.sha256)
 
 
-def _difference(entry: Entry, path: Path) -> str:
-    """How any file differs from what was published, in words; empty where it does not."""
-    size = path.stat().st_size
-    wrong_size = entry.size not in (None, size)
-    needed = entry.sha256 is not None and not wrong_size
-    return _facts(entry, size, digests.sha256_of(path) if needed else "")
-
-
 def _facts(entry: Entry, size: int, sha256: str) -> str:
+    """How a file differs from what was published, in words; empty where it does not."""
     if entry.size not in (None, size):
         return f"has {size:,} bytes, {entry.size:,} expected for {entry.name}"
     if entry.sha256 not in (None, sha256):

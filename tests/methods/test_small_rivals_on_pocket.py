@@ -18,7 +18,7 @@ FRAMES = 30
 
 MADE: dict[str, Callable[[], Method]] = {
     "wav2lip": lambda: Wav2Lip(Wav2LipOptions(checkpoint="pocket")),
-    "difftalk": lambda: DiffTalk(DiffTalkOptions(model="pocket", reference="first", blend="off", steps=2)),
+    "difftalk": lambda: DiffTalk(DiffTalkOptions(model="pocket", reference="first", blend="off")),
 }
 
 
