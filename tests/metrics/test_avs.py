@@ -286,5 +286,5 @@ def test_every_option_is_part_of_the_protocol(options: AVSOptions, protocol: str
 
 
 def test_a_wrong_frame_size_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="'96'; give native or 160"):
+    with pytest.raises(UsageError, match="'96'; give 160 or native"):
         AVSOptions(frame_size="96")  # type: ignore[arg-type]
