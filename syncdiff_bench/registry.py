@@ -8,6 +8,7 @@ down.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import cache
@@ -19,6 +20,8 @@ from typing import Any, Literal
 
 from syncdiff_bench.errors import UsageError, one_line
 from syncdiff_bench.options import nearest
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["method", "metric", "dataset", "weights", "table", "acoustic_model", "trainer", "converter"]
 
@@ -103,6 +106,18 @@ def names(kind: Kind) -> tuple[str, ...]:
 def points(kind: Kind) -> tuple[EntryPoint, ...]:
     """The entry points of a kind, by name. For packages, which may share a name: what they hold has its own."""
     return tuple(point for one in registrations(kind).values() for point in one.points)
+
+
+def packages(kind: Kind) -> tuple[str, ...]:
+    """Importable names of packages of a kind, by name of their entry points; a broken one is logged and left out."""
+    found = []
+    for point in points(kind):
+        try:
+            point.load()
+            found.append(point.value)
+        except (Exception, SystemExit) as error:  # whatever somebody else's package does on import
+            logger.warning("%s of %s cannot be used: %s", GROUPS[kind].words, distribution_of(point), one_line(error))
+    return tuple(dict.fromkeys(found))
 
 
 def distribution_of(point: EntryPoint) -> str:

@@ -14,15 +14,15 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import parse_toml
-from syncdiff_bench.registry import points
+from syncdiff_bench.registry import packages
 
 MISSING = object()
 T = TypeVar("T")
 
 
 def leaderboard_packages() -> tuple[str, ...]:
-    """Importable names of the packages that bring tables, in the order of their entry-point names."""
-    return tuple(dict.fromkeys(point.value for point in points("table")))
+    """Names of the packages that bring tables, in the order of their entry points; without those that are broken."""
+    return packages("table")
 
 
 def toml_files(package: str, folder: str) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ import pytest
 from syncdiff_bench import plugins, registry
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.report.paper import tables
 from syncdiff_bench.texts import metric_specs
 from syncdiff_bench.weights.catalog import installed
 
@@ -142,6 +143,7 @@ def test_every_group_reports_broken_and_doubled_plugins(
         found = {kind: {row.name: row for row in registry.describe(kind)} for kind in registry.GROUPS}
         main(["doctor"])
         told = capsys.readouterr().out
+        assert [table.number for table in tables()] and installed().entries  # those of the others are there
     finally:
         monkeypatch.undo()
         registry.registrations.cache_clear()
