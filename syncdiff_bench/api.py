@@ -75,7 +75,7 @@ def run(
         encoding=encoding,
         accept_damaged=accept_damaged,
     )
-    from syncdiff_bench.reproduction.defaults import with_model
+    from syncdiff_bench.reproduction.models import with_model
 
     plan = make_plan(selection, model_of=with_model)
     (run_plan,) = plan.runs
@@ -132,7 +132,7 @@ def load_method(name: str, options: Options | None = None, *, dataset: str = "po
     >>> frames.shape == clip.frames.shape
     True
     """
-    from syncdiff_bench.reproduction.defaults import with_model
+    from syncdiff_bench.reproduction.models import with_model
 
     (method,) = load_methods((name,), {name: options or {}}, make_runtime(device, dataset), with_model)
     return method

@@ -256,7 +256,7 @@ def latents(
     the frozen layers of AV-HuBERT. A training step then runs only what is trained. `train` fills them too; this
     does it ahead, on any machine.
     """
-    from syncdiff_bench.estimates.forecast import cache_line, split_size
+    from syncdiff_bench.estimates.training import cache_line, split_size
     from syncdiff_bench.runs.plan import resolve_device
     from syncdiff_bench.training.loader import load_task, read_plan
 

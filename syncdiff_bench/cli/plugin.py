@@ -97,7 +97,7 @@ def _in_all(passed: int, failed: int, skipped: Counter[str]) -> str:
 def _load(name: str, kind: str | None, data_root: Path | None, settings: tuple[str, ...]) -> Plugin:
     from syncdiff_bench import plugins, registry
     from syncdiff_bench.contracts import Runtime
-    from syncdiff_bench.reproduction.defaults import with_model
+    from syncdiff_bench.reproduction.models import with_model
     from syncdiff_bench.runs.plan import load_methods
     from syncdiff_bench.texts import option_values, parse_settings, parse_spec
     from syncdiff_bench.weights.store import WeightsStore

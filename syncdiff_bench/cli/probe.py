@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,7 +22,7 @@ from syncdiff_bench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from syncdiff_bench.probing import Spread
+    from syncdiff_bench.reproduction.probing import Spread
 
 
 @command(
@@ -76,18 +76,8 @@ def probe(
 
     from syncdiff_bench import plugins
     from syncdiff_bench.errors import UsageError
-    from syncdiff_bench.probing import (
-        Group,
-        ProbedMethod,
-        draw_clips,
-        find_poses,
-        ident_cases,
-        measure,
-        pose_cases,
-        read_poses,
-        write_record,
-    )
-    from syncdiff_bench.reproduction.defaults import with_model
+    from syncdiff_bench.reproduction import probing
+    from syncdiff_bench.reproduction.models import with_model
     from syncdiff_bench.runs.plan import load_methods, make_runtime
     from syncdiff_bench.texts import method_options
 
@@ -97,27 +87,24 @@ def probe(
     clip_ids = opened.clip_ids(split)
     given = method_options((method,), settings)
     (plugin,) = load_methods((method,), given, make_runtime(device, opened.name), with_model)
-    if not isinstance(plugin, ProbedMethod):
+    if not isinstance(plugin, probing.ProbedMethod):
         raise UsageError(f"method {method} has no latents to probe; syncdiff has")
     if layer not in plugin.probe_layers:
         raise UsageError(f"--layer {layer}: {method} is read at {' or '.join(plugin.probe_layers)}")
 
-    groups: list[Group] = []
-    for clip_id in chosen or draw_clips(clip_ids, clips, seed):
-        clip = opened.clip(clip_id)
-        groups.append(Group("ident", clip_id, ident_cases(clip, identity_frames), clip.speaker or ""))
-    if pose_list is not None or phone is not None:
-        poses = read_poses(pose_list, opened) if pose_list else find_poses(opened, clip_ids, phone or "", videos)
-        groups.append(Group("pose", phone or str(pose_list), pose_cases(poses), poses[0].clip.speaker or ""))
+    groups = probing.ident_groups(opened, chosen or probing.draw_clips(clip_ids, clips, seed), identity_frames)
+    if pose_list is not None:
+        groups.append(probing.pose_group(phone or str(pose_list), probing.read_poses(pose_list, opened)))
+    elif phone is not None:
+        groups.append(probing.pose_group(phone, probing.find_poses(opened, clip_ids, phone, videos)))
 
+    asked: dict[str, Any] = {"layer": layer, "step": step, "seed": seed}
     with Progress(transient=True) as bar:
         row = bar.add_task("latents", total=sum(len(group.cases) for group in groups))
-        spreads = measure(
-            plugin, groups, layer=layer, step=step, seed=seed, advance=lambda cases: bar.advance(row, cases)
-        )
+        spreads = probing.measure(plugin, groups, **asked, advance=lambda cases: bar.advance(row, cases))
     folder = out or Path("probes") / f"{opened.name}-{split}" / plugin.name
     _print(spreads)
-    write_record(folder, plugin, opened, split, groups, spreads, {"layer": layer, "step": step, "seed": seed})
+    probing.write_record(folder, plugin, opened, split, groups, spreads, asked)
     click.echo(f"{folder / 'run.json'}", err=True)
 
 

@@ -14,10 +14,10 @@ from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DRY_RUN, LIMI
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from syncdiff_bench.estimates.reproduction import Costs
-    from syncdiff_bench.reproduction.claims import Claims
-    from syncdiff_bench.reproduction.jobs import Job, Request
-    from syncdiff_bench.reproduction.planning import Plan
+    from syncdiff_bench.estimates.times import Estimate, Times
+    from syncdiff_bench.reproduction.models import Request
+    from syncdiff_bench.reproduction.planning import Costs
+    from syncdiff_bench.reproduction.rows import Job
 
 
 @command(
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @option("--table", N, "1 to 6.", name="numbers", many=True, shown="all")
 @with_options(DATASET, DATA_ROOT)
 @option("--train", FLAG, "Train the models that are missing.")
-@option("--out", NEW_DIR, "Folder of runs, claims and tables.", shown="runs/reproduce-<dataset>")
+@option("--out", NEW_DIR, "Folder of runs, leases and tables.", shown="runs/reproduce-<dataset>")
 @option("--training", NEW_DIR, "Folder of the trainings.", default=Path("training"))
 @option("--seed", at_least(0), "Seed of the sampling noise.", name="seeds", many=True, shown="the recipe's")
 @with_options(LIMIT, SHARD)
@@ -68,13 +68,12 @@ def reproduce(
 
     A row whose model is missing stays blank, unless --train is given; the command that makes it is named.
     """
-    from syncdiff_bench.estimates.reproduction import Costs
+    from syncdiff_bench.estimates.times import Times
     from syncdiff_bench.report import paper
-    from syncdiff_bench.reproduction.claims import Claims
-    from syncdiff_bench.reproduction.jobs import Request, jobs_of
-    from syncdiff_bench.reproduction.models import Place
-    from syncdiff_bench.reproduction.planning import make_plan
+    from syncdiff_bench.reproduction.models import Request
+    from syncdiff_bench.reproduction.planning import Costs, blanks
     from syncdiff_bench.reproduction.recipe import read_recipe, recipe_of
+    from syncdiff_bench.reproduction.rows import jobs_of
     from syncdiff_bench.runs.plan import resolve_device
     from syncdiff_bench.texts import parse_settings
 
@@ -89,12 +88,16 @@ def reproduce(
             raise UsageError(f"--input {name}: unknown; this recipe takes {', '.join(recipe.inputs) or 'none'}")
     suffix = "" if limit is None else f"-first{limit}"
     request = Request(
-        place=Place(recipe, training, data_root, inputs, shipped=not no_shipped),
+        recipe=recipe,
         tables=tuple(paper.table(number) for number in dict.fromkeys(numbers)) or paper.tables(),
         out=out or Path("runs") / f"reproduce-{recipe.dataset}{suffix}",
         seeds=tuple(dict.fromkeys(seeds)) or recipe.seeds,
         limit=limit,
         device=device,
+        training=training,
+        data_root=data_root,
+        inputs=inputs,
+        shipped=not no_shipped,
     )
     if train and not recipe.trains:
         raise UsageError(
@@ -102,86 +105,78 @@ def reproduce(
         )
     index, count = parse_shard(shard)
     jobs = jobs_of(request)
-    costs = Costs(request, resolve_device(device), jobs, trials=dry_run)
-    plan = make_plan(request, jobs[index - 1 :: count], costs if dry_run or costs.recorded else None, train=train)
-    print_plan(request, plan, costs.device)
-    if dry_run:
-        return
-    ctx.exit(_carry_out(request, jobs, plan, costs, Claims(request.out / "claims"), train=train))
+    times = Times(request.out / "times", resolve_device(device))
+    mine = jobs[index - 1 :: count]
+    blank = blanks(mine, train=train)
+    print_plan(request, mine, blank, Costs(request, times, jobs, trials=dry_run))
+    if not dry_run:
+        blank |= {job.name: "another --shard makes it" for job in jobs if job not in mine}
+        blank |= blanks([job for job in jobs if job not in mine], train=train)
+        ctx.exit(_carry_out(request, jobs, blank, times))
 
 
-def _carry_out(request: Request, jobs: Sequence[Job], plan: Plan, costs: Costs, claims: Claims, *, train: bool) -> int:
-    """Does the work of the plan; tables and findings are those of all jobs, whoever made their runs."""
+def _carry_out(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], times: Times) -> int:
+    """Makes what is not blank; tables and findings are those of all jobs, whoever made their runs."""
     from syncdiff_bench.cli.output import stderr_progress
-    from syncdiff_bench.report.paper_table import paper_table
     from syncdiff_bench.report.writers import render
-    from syncdiff_bench.reproduction.findings import judge_all, write_findings
-    from syncdiff_bench.reproduction.planning import blanks
-    from syncdiff_bench.reproduction.results import comparisons, write_tables
-    from syncdiff_bench.reproduction.units import Workshop
-    from syncdiff_bench.reproduction.working import units_of, work
+    from syncdiff_bench.reproduction.findings import judge_all
+    from syncdiff_bench.reproduction.leases import Leases
+    from syncdiff_bench.reproduction.make import make, steps_of
+    from syncdiff_bench.reproduction.results import tables_of, write_tables
 
-    blank = {one.job.name: one.blank for one in plan.jobs if one.blank}
-    units = units_of([one.job for one in plan.jobs if not one.blank], train=train)
-    shop = Workshop(claims, costs, stderr_progress(), costs.device)
-    outcome = work(units, shop, lambda text: click.echo(f"> {text}", err=True))
-    for unit, who in outcome.elsewhere.items():
-        click.echo(f"{unit}: in work elsewhere ({who}); run the same command again for a complete table", err=True)
-    for unit, reason in outcome.failed.items():
-        click.echo(f"failed: {unit}: {reason}", err=True)
-    mine = {one.job.name for one in plan.jobs}
-    others = [job for job in jobs if job.name not in mine]
-    elsewhere = {job.name: "another --shard makes it" for job in others} | blanks(others, train=train)
-    reasons = elsewhere | blank | _by_job(jobs, outcome.failed)
-    found = comparisons(request, jobs, reasons)
-    click.echo(render(list(map(paper_table, found)), "markdown"), nl=False)
-    written = write_tables(request, found, jobs)
-    judgements = judge_all(request)
-    if judgements:
-        written.append(write_findings(request, judgements))
-    for path in written:
+    todo, leases = [job for job in jobs if job.name not in blank], Leases(request.out / "leases")
+    steps = steps_of(todo, leases, times, stderr_progress())
+    failed, elsewhere = make(steps, leases, lambda text: click.echo(f"> {text}", err=True))
+    for step, who in elsewhere.items():
+        click.echo(f"{step}: in work elsewhere ({who}); run the same command again for a complete table", err=True)
+    for step, reason in failed.items():
+        click.echo(f"failed: {step}: {reason}", err=True)
+    keys = {f"{job.name}.seed-{seed}": job.name for job in jobs for seed in job.seeds}
+    reasons = {**blank, **{keys[step]: reason for step, reason in failed.items() if step in keys}}
+    tables = tables_of(request, jobs, reasons)
+    click.echo(render(tables, "markdown"), nl=False)
+    for path in write_tables(request, tables, jobs, judge_all(request)):
         click.echo(f"{path}", err=True)
-    return 1 if outcome.failed else 0
+    return 1 if failed else 0
 
 
-def _by_job(jobs: Sequence[Job], failed: Mapping[str, str]) -> dict[str, str]:
-    """Why a job has no result, where its units failed."""
-    return {
-        job.name: failed[f"{job.name}.seed-{seed}"]
-        for job in jobs
-        for seed in job.seeds
-        if f"{job.name}.seed-{seed}" in failed
-    }
-
-
-def print_plan(request: Request, plan: Plan, device: str) -> None:
+def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], costs: Costs) -> None:
     """What there is, what is missing and how long it will take; then why rows stay blank."""
     from syncdiff_bench.estimates.machine import clock
     from syncdiff_bench.estimates.workload import duration
     from syncdiff_bench.report.table import Cell, Heading, Panel, Row, Table, plain_notes
     from syncdiff_bench.report.writers.terminal import print_tables
+    from syncdiff_bench.reproduction.planning import standing
+    from syncdiff_bench.reproduction.rows import trainings
 
-    recipe = request.place.recipe
+    recipe = request.recipe
     seeds = ", ".join(map(str, request.seeds))
     titles = ("job", "rows", "checkpoint", "videos", "scores", "generate", "score")
-    found = []
-    for one in plan.jobs:
-        takes = [str(estimate) for estimate in one.takes] or ["blank" if one.blank else ""]
-        rows = ", ".join(one.job.rows) or "the bound of every table"
-        texts = [one.job.name, rows, one.checkpoint, one.videos, one.scores, *takes]
-        found.append(Row(tuple(map(Cell, (*texts, *[""] * (len(titles) - len(texts)))))))
-    lines = [f"blank: {one.job.name}: {one.blank}" for one in plan.jobs if one.blank]
-    for model, estimate in plan.models:
+    found: list[Row] = []
+    estimates: list[Estimate] = []
+    for job in jobs:
+        takes = () if job.name in blank else costs.of(job)
+        estimates += takes
+        rows = ", ".join(job.rows) or "the bound of every table"
+        times = ["blank"] if job.name in blank else list(map(str, takes))
+        texts = (job.name, rows, *standing(job, len(costs.frames)), *times, *[""] * (2 - len(times)))
+        found.append(Row(tuple(map(Cell, texts))))
+    lines = [f"blank: {name}: {reason}" for name, reason in blank.items()]
+    to_train = trainings(job for job in jobs if job.name not in blank and not job.done)
+    models = [(model, costs.training(model)) for model in to_train]
+    for model, estimate in models:
         about = f", about {estimate}" if estimate.source else ""
         lines.append(f"train: {model.name}{about}: {model.command()}")
-    if plan.models and any(estimate.source for _, estimate in plan.models):
+    if any(estimate.source for _, estimate in models):
         lines.append("on top of a training come drawing its data and filling its caches, where they are not there yet")
-    seconds, unknown = plan.seconds
+    estimates += [estimate for _, estimate in models]
+    seconds = sum(estimate.seconds or 0.0 for estimate in estimates)
+    unknown = any(estimate.seconds is None for estimate in estimates)
     if seconds or unknown:
         known = duration(seconds) if seconds else "unknown"
         lines.append(f"in all: about {known}{', and what is not known' if unknown and seconds else ''}")
-    sources = {"trial": clock(device), "measured": "by wall time, of what was done here before"}
-    used = {estimate.source.partition(" ")[0] for estimate in plan.estimates if estimate.seconds}
+    sources = {"trial": clock(costs.times.device), "measured": "by wall time, of what was done here before"}
+    used = {estimate.source.partition(" ")[0] for estimate in estimates if estimate.seconds}
     lines += [f"{source}: {said}" for source, said in sources.items() if source in used]
     click.echo(f"{recipe.dataset}, {recipe.split}: seeds {seeds}; {request.out}")
     panel = Panel(tuple(Heading(title, align="left") for title in titles), (tuple(found),))

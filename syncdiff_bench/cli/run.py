@@ -40,7 +40,7 @@ def run(
     """
     from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import exit_code, publish
-    from syncdiff_bench.reproduction.defaults import with_model
+    from syncdiff_bench.reproduction.models import with_model
     from syncdiff_bench.runs.plan import make_plan
 
     plan = make_plan(selected(**selection), model_of=with_model)
@@ -71,7 +71,7 @@ def generate(
     """Generate the videos and stop; resumes by itself."""
     from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import exit_code, print_generated
-    from syncdiff_bench.reproduction.defaults import with_model
+    from syncdiff_bench.reproduction.models import with_model
     from syncdiff_bench.runs.plan import make_plan
 
     plan = make_plan(selected(**selection), with_metrics=False, model_of=with_model)

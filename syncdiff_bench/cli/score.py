@@ -77,7 +77,7 @@ def _plans(
     selection: Selection, runs: tuple[Path, ...], videos: Path | None, reference: Path | None
 ) -> list[ScorePlan]:
     from syncdiff_bench import pipeline
-    from syncdiff_bench.reproduction.defaults import with_model
+    from syncdiff_bench.reproduction.models import with_model
     from syncdiff_bench.runs.directory import MANIFEST, check_identity, run_directories
     from syncdiff_bench.runs.plan import make_plan, plan_given
 

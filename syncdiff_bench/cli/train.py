@@ -51,7 +51,7 @@ def train(
     device = resolve_device(device)
     task = load_task(plan, data_root, cache, device)
     if dry_run:
-        from syncdiff_bench.estimates.forecast import forecast
+        from syncdiff_bench.estimates.training import forecast
         from syncdiff_bench.training.record import require_trackers
 
         require_trackers(plan.settings)

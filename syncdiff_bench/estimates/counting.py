@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -39,6 +39,24 @@ def peak_bytes_of(function: Callable[[], Any]) -> int:
     with _LiveStorages() as storages:
         function()
     return int(storages.peak)
+
+
+def saved_bytes_of(function: Callable[[], Tensor], model: nn.Module) -> int:
+    """Bytes that autograd keeps for the backward pass of what `function` returns, parameters aside."""
+    sizes: dict[int, int] = {}
+    owned = {p.untyped_storage()._cdata for p in (*model.parameters(), *model.buffers())}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in owned:
+            sizes[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = function()  # held until the sizes are added up, so that no storage is used twice
+    total = sum(sizes.values())
+    del result
+    return total
 
 
 class _LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What a step of a training costs, before it starts: FLOPs, memory, time.
+"""What a training costs, before it starts: data, FLOPs, memory, caches, time; in numbers and in words.
 
 FLOPs and memory are counted on a model without storage (torch's FakeTensorMode), whose shapes are all that matters;
 time is that of a real step, small enough to take seconds.
@@ -6,28 +6,41 @@ time is that of a real step, small enough to take seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from syncdiff_bench.estimates.counting import flops_of
-from syncdiff_bench.estimates.machine import available_bytes, seconds_of
+from syncdiff_bench.contracts import FPS, MEMORY_SHARE
+from syncdiff_bench.errors import BenchError
+from syncdiff_bench.estimates.counting import flops_of, saved_bytes_of
+from syncdiff_bench.estimates.machine import available_bytes, clock, seconds_of
+from syncdiff_bench.estimates.workload import GIGA, header_frames
+from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
+if TYPE_CHECKING:
+    from syncdiff_bench.contracts import Dataset
+
 FLOAT32 = 4
+PROBED_CLIPS = 32
 PROBE_SECONDS = 2.0
-MARGIN = 0.9  # of the memory that is there
+
+
+# ------------------------------------------------------------------------------------------ one step
 
 
 @dataclass(frozen=True)
 class StepCost:
     """One step of one process.
 
-    trained, frozen: parameters. flops: of all batches of a step, forward and backward, 2 per multiply-add.
-    state_bytes: weights, gradients, AdamW's two moments and the EMA, in float32. example_bytes: activations that one
-    example keeps for the backward pass (under bf16 about half); constant_bytes: those that do not grow with the batch.
+    trained, frozen: parameters.
+    flops: of all batches of a step, forward and backward, 2 per multiply-add.
+    state_bytes: weights, gradients, AdamW's two moments and the EMA, in float32.
+    constant_bytes: activations that do not grow with the batch.
+    example_bytes: activations that one example keeps for the backward pass (under bf16 about half).
     """
 
     trained: int
@@ -42,6 +55,11 @@ class StepCost:
     def bytes(self) -> int:
         """About what a process needs on its device."""
         return self.state_bytes + self.constant_bytes + self.example_bytes * self.batch_size
+
+    @property
+    def least_bytes(self) -> int:
+        """With a single example at once."""
+        return self.bytes - self.example_bytes * (self.batch_size - 1)
 
 
 def step_cost(task: TrainingTask, settings: TrainingSettings) -> StepCost | None:
@@ -64,10 +82,8 @@ def _counted(task: TrainingTask, settings: TrainingSettings) -> StepCost:
     model = task.build().train()
 
     def loss_of(size: int) -> Tensor:
-        given = {
-            name: torch.zeros_like(tensor, device="cpu") for name, tensor in (task.probe_batch(size) or {}).items()
-        }
-        loss: Tensor = model(**given)["loss"]
+        batch = {name: torch.zeros_like(tensor, device="cpu") for name, tensor in _probe_batch(task, size).items()}
+        loss: Tensor = model(**batch)["loss"]
         return loss
 
     one, two = (saved_bytes_of(lambda size=size: loss_of(size), model) for size in (1, 2))  # type: ignore[misc]
@@ -89,22 +105,8 @@ def _counted(task: TrainingTask, settings: TrainingSettings) -> StepCost:
     )
 
 
-def saved_bytes_of(function: Callable[[], Tensor], model: nn.Module) -> int:
-    """Bytes that autograd keeps for the backward pass of what `function` returns, parameters aside."""
-    sizes: dict[int, int] = {}
-    owned = {p.untyped_storage()._cdata for p in (*model.parameters(), *model.buffers())}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in owned:
-            sizes[storage._cdata] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = function()  # held until the sizes are added up, so that no storage is used twice
-    total = sum(sizes.values())
-    del result
-    return total
+def _probe_batch(task: TrainingTask, size: int) -> Mapping[str, Tensor]:
+    return task.probe_batch(size) or {}
 
 
 def fitting_batch(task: TrainingTask, settings: TrainingSettings, device: str) -> int | None:
@@ -112,7 +114,7 @@ def fitting_batch(task: TrainingTask, settings: TrainingSettings, device: str) -
     cost = step_cost(task, settings)
     if cost is None or cost.example_bytes == 0:
         return None
-    free = MARGIN * available_bytes(device) - cost.state_bytes - cost.constant_bytes
+    free = MEMORY_SHARE * available_bytes(device) - cost.state_bytes - cost.constant_bytes
     return max(0, int(free // cost.example_bytes))
 
 
@@ -128,9 +130,9 @@ def probe_seconds(task: TrainingTask, settings: TrainingSettings, device: str) -
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.0)
 
     def step(size: int) -> float:
-        given = {name: tensor.to(device) for name, tensor in (task.probe_batch(size) or {}).items()}
+        batch = {name: tensor.to(device) for name, tensor in _probe_batch(task, size).items()}
         bf16 = settings.mixed_precision == "bf16"
-        return seconds_of(lambda: _update(model, optimizer, given, bf16=bf16, device=device), device)
+        return seconds_of(lambda: _update(model, optimizer, batch, bf16=bf16, device=device), device)
 
     size, seconds = 1, step(1)
     if seconds < 5 * PROBE_SECONDS:
@@ -149,3 +151,94 @@ def _update(
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
+
+
+# ---------------------------------------------------------------------------------------- the whole of it
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """clips of a split, and about how many frames at 25 fps: the headers of `probed` clips, scaled up."""
+
+    clips: int
+    frames: int
+    probed: int
+
+    @property
+    def hours(self) -> float:
+        return self.frames / FPS / 3600
+
+
+def split_size(dataset: Dataset, split: str) -> SplitSize:
+    """Count clips, and estimate frames without decoding anything."""
+    ids = dataset.clip_ids(split)
+    frames = header_frames(dataset, ids, PROBED_CLIPS).values()
+    return SplitSize(len(ids), round(sum(frames) / max(1, len(frames)) * len(ids)), len(frames))
+
+
+def forecast(
+    task: TrainingTask, settings: TrainingSettings, *, device: str, processes: int
+) -> Iterator[tuple[str, str]]:
+    """(label, text) lines; starts nothing and writes nothing. Takes seconds, and at full size minutes on a CPU."""
+    data = task.data
+    size = split_size(data.dataset, data.split)
+    frames = f"about {size.frames} frames ({size.hours:.2f} h; headers of {size.probed} clips)"
+    yield "data", f"{data.dataset.name} {data.split}: {size.clips} clips, {frames}"
+    batch, accumulation = settings.batch_size, settings.gradient_accumulation
+    examples = batch * accumulation * processes
+    product = f"batch {batch} x accumulation {accumulation} x processes {processes}"
+    yield "steps", f"{settings.steps} of {examples} examples ({product}), {settings.steps * examples} in all"
+    yield from _caches(task, size)
+
+    cost = step_cost(task, settings)
+    if cost is None:
+        yield "model", "not estimated: this trainer makes no batch without data"
+        return
+    yield "model", f"{cost.trained / 1e6:.2f} M parameters trained, {cost.frozen / 1e6:.2f} M frozen"
+    total = cost.flops * settings.steps * processes
+    yield "FLOPs", f"{cost.flops / 1e12:.4g} T per step and process, {total / 1e15:.4g} P in all"
+    memory = available_bytes(device)
+    parts = (
+        f"{cost.state_bytes / GIGA:.2f} weights, gradients, AdamW and EMA; {cost.example_bytes / GIGA:.3f} per example"
+    )
+    yield "memory", f"about {cost.bytes / GIGA:.2f} GB ({parts}) of {memory / GIGA:.1f} GB on {device}"
+    yield "time", _time(task, settings, cost, device, memory)
+
+
+def _caches(task: TrainingTask, size: SplitSize) -> Iterator[tuple[str, str]]:
+    try:
+        caches = task.caches()
+    except BenchError as error:
+        yield "cache", f"unknown: {error}"
+        return
+    for cache in caches:
+        hours = size.hours if cache.split == task.data.split else split_size(task.data.dataset, cache.split).hours
+        yield "cache", cache_line(cache, hours)
+
+
+def cache_line(cache: TensorCache, hours: float) -> str:
+    """What a cache costs, and how much of it is made."""
+    try:
+        missing = len(cache.missing())
+    except BenchError as error:
+        state = str(error)
+    else:
+        state = f"{missing} of {cache.shards} shards to make" if missing else "complete"
+    return (
+        f"{cache.title}: {cache.bytes_per_hour / GIGA:.3f} GB per hour of video, about"
+        f" {cache.bytes_per_hour * hours / GIGA:.3f} GB here; {state}; {cache.folder}"
+    )
+
+
+def _time(task: TrainingTask, settings: TrainingSettings, cost: StepCost, device: str, memory: int) -> str:
+    if cost.least_bytes > memory:
+        return "not measured: not even one example fits"
+    try:
+        seconds = probe_seconds(task, settings, device)
+    except BenchError as error:  # weights to start from that are not here yet
+        return f"not measured: {error}"
+    assert seconds is not None
+    whole = seconds * settings.steps / 3600
+    rate = cost.flops / seconds / 1e9
+    took = f"{seconds:.3g} s per step on {device} ({rate:.4g} GFLOP/s in a trial, {clock(device)})"
+    return f"{took}, about {whole:.3g} h without validation"

@@ -23,25 +23,27 @@ def clip_frames(dataset: Dataset, clip_ids: Sequence[str]) -> tuple[list[int], i
 
     A clip whose header was not read, or not readable, counts as the mean of the others.
     """
-    chosen = clip_ids[:: -(-len(clip_ids) // PROBED_CLIPS)]
-    known: dict[str, int] = {}
-    for clip_id in chosen:
-        try:
-            known[clip_id] = _frames(dataset, clip_id)
-        except BenchError:
-            continue
+    known = header_frames(dataset, clip_ids, PROBED_CLIPS)
     mean = round(sum(known.values()) / max(1, len(known)))
     return [known.get(clip_id, mean) for clip_id in clip_ids], len(known)
 
 
-def _frames(dataset: Dataset, clip_id: str) -> int:
+def header_frames(dataset: Dataset, clip_ids: Sequence[str], at_most: int) -> dict[str, int]:
+    """Frames at 25 fps of evenly chosen clips, without those whose header cannot be read; decodes nothing."""
     from syncdiff_bench.media.containers import probe
 
-    clip = dataset.clip(clip_id)
-    if clip.path is None:
-        return len(clip.frames)
-    facts = probe(clip.path)
-    return round(facts.frames / facts.fps * FPS)
+    known: dict[str, int] = {}
+    for clip_id in clip_ids[:: -(-len(clip_ids) // at_most)] if clip_ids else ():
+        try:
+            clip = dataset.clip(clip_id)
+            if clip.path is None:
+                known[clip_id] = len(clip.frames)
+            else:
+                facts = probe(clip.path)
+                known[clip_id] = round(facts.frames / facts.fps * FPS)
+        except BenchError:
+            continue
+    return known
 
 
 def in_words(workload: Workload, frames: int, device: str, available: int) -> Iterator[str]:

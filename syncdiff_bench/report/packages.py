@@ -88,6 +88,9 @@ class Node:
                 words = " or ".join(f'"{one}"' for one in get_args(kind))
                 raise self.fail(key, f"must be {words}, is {value!r}")
             return value
+        if kind == Mapping[str, str]:
+            table = self.node(key)
+            return {name: table.get(name, str) for name in table.data}
         return self.strings(key) if kind == tuple[str, ...] else self.get(key, kind)
 
     def strings(self, key: str, default: Any = MISSING) -> tuple[str, ...]:

@@ -9,10 +9,8 @@ worse by more than that.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,7 +19,9 @@ from syncdiff_bench.errors import BenchError
 from syncdiff_bench.report.findings import PaperFinding, findings
 from syncdiff_bench.report.paper import tables
 from syncdiff_bench.report.table import Cell, Heading, Panel, Row, number
-from syncdiff_bench.reproduction.jobs import Job, Request, jobs_of
+from syncdiff_bench.reproduction.models import Request
+from syncdiff_bench.reproduction.probing import Spread, read_spreads
+from syncdiff_bench.reproduction.rows import Job, jobs_of
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.significance.comparison import compare
 from syncdiff_bench.significance.scored import Scored, from_run, pooled
@@ -37,8 +37,9 @@ Sign = Literal["better", "worse", ""]
 class Line:
     """One column: the values of `row` and `against`, their difference with its 95 % interval, and p after Holm.
 
-    paper: the difference that the paper prints, None where no column of its table measures this. sign: of `row`, where
-    the difference is significant. margin: what `row` may lose by the finding, None where it is claimed to be better.
+    - paper: the difference that the paper prints, None where no column of its table measures this
+    - sign: of `row`, where the difference is significant
+    - margin: what `row` may lose by the finding, None where it is claimed to be better
     """
 
     label: str
@@ -67,7 +68,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Judgement:
-    """n: clips times seeds that both rows have. reason: why it is blank."""
+    """A verdict and what it rests on.
+
+    - n: clips times seeds that both rows have
+    - reason: why it is blank
+    """
 
     finding: PaperFinding
     verdict: Verdict
@@ -95,29 +100,26 @@ def judge_all(request: Request) -> list[Judgement]:
 
 def judge(finding: PaperFinding, jobs: Sequence[Job]) -> Judgement:
     """jobs: those of the reproduction, of which both rows' are needed, with a finished seed each."""
-    kind = "probe" if finding.metrics == ("variance",) else "run"
     found = {job.system: job for job in jobs if job.belongs_to(finding.table)}
-    pair = [found.get(row.system) for row in (finding.row, finding.against)]
-    for row, job in zip((finding.row, finding.against), pair, strict=True):
-        if job is None or not _finished(job):
+    pair = []
+    for row in (finding.row, finding.against):
+        job = found.get(row.system)
+        if job is None or not job.finished_seeds():
             return Judgement(finding, "blank", reason=f"nothing was measured of {row.label}")
-    mine, theirs = (job for job in pair if job is not None)
-    lines, n = _probed(finding, mine, theirs) if kind == "probe" else _scored(finding, mine, theirs)
+        pair.append(job)
+    lines, n = (_probed if finding.metrics == ("variance",) else _scored)(finding, *pair)
     if not lines:
         return Judgement(finding, "blank", reason=f"not measured of both rows: {', '.join(finding.metrics)}")
     return Judgement(finding, _verdict(lines), lines, n)
 
 
 def _verdict(lines: Sequence[Line]) -> Verdict:
-    signs = [line.sign for line in lines]
-    better, worse = "better" in signs, "worse" in signs
+    signs = {line.sign for line in lines} - {""}
     if any(line.margin is not None for line in lines):
         return _no_worse(lines)
-    if better and worse:
+    if len(signs) == 2:
         return "mixed"
-    if better or worse:
-        return "holds" if better else "contradicted"
-    return "undecided"
+    return "undecided" if not signs else "holds" if "better" in signs else "contradicted"
 
 
 def _no_worse(lines: Sequence[Line]) -> Verdict:
@@ -125,10 +127,6 @@ def _no_worse(lines: Sequence[Line]) -> Verdict:
         return "contradicted"
     kept = all(line.loses is not None and line.loses <= (line.margin or 0) for line in lines)
     return "holds" if kept else "undecided"
-
-
-def _finished(job: Job) -> list[int]:
-    return [seed for seed in job.seeds if job.state(seed).done]
 
 
 def _sign(delta: float | None, direction: str, p: float | None) -> Sign:
@@ -170,7 +168,7 @@ def _scored(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, 
 
 def _pooled(job: Job, metrics: Sequence[str]) -> Scored:
     """All finished seeds as one side, of these metrics."""
-    side = pooled({seed: from_run(load_run(job.run_path(seed))) for seed in _finished(job)})
+    side = pooled({seed: from_run(load_run(job.run_path(seed))) for seed in job.finished_seeds()})
     chosen = {key: scores for key, scores in side.metrics.items() if key[0] in metrics}
     return replace(side, source=str(job.path), metrics=chosen)
 
@@ -184,43 +182,32 @@ def _probed(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, 
     for column in finding.table.columns:
         one, other = (side.get(column.protocol, {}) for side in sides)
         labels = sorted(one.keys() & other.keys())
+        if not labels:
+            continue
         groups: dict[str, tuple[list[float], list[float]]] = {}
         for label in labels:
-            a, b = groups.setdefault(one[label][1], ([], []))
-            a.append(one[label][0])
-            b.append(other[label][0])
+            a, b = groups.setdefault(one[label].cluster or label, ([], []))
+            a.append(one[label].variance)
+            b.append(other[label].variance)
         clusters: list[Cluster] = list(groups.values())
-        if not clusters:
-            continue
         (ci,), (p,) = difference_intervals(clusters, _difference), permutation_p_values(clusters, _difference)
-        values = [float(np.mean([side[label][0] for label in labels])) for side in (other, one)]
+        row, against = (float(np.mean([side[label].variance for label in labels])) for side in (other, one))
         delta = paper.get((column.metric, column.protocol))
-        lines.append(Line(column.label, delta, values[0], values[1], ci, p, "", column.decimals, "down"))
+        lines.append(Line(column.label, delta, row, against, ci, p, "", column.decimals, "down"))
         count = max(count, len(labels))
-    corrected = holm([line.p for line in lines])
-    return tuple(
-        replace(line, p=p, sign=_sign(_minus(line.row, line.against), "down", p))
-        for line, p in zip(lines, corrected, strict=True)
-    ), count
+    corrected = zip(lines, holm([line.p for line in lines]), strict=True)
+    signed = (replace(line, p=p, sign=_sign(_minus(line.row, line.against), "down", p)) for line, p in corrected)
+    return tuple(signed), count
 
 
 def _difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:
     return np.array([np.mean(np.asarray(b, float)) - np.mean(np.asarray(a, float))])
 
 
-def _variances(job: Job) -> dict[str, dict[str, tuple[float, str]]]:
-    """Experiment -> label of a group -> (variance, mean over seeds; cluster)."""
-    found: dict[str, dict[str, tuple[list[float], str]]] = {}
-    for seed in _finished(job):
-        record = json.loads(Path(job.run_path(seed), "run.json").read_text(encoding="utf-8"))
-        for experiment, spreads in record["probe"]["groups"].items():
-            for spread in spreads:
-                label, cluster = spread["label"], spread.get("cluster") or spread["label"]
-                found.setdefault(experiment, {}).setdefault(label, ([], cluster))[0].append(spread["variance"])
-    return {
-        experiment: {label: (float(np.mean(values)), cluster) for label, (values, cluster) in labels.items()}
-        for experiment, labels in found.items()
-    }
+def _variances(job: Job) -> dict[str, dict[str, Spread]]:
+    """Experiment -> label of a group -> its spread, the mean over seeds."""
+    found = read_spreads([job.run_path(seed) / "run.json" for seed in job.finished_seeds()])
+    return {experiment: {spread.label: spread for spread in spreads} for experiment, spreads in found.items()}
 
 
 def _minus(a: float | None, b: float | None) -> float | None:
@@ -228,20 +215,6 @@ def _minus(a: float | None, b: float | None) -> float | None:
 
 
 # ---------------------------------------------------------------------------------------------- Markdown
-
-
-def write_findings(request: Request, judgements: Sequence[Judgement]) -> Path:
-    """OUT/tables/findings.md."""
-    from syncdiff_bench.files import unwritable, write_whole
-    from syncdiff_bench.reproduction.results import FOLDER
-
-    path = request.out / FOLDER / "findings.md"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, rendered(judgements, request.place.recipe.dataset))
-    except OSError as error:
-        raise unwritable(path.parent, error) from None
-    return path
 
 
 def rendered(judgements: Sequence[Judgement], dataset: str) -> str:

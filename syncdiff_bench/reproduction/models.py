@@ -1,33 +1,48 @@
-"""The trained models that rows need: where they are, and the training that makes them."""
+"""The trained models that rows need: where they are, what makes them, and which one a method takes unasked.
+
+A method that takes a model (a recipe names the option) is never given one of other data unasked.
+"""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from syncdiff_bench.reproduction.recipe import ModelRecipe, Recipe, VariantRecipe
+from syncdiff_bench import registry
+from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.origins import RECORD, is_drawn, matched, origin_of
+from syncdiff_bench.report.paper import PaperTable
+from syncdiff_bench.reproduction.recipe import ModelRecipe, Recipe, VariantRecipe, installed_recipes
 
 if TYPE_CHECKING:
     from syncdiff_bench.training.loader import TrainingPlan
 
 
-class MissingInputError(Exception):
+class MissingInputError(BenchError):
     """What only the user can give was not given; the message says how."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a reproduction is given.
+class Request:
+    """What a reproduction is asked for.
 
-    training: folder of the trainings, one below it for each. data_root: of the dataset. inputs: by name.
+    out: folder of runs, leases and tables.
+    limit: the first so many clips only; None for all.
+    training: folder of the trainings, one below it for each.
+    inputs: by the names that the recipe has for them.
     shipped: False where models that ship are not to be used.
     """
 
     recipe: Recipe
+    tables: tuple[PaperTable, ...] = ()
+    out: Path = Path("runs")
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = None
+    device: str = "auto"
     training: Path = Path("training")
     data_root: Path | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -48,14 +63,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Model:
-    """One model, there or not. variant: "" for the config as it is. name: of its training and of its unit of work."""
+    """One model, there or not. variant: "" for the config as it is."""
 
-    place: Place
+    request: Request
     recipe: ModelRecipe
     variant: str = ""
 
     @property
     def name(self) -> str:
+        """Of its training."""
         if not self.recipe.config:
             return self.recipe.folder
         stem = Path(self.recipe.config).stem
@@ -68,29 +84,26 @@ class Model:
     @property
     def folder(self) -> Path:
         """Where it is once it is made."""
-        top = self.place.training / self.name
+        top = self.request.training / self.name
         return top / "model" if self.recipe.config else top
 
     def found(self) -> str | None:
-        """What its user names it by: a shipped name or a folder; None where there is none yet."""
-        shipped = self._shipped()
-        if shipped is not None:
-            return shipped
-        return shown(self.folder) if self.folder.is_dir() else None
+        """What a method's option names it by: a shipped name or a folder; None where there is none yet."""
+        return self._shipped() or (shown(self.folder) if self.folder.is_dir() else None)
 
     def _shipped(self) -> str | None:
-        if not self.place.shipped:
+        if not self.request.shipped:
             return None
         if not self.variant and self.recipe.shipped:
             return self.recipe.shipped
-        places = (folder / self.name for folder in self.place.recipe.checkpoints)
+        places = (folder / self.name for folder in self.request.recipe.checkpoints)
         return next((shown(place) for place in places if place.is_dir()), None)
 
     @property
     def needs(self) -> dict[str, Model]:
         """Value of the config -> the model that it names."""
-        models = self.place.recipe.models
-        return {key: Model(self.place, models[name]) for key, name in self.recipe.needs.items()}
+        models = self.request.recipe.models
+        return {key: Model(self.request, models[name]) for key, name in self.recipe.needs.items()}
 
     def missing(self) -> tuple[Model, ...]:
         """This and what it needs, as far as they are not there, in the order in which they can be made."""
@@ -101,18 +114,19 @@ class Model:
 
     @property
     def trainable(self) -> bool:
-        return bool(self.recipe.config) and self.place.recipe.trains
+        return bool(self.recipe.config) and self.request.recipe.trains
 
     def command(self) -> str:
         """The command line that makes it."""
         if not self.recipe.config:
             return self.recipe.made_by
+        request = self.request
         words = ["syncdiff-bench", "train", self.recipe.config]
         words += ["--variant", self.variant] if self.variant else []
-        words += ["--out", str(self.place.training / self.name)] if self.place.training != Path("training") else []
+        words += ["--out", str(request.training / self.name)] if request.training != Path("training") else []
         words += ["--cache", str(self.cache)] if self.cache.name != "cache" else []
-        if self.place.data_root is not None:
-            words += ["--data-root", str(self.place.data_root) if self.place.recipe.trains else "DIR"]
+        if request.data_root is not None:
+            words += ["--data-root", str(request.data_root) if request.recipe.trains else "DIR"]
         try:
             changes = self.overrides()
         except MissingInputError:
@@ -120,12 +134,9 @@ class Model:
         return shlex.join([*words, *(word for change in changes for word in ("--set", change))])
 
     def overrides(self) -> tuple[str, ...]:
-        """What its config does not say: where needed models are, and what the user gives.
-
-        Raises MissingInputError.
-        """
+        """What its config does not say: where needed models are, and what the user gives. Raises MissingInputError."""
         paths = {key: needed.found() or shown(needed.folder) for key, needed in self.needs.items()}
-        return (*(f"{key}={where}" for key, where in paths.items()), *self.place.filled(self.extras.training))
+        return (*(f"{key}={where}" for key, where in paths.items()), *self.request.filled(self.extras.training))
 
     def plan(self) -> TrainingPlan:
         """Raises UsageError for a config that is not in order, MissingInputError."""
@@ -137,10 +148,84 @@ class Model:
     def cache(self) -> Path:
         """What trainings compute once; a shipped autoencoder makes other latents than one's own."""
         shipped = any(needed._shipped() is not None for needed in self.needs.values())
-        return self.place.training / ("cache-shipped" if shipped else "cache")
+        return self.request.training / ("cache-shipped" if shipped else "cache")
 
 
 def shown(path: Path) -> str:
     """Relative to the working folder where it is below it: run.json records this, and others read it elsewhere."""
     relative = os.path.relpath(path)
     return path.as_posix() if relative.startswith("..") else Path(relative).as_posix()
+
+
+# --------------------------------------------------------------------------------------- unasked
+
+
+def with_model(method: str, settings: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """The options of a method as they were given, with the model of the data filled in where they name none.
+
+    dataset: name of the data, "" where it is not known. A method whose weights are its own affair there, or that no
+    recipe knows, keeps its own default.
+    Raises UsageError where there is no such model, with how to make it.
+    """
+    known, home = installed_recipes(), matched(dataset)
+    recipes, own = {name: one for name, one in known.items() if _option(one, method)}, known.get(home)
+    if not recipes or not home or (own is not None and method in own.methods and home not in recipes):
+        return dict(settings)
+    option = _option(recipes.get(home) or next(iter(recipes.values())), method)
+    if settings.get(option):
+        return dict(settings)
+    if home not in recipes:
+        if getattr(registry.load_class("method", method).Options, option, None):
+            return dict(settings)
+        elsewhere = (f"--set {option}=DIR names one", *_of_other_data(method, option, recipes))
+        raise UsageError(f"{method} has no model for dataset {home}; {'; '.join(elsewhere)}")
+    recipe = recipes[home]
+    model = _model(recipe, method, settings.get("variant", ""))
+    found = model.found()
+    origin = None if found is None else origin_of(Path(found))
+    if found is not None and (origin is None or origin.dataset in ("", recipe.trained_on)):
+        return {**settings, option: found}
+    missing = (
+        f"{shown(model.folder)} is missing; make it with {_commands(model)}"
+        if found is None
+        else f"{found} was trained on other data, see {RECORD} there"
+    )
+    others = {name: one for name, one in recipes.items() if one.trained_on != recipe.trained_on}
+    elsewhere = (f"or give --set {option}=DIR", *_of_other_data(method, option, others, made=True))
+    raise UsageError(f"{method} has no model for dataset {home}: {missing}; {'; '.join(elsewhere)}")
+
+
+def _option(recipe: Recipe, method: str) -> str:
+    """The option of a method that takes its model; "" where the recipe gives it none."""
+    return recipe.methods[method].takes if method in recipe.methods else ""
+
+
+def _model(recipe: Recipe, method: str, variant: str = "") -> Model:
+    from syncdiff_bench.training.loader import read_plan
+
+    embedded = registry.load_class("dataset", recipe.dataset).embedded
+    request = Request(recipe, data_root=None if embedded else Path("DIR"))
+    model = Model(request, recipe.models[recipe.methods[method].model], variant)
+    if variant and model.recipe.config:
+        try:
+            read_plan(model.recipe.config, variant=variant)
+        except UsageError:  # no line of its own: the config as it is, or an unknown one, which the method tells
+            return Model(request, model.recipe)
+    return model
+
+
+def _commands(model: Model) -> str:
+    return ", then ".join(f"`{one.command()}`" for one in model.missing())
+
+
+def _of_other_data(method: str, option: str, recipes: Mapping[str, Recipe], *, made: bool = False) -> Iterator[str]:
+    """What there is of other data, for somebody who means it. made: of models that are there alone."""
+    for name, recipe in recipes.items():
+        if not recipe.trains:
+            continue
+        faces, model = "drawn faces" if is_drawn(name) else name, _model(recipe, method)
+        found = model.found()
+        if found is not None:
+            yield f"--set {option}={found} is for {faces}"
+        elif not made:
+            yield f"that of {faces} would lie in {shown(model.folder)}, made with {_commands(model)}"

@@ -1,87 +1,38 @@
-"""What there is and what is missing, job by job, in words."""
+"""What there is and what is missing, job by job, and how long that will take: as it took before, else by a trial."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from syncdiff_bench.errors import BenchError
-from syncdiff_bench.estimates.reproduction import NOTHING, Costs, Estimate
-from syncdiff_bench.reproduction.jobs import Job, Request, trainings
-from syncdiff_bench.reproduction.models import Model
-from syncdiff_bench.reproduction.units import Seed
-from syncdiff_bench.reproduction.working import trainable
+from syncdiff_bench.estimates.times import DONE, UNTRIED, Estimate, Stage, Times
+from syncdiff_bench.estimates.workload import clip_frames
+from syncdiff_bench.reproduction.models import Model, Request
+from syncdiff_bench.reproduction.rows import Job
 
-
-@dataclass(frozen=True)
-class JobPlan:
-    """checkpoint, videos, scores: what there is. takes: how long what is missing takes. blank: why nothing is made."""
-
-    job: Job
-    checkpoint: str
-    videos: str
-    scores: str
-    takes: tuple[Estimate, ...]
-    blank: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """models: (training, how long) of what will be trained."""
-
-    jobs: tuple[JobPlan, ...]
-    models: tuple[tuple[Model, Estimate], ...]
-
-    @property
-    def seconds(self) -> tuple[float, bool]:
-        """Of all estimates together, and whether any is unknown."""
-        found = self.estimates
-        return sum(one.seconds or 0.0 for one in found), any(one.seconds is None for one in found)
-
-    @property
-    def estimates(self) -> list[Estimate]:
-        return [one for job in self.jobs for one in job.takes] + [one for _, one in self.models]
-
-
-def make_plan(request: Request, jobs: Sequence[Job], costs: Costs | None, *, train: bool) -> Plan:
-    """costs: None for a plan without estimates, for which the clips have to be looked at."""
-    reasons = blanks(jobs, train=train)
-    workable = [job for job in jobs if job.name not in reasons]
-    try:
-        frames = _frames(request) if costs is not None else []
-    except BenchError:
-        if costs is not None and costs.trials:
-            raise
-        costs, frames = None, []  # finished runs make a table without the data
-    models = trainings(workable)
-    return Plan(
-        jobs=tuple(_job_plan(job, reasons.get(job.name, ""), costs, frames) for job in jobs),
-        models=tuple((model, costs.training(model) if costs is not None else Estimate(None, "")) for model in models),
-    )
+Trial = tuple[float | None, str]  # seconds per step, frame or probe, None where it cannot be tried; what was tried
 
 
 def blanks(jobs: Sequence[Job], *, train: bool) -> dict[str, str]:
-    """Name of a job -> why nothing will be made of it. A job that is done already is not among them."""
-    reasons = {}
-    for job in jobs:
-        if all(job.state(seed).done for seed in job.seeds):
-            continue
-        reason = job.problem() or _lacks(job, train=train) or _other_run(job)
-        if reason:
-            reasons[job.name] = reason
-    return reasons
+    """Name of a job -> why nothing will be made of it. A job that is done already is not among them.
+
+    train: whether models that are missing will be trained.
+    """
+    reasons = {job.name: job.problem() or _lacks(job, train=train) or _other_run(job) for job in jobs if not job.done}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _lacks(job: Job, *, train: bool) -> str:
     missing = job.missing_models()
-    if not missing or trainable(job, train):
+    if not missing or (train and all(model.trainable for model in missing)):
         return ""
     commands = " && ".join(model.command() for model in missing)
-    place = job.request.place
-    elsewhere = place.shipped and place.recipe.checkpoints and not any(map(Path.is_dir, place.recipe.checkpoints))
+    checkpoints = job.request.recipe.checkpoints if job.request.shipped else ()
+    elsewhere = checkpoints and not any(map(Path.is_dir, checkpoints))
     hint = ", and this is not the root of the repository, where models ship" if elsewhere else ""
-    also = " (or --train)" if place.recipe.trains else ""
+    also = " (or --train)" if job.request.recipe.trains else ""
     return f"there is no {missing[-1].name} yet{hint}; what makes it: {commands}{also}"
 
 
@@ -90,50 +41,185 @@ def _other_run(job: Job) -> str:
         return ""
     try:
         for seed in job.seeds:
-            Seed(job, seed).check()
+            job.check(seed)
     except BenchError as error:
         return str(error)
     return ""
 
 
+def standing(job: Job, clips: int) -> tuple[str, str, str]:
+    """What there is of a job, in words: its checkpoint, videos, scores. clips: of a seed, 0 where nobody counted."""
+    checkpoint = "-" if job.model is None else job.model.found() or f"none ({job.model.name})"
+    states, whole = [job.state(seed) for seed in job.seeds], clips * len(job.seeds)
+    if job.probed:
+        return checkpoint, "-", f"{len(job.finished_seeds())}/{len(states)} probes"
+    videos, scores = sum(state.clips for state in states), sum(state.scores for state in states)
+    of_videos, of_scores = (f"/{whole}", f"/{whole * job.lines}") if clips else ("", "")
+    return checkpoint, f"{videos}{of_videos}", f"{scores}{of_scores}"
+
+
+# ------------------------------------------------------------------------------------------- how long
+
+
+class Costs:
+    """How long what is missing takes. A trial of each kind of training, method and metric is made once."""
+
+    def __init__(self, request: Request, times: Times, jobs: Sequence[Job], *, trials: bool) -> None:
+        """jobs: what trials may be made with; of a kind whose models are missing, another one of its method.
+
+        trials: False for estimates by what was measured before, and no others.
+        Raises BenchError where trials need the data, and it is not in order.
+        """
+        self.times = times
+        self.jobs = jobs
+        self.trials = trials
+        self.frames: Sequence[int] = ()  # of every clip; () where nobody has to look at them
+        if trials or times.known():
+            try:
+                self.frames = _frames(request)
+            except BenchError:
+                if trials:
+                    raise  # finished runs make a table without the data
+        self._trials: dict[tuple[Stage, str], Trial] = {}
+
+    def of(self, job: Job) -> tuple[Estimate, ...]:
+        """Of a probe; else of generating and of scoring. Generating costs much the same whatever the variant."""
+        states = [job.state(seed) for seed in job.seeds]
+        method, left = job.system.method, sum(not state.done for state in states)
+        if not left or not self.frames:
+            return () if left else (DONE,)
+        if job.probed:
+            unknown: Trial = (None, "unknown before the first of its method")
+            return (self._estimate("probe", method, left, lambda: unknown),)
+        total, clips = sum(self.frames), len(self.frames)
+        videos = sum(clips - state.clips for state in states)
+        lines = sum(clips * job.lines - state.scores for state in states)
+        return (
+            self._estimate(
+                "generate", method, total * videos // clips, lambda: _try_generating(self._ready(job, method))
+            ),
+            self.scoring(job, total * lines // (clips * max(1, job.lines))),
+        )
+
+    def scoring(self, job: Job, frames: int) -> Estimate:
+        return self._estimate("score", "", frames, lambda: _try_scoring(self._ready(job)))
+
+    def training(self, model: Model) -> Estimate:
+        if not self.frames:
+            return UNTRIED
+        if not model.trainable:
+            return Estimate(None, "made by hand")
+        try:
+            plan = model.plan()
+        except Exception as error:
+            return Estimate(None, str(error))
+        out = model.folder.parent
+        left, measured = plan.settings.steps - steps_done(out), _logged_rate(out)
+        if measured is not None:
+            return Estimate(left / measured, "measured")
+        return self._estimate("train", model.recipe.config, left, lambda: _try_training(model, self.times.device))
+
+    def _ready(self, job: Job, method: str = "") -> Job:
+        """One that can be run at once. Raises BenchError."""
+        for one in (job, *self.jobs):
+            fits = not one.probed and method in ("", one.system.method)
+            if fits and not one.missing_models() and one.problem() is None:
+                return one
+        raise BenchError(f"no {method or 'method'} is there to try")
+
+    def _estimate(self, stage: Stage, family: str, amount: int, trial: Callable[[], Trial]) -> Estimate:
+        if amount <= 0:
+            return DONE
+        each, source = self.times.seconds_each(stage, family), "measured"
+        if each is None and not self.trials:
+            return UNTRIED
+        if each is None:
+            if (stage, family) not in self._trials:
+                try:
+                    self._trials[stage, family] = trial()
+                except BenchError as error:
+                    self._trials[stage, family] = None, str(error)
+            each, source = self._trials[stage, family]
+        return Estimate(None if each is None else each * amount, source)
+
+
 def _frames(request: Request) -> list[int]:
     """Of every clip, by headers."""
-    from syncdiff_bench.estimates.workload import clip_frames
     from syncdiff_bench.plugins import load_dataset
     from syncdiff_bench.runs.plan import choose_clips
 
-    recipe = request.place.recipe
-    dataset = load_dataset(recipe.dataset, request.place.data_root)
-    return clip_frames(dataset, choose_clips(dataset, recipe.split, request.limit))[0]
+    dataset = load_dataset(request.recipe.dataset, request.data_root)
+    return clip_frames(dataset, choose_clips(dataset, request.recipe.split, request.limit))[0]
 
 
-def _job_plan(job: Job, blank: str, costs: Costs | None, frames: Sequence[int]) -> JobPlan:
-    states = [job.state(seed) for seed in job.seeds]
-    done = sum(state.done for state in states)
-    if job.kind == "probe":
-        videos, scores = "-", f"{done}/{len(states)} probes"
-    else:
-        clips = len(frames) * len(states)
-        of_clips, of_scores = (f"/{clips}", f"/{clips * job.lines}") if frames else ("", "")
-        videos = f"{sum(state.clips for state in states)}{of_clips}"
-        scores = f"{sum(state.scores for state in states)}{of_scores}"
-    takes: tuple[Estimate, ...] = ()
-    if done == len(states):
-        takes = (NOTHING,)
-    elif costs is not None and job.kind == "probe" and not blank:
-        takes = (costs.probing(job, len(states) - done),)
-    elif costs is not None and not blank:
-        total, n = sum(frames), max(1, len(frames))
-        missing_clips = sum(n - state.clips for state in states)
-        missing_lines = sum(n * job.lines - state.scores for state in states)
-        takes = (
-            costs.generating(job, total * missing_clips // n),
-            costs.scoring(job, total * missing_lines // (n * max(1, job.lines))),
-        )
-    return JobPlan(job, _checkpoint(job), videos, scores, takes, blank)
+def _try_training(model: Model, device: str) -> Trial:
+    """One step."""
+    from syncdiff_bench.contracts import MEMORY_SHARE
+    from syncdiff_bench.estimates.machine import available_bytes
+    from syncdiff_bench.estimates.training import probe_seconds, step_cost
+    from syncdiff_bench.training.loader import load_task
+
+    plan = model.plan()
+    task = load_task(plan, model.request.data_root, model.cache, device)
+    cost = step_cost(task, plan.settings)
+    if cost is None:
+        return None, "not known before it runs"
+    if cost.least_bytes > MEMORY_SHARE * available_bytes(device):
+        return None, f"not even one example fits into the memory of {device}"
+    return probe_seconds(task, plan.settings, device), "trial"
 
 
-def _checkpoint(job: Job) -> str:
-    if job.model is None:
-        return "-"
-    return job.model.found() or f"none ({job.model.name})"
+def _try_generating(job: Job) -> Trial:
+    """What the method itself expects."""
+    (run,) = job.plan.runs
+    frames = clip_frames(job.plan.dataset, run.identity.clips)[0]
+    workload = run.method.workload(frames)
+    if workload is None or workload.seconds is None:
+        return None, "not known before it runs"
+    return workload.seconds / max(1, sum(frames)), "trial"
+
+
+def _try_scoring(job: Job) -> Trial:
+    """The first clip against itself, by the metrics whose weights are here: a trial fetches none."""
+    from syncdiff_bench.contracts import Pair, Runtime
+    from syncdiff_bench.estimates.machine import seconds_of
+    from syncdiff_bench.runs.plan import load_metrics
+    from syncdiff_bench.runs.sources import open_clip
+    from syncdiff_bench.texts import metric_specs
+    from syncdiff_bench.weights.store import WeightsStore
+
+    class WeightsHere(WeightsStore):
+        def ensure(self, name: str) -> Path:
+            return self.path(name)
+
+    plan = job.plan
+    clip = open_clip(plan.dataset, plan.runs[0].identity.clips[0])
+    pair, seconds, without = Pair(clip, clip), 0.0, []
+    lent = Runtime(plan.runtime.device, WeightsHere())
+    for metric in load_metrics(metric_specs(job.request.recipe.metrics), lent, plan.dataset):
+        try:
+            metric.prepare()
+            seconds += seconds_of(partial(metric.measure, pair), plan.runtime.device)
+        except BenchError:
+            without.append(metric.name)
+    left_out = f" without {', '.join(dict.fromkeys(without))}" if without else ""
+    return seconds / max(1, len(clip.frames)), f"trial{left_out}"
+
+
+def steps_done(out: Path) -> int:
+    """Of a training that was broken off."""
+    found = sorted((out / "checkpoints").glob("step-*"))
+    return int(found[-1].name.removeprefix("step-")) if found else 0
+
+
+def _logged_rate(out: Path) -> float | None:
+    """Steps per second, as a training that was broken off logged them."""
+    from syncdiff_bench.files import read_rows
+
+    if not (out / "log.jsonl").is_file():
+        return None
+    try:
+        rates = [float(row["steps_per_s"]) for row in read_rows(out / "log.jsonl") if row.get("steps_per_s")]
+    except BenchError:
+        return None
+    return rates[-1] if rates else None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from syncdiff_bench.errors import UsageError
-from syncdiff_bench.report.joined import JoinedTable, join
+from syncdiff_bench.files import write_whole
+from syncdiff_bench.report.joined import join
 from syncdiff_bench.report.paper import PaperTable
+from syncdiff_bench.report.paper_table import paper_table
 from syncdiff_bench.report.results import Measured, RunResult, read_run
-from syncdiff_bench.reproduction.jobs import Job, Request
+from syncdiff_bench.report.table import Table
+from syncdiff_bench.reproduction.findings import Judgement, rendered
+from syncdiff_bench.reproduction.models import Request
+from syncdiff_bench.reproduction.probing import read_spreads, summary_entry
+from syncdiff_bench.reproduction.rows import Job
 
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html"}
 FOLDER = "tables"
@@ -23,14 +26,14 @@ def result_of(job: Job) -> RunResult | None:
 
     Raises UsageError where seeds were scored differently, or a folder is damaged.
     """
-    paths = [job.run_path(seed) for seed in job.seeds if job.state(seed).done]
+    paths = [job.run_path(seed) for seed in job.finished_seeds()]
     if not paths:
         return None
     results = [read_run(path / "run.json") for path in paths]
     newest = max(results, key=lambda result: result.finished)
     if len(paths) == 1:
         return replace(newest, path=job.path)
-    summary = _pooled_probes(paths) if job.kind == "probe" else _pooled_scores(paths)
+    summary = _pooled_probes(paths) if job.probed else _pooled_scores(paths)
     caveats = {one.text: one for result in results for one in result.caveats}
     return replace(newest, path=job.path, summary=summary, caveats=tuple(caveats.values()))
 
@@ -60,46 +63,28 @@ def _pooled_scores(paths: Sequence[Path]) -> tuple[Measured, ...]:
 
 def _pooled_probes(paths: Sequence[Path]) -> tuple[Measured, ...]:
     """The mean over seeds of each group's variance, then as in a single probe."""
-    from syncdiff_bench.probing import Spread, summary_entry
-
-    found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
-    for path in paths:
-        try:
-            groups = json.loads((path / "run.json").read_text(encoding="utf-8"))["probe"]["groups"]
-            for experiment, spreads in groups.items():
-                for spread in spreads:
-                    found.setdefault(experiment, {}).setdefault(spread["label"], []).append(spread)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path / 'run.json'} is no record of a probe ({error!r}); delete it") from None
     measured = []
-    for experiment, labels in found.items():
-        spreads = [
-            Spread(
-                label, same[0]["cases"], sum(one["variance"] for one in same) / len(same), same[0].get("cluster", "")
-            )
-            for label, same in labels.items()
-        ]
+    for experiment, spreads in read_spreads([path / "run.json" for path in paths]).items():
         entry = summary_entry(experiment, spreads)
         measured.append(Measured(**{**entry, "ci95": None if entry["ci95"] is None else tuple(entry["ci95"])}))
     return tuple(measured)
 
 
-def comparisons(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str]) -> list[JoinedTable]:
+def tables_of(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str]) -> list[Table]:
     """Each table with what was made of it. reasons: name of a job -> why it has no result, for the notes."""
     results = {job.name: result_of(job) for job in jobs}
-    joined = []
+    made = []
     for table in request.tables:
         systems = {row.system for row in table.rows}
         here = [job for job in jobs if job.belongs_to(table)]
         found = [result for job in here if (result := results[job.name]) is not None]
-        # Before anything is there, the paper alone.
-        datasets = (request.place.recipe.dataset,) if found else ()
-        # No default options: those that the recipe sets are how the row is made.
-        comparison = join(table, found, datasets=datasets)
+        # Before anything is there, the paper alone. No default options: those that the recipe sets make the row.
+        joined = join(table, found, datasets=(request.recipe.dataset,) if found else ())
         mine = [job for job in here if job.system in systems]
-        notes = [note for note in comparison.notes if not note.startswith("without a row in this table")]
-        joined.append(replace(comparison, notes=(*notes, *_notes(request, mine, results, reasons, table))))
-    return joined
+        notes = [note for note in joined.notes if not note.startswith("without a row in this table")]
+        notes += _notes(request, mine, results, reasons, table)
+        made.append(paper_table(replace(joined, notes=tuple(notes))))
+    return made
 
 
 def _notes(
@@ -109,7 +94,7 @@ def _notes(
     reasons: Mapping[str, str],
     table: PaperTable,
 ) -> list[str]:
-    recipe, notes = request.place.recipe, []
+    recipe, notes = request.recipe, []
     if any(len(job.seeds) > 1 and results[job.name] is not None for job in jobs):
         seeds = ", ".join(map(str, request.seeds))
         notes.append(
@@ -117,7 +102,7 @@ def _notes(
             " speakers. There is one training per row: a difference between two rows holds the luck of two trainings."
         )
     for job in jobs:
-        done = [seed for seed in job.seeds if job.state(seed).done]
+        done = job.finished_seeds()
         if done and len(done) < len(job.seeds):
             notes.append(f"{job.name}: only seeds {', '.join(map(str, done))} are there.")
         if not done and job.name in reasons:
@@ -136,26 +121,29 @@ def _notes(
     ]
 
 
-def write_tables(request: Request, found: Sequence[JoinedTable], jobs: Sequence[Job]) -> list[Path]:
-    """OUT/tables/tableN.md, .tex, .csv and .html, and manifests/<job>/seed-S.json, the run.json behind each number."""
-    from syncdiff_bench.files import unwritable, write_whole
-    from syncdiff_bench.report.paper_table import paper_table
+def write_tables(
+    request: Request, tables: Sequence[Table], jobs: Sequence[Job], judgements: Sequence[Judgement]
+) -> list[Path]:
+    """Write OUT/tables, and name the files.
+
+    tableN.md, .tex, .csv and .html
+    findings.md                     where there are judgements
+    manifests/<job>/seed-S.json     the run.json behind each number; these are not named
+    """
     from syncdiff_bench.report.writers import render
 
-    folder, written = request.out / FOLDER, []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for comparison in found:
-            for name, suffix in SUFFIXES.items():
-                path = folder / f"table{comparison.table.number}.{suffix}"
-                write_whole(path, render([paper_table(comparison)], name))
-                written.append(path)
-        for job in jobs:
-            for seed in job.seeds:
-                if job.state(seed).done:
-                    copy = folder / "manifests" / job.name / f"seed-{seed}.json"
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    write_whole(copy, (job.run_path(seed) / "run.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    return written
+    folder = request.out / FOLDER
+    pages = {
+        folder / f"table{table.number}.{suffix}": render([made], name)
+        for table, made in zip(request.tables, tables, strict=True)
+        for name, suffix in SUFFIXES.items()
+    }
+    if judgements:
+        pages[folder / "findings.md"] = rendered(judgements, request.recipe.dataset)
+    for path, text in pages.items():
+        write_whole(path, text)
+    for job in jobs:
+        for seed in job.finished_seeds():
+            record = (job.run_path(seed) / "run.json").read_bytes()
+            write_whole(folder / "manifests" / job.name / f"seed-{seed}.json", record)
+    return list(pages)

@@ -29,7 +29,7 @@ class Identity:
 
     options, dataset_options: canonical records (`options_to_json`).
     root: where the dataset was; recorded, but not part of the identity.
-    boxes: where the face boxes come from (`views.boxes.boxes_of_clips`); None where that is not known, or nobody asked.
+    boxes: where the face boxes come from (`views.boxes_of_clips`); None where that is not known, or nobody asked.
     topline: the method is a bound (ground truth), not a rival.
     trained_against: metrics whose scoring network was also a training loss; in run.json only where there are some.
     caveats: what the method says of all that it makes; in run.json only where there are some.

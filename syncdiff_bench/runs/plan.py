@@ -235,7 +235,7 @@ def load_methods(
 ) -> tuple[Method, ...]:
     """The methods, each once, with their options.
 
-    model_of: names the model of `runtime.dataset` where the settings name none (`reproduction.defaults.with_model`);
+    model_of: names the model of `runtime.dataset` where the settings name none (`reproduction.models.with_model`);
         None leaves that to the method.
     Raises UsageError, also where `model_of` finds none.
     """

@@ -14,7 +14,7 @@ from syncdiff_bench import plugins
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Column, Frames, Method, Metric, Pair, Runtime
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.reproduction.defaults import with_model
+from syncdiff_bench.reproduction.models import with_model
 from syncdiff_bench.runs.plan import load_methods
 from syncdiff_bench.testing import Check, checks_of, parametrize_with_checks
 from syncdiff_bench.testing.plugin_checks import Plugin, Skipped

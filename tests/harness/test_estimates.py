@@ -37,11 +37,20 @@ def test_a_matrix_product_by_hand(device: str) -> None:
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])
 def test_attention_by_hand(device: str) -> None:
-    """Two products forward, scores and values; torch's counter forgets them on a CPU."""
-    q = torch.zeros(2, 4, 64, 32, device=device)
+    """Two products forward, scores and values; backward five on a CPU, as the scores are done again. torch's counter
+    forgets them there.
+    """
+    q = torch.zeros(2, 4, 64, 32, device=device, requires_grad=True)
+    product = 2 * (2 * 4 * 64 * 64 * 32)
+
+    def attend() -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(q, q, q)
+
     with torch.inference_mode():
-        made = flops_of(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q))
-    assert made == 2 * (2 * 2 * 4 * 64 * 64 * 32)
+        assert flops_of(attend) == 2 * product
+    if device == "cpu":
+        assert flops_of(attend) == 2 * product
+        assert flops_of(lambda: torch.autograd.backward(attend().sum())) == 7 * product
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])

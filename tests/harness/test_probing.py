@@ -15,7 +15,8 @@ from syncdiff_bench import plugins
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Frames, Media, Method, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.probing import (
+from syncdiff_bench.report.results import read_run
+from syncdiff_bench.reproduction.probing import (
     Case,
     FrameOf,
     ProbedMethod,
@@ -26,7 +27,6 @@ from syncdiff_bench.probing import (
     read_poses,
     variance,
 )
-from syncdiff_bench.report.results import read_run
 
 
 def clip(name: str, frames: int = 6, *, speaker: str = "s", spoken: tuple[Spoken, ...] = ()) -> Clip:

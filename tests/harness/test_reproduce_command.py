@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -24,15 +24,15 @@ import pytest
 from syncdiff_bench import registry
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.estimates.reproduction import Costs, Estimate
+from syncdiff_bench.estimates.times import Estimate, Times
 from syncdiff_bench.report import paper
 from syncdiff_bench.report.paper import System
-from syncdiff_bench.reproduction.claims import Claim, Claims
-from syncdiff_bench.reproduction.jobs import Job, Request
-from syncdiff_bench.reproduction.models import Place
+from syncdiff_bench.reproduction.leases import Leases
+from syncdiff_bench.reproduction.make import Step, make
+from syncdiff_bench.reproduction.models import Request
+from syncdiff_bench.reproduction.planning import Costs
 from syncdiff_bench.reproduction.recipe import recipe_of
-from syncdiff_bench.reproduction.units import Unit, Workshop
-from syncdiff_bench.reproduction.working import work
+from syncdiff_bench.reproduction.rows import Job
 
 BOARDS = Path(__file__).parents[1] / "data" / "toy_boards"
 COMMAND = [sys.executable, "-c", "import sys; from syncdiff_bench.cli import main; sys.exit(main())"]
@@ -119,9 +119,9 @@ def test_a_trial_of_scoring_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -
         return measure(self, pair)
 
     monkeypatch.setattr(toy_error, "measure", slow)
-    request = Request(Place(recipe_of("toy")), (), OUT, (0,))
-    job = Job(request, System("gt"), "run", (), (0,))
-    estimate = Costs(request, "cpu", (job,), trials=True).scoring(job, 3)
+    request = Request(recipe_of("toy"))
+    job = Job(request, System("gt"), False, (), (0,))
+    estimate = Costs(request, Times(OUT / "times", "cpu"), (job,), trials=True).scoring(job, 3)
     assert estimate.source == "trial" and estimate.seconds is not None and estimate.seconds < 0.5
 
 
@@ -262,9 +262,8 @@ def test_killed_and_started_again_it_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     killed = {**os.environ, "TOY_KILL": "s1/2"}
     done = subprocess.run([*COMMAND, *REPRODUCE], env=killed, capture_output=True, check=False, timeout=120)
     assert done.returncode == -9
-    assert Claims(OUT / "claims").holder("toy-trained.seed-1") is None
+    assert (OUT / "leases" / "toy-trained.seed-1.lease").is_file()
     assert main(REPRODUCE) == 0
-    assert (OUT / "claims" / "toy-trained.seed-1.claim-2.json").is_file()
     # The batch in which it died is made again, and nothing else.
     counts = Counter(line for line in work_log() if line.startswith("itself"))
     assert {line: n for line, n in counts.items() if n > 1} == {"itself 1 s1/2 s1/3": 2}
@@ -292,7 +291,7 @@ def test_two_processes_share_the_work() -> None:
 
 def test_what_another_process_has_in_work_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     train_small()
-    with Claims(OUT / "claims").taken("toy-trained.seed-1"):
+    with Leases(OUT / "leases").taken("toy-trained.seed-1"):
         assert main(REPRODUCE) == 0
     printed = capsys.readouterr()
     assert f"toy-trained.seed-1: in work elsewhere (process {os.getpid()} on " in printed.err
@@ -322,46 +321,40 @@ def test_shards_on_one_folder_write_whole_tables() -> None:
 # ---------------------------------------------------------------------------------- what nobody foresaw
 
 
-class Fake(Unit):
-    """Raises what it is told to, once."""
+def step(key: str, error: BaseException | None = None, needs: Sequence[str] = ()) -> Step:
+    """Raises what it is told to; else leaves a file."""
 
-    def __init__(self, key: str, error: BaseException | None = None, needs: Sequence[str] = ()) -> None:
-        self.key, self.needs, self.error, self.worked = key, needs, error, False
+    def work(_lease: object) -> None:
+        if error is not None:
+            raise error
+        Path(key).touch()
 
-    def done(self) -> bool:
-        return self.worked
-
-    def work(self, claim: Claim, shop: Workshop) -> None:
-        if self.error is not None:
-            raise self.error
-        self.worked = True
+    return Step(key, needs, Path(key).is_file, work)
 
 
-def shop() -> Workshop:
-    return Workshop(Claims(Path("claims")), cast("Costs", None), cast("Any", None), "cpu")
-
-
-def test_whatever_a_unit_raises_costs_it_and_those_that_need_it() -> None:
-    units = [
-        Fake("a", RuntimeError("shapes\ndiffer")),
-        Fake("b", UsageError("no file; bring one")),
-        Fake("c", needs=["a"]),
-        Fake("d"),
+def test_whatever_a_step_raises_costs_it_and_those_that_need_it() -> None:
+    leases = Leases(Path("leases"))
+    steps = [
+        step("a", RuntimeError("shapes\ndiffer")),
+        step("b", UsageError("no file; bring one")),
+        step("c", needs=["a"]),
+        step("d"),
     ]
-    assert work(units, shop()).failed == {
+    failed, elsewhere = make(steps, leases)
+    assert failed == {
         "a": "RuntimeError: shapes differ",
         "b": "no file; bring one",
         "c": "needs a, which failed",
     }
-    assert units[3].worked
-    assert shop().claims.holder("a") is None
+    assert elsewhere == {}
+    assert Path("d").is_file()
+    assert leases.holder("a") == ""
 
 
 def test_ctrl_c_ends_the_whole() -> None:
-    last = Fake("b")
     with pytest.raises(KeyboardInterrupt):
-        work([Fake("a", KeyboardInterrupt()), last], shop())
-    assert not last.worked
+        make([step("a", KeyboardInterrupt()), step("b")], Leases(Path("leases")))
+    assert not Path("b").exists()
 
 
 # ------------------------------------------------------------------------------------------------ times
@@ -375,13 +368,13 @@ def record_time(stage: str, family: str, *, amount: int, seconds: float) -> None
 
 
 def test_probes_are_estimated_by_earlier_ones() -> None:
-    request = Request(Place(recipe_of("toy")), (), OUT, (0,))
-    job = Job(request, System("toy-trained"), "probe", (), (0, 1, 2))
-    assert "unknown" in str(Costs(request, "cpu", trials=True).probing(job, 3))
+    request, times = Request(recipe_of("toy")), Times(OUT / "times", "cpu")
+    job = Job(request, System("toy-trained"), True, (), (0, 1, 2))
+    assert "unknown" in str(Costs(request, times, (), trials=True).of(job)[0])
     record_time("probe", "toy-trained", amount=1, seconds=30)
     record_time("probe", "toy-trained", amount=1, seconds=50)
     record_time("probe", "toy-noise", amount=1, seconds=7)
-    assert Costs(request, "cpu").probing(job, 3) == Estimate(120.0, "measured")
+    assert Costs(request, times, (), trials=False).of(job) == (Estimate(120.0, "measured"),)
 
 
 def test_recorded_times_are_printed_without_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,8 +20,7 @@ from syncdiff_bench.report.findings import PaperFinding, findings
 from syncdiff_bench.report.paper import PaperTable, System
 from syncdiff_bench.reproduction import findings as judging
 from syncdiff_bench.reproduction.findings import Judgement, judge, judge_all, rendered
-from syncdiff_bench.reproduction.jobs import Request, SeedState
-from syncdiff_bench.reproduction.models import Place
+from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.recipe import recipe_of
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.significance.scored import MetricScores, Scored
@@ -61,8 +60,8 @@ class FakeJob:
     def belongs_to(self, table: PaperTable) -> bool:
         return (self.kind == "probe") == (table.number == 4)
 
-    def state(self, seed: int) -> SeedState:
-        return SeedState(done=seed in self.scored or (self.run_path(seed) / "run.json").is_file())
+    def finished_seeds(self) -> list[int]:
+        return [seed for seed in self.seeds if seed in self.scored or (self.run_path(seed) / "run.json").is_file()]
 
     def run_path(self, seed: int) -> Path:
         return self.folder / f"seed-{seed}"
@@ -151,7 +150,7 @@ def test_the_page_of_one_table_keeps_what_others_showed_before(
     monkeypatch.setattr(judging, "judge", judged)
 
     def verdicts(table: int) -> dict[str, str]:
-        request = Request(Place(recipe_of("pocket")), (paper.table(table),), tmp_path, seeds=(0,))
+        request = Request(recipe_of("pocket"), (paper.table(table),), tmp_path, seeds=(0,))
         return {one.finding.key: one.verdict for one in judge_all(request)}
 
     held_before = {"avhubert": "holds", "triple-sync": "holds"}

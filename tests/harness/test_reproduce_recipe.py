@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from syncdiff_bench import registry
+from syncdiff_bench.cli import main
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import option_names
 from syncdiff_bench.registry import load_class
 from syncdiff_bench.report.paper import package_tables
-from syncdiff_bench.reproduction.jobs import Request, jobs_of
-from syncdiff_bench.reproduction.models import Place
+from syncdiff_bench.reproduction import planning
+from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.recipe import Recipe, read_recipe, recipe_of
+from syncdiff_bench.reproduction.rows import jobs_of
 from syncdiff_bench.runs.plan import load_metrics, make_runtime
 from syncdiff_bench.texts import metric_specs
 
@@ -24,14 +28,14 @@ TABLES = package_tables("syncdiff_leaderboards")
 @pytest.mark.parametrize("dataset", SHIPPED)
 def test_every_row_of_the_paper_has_a_recipe(dataset: str) -> None:
     recipe = recipe_of(dataset)
-    request = Request(Place(recipe), TABLES, Path("out"), recipe.seeds)
+    request = Request(recipe, TABLES, Path("out"), recipe.seeds)
     jobs = jobs_of(request)
     assert {job.system for job in jobs} == {row.system for table in TABLES for row in table.rows}
     assert all(job.system.method in recipe.methods for job in jobs)
     # Table 1 and its bound, nine variants, and two probes; on pocket the SyncDiff of Tables 2 to 6 is another.
     again, suffix = (1, "-ablation") if dataset == "pocket" else (0, "")
-    assert [job.kind for job in jobs].count("run") == 7 + 9 + again
-    probes = sorted(job.name for job in jobs if job.kind == "probe")
+    assert sum(not job.probed for job in jobs) == 7 + 9 + again
+    probes = sorted(job.name for job in jobs if job.probed)
     assert probes == sorted([f"syncdiff{suffix}-probe", f"syncdiff-rnd{suffix}-probe"])
     assert len({job.name for job in jobs}) == len(jobs)
 
@@ -40,8 +44,8 @@ def test_every_row_of_the_paper_has_a_recipe(dataset: str) -> None:
 def test_every_training_of_a_recipe_can_be_planned(dataset: str) -> None:
     """Configs, variants, overrides and inputs exist under the names that the recipe gives them."""
     recipe = recipe_of(dataset)
-    place = Place(recipe, inputs=dict.fromkeys(recipe.inputs, "given"), shipped=False)
-    for job in jobs_of(Request(place, TABLES, Path("out"), (0,))):
+    request = Request(recipe, TABLES, inputs=dict.fromkeys(recipe.inputs, "given"), shipped=False)
+    for job in jobs_of(request):
         for model in job.missing_models():
             if model.recipe.config:
                 plan = model.plan()
@@ -56,8 +60,8 @@ def test_metrics_and_options_exist(dataset: str) -> None:
     metrics = load_metrics(metric_specs(recipe.metrics), make_runtime("cpu"), load_class("dataset", dataset))
     paper = {(column.metric, column.column) for column in TABLES[0].columns}
     assert paper <= {(metric.name, column.name) for metric in metrics for column in metric.columns}
-    for method in recipe.methods.values():
-        known = option_names(registry.load_class("method", method.name).Options)
+    for name, method in recipe.methods.items():
+        known = option_names(registry.load_class("method", name).Options)
         given = [setting.partition("=")[0] for setting in method.settings]
         assert {*given, *([method.takes] if method.takes else [])} <= set(known)
 
@@ -66,6 +70,30 @@ def test_lrs3_is_lrs2_with_other_data() -> None:
     lrs2, lrs3 = recipe_of("lrs2"), recipe_of("lrs3")
     assert (lrs3.dataset, lrs3.trains, lrs2.trains) == ("lrs3", False, True)
     assert (lrs3.methods, lrs3.metrics, lrs3.models) == (lrs2.methods, lrs2.metrics, lrs2.models)
+
+
+@pytest.mark.parametrize("dataset", SHIPPED)
+def test_a_copy_of_a_shipped_recipe_plans_the_same(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its `checkpoints` and its `like` are found although neither lies beside the copy."""
+    monkeypatch.chdir(tmp_path)
+    shipped = files("syncdiff_leaderboards") / "reproduction" / f"{dataset}.toml"
+    Path("mine").mkdir()
+    Path("mine/recipe.toml").write_bytes(shipped.read_bytes())
+    copy, original = read_recipe(Path("mine/recipe.toml")), recipe_of(dataset)
+    assert replace(copy, checkpoints=original.checkpoints) == original
+    assert set(original.checkpoints) <= set(copy.checkpoints)
+    for trial in ("generating", "scoring"):
+        monkeypatch.setattr(planning, f"_try_{trial}", lambda _job: (1.0, "trial"))
+    plan = ["paper", "reproduce", "--table", "3", "--dry-run", "--limit", "1"]
+    plan += [] if dataset == "pocket" else ["--data-root", "nowhere"]
+    planned = []
+    for recipe in (["--dataset", dataset], ["--recipe", "mine/recipe.toml"]):
+        main([*plan, *recipe])
+        planned.append(capsys.readouterr())
+    assert planned[0] == planned[1]
+    assert "pocket-short" in planned[0].out or dataset != "pocket"
 
 
 def test_a_dataset_without_a_recipe() -> None:

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import ClipError, WeightsError
-from syncdiff_bench.estimates.counting import flops_of
-from syncdiff_bench.estimates.forecast import forecast, split_size
-from syncdiff_bench.estimates.training import fitting_batch, probe_seconds, saved_bytes_of, step_cost
+from syncdiff_bench.estimates.counting import saved_bytes_of
+from syncdiff_bench.estimates.training import fitting_batch, forecast, probe_seconds, split_size, step_cost
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
 
@@ -87,23 +86,6 @@ class TwoTask(TrainingTask):
 def task_of(**options: Any) -> TwoTask:
     data = TrainingData(Clips(), "train", "val", Path("cache"))  # type: ignore[arg-type]
     return TwoTask(Options(**options), data)
-
-
-def test_flops_are_two_per_multiply_add() -> None:
-    a, b = (torch.empty(shape, device="meta") for shape in ((3, 40), (40, 7)))
-    assert flops_of(lambda: a @ b) == 2 * 3 * 40 * 7
-
-
-def test_flops_of_attention_on_a_cpu() -> None:
-    """Two products forward; backward five, one of which (the scores) is done again."""
-    q = torch.randn(2, 4, 64, 32, requires_grad=True)
-    product = 2 * 2 * 4 * 64 * 64 * 32
-
-    def attend() -> Tensor:
-        return nn.functional.scaled_dot_product_attention(q, q, q)
-
-    assert flops_of(attend) == 2 * product
-    assert flops_of(lambda: torch.autograd.backward(attend().sum())) == 7 * product
 
 
 def test_a_step_that_reads_a_value_is_run_for_real() -> None:
@@ -209,7 +191,7 @@ def test_the_forecast_says_it_all_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_fit_is_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.estimates.machine.available_bytes", lambda _device: 1000)
+    monkeypatch.setattr("syncdiff_bench.estimates.training.available_bytes", lambda _device: 1000)
     monkeypatch.setattr("syncdiff_bench.estimates.training.probe_seconds", lambda *_: pytest.fail("probed"))
     lines = dict(forecast(task_of(), SETTINGS, device="cpu", processes=1))
     assert lines["time"] == "not measured: not even one example fits"

@@ -22,7 +22,7 @@ from syncdiff_bench.plugins import load_dataset
 from syncdiff_bench.plugins import load_method as registered
 from syncdiff_bench.report.deviations import FOREIGN
 from syncdiff_bench.report.results import read_run
-from syncdiff_bench.reproduction.defaults import with_model
+from syncdiff_bench.reproduction.models import with_model
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan
 from syncdiff_bench.texts import method_options
 from syncdiff_methods.bounds import Reconstruction

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from syncdiff_bench.contracts import Clip, Media
-from syncdiff_bench.probing import Case, FrameOf
+from syncdiff_bench.reproduction.probing import Case, FrameOf
 from syncdiff_bench.training.loader import load_task, read_plan
 from syncdiff_methods.syncdiff.config import (
     ITSELF,

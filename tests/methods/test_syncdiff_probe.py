@@ -10,7 +10,7 @@ import torch
 
 from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.probing import Case, FrameOf, ident_cases, variance
+from syncdiff_bench.reproduction.probing import Case, FrameOf, ident_cases, variance
 from syncdiff_methods.syncdiff.config import (
     AudioConfig,
     AutoencoderConfig,

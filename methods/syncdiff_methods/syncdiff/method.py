@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from syncdiff_bench.contracts import Workload
-    from syncdiff_bench.probing import Case
+    from syncdiff_bench.reproduction.probing import Case
     from syncdiff_methods.syncdiff.acceleration import Acceleration
     from syncdiff_methods.syncdiff.model import SyncDiffModel
     from syncdiff_methods.syncdiff.sampling import ClipConditions
@@ -163,7 +163,7 @@ class SyncDiff(LatentMethod):
         sample_clips(self.model, conditions, seed=seed, on_frame=on_frame, progress=progress)
 
     def probe(self, cases: Sequence[Case], *, layer: str, step: int | None, seed: int) -> NDArray[np.float32]:
-        """See `syncdiff_bench.probing.ProbedMethod`."""
+        """See `syncdiff_bench.reproduction.probing.ProbedMethod`."""
         from syncdiff_methods.syncdiff.probe import probe_latents
 
         return probe_latents(self.model, cases, layer=layer, step=step, seed=seed, batch=self.options.batch)

@@ -18,7 +18,7 @@ from syncdiff_methods.syncdiff.model import to_images
 from syncdiff_methods.syncdiff.sampling import FrameNoise, build_sampler, denoise, predictor
 
 if TYPE_CHECKING:
-    from syncdiff_bench.probing import Case, FrameOf
+    from syncdiff_bench.reproduction.probing import Case, FrameOf
     from syncdiff_methods.syncdiff.model import SyncDiffModel
 
 LAYERS = ("mid", "z0")  # output of the UNet's middle block; the finished latent

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from syncdiff_bench.caveats import Counted, counted
 from syncdiff_bench.contracts import FPS, Clip, Dataset
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import read_text_file
+
+if TYPE_CHECKING:
+    from syncdiff_bench.reproduction.rows import Job
 
 Experiment = Literal["ident", "pose"]
 
@@ -165,6 +168,16 @@ def find_poses(dataset: Dataset, clip_ids: Sequence[str], phone: str, count: int
     return poses
 
 
+def ident_groups(dataset: Dataset, clip_ids: Sequence[str], at_most: int = 0) -> list[Group]:
+    """One group for each clip. at_most: as of `ident_cases`."""
+    clips = [dataset.clip(clip_id) for clip_id in clip_ids]
+    return [Group("ident", clip.id, ident_cases(clip, at_most), clip.speaker or "") for clip in clips]
+
+
+def pose_group(label: str, poses: Sequence[FrameOf]) -> Group:
+    return Group("pose", label, pose_cases(poses), poses[0].clip.speaker or "")
+
+
 # ---------------------------------------------------------------------------------- measuring, recording
 
 
@@ -207,17 +220,6 @@ def summary_entry(experiment: str, spreads: Sequence[Spread]) -> dict[str, Any]:
     }
 
 
-def probe_caveats(method: Any, groups: Sequence[Group]) -> tuple[Counted, ...]:
-    """What a reader should know about the method and about the probed clips, as of a run."""
-    from syncdiff_bench.runs.sources import clip_caveats
-
-    frames = (frame for group in groups for case in group.cases for frame in (case.target, case.identity, case.pose))
-    clips = {frame.clip.id: frame.clip for frame in frames}
-    found = {name: clip_caveats(clip) for name, clip in clips.items()}
-    general = (Counted(one.kind, one.sentence, example=one.detail) for one in method.general_caveats())
-    return (*general, *counted(found, len(clips)))
-
-
 def write_record(
     folder: Path,
     method: Any,
@@ -234,7 +236,12 @@ def write_record(
     from syncdiff_bench.files import write_whole
     from syncdiff_bench.options import options_to_json
     from syncdiff_bench.runs.manifest import now
+    from syncdiff_bench.runs.sources import clip_caveats
 
+    frames = (frame for group in groups for case in group.cases for frame in (case.target, case.identity, case.pose))
+    clips = {frame.clip.id: frame.clip for frame in frames}
+    found = {name: clip_caveats(clip) for name, clip in clips.items()}
+    general = (Counted(one.kind, one.sentence, example=one.detail) for one in method.general_caveats())
     record = {
         "schema": 1,
         "method": {
@@ -246,7 +253,67 @@ def write_record(
         "dataset": {"name": dataset.name, "split": split, "fingerprint": dataset.fingerprint(split)},
         "probe": {**settings, "groups": {name: [asdict(one) for one in group] for name, group in spreads.items()}},
         "finished": now(),
-        "caveats": [caveat.to_json() for caveat in probe_caveats(method, groups)],
+        "caveats": [caveat.to_json() for caveat in (*general, *counted(found, len(clips)))],
         "summary": [summary_entry(experiment, group) for experiment, group in spreads.items()],
     }
     write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")
+
+
+def read_spreads(records: Sequence[Path]) -> dict[str, list[Spread]]:
+    """Experiment -> the spread of each group, its variance averaged over the records of several seeds.
+
+    Raises UsageError for a run.json that is no record of a probe.
+    """
+    found: dict[str, dict[str, list[Spread]]] = {}
+    for path in records:
+        try:
+            groups = json.loads(path.read_text(encoding="utf-8"))["probe"]["groups"]
+            for experiment, entries in groups.items():
+                for entry in entries:
+                    spread = Spread(entry["label"], entry["cases"], float(entry["variance"]), entry.get("cluster", ""))
+                    found.setdefault(experiment, {}).setdefault(spread.label, []).append(spread)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{path} is no record of a probe ({error!r}); delete it") from None
+    return {
+        experiment: [
+            replace(same[0], variance=sum(one.variance for one in same) / len(same)) for same in labels.values()
+        ]
+        for experiment, labels in found.items()
+    }
+
+
+# ----------------------------------------------------------------------------------------------- Table 4
+
+
+def probe_job(job: Job, seed: int) -> None:
+    """One seed of a job, over all speakers where phones are timed.
+
+    Raises UsageError for a method without latents, and where no speaker says a phone twice.
+    """
+    plan, recipe = job.plan, job.request.recipe.probe
+    method, dataset = plan.runs[0].method, plan.dataset
+    if not isinstance(method, ProbedMethod):
+        raise UsageError(f"method {method.name} has no latents to probe")
+    groups = _job_groups(job, dataset, plan.runs[0].identity.clips)
+    settings: dict[str, Any] = {"layer": recipe.layer, "step": None, "seed": seed}
+    spreads = measure(method, groups, **settings)
+    write_record(job.run_path(seed), method, dataset, job.request.recipe.split, groups, spreads, settings)
+
+
+def _job_groups(job: Job, dataset: Dataset, clip_ids: Sequence[str]) -> list[Group]:
+    """The same for every model and seed, so that their variances compare."""
+    recipe = job.request.recipe.probe
+    groups = ident_groups(dataset, draw_clips(clip_ids, recipe.clips, 0))
+    if recipe.poses:
+        groups.append(pose_group(recipe.poses, read_poses(Path(job.request.inputs[recipe.poses]), dataset)))
+    by_speaker: dict[str, list[str]] = {}
+    for clip_id in clip_ids:
+        by_speaker.setdefault(dataset.clip(clip_id).speaker or clip_id, []).append(clip_id)
+    for speaker, ids in by_speaker.items():
+        for phone in recipe.phones:
+            try:
+                poses = find_poses(dataset, ids, phone, recipe.videos)
+            except UsageError:
+                continue  # this speaker does not say it twice
+            groups.append(Group("pose", f"{speaker} {phone}", pose_cases(poses), speaker))
+    return groups
