@@ -1,4 +1,4 @@
-"""`plugin check`, and the same suite under pytest: what was skipped is counted and said, and nothing passes by accident."""
+"""`plugin check`, and the same suite under pytest: what was skipped is counted and said, nothing passes by accident."""
 
 from __future__ import annotations
 
