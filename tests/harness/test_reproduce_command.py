@@ -153,20 +153,17 @@ def test_without_train_rows_without_a_model_stay_blank(capsys: pytest.CaptureFix
 
 
 def test_train_makes_every_row_and_one_that_fails_costs_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*REPRODUCE, "--train", "--input", "shift=5", "--seed", "0", "--seed", "4"]) == 1
+    arguments = [*REPRODUCE, "--train", "--input", "shift=5", "--seed", "0", "--seed", "4"]
+    assert main(arguments) == 1
     printed = capsys.readouterr()
     assert "failed: train-small-lost: this training was told to fail; tell it otherwise" in printed.err
     assert "needs train-small-lost, which failed" in printed.err
     found = cells()
     assert [found[row]["ours"] for row in ("small", "wide", "given")] == [7 + 2, 12 + 2, 5 + 2]
     assert pd.isna(found["lost"]["ours"])
-    assert [line for line in work_log() if line.startswith("trained")].count("trained base") == 1
-
-
-def test_what_is_there_is_not_made_again() -> None:
-    arguments = [*REPRODUCE, "--train", "--seed", "0"]
-    assert main(arguments) == 1
     log, table = work_log(), (OUT / "tables" / "table9.md").read_bytes()
+    assert log.count("trained base") == 1
+    # What is there is not made again.
     assert main(arguments) == 1
     assert work_log() == log
     assert (OUT / "tables" / "table9.md").read_bytes() == table
@@ -299,21 +296,16 @@ def test_what_another_process_has_in_work_is_named(capsys: pytest.CaptureFixture
     assert cells()["small"]["ours"] == 8  # 7 + (0 + 2) / 2
 
 
-def test_shards_deal_the_rows() -> None:
-    train_small()
-    made = []
-    for shard in ("1/2", "2/2"):
-        assert main([*REPRODUCE, "--shard", shard, "--input", "shift=5", "--out", shard.replace("/", "-")]) == 0
-        made.append({path.parent.parent.name for path in Path(shard.replace("/", "-")).glob("*/seed-0/run.json")})
-    assert made == [{"gt", "toy-noise"}, {"toy-trained"}]  # the jobs: gt, small, wide, lost, given
-
-
-def test_shards_on_one_folder_write_whole_tables() -> None:
+def test_shards_deal_the_rows_and_write_whole_tables() -> None:
+    """The jobs: gt, small, wide, lost, given."""
     train_small()
     arguments = [*REPRODUCE, "--seed", "0", "--input", "shift=5"]
-    assert main([*arguments, "--shard", "1/2"]) == 0  # gt, wide, given
+    assert main([*arguments, "--shard", "1/2"]) == 0
+    assert {path.parent.parent.name for path in OUT.glob("*/seed-0/run.json")} == {"gt", "toy-noise"}
     assert "small is blank: another --shard makes it." in (OUT / "tables" / "table9.md").read_text()
+    generated = work_log()
     assert main([*arguments, "--shard", "2/2"]) == 0
+    assert all(line.startswith("itself") for line in work_log()[len(generated) :])
     assert [cells()[row]["ours"] for row in ("small", "given")] == [7, 5]
     assert "another --shard" not in (OUT / "tables" / "table9.md").read_text()
 
