@@ -326,18 +326,10 @@ def step(key: str, error: BaseException | None = None, needs: Sequence[str] = ()
 
 def test_whatever_a_step_raises_costs_it_and_those_that_need_it() -> None:
     leases = Leases(Path("leases"))
-    steps = [
-        step("a", RuntimeError("shapes\ndiffer")),
-        step("b", UsageError("no file; bring one")),
-        step("c", needs=["a"]),
-        step("d"),
-    ]
+    broken = step("a", RuntimeError("shapes\ndiffer")), step("b", UsageError("no file; bring one"))
+    steps = [*broken, step("c", needs=["a"]), step("d")]
     failed, elsewhere = make(steps, leases)
-    assert failed == {
-        "a": "RuntimeError: shapes differ",
-        "b": "no file; bring one",
-        "c": "needs a, which failed",
-    }
+    assert failed == {"a": "RuntimeError: shapes differ", "b": "no file; bring one", "c": "needs a, which failed"}
     assert elsewhere == {}
     assert Path("d").is_file()
     assert leases.holder("a") == ""
