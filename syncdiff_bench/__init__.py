@@ -6,22 +6,25 @@ The harness. It knows no single method, metric or dataset: those are entry-point
     from syncdiff_bench import run, score, load_run
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from syncdiff_bench.api import load_dataset, load_method, load_metric, load_run, run, score
 
-try:
-    __version__ = version("syncdiff-bench")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
+    __version__: str
 
 __all__ = ["__version__", "load_dataset", "load_method", "load_metric", "load_run", "run", "score"]
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: `syncdiff-bench --help` imports this package and must not wait for numpy.
+    # On first use: `syncdiff-bench --help` imports this package and must wait neither for numpy nor for metadata.
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("syncdiff-bench")
+        except PackageNotFoundError:  # a source tree that was never installed
+            return "0+unknown"
     if name in __all__:
         from syncdiff_bench import api
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.formatting import wrap_text
 
 from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import AS_JSON
@@ -29,18 +31,39 @@ KINDS = (*PLUGINS, "weights", "tables")
 
 @command(
     examples="""
+  syncdiff-bench list
   syncdiff-bench list metrics
   syncdiff-bench list methods --json""",
 )
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice(KINDS), required=False)
 @AS_JSON
-def list_plugins(kind: str, as_json: bool) -> None:
-    """Show what is installed; a plugin that cannot be used says why."""
+def list_plugins(kind: str | None, as_json: bool) -> None:
+    """Show what is installed; a plugin that cannot be used says why.
+
+    Without an argument, the names of every kind, and no plugin is loaded.
+    """
+    if kind is None:
+        print_names(as_json)
+        return
     rows = {"weights": weights_rows, "tables": tables_rows}.get(kind, lambda: plugin_rows(kind))()
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False, default=str))
         return
     print_rows([_for_people(kind, row) for row in rows])
+
+
+def print_names(as_json: bool) -> None:
+    """The names of the plugins of each kind, as their packages register them."""
+    from syncdiff_bench.registry import names
+
+    found = {kind: names(singular) for kind, singular in PLUGINS.items()}
+    if as_json:
+        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    width = max(map(len, found)) + 2
+    for kind, known in found.items():
+        click.echo(wrap_text(", ".join(known) or "none", 80, kind.ljust(width), " " * width))
+    click.echo("\n`syncdiff-bench list KIND` says more; weights and tables are kinds as well.")
 
 
 def plugin_rows(kind: str) -> list[dict[str, Any]]:
@@ -95,19 +118,19 @@ def tables_rows() -> list[dict[str, Any]]:
 
 def print_rows(rows: Sequence[dict[str, str]]) -> None:
     """A table: long texts wrap on a terminal, and stay on their line in a pipe."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     if not rows:
         click.echo("none installed")
         return
-    console = Console()
-    if not console.is_terminal:
+    if not sys.stdout.isatty():
         from tabulate import tabulate
 
         click.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
         return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in rows[0]:
         table.add_column(heading, no_wrap=heading == "name", overflow="fold")

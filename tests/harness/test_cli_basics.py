@@ -125,6 +125,16 @@ def test_an_interrupt_says_how_to_go_on(
     assert "interrupted; run the same command again to resume" in capsys.readouterr().err
 
 
+def test_list_alone_names_all_and_loads_none(toy_plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("metrics") and "toy-error" in line for line in lines)
+    assert main(["list", "--json"]) == 0
+    assert {"toy", "pocket"} <= set(json.loads(capsys.readouterr().out)["datasets"])
+    assert not importing("list").intersection({*HEAVY, "numpy", "toy_plugins", "syncdiff_methods"})
+
+
 def test_list_as_json_names_columns_and_needs(toy_plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "metrics", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
