@@ -1,6 +1,6 @@
 """What a reader would want to know before believing a number: a guess, a conversion, a subset, damaged input.
 
-Whoever notices it (media, face boxes, a method, a metric) says it of one clip, as a `Caveat`; a run counts them, and
+The part that notices it (media, face boxes, a method, a metric) adds a `Caveat` to the clip; a run counts them, and
 every table prints the counts below its numbers (docs/protocols.md, Caveats).
 """
 

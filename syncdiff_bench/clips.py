@@ -131,7 +131,7 @@ class Clip:
 
     @cached_property
     def asked_for(self) -> set[str]:
-        """ "boxes" once somebody asked for them, whatever came of it; to be emptied by whoever wants to know who."""
+        """Holds "boxes" once they were asked for, found or not; emptied before a call that is to be watched."""
         return set()
 
     def _boxes(self) -> FaceBoxes:

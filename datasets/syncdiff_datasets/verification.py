@@ -21,8 +21,7 @@ class Promise:
     """What every clip of a dataset should be.
 
     side: height and width in pixels, None for any.
-    strict: a departure is an error (the files are not those of the published dataset) rather than a note (the harness
-        converts, and says so).
+    strict: a deviation is an error (not the files of the published dataset); otherwise a note (the harness converts).
     transcripts: every clip has one.
     plain: transcripts may be plain text.
     """
@@ -34,7 +33,7 @@ class Promise:
 
     @property
     def level(self) -> Literal["error", "note"]:
-        """Of a departure."""
+        """Of a deviation."""
         return "error" if self.strict else "note"
 
 

@@ -44,7 +44,7 @@ def seconds_of(call: Callable[[], Any], device: str) -> float:
 
 
 def clock(device: str) -> str:
-    """What times of `seconds_of` are times of, for whoever reads an estimate."""
+    """The kind of time that `seconds_of` measures, in words for an estimate."""
     return "by processor time, on a free machine" if device == "cpu" else "by wall time"
 
 

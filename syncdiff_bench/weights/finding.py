@@ -12,7 +12,7 @@ from syncdiff_bench.weights.store import WeightsStore
 
 
 class Lender(Protocol):
-    """Whoever lends a weights store (`contracts.Runtime`)."""
+    """An object with a weights store (`contracts.Runtime`)."""
 
     @property
     def weights(self) -> WeightsStore | None: ...

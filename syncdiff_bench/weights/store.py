@@ -1,7 +1,7 @@
 """The weights that are on this machine: one folder, one file per catalogue entry.
 
 A file gets its name only when it is complete and is what the catalogue promises; until then it is a `.part`
-that the next attempt continues. Whoever uses a file takes its digest along into the result.
+that the next attempt continues. The digest of a used file is recorded with the result.
 """
 
 from __future__ import annotations

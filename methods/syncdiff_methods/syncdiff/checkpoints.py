@@ -167,9 +167,9 @@ def read_parts(
 
 
 def write_lightning(tensors: Mapping[str, Tensor], file: Path, schedule: DiffusionConfig | None = None) -> None:
-    """Write a checkpoint that CompVis' code loads: official tensors, their averages and the schedule.
+    """Write a checkpoint that CompVis' code loads: official tensors, their EMA and the schedule.
 
-    Averages equal the online weights; with schedule None (an autoencoder alone) there are none.
+    The EMA equals the online weights; with schedule None (an autoencoder alone) there are none.
     """
     state = {name: tensor.contiguous() for name, tensor in tensors.items()}
     if schedule is not None:

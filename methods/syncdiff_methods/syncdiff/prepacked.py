@@ -128,7 +128,7 @@ class PrepackedLinear(nn.Module):
 
 
 class SteadyGroupNorm(nn.GroupNorm):
-    """Group norm whose result hangs on neither the batch nor the number of threads.
+    """GroupNorm that is bit-identical for any batch size and thread count.
 
     Over large channels-last maps PyTorch shares out the pixels of the whole batch to its threads and adds up their
     parts. Here the sums of a channel are one thread's; as fast as going sample by sample, and no less exact.
