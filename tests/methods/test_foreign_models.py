@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_networks import SYNCDIFF as TINY
 
 from syncdiff_bench import load_method
 from syncdiff_bench.cli import main
@@ -27,20 +28,13 @@ from syncdiff_bench.runs.plan import Selection, load_methods, make_plan
 from syncdiff_bench.texts import method_options
 from syncdiff_methods.bounds import Reconstruction
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
-from syncdiff_methods.syncdiff.config import AudioConfig, AutoencoderConfig, SyncDiffConfig, UNetConfig
+from syncdiff_methods.syncdiff.config import SyncDiffConfig
 from syncdiff_methods.syncdiff.method import SyncDiff
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 from syncdiff_metrics.avs import AVS, AVSStats
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats
 from syncdiff_metrics.wer import WER, WEROptions, WERStats
 
-TINY = SyncDiffConfig(
-    name="tiny",
-    frame_size=32,
-    autoencoder=AutoencoderConfig((8, 8, 8), layers_per_block=1, codes=16, norm_groups=8, mid_attention=False),
-    unet=UNetConfig((16, 16), attention=(False, True), layers_per_block=1, head_dim=16, norm_groups=8),
-    audio=AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=0, window=4),
-)
 FILMED = "judged by a network trained on filmed faces; those of pocket are drawn"
 DRAWN = "trained on pocket (drawn faces), not on folder"
 

@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_networks import SYNCDIFF as TINY
 from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_methods.syncdiff.acceleration import Acceleration, accelerate
 from syncdiff_methods.syncdiff.config import (
-    AudioConfig,
-    AutoencoderConfig,
     ConditionConfig,
-    DiffusionConfig,
     SyncDiffConfig,
     UNetConfig,
 )
@@ -25,14 +23,6 @@ from syncdiff_methods.syncdiff.prepacked import can_prepack
 from syncdiff_methods.syncdiff.sampling import ClipConditions, one_token_attention, sample_clips
 
 CPU = torch.device("cpu")
-TINY = SyncDiffConfig(
-    name="tiny",
-    frame_size=32,
-    autoencoder=AutoencoderConfig((8, 8, 8), 1, 16, 8, mid_attention=False),
-    unet=UNetConfig((16, 16), (False, True), 1, 16, 8),
-    audio=AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=0, window=4),
-    diffusion=DiffusionConfig(prediction="sample", steps=4),
-)
 
 
 def tiny_model(config: SyncDiffConfig = TINY) -> SyncDiffModel:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tiny_networks import SYNCDIFF
 from torch import Tensor
 
 from syncdiff_bench.contracts import Clip, Media
@@ -23,12 +24,8 @@ from syncdiff_bench.reproduction.probing import Case, FrameOf
 from syncdiff_bench.training.loader import load_task, read_plan
 from syncdiff_methods.syncdiff.config import (
     ITSELF,
-    AudioConfig,
-    AutoencoderConfig,
     ConditionConfig,
     DiffusionConfig,
-    SyncDiffConfig,
-    UNetConfig,
 )
 from syncdiff_methods.syncdiff.latents import ClipLatents
 from syncdiff_methods.syncdiff.model import SyncDiffModel, zero_output_layers
@@ -36,14 +33,7 @@ from syncdiff_methods.syncdiff.probe import FrameLatents, probe_latents
 from syncdiff_methods.syncdiff.sampling import ClipConditions, sample_clips
 from syncdiff_methods.syncdiff.training import SyncDiffTask
 
-TINY = SyncDiffConfig(
-    name="tiny",
-    frame_size=32,
-    autoencoder=AutoencoderConfig((8, 8, 8), 1, 16, 8, mid_attention=False),
-    unet=UNetConfig((16, 16), (False, True), 1, 16, 8),
-    audio=AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=0, window=4),
-    diffusion=DiffusionConfig(prediction="epsilon", steps=2),
-)
+TINY = replace(SYNCDIFF, diffusion=DiffusionConfig(prediction="epsilon", steps=2))
 SHRUNK = 100.0  # latents through the decoder and back, so that its limits of -1 and 1 touch none
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_networks import SYNCDIFF as TINY
 
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
@@ -16,9 +17,7 @@ from syncdiff_methods.syncdiff.config import (
     AudioConfig,
     AutoencoderConfig,
     ConditionConfig,
-    DiffusionConfig,
     SyncDiffConfig,
-    UNetConfig,
 )
 from syncdiff_methods.syncdiff.masking import apply_mask, lower_half_mask
 from syncdiff_methods.syncdiff.model import (
@@ -29,15 +28,6 @@ from syncdiff_methods.syncdiff.model import (
     to_frames,
     to_images,
     zero_output_layers,
-)
-
-TINY = SyncDiffConfig(
-    name="tiny",
-    frame_size=32,
-    autoencoder=AutoencoderConfig((8, 8, 8), 1, 16, 8, mid_attention=False),
-    unet=UNetConfig((16, 16), (False, True), 1, 16, 8),
-    audio=AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=0, window=4),
-    diffusion=DiffusionConfig(prediction="sample", steps=4),
 )
 
 

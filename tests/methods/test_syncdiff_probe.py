@@ -7,29 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_networks import SYNCDIFF
 
 from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.reproduction.probing import Case, FrameOf, ident_cases, variance
 from syncdiff_methods.syncdiff.config import (
-    AudioConfig,
-    AutoencoderConfig,
     ConditionConfig,
     DiffusionConfig,
-    SyncDiffConfig,
-    UNetConfig,
 )
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 from syncdiff_methods.syncdiff.probe import probe_latents
 
-TINY = SyncDiffConfig(
-    name="tiny",
-    frame_size=32,
-    autoencoder=AutoencoderConfig((8, 8, 8), 1, 16, 8, mid_attention=False),
-    unet=UNetConfig((16, 16), (False, True), 1, 16, 8),
-    audio=AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=0, window=4),
-    diffusion=DiffusionConfig(steps=4),
-)
+TINY = replace(SYNCDIFF, diffusion=DiffusionConfig(steps=4))
 
 
 @pytest.fixture(scope="module")

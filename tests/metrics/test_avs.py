@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tiny_networks import avhubert
 from torch import Tensor
 
 from syncdiff_bench.contracts import Clip, Media, Pair, Runtime
@@ -23,17 +24,7 @@ from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.avs import AVS, AVSOptions, AVSStats, Expert
 
-TINY = AVHubertConfig(
-    encoder_layers=2,
-    dim=32,
-    ffn_dim=48,
-    heads=4,
-    conv_pos=8,
-    conv_pos_groups=4,
-    resnet_width=4,
-    pretraining_units=6,
-    decoder_layers=0,
-)
+TINY = avhubert(pretraining_units=6)
 
 
 def speech(frames: int, seed: int = 0) -> NDArray[np.int16]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_networks import filled_syncnet
 
 from syncdiff_bench.contracts import Clip, Pair
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.reading import read_media
-from syncdiff_bench.networks.syncnet import SyncNet
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats
 
 SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[3] / "shared"))
@@ -81,20 +80,8 @@ def clip(name: str) -> Clip:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The golden weights (sorted key number i is from RandomState(1000 + i)) in the official file layout."""
-    state = SyncNet().state_dict()
-    for number, (key, old) in enumerate(sorted(state.items())):
-        z = np.random.RandomState(1000 + number).standard_normal(old.numel()).reshape(tuple(old.shape))
-        if key.endswith("num_batches_tracked"):
-            continue
-        if key.endswith("running_var"):
-            z = 1 + 0.2 * np.abs(z)
-        elif old.ndim >= 2:
-            z = 1.3 / np.sqrt(old.numel() / old.shape[0]) * z
-        else:
-            z = 1 + 0.1 * z if key.endswith("weight") else 0.1 * z
-        state[key] = torch.from_numpy(z).to(old.dtype)
     file = tmp_path_factory.mktemp("syncnet") / "syncnet_a1000.model"
-    torch.save(OrderedDict(state), file, _use_new_zipfile_serialization=False)
+    torch.save(filled_syncnet(), file, _use_new_zipfile_serialization=False)
     return str(file)
 
 

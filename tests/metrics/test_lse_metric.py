@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tiny_networks import narrow_syncnet
 from torch import Tensor
 
 from syncdiff_bench.contracts import Clip, Media, Pair, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
-from syncdiff_bench.networks.syncnet import SyncNet, SyncNetConfig
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats, score, shift_means, stretched, window_count
@@ -24,10 +24,7 @@ from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats, score, shift_means, 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A narrow SyncNet as torch saves it: the layout of the published file."""
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / "Narrow net.pth"
-    torch.save(SyncNet(SyncNetConfig(width=1 / 16, embedding=32)).state_dict(), file)
-    return file
+    return narrow_syncnet(tmp_path_factory.mktemp("weights") / "Narrow net.pth")
 
 
 def clip(frames: int = 9, samples: int | None = None) -> Clip:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,12 +20,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tiny_networks import filled_syncnet
 
 import syncdiff_datasets
 from syncdiff_bench.contracts import Clip, Pair
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.reading import read_media
-from syncdiff_bench.networks.syncnet import SyncNet
 from syncdiff_metrics.jpeg_stage import mjpeg_round_trip
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats
 
@@ -156,30 +155,11 @@ def picture_of(parts: Sequence[NDArray[np.uint8]], pix_fmt: str) -> Any:
 # ----------------------------------------------------------------------------------------------- the scores
 
 
-def filled_syncnet() -> OrderedDict[str, torch.Tensor]:
-    """Sorted key number i is from RandomState(1000 + i); a common bias keeps shifts into the silence from winning."""
-    state = SyncNet().state_dict()
-    for number, (key, old) in enumerate(sorted(state.items())):
-        z = np.random.RandomState(1000 + number).standard_normal(old.numel()).reshape(tuple(old.shape))
-        if key.endswith("num_batches_tracked"):
-            continue
-        if key.endswith("running_var"):
-            z = 1 + 0.2 * np.abs(z)
-        elif old.ndim >= 2:
-            z = 1.3 / np.sqrt(old.numel() / old.shape[0]) * z
-        else:
-            z = 1 + 0.1 * z if key.endswith("weight") else 0.1 * z
-        if key in ("netfclip.3.bias", "netfcaud.3.bias"):
-            z = z + 100
-        state[key] = torch.from_numpy(z).to(old.dtype)
-    return OrderedDict(state)
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The filled network in the official file layout."""
     file = tmp_path_factory.mktemp("syncnet") / "syncnet_filled.model"
-    torch.save(filled_syncnet(), file, _use_new_zipfile_serialization=False)
+    torch.save(filled_syncnet(shift=100), file, _use_new_zipfile_serialization=False)
     return str(file)
 
 

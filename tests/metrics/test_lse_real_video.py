@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from tiny_networks import narrow_syncnet
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
 from syncdiff_bench.faces.detectors import Faces
 from syncdiff_bench.media.bilinear import resize_linear
-from syncdiff_bench.networks.syncnet import SyncNet, SyncNetConfig
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats
 from syncdiff_metrics.real_video import RealVideoStats, TrackScore, detect_scaled
@@ -47,10 +46,7 @@ class Told:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / "narrow.pth"
-    torch.save(SyncNet(SyncNetConfig(width=1 / 16, embedding=32)).state_dict(), file)
-    return file
+    return narrow_syncnet(tmp_path_factory.mktemp("weights") / "narrow.pth")
 
 
 def clip(length: int) -> Clip:

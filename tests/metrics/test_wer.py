@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from tiny_networks import avhubert
 
 from syncdiff_bench.contracts import Clip, Media, Pair, Runtime
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
 from syncdiff_bench.networks.avhubert.beam import beam_search
 from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
-from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.tokenizer import WordPieces
 from syncdiff_bench.weights.catalog import Catalogue, Entry
@@ -33,20 +33,8 @@ class SpelledPieces(WordPieces):
 @pytest.fixture(scope="module")
 def reader() -> VSRModel:
     torch.manual_seed(3)
-    config = AVHubertConfig(
-        encoder_layers=1,
-        dim=32,
-        ffn_dim=32,
-        heads=2,
-        conv_pos=8,
-        conv_pos_groups=4,
-        resnet_width=4,
-        pretraining_units=0,
-        decoder_layers=1,
-        decoder_ffn=32,
-        decoder_heads=2,
-        vocab=14,
-    )
+    sizes = {"encoder_layers": 1, "ffn_dim": 32, "heads": 2, "decoder_layers": 1, "decoder_ffn": 32, "decoder_heads": 2}
+    config = avhubert(**sizes, vocab=14)
     model = AVHubertSeq2Seq(config).eval()
     with torch.no_grad():
         model.decoder.embed_tokens.weight.mul_(5)  # a decided reader rather than one that shrugs

@@ -13,6 +13,7 @@ import pytest
 import sentencepiece
 import torch
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from tiny_networks import avhubert
 
 from syncdiff_bench.contracts import Clip, Media, Pair
 from syncdiff_bench.errors import WeightsError
@@ -22,7 +23,6 @@ from syncdiff_bench.networks.avhubert.checkpoint import (
     load_vsr_model,
     read_checkpoint,
 )
-from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_metrics.wer import WER, WEROptions
 
@@ -33,19 +33,7 @@ SENTENCES = [
     "set green in c five soon",
 ]
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
-TINY = AVHubertConfig(
-    encoder_layers=2,
-    dim=32,
-    ffn_dim=48,
-    heads=4,
-    conv_pos=8,
-    conv_pos_groups=4,
-    resnet_width=4,
-    pretraining_units=6,
-    decoder_layers=1,
-    decoder_ffn=40,
-    decoder_heads=2,
-)
+TINY = avhubert(pretraining_units=6, decoder_layers=1, decoder_ffn=40, decoder_heads=2)
 
 
 class OldProcessor:

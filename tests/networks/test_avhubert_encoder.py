@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_networks import avhubert
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.networks.avhubert.beam import beam_search
@@ -136,20 +137,7 @@ LENGTHS = (7, 12, 3)
 @pytest.fixture(scope="module")
 def model() -> AVHubertSeq2Seq:
     torch.manual_seed(0)
-    config = AVHubertConfig(
-        encoder_layers=2,
-        dim=32,
-        ffn_dim=48,
-        heads=4,
-        conv_pos=8,
-        conv_pos_groups=4,
-        resnet_width=4,
-        pretraining_units=0,
-        decoder_layers=2,
-        decoder_ffn=48,
-        decoder_heads=4,
-        vocab=30,
-    )
+    config = avhubert(decoder_layers=2, decoder_ffn=48, decoder_heads=4, vocab=30)
     network = AVHubertSeq2Seq(config).eval().requires_grad_(False)
     network.decoder.embed_tokens.weight.mul_(4)  # decided, so that clips say different things
     return network

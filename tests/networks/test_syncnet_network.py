@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from tiny_networks import filled_syncnet
 from torch import Tensor
 
 from syncdiff_bench.errors import WeightsError
@@ -26,23 +27,6 @@ GOLDEN = np.load(Path(__file__).parents[1] / "data" / "syncnet_golden.npz")
 WINDOWS = 15
 
 
-def filled_by_rule(network: SyncNet) -> dict[str, Tensor]:
-    """The weights behind the golden numbers: sorted key number i comes from RandomState(1000 + i)."""
-    filled = {}
-    for number, (key, old) in enumerate(sorted(network.state_dict().items())):
-        z = np.random.RandomState(1000 + number).standard_normal(old.numel()).reshape(tuple(old.shape))
-        if key.endswith("num_batches_tracked"):
-            z = np.zeros_like(z)
-        elif key.endswith("running_var"):
-            z = 1 + 0.2 * np.abs(z)
-        elif old.ndim >= 2:
-            z = 1.3 / np.sqrt(old.numel() / old.shape[0]) * z
-        else:
-            z = 1 + 0.1 * z if key.endswith("weight") else 0.1 * z
-        filled[key] = torch.from_numpy(np.asarray(z)).to(old.dtype)
-    return filled
-
-
 def golden_audio() -> np.ndarray:
     n = np.arange(32_000)
     tones = 8000 * np.sin(2 * np.pi * 220 * n / 16000) + 4000 * np.sin(2 * np.pi * (440 + 0.05 * n) * n / 16000)
@@ -57,7 +41,7 @@ def golden_frames() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def network() -> SyncNet:
-    tensors = filled_by_rule(SyncNet())
+    tensors = filled_syncnet()
     return prepare_for_inference(syncnet_from_tensors(tensors, name="golden"), "cpu")
 
 

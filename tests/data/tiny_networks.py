@@ -1,0 +1,65 @@
+"""Networks of a few thousand weights, for tests in any folder (pytest has this one on its path)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from syncdiff_bench.networks.avhubert.config import AVHubertConfig
+from syncdiff_bench.networks.syncnet import SyncNet, SyncNetConfig
+from syncdiff_methods.syncdiff.config import (
+    AudioConfig,
+    AutoencoderConfig,
+    DiffusionConfig,
+    SyncDiffConfig,
+    UNetConfig,
+)
+
+SYNCDIFF = SyncDiffConfig(
+    name="tiny",
+    frame_size=32,
+    autoencoder=AutoencoderConfig((8, 8, 8), 1, 16, 8, mid_attention=False),
+    unet=UNetConfig((16, 16), (False, True), 1, 16, 8),
+    audio=AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=0, window=4),
+    diffusion=DiffusionConfig(prediction="sample", steps=4),
+)
+
+
+def avhubert(**changes: object) -> AVHubertConfig:
+    """Two narrow encoder layers without a decoder, and what is to be otherwise."""
+    sizes = {"encoder_layers": 2, "dim": 32, "ffn_dim": 48, "heads": 4, "conv_pos": 8, "conv_pos_groups": 4}
+    return replace(AVHubertConfig(**sizes, resnet_width=4, pretraining_units=0, decoder_layers=0), **changes)
+
+
+def filled_syncnet(shift: float = 0.0) -> OrderedDict[str, Tensor]:
+    """The weights behind the golden numbers: sorted key number i is from RandomState(1000 + i).
+
+    shift: added to the last biases; a large one keeps shifts into the silence from winning.
+    """
+    state = SyncNet().state_dict()
+    for number, (key, old) in enumerate(sorted(state.items())):
+        z = np.random.RandomState(1000 + number).standard_normal(old.numel()).reshape(tuple(old.shape))
+        if key.endswith("num_batches_tracked"):
+            z = np.zeros_like(z)
+        elif key.endswith("running_var"):
+            z = 1 + 0.2 * np.abs(z)
+        elif old.ndim >= 2:
+            z = 1.3 / np.sqrt(old.numel() / old.shape[0]) * z
+        else:
+            z = 1 + 0.1 * z if key.endswith("weight") else 0.1 * z
+        if key in ("netfclip.3.bias", "netfcaud.3.bias"):
+            z = z + shift
+        state[key] = torch.from_numpy(np.asarray(z)).to(old.dtype)
+    return OrderedDict(state)
+
+
+def narrow_syncnet(file: Path) -> Path:
+    """A SyncNet of a sixteenth of the width, saved as the published file is."""
+    torch.manual_seed(0)
+    torch.save(SyncNet(SyncNetConfig(width=1 / 16, embedding=32)).state_dict(), file)
+    return file
