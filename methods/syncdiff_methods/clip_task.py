@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +28,10 @@ class ClipTask(TrainingTask):
         """The clips of a split, once its caches are complete. Raises UsageError where there are none."""
 
     @abstractmethod
-    def draw(self, clips: Sequence[Any], rng: np.random.Generator, size: int) -> tuple[list[str], dict[str, Tensor]]:
-        """`size` examples in words, and as tensors."""
+    def draw(
+        self, clips: Sequence[Any], rng: np.random.Generator, size: int
+    ) -> tuple[Iterable[str], dict[str, Tensor]]:
+        """`size` examples: their words, made when they are read, and their tensors."""
 
     def caches_of(self, split: str) -> Sequence[TensorCache]:
         """What is computed once per clip of a split."""
@@ -48,7 +50,7 @@ class ClipTask(TrainingTask):
         return self.draw(self.clips, np.random.default_rng([seed, step, rank]), size)[1]
 
     def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
-        return self.draw(self.clips, np.random.default_rng([seed, step, rank]), size)[0]
+        return list(self.draw(self.clips, np.random.default_rng([seed, step, rank]), size)[0])
 
 
 def stacked(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -278,10 +278,11 @@ class LatentTask(ClipTask):
 
     def draw(
         self, clips: Sequence[ClipLatents], rng: np.random.Generator, size: int
-    ) -> tuple[list[str], dict[str, Tensor]]:
+    ) -> tuple[Iterable[str], dict[str, Tensor]]:
         chosen = [clips[i] for i in rng.integers(len(clips), size=size)]
         batch = stacked([self.example(clip, rng) for clip in chosen])
-        words = [f"clip {clip.clip_id} frame {t}" for clip, t in zip(chosen, batch["frame"].tolist(), strict=True)]
+        # Read when asked for: an estimate's tensors have no values.
+        words = (f"clip {clip.clip_id} frame {t}" for clip, t in zip(chosen, batch["frame"], strict=True))
         batch["noise"] = torch.from_numpy(rng.standard_normal(batch["clean"].shape, dtype=np.float32))
         batch["timestep"] = torch.from_numpy(rng.integers(self.options.model.diffusion.train_steps, size=size))
         return words, self.finish(chosen, batch)
