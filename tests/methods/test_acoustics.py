@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from python_speech_features import mfcc
 
 from syncdiff_bench.contracts import Clip
 from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.origins import write_origin
 from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
@@ -28,11 +30,19 @@ from syncdiff_methods.acoustics.network import (
     coefficients,
     context_rows,
     load_recogniser,
+    save_recogniser,
+    scores_of,
     spelled,
     symbols_of,
 )
 from syncdiff_methods.acoustics.training import RecogniserTask, TrainedRecogniser
-from syncdiff_methods.syncdiff.audio import acoustic_model, clip_windows
+from syncdiff_methods.syncdiff.audio import (
+    acoustic_model,
+    acoustic_weights,
+    clip_windows,
+    foreign_acoustic_model,
+    score_windows,
+)
 
 SMALL = ("data.split=test", "data.validation_split=test", "options.network.width=16", "training.batch_size=2")
 
@@ -191,3 +201,44 @@ def test_it_is_an_acoustic_model_by_name() -> None:
     windows = clip_windows(clip, len(clip.frames), "pocket")
     assert windows.shape == (len(clip.frames), 16, 29)
     assert abs(len(acoustic_model("pocket").logits(clip.audio)) - 2 * len(clip.frames)) <= 1
+
+
+# ------------------------------------------------------------------------------------------ by its folder
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """What a training exports, with random weights and the record of its data."""
+    folder = tmp_path / "model"
+    torch.manual_seed(3)
+    save_recogniser(Recogniser(RecogniserConfig(width=16)), folder, half=False)
+    write_origin(folder, Pocket())
+    return folder
+
+
+def test_a_trained_one_is_used_by_its_folder(trained: Path) -> None:
+    pocket = Pocket()
+    clip = pocket.clip(pocket.clip_ids("test")[0])
+    found = clip_windows(clip, len(clip.frames), str(trained))
+    expected = score_windows(scores_of(load_recogniser(trained), clip.audio), len(clip.frames))
+    np.testing.assert_array_equal(found, expected)
+    assert not np.array_equal(found, clip_windows(clip, len(clip.frames), "pocket"))
+
+
+def test_its_weights_and_its_data_stand_in_the_run(trained: Path) -> None:
+    (used,) = acoustic_weights(str(trained))
+    assert used.sha256 == hashlib.sha256((trained / "recogniser.safetensors").read_bytes()).hexdigest()
+    (caveat,) = foreign_acoustic_model(str(trained), "lrs2", "difftalk")
+    assert caveat.sentence == "difftalk hears by an ASR model trained on pocket (drawn faces), not on lrs2"
+    assert acoustic_weights("pocket") == ()  # the version of the package stands for it
+
+
+def test_a_folder_of_scores_stays_one(tmp_path: Path) -> None:
+    assert acoustic_weights(str(tmp_path)) == ()
+    assert foreign_acoustic_model(str(tmp_path), "lrs2", "difftalk") == ()
+
+
+def test_a_folder_of_another_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"unet": 3}')
+    with pytest.raises(WeightsError, match=rf"{tmp_path}/config\.json: not a readable recogniser"):
+        acoustic_model(str(tmp_path))

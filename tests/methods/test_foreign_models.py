@@ -296,7 +296,7 @@ def test_a_recogniser_of_other_data_is_said_as_well() -> None:
     method = DiffTalk(DiffTalkOptions("pocket"), Runtime(dataset="lrs2"))
     assert sentences(method) == [
         "difftalk runs a model trained on pocket (drawn faces), not on lrs2",
-        "difftalk hears by a recogniser trained on pocket (drawn faces), not on lrs2",
+        "difftalk hears by an ASR model trained on pocket (drawn faces), not on lrs2",
     ]
     saved = DiffTalk(DiffTalkOptions("pocket", logits="."), Runtime(dataset="lrs2"))
     assert sentences(saved) == sentences(method)[:1]
@@ -306,7 +306,7 @@ def test_a_recogniser_counts_where_it_is_heard(lrs2: Path) -> None:
     heard = replace(TINY, variant="ds", audio=replace(TINY.audio, features="deepspeech", logits="pocket"))
     trained("training/paper-ds/model", "lrs2", heard)
     assert sentences(planned(lrs2, "variant=ds")) == [
-        "syncdiff hears by a recogniser trained on pocket (drawn faces), not on lrs2"
+        "syncdiff hears by an ASR model trained on pocket (drawn faces), not on lrs2"
     ]
     trained("training/paper/model", "lrs2")
     assert sentences(planned(lrs2, "logits=pocket")) == []  # AV-HuBERT listens

@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from syncdiff_bench.contracts import SAMPLE_RATE, Audio
+from syncdiff_bench.contracts import SAMPLE_RATE, Audio, WeightsUsed
 from syncdiff_bench.errors import WeightsError
 from syncdiff_bench.origins import origin_of
+from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_bench.weights.loading import save_network
 from syncdiff_methods.model_folder import load_part, read_config, write_config
 from syncdiff_methods.syncdiff.audio import RATE, SYMBOLS
@@ -113,16 +114,25 @@ def scores_of(network: Recogniser, audio: Audio) -> NDArray[np.float32]:
 
 
 class PocketRecogniser:
-    """The one that ships, as an `audio.AcousticModel` (entry-point group `syncdiff_bench.acoustic_models`).
+    """One of this kind as an `audio.AcousticModel` (entry-point group `syncdiff_bench.acoustic_models`).
 
-    Trained on pocket by `syncdiff-bench train acoustics/pocket-acoustics`.
+    Without a folder the one that ships, trained on pocket by `syncdiff-bench train acoustics/pocket-acoustics`.
+    Raises WeightsError for a folder that holds none.
     """
 
     rate = RATE
 
-    def __init__(self) -> None:
-        self.origin = origin_of(PRETRAINED / "pocket")
-        self._network = load_recogniser(PRETRAINED / "pocket")
+    def __init__(self, folder: Path = PRETRAINED / "pocket") -> None:
+        self.origin = origin_of(folder)
+        self._network = load_recogniser(folder)
+        file = folder / TENSORS
+        shipped = folder == PRETRAINED / "pocket"
+        self.weights = () if shipped else (WeightsUsed(f"acoustics/{folder.name}", sha256_of(file), file),)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> PocketRecogniser:
+        """What `train acoustics/...` exported. Raises WeightsError for another folder."""
+        return cls(folder)
 
     def logits(self, audio: Audio) -> NDArray[np.float32]:
         """(N,) int16 mono 16 kHz, N >= 1 -> (M, 29) float32 scores before the softmax, blank last, at 50 Hz."""

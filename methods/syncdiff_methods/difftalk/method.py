@@ -25,7 +25,8 @@ class DiffTalkOptions:
     model: a directory made by `syncdiff-bench weights import difftalk FILE DIR` or by training, or the name of a
         shipped one ("pocket"); a run that is given none takes that of its data.
     landmarks: folder of 68 points per frame, `<clip id>.npy`; without it the dataset's own, else detected ones.
-    logits: character scores, a folder or an acoustic model, over the model's config.
+    logits: character scores, over the model's config: their folder, or an acoustic model (a name, or the folder of a
+        trained one).
     reference: the previous generated frame (both papers' text), the first given frame (the released script), or the
         frame itself, which shows the network the true mouth.
     blend: what the area outside jaw and nose is kept from at every step: the true frame (the script; its latents near
@@ -88,10 +89,11 @@ class DiffTalk(LatentMethod):
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         """See `Method.weights_used`. Raises UsageError without a model."""
         from syncdiff_methods.difftalk.model import DiffTalkModel
+        from syncdiff_methods.syncdiff.audio import acoustic_weights
 
         folder = self._folder()
-        self._logits(DiffTalkModel.read_config(folder))
-        return DiffTalkModel.weights_used(folder, self.name)
+        logits = self._logits(DiffTalkModel.read_config(folder))
+        return (*DiffTalkModel.weights_used(folder, self.name), *acoustic_weights(logits))
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         """A model, or an acoustic model before it, that was trained on other data."""

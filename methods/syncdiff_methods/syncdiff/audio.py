@@ -4,7 +4,8 @@
     DeepSpeech   character scores (M, 29) at 50 Hz ──▶ windows (T, 16, 29) ──▶ AudioNet ──▶ (T, dim) ──▶ temporal filter
 
 DeepSpeech features are DiffTalk's, and those of SyncDiff's DS row (docs/spec/difftalk.md#data). The scores come from
-files, or from any installed acoustic model (entry points `syncdiff_bench.acoustic_models`).
+files, from any installed acoustic model (entry points `syncdiff_bench.acoustic_models`), or from one that was trained
+here, by its folder.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from syncdiff_bench import registry
-from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.errors import ClipError, UsageError, WeightsError
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 from syncdiff_bench.networks.avhubert.features import audio_features
 from syncdiff_bench.options import nearest
 from syncdiff_bench.origins import foreign
+from syncdiff_methods.model_folder import CONFIG
 from syncdiff_methods.syncdiff.config import AudioConfig
 
 if TYPE_CHECKING:
     from syncdiff_bench.caveats import Caveat
-    from syncdiff_bench.contracts import Audio, Clip
+    from syncdiff_bench.contracts import Audio, Clip, WeightsUsed
 
 SYMBOLS = 29  # a space, a to z, the apostrophe, and CTC's blank
 WINDOW = 16
@@ -196,7 +198,9 @@ class AcousticModel(Protocol):
     """A CTC ASR model, as far as its character scores go. Registered as a class without arguments.
 
     rate: rows per second; scores of another rate than 50 are interpolated.
-    It may have an `origin` (`syncdiff_bench.origins.Origin`): what it was trained on.
+    It may have an `origin` (`syncdiff_bench.origins.Origin`): what it was trained on; and a class method
+    `from_pretrained(folder)` that loads what `train` made of its kind, with its `weights` (`WeightsUsed`), and raises
+    WeightsError for another folder.
     """
 
     rate: float
@@ -223,11 +227,11 @@ def score_windows(scores: NDArray[np.float32], n_frames: int, rate: float = RATE
 def clip_windows(clip: Clip, n_frames: int, logits: str) -> NDArray[np.float32]:
     """(n_frames, 16, 29) float32 of one clip.
 
-    logits: a folder of `<clip id>.npy`, each (M, 29) scores at 50 Hz or ready-made (T, 16, 29) windows; or the name of
-        an acoustic model.
+    logits: a folder of `<clip id>.npy`, each (M, 29) scores at 50 Hz or ready-made (T, 16, 29) windows; or an acoustic
+        model, by its name or the folder that it was trained into.
     Raises UsageError for neither, ClipError (`features`) where a clip's file is missing or not of that shape.
     """
-    if logits and Path(logits).is_dir():
+    if not heard_by_model(logits):
         return _saved_windows(Path(logits) / f"{clip.id}.npy", n_frames)
     if not len(clip.audio):
         raise ClipError("no-audio", "the clip has no audio samples to take features from; give it an audio track")
@@ -238,23 +242,47 @@ def clip_windows(clip: Clip, n_frames: int, logits: str) -> NDArray[np.float32]:
     return score_windows(scores, n_frames, model.rate)
 
 
+def heard_by_model(logits: str) -> bool:
+    """Whether `logits` stands for an acoustic model, and not for a folder of scores."""
+    folder = Path(logits)
+    return not logits or not folder.is_dir() or (folder / CONFIG).is_file()
+
+
 @cache
-def acoustic_model(name: str) -> AcousticModel:
-    """The installed acoustic model of that name, made once. Raises UsageError where there is none."""
+def acoustic_model(which: str) -> AcousticModel:
+    """An installed acoustic model by its name, or a trained one by its folder; loaded once.
+
+    Raises UsageError where there is none, WeightsError where no installed kind reads the folder.
+    """
     known = registry.names("acoustic_model")
-    if name not in known:
+    if which in known:
+        return cast("AcousticModel", registry.load_class("acoustic_model", which)())
+    if not which or not (Path(which) / CONFIG).is_file():
         raise UsageError(
-            f"audio.logits={name!r} is neither a folder of scores nor an installed acoustic model"
-            f"{nearest(name, known, 'installed')}"
+            f"audio.logits={which!r} is neither a folder (of scores, or of a trained acoustic model) nor an installed"
+            f" acoustic model{nearest(which, known, 'installed')}"
         )
-    return cast("AcousticModel", registry.load_class("acoustic_model", name)())
+    reasons = []
+    for name in known:
+        kind = registry.load_class("acoustic_model", name)
+        if hasattr(kind, "from_pretrained"):
+            try:
+                return cast("AcousticModel", kind.from_pretrained(Path(which)))
+            except WeightsError as error:
+                reasons.append(str(error))
+    raise WeightsError("; ".join(reasons) or f"{which}: no installed acoustic model reads folders")
+
+
+def acoustic_weights(logits: str) -> tuple[WeightsUsed, ...]:
+    """Of an acoustic model that is given by its folder; a name stands for the version of its package."""
+    return getattr(acoustic_model(logits), "weights", ()) if logits and heard_by_model(logits) else ()
 
 
 def foreign_acoustic_model(logits: str, dataset: str, method: str) -> tuple[Caveat, ...]:
     """The caveat of an acoustic model that was trained on other data than `dataset`; none of scores in files."""
-    if not logits or Path(logits).is_dir():
+    if not logits or not heard_by_model(logits):
         return ()
-    return foreign(getattr(acoustic_model(logits), "origin", None), dataset, f"{method} hears by a recogniser")
+    return foreign(getattr(acoustic_model(logits), "origin", None), dataset, f"{method} hears by an ASR model")
 
 
 def _saved_windows(path: Path, n_frames: int) -> NDArray[np.float32]:

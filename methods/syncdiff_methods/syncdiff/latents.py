@@ -31,7 +31,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.views import boxes_fact
 from syncdiff_methods.clip_task import ClipTask, stacked
-from syncdiff_methods.syncdiff.audio import SYMBOLS, WINDOW, AudioCondition, clip_features
+from syncdiff_methods.syncdiff.audio import SYMBOLS, WINDOW, AudioCondition, acoustic_weights, clip_features
 from syncdiff_methods.syncdiff.config import AudioConfig, ConditionConfig, DiffusionConfig
 from syncdiff_methods.syncdiff.masking import apply_mask, clip_mask
 from syncdiff_methods.syncdiff.model import Autoencoder, load_autoencoder, read_autoencoder, to_images
@@ -115,13 +115,14 @@ def audio_cache(dataset: Dataset, split: str, condition: AudioCondition, cache: 
         return {"activations": activations.cpu().contiguous()}
 
     kind = "deepspeech" if config.features == "deepspeech" else f"nf{config.frozen_layers}"
+    weights = acoustic_weights(config.logits)
     return TensorCache(
         folder=cache / "audio" / f"{dataset.name}-{split}-{kind}",
         title=f"audio of {dataset.name} {split}, as it enters the first trained layer ({kind})",
         split=split,
         facts={
             "audio encoder": _digest(condition.encoder, _frozen_names(config)),
-            "character scores": config.logits,
+            "character scores": " ".join([config.logits, *(one.sha256[:16] for one in weights)]),
             "list of clips": dataset.fingerprint(split)[:16],
         },
         clip_ids=dataset.clip_ids(split),

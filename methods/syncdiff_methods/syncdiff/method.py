@@ -170,10 +170,10 @@ class SyncDiff(LatentMethod):
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         """See `Method.weights_used`. Raises UsageError for options that this model cannot do: a run asks here first."""
+        from syncdiff_methods.syncdiff.audio import acoustic_weights
         from syncdiff_methods.syncdiff.model import SyncDiffModel
 
-        _ = self.config
-        return SyncDiffModel.weights_used(self.options.model, self.name)
+        return (*SyncDiffModel.weights_used(self.options.model, self.name), *acoustic_weights(self._logits))
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         """A model, or an acoustic model before it, that was trained on other data."""
@@ -181,11 +181,16 @@ class SyncDiff(LatentMethod):
         from syncdiff_methods.syncdiff.audio import foreign_acoustic_model
         from syncdiff_methods.syncdiff.model import SyncDiffModel
 
-        audio, dataset = self.config.audio, self.runtime.dataset
+        dataset = self.runtime.dataset
         folder = SyncDiffModel.locate(self.options.model)
-        logits = audio.logits if audio.features == "deepspeech" else ""
         model = foreign(origin_of(folder), dataset, f"{self.name} runs a model")
-        return (*model, *foreign_acoustic_model(logits, dataset, self.name))
+        return (*model, *foreign_acoustic_model(self._logits, dataset, self.name))
+
+    @property
+    def _logits(self) -> str:
+        """The character scores of a model that reads any."""
+        audio = self.config.audio
+        return audio.logits if audio.features == "deepspeech" else ""
 
     def workload(self, frames: Sequence[int]) -> Workload:
         """See `Method.workload`."""
