@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import UsageError
-from syncdiff_methods.syncdiff.autoencoder_training import start_as_average_pooling
+from syncdiff_bench.options import options_from_values
+from syncdiff_bench.training.loader import read_plan
+from syncdiff_methods.syncdiff.autoencoder_training import (
+    AutoencoderOptions,
+    TrainedAutoencoder,
+    read_frames,
+    start_as_average_pooling,
+)
 from syncdiff_methods.syncdiff.config import AutoencoderConfig
 from syncdiff_methods.syncdiff.model import build_vq_model, quantised
 
@@ -95,3 +104,37 @@ def test_a_latent_that_diverged_leaves_the_others_alone() -> None:
     latents[1] = torch.nan
     latents[2] = torch.inf
     assert quantised(latents, codes)[:, 0, 0, 0].tolist() == [1.0, 0.0, 1.0]
+
+
+# ------------------------------------------------------------------------------------------- its frames
+
+
+class Shades:
+    """Seven clips of 5 frames; frame t of clip i has the one shade 10 i + t."""
+
+    name = "shades"
+
+    def clip_ids(self, split: str) -> list[str]:
+        return [str(i) for i in range(7)]
+
+    def clip(self, clip_id: str) -> Clip:
+        frames = np.stack([np.full((32, 32, 3), 10 * int(clip_id) + t, np.uint8) for t in range(5)])
+        return Clip(clip_id, self.name, boxes="centred", preloaded=Media(frames, np.zeros(3200, np.int16)))
+
+
+@pytest.mark.parametrize(("max_clips", "chosen"), [(0, range(7)), (3, (0, 2, 4)), (7, range(7)), (50, range(7))])
+def test_a_part_of_the_clips_is_spread_over_the_split(max_clips: int, chosen: list[int]) -> None:
+    """The first clips of LRS2 are of few programmes."""
+    frames, masks = read_frames(Shades(), "train", 32, 2, max_clips)  # type: ignore[arg-type]
+    assert frames[:, 0, 0, 0].tolist() == [10 * i + t for i in chosen for t in (0, 2, 4)]
+    assert masks.shape == (len(frames), 32, 32)
+
+
+def test_the_config_at_full_size_describes_vq_f4() -> None:
+    """Numbers of the published file: tensors of encoder, decoder, codes and the two 1x1 convolutions."""
+    plan = read_plan("syncdiff-autoencoder/paper-autoencoder")
+    options = options_from_values(AutoencoderOptions, plan.options, "options")
+    with torch.device("meta"):
+        trained = TrainedAutoencoder(options)
+    assert trained.autoencoder.latent_size(options.frame_size) == 64
+    assert sum(p.numel() for p in trained.autoencoder.parameters()) == 55_322_782

@@ -241,7 +241,7 @@ def test_dry_run_says_what_it_costs_and_starts_nothing(home: Path, tmp_path: Pat
 def test_dry_run_without_the_autoencoder_still_estimates(tmp_path: Path) -> None:
     nowhere = ["--set", f"options.autoencoder={tmp_path / 'nowhere'}", *options(tmp_path)[:-2]]
     shown = invoke("train", "syncdiff/pocket", *nowhere, "--out", tmp_path / "run", "--device", "cpu", "--dry-run")
-    assert "autoencoder.json: no such file; train an autoencoder first" in shown
+    assert "autoencoder.json: no such file; import the published autoencoder" in shown
     assert "parameters trained" in shown
 
 

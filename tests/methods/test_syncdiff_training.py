@@ -152,7 +152,7 @@ def test_frozen_layers_need_weights(autoencoder: Path) -> None:
 
 
 def test_a_missing_autoencoder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"autoencoder\.json: no such file; train an autoencoder first"):
+    with pytest.raises(UsageError, match=r"autoencoder\.json: no such file; import the published autoencoder"):
         plan_of(tmp_path / "nowhere").prepare()
 
 

@@ -41,7 +41,8 @@ class AutoencoderOptions:
     """Options of a training.
 
     frame_size: side of the training images.
-    max_clips: train on the first so many clips (0: all).
+    max_clips: train on so many clips, spread evenly over the split (0: all). Every process keeps the frames in memory:
+        3 x frame_size^2 bytes each.
     every: take each n-th frame of a clip.
     masked_share: part of a batch whose face is masked as the diffusion model's masked frames are, so that they too are
         encoded well.
@@ -175,15 +176,17 @@ class AutoencoderTask(TrainingTask):
 
 
 def read_frames(dataset: Dataset, split: str, size: int, every: int, max_clips: int = 0) -> tuple[Tensor, Tensor]:
-    """Every n-th frame of the first `max_clips` clips (0: all) of a split, already at the training size.
+    """Every n-th frame of `max_clips` clips (0: all), spread evenly over a split, already at the training size.
 
     Returns (N, size, size, 3) uint8 RGB frames and their (N, size, size) bool masks. A clip that cannot be read is left
     out and named in the log. Raises UsageError where none is left.
     """
     frames, masks = [], []
-    for clip_id in dataset.clip_ids(split)[: max_clips or None]:
+    known = dataset.clip_ids(split)
+    count = min(max_clips or len(known), len(known))
+    for i in range(count):
         try:
-            clip = dataset.clip(clip_id)
+            clip = dataset.clip(known[i * len(known) // count])
             chosen = torch.from_numpy(clip.frames[::every].copy())
             boxes = torch.from_numpy(clip.face_boxes.boxes[::every].copy())
         except ClipError as error:

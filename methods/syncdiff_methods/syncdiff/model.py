@@ -251,7 +251,9 @@ def autoencoder_folder(where: str | Path) -> Path:
         return SyncDiffModel.locate(where)
     except UsageError:
         raise UsageError(
-            f"{folder / 'autoencoder.json'}: no such file; train an autoencoder first and name its model folder"
+            f"{folder / 'autoencoder.json'}: no such file; import the published autoencoder (`syncdiff-bench weights"
+            " import vq-f4 model.ckpt training/vq-f4`), or train one (`syncdiff-bench train"
+            " syncdiff-autoencoder/paper-autoencoder`) and name its folder, training/paper-autoencoder/model"
         ) from None
 
 
