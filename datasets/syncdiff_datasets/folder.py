@@ -16,8 +16,9 @@ from syncdiff_datasets.verification import Promise, check_count
 
 
 class Folder(DatasetOnDisk):
-    """Every video file below `root`, as one split, `all`; `test` means the same.
+    """Every video file below `root` is the split `all`; `test` means the same, unless there are folders for splits.
 
+    Where `root` holds a folder `train`, the folders `train`, `val` and `test` are splits of what lies below them.
     Ids are paths relative to `root` without extension, sorted; where two files differ only in extension, both
     ids keep it. Transcript: the `.txt` beside the video, plain words or LRS sections, lower-cased. Speaker:
     not known. Hidden files and folders are passed over, and links to folders are not followed; a link to a
@@ -29,17 +30,18 @@ class Folder(DatasetOnDisk):
     promise: ClassVar[Promise] = Promise(strict=False, transcripts=False, plain=True)
 
     def splits(self) -> tuple[str, ...]:
-        return ("all", "test")
+        if not (self.home / "train").is_dir():
+            return ("all", "test")
+        return ("all", *(split for split in ("train", "val", "test") if (self.home / split).is_dir()))
 
     def clip_ids(self, split: str) -> tuple[str, ...]:
-        if split not in self.splits():
-            raise UsageError(f"dataset folder has no split '{split}'; leave --split out, it has one split: all")
-        if not self._relative_paths:
-            kinds = " ".join(sorted(VIDEO_SUFFIXES))
-            raise UsageError(
-                f"{self.home}: no video file here or below ({kinds}); give another folder with --data-root"
-            )
-        return tuple(self._relative_paths)
+        self.check_known(split, self.splits())
+        whole = split == "all" or not (self.home / "train").is_dir()
+        ids = tuple(clip_id for clip_id in self._relative_paths if whole or clip_id.startswith(f"{split}/"))
+        if not ids:
+            folder, kinds = self.home if whole else self.home / split, " ".join(sorted(VIDEO_SUFFIXES))
+            raise UsageError(f"{folder}: no video file here or below ({kinds}); give another folder with --data-root")
+        return ids
 
     def media_path(self, clip_id: str) -> Path:
         if clip_id not in self._relative_paths:

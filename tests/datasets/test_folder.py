@@ -80,8 +80,23 @@ def test_unusable_roots_are_told(tree: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=words):
             Folder(root).clip_ids("all")
-    with pytest.raises(UsageError, match="one split"):
+    with pytest.raises(UsageError, match="no split 'train'; choose one of: all, test"):
         Folder(tree).clip_ids("train")
+
+
+def test_folders_train_val_and_test_are_splits(tree: Path, write_clip: WriteClip) -> None:
+    (tree / "test").mkdir()  # without a folder `train` it is a folder like any other
+    assert Folder(tree).splits() == ("all", "test") and len(Folder(tree).clip_ids("test")) == 4
+    write_clip(tree / "train" / "ann" / "1.mp4", side=32)
+    write_clip(tree / "training" / "2.mp4", side=32)
+    dataset = Folder(tree)
+    assert dataset.splits() == ("all", "train", "test")
+    assert dataset.clip_ids("train") == ("train/ann/1",)
+    assert len(dataset.clip_ids("all")) == 6
+    with pytest.raises(UsageError, match=r"videos/test: no video file"):
+        dataset.clip_ids("test")
+    with pytest.raises(UsageError, match="no split 'val'; choose one of: all, train, test"):
+        dataset.clip_ids("val")
 
 
 def test_boxes_of_the_folder_are_found(tree: Path) -> None:
