@@ -3,7 +3,7 @@
 The file `trained.json` beside a network's weights says the latter; `train` writes it into what it exports, and the
 models that ship have one:
 
-    {"schema": 1, "dataset": "pocket", "drawn": true}
+    {"schema": 1, "dataset": "pocket", "drawn": true, "training": {"steps": 2800, "batch_size": 32, ...}}
 """
 
 from __future__ import annotations
@@ -50,9 +50,14 @@ PUBLISHED = Origin()
 UNRECORDED = Origin(recorded=False)
 
 
-def write_origin(folder: Path, dataset: Dataset) -> None:
-    """Record in a model's folder what it was trained on."""
-    known = {"schema": SCHEMA, "dataset": matched(dataset.name), "drawn": dataset.drawn_faces}
+def write_origin(folder: Path, dataset: Dataset, training: Mapping[str, Any]) -> None:
+    """Record in a model's folder what it was trained on, and how. training: steps, batch_size, examples, ..."""
+    known = {
+        "schema": SCHEMA,
+        "dataset": matched(dataset.name),
+        "drawn": dataset.drawn_faces,
+        "training": dict(training),
+    }
     (folder / RECORD).write_text(json.dumps(known) + "\n", encoding="utf-8")
 
 

@@ -46,11 +46,11 @@ class ClipTask(TrainingTask):
         splits = dict.fromkeys((self.data.split, self.data.validation_split))
         return [cache for split in splits for cache in self.caches_of(split)]
 
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
-        return self.draw(self.clips, np.random.default_rng([seed, step, rank]), size)[1]
+    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
+        return self.draw(self.clips, np.random.default_rng([seed, step, part]), size)[1]
 
-    def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
-        return list(self.draw(self.clips, np.random.default_rng([seed, step, rank]), size)[0])
+    def describe(self, seed: int, step: int, part: int, size: int) -> Sequence[str]:
+        return list(self.draw(self.clips, np.random.default_rng([seed, step, part]), size)[0])
 
 
 def stacked(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -11,11 +11,11 @@ import click
 
 from syncdiff_bench.cli.commands import FILE, FLAG, NEW_DIR, PAIR, N, at_least, command, option, with_options
 from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DRY_RUN, LIMIT, SHARD, parse_shard
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
     from syncdiff_bench.estimates.times import Estimate, Times
-    from syncdiff_bench.reproduction.models import Request
+    from syncdiff_bench.reproduction.models import Model, Request
     from syncdiff_bench.reproduction.planning import Costs
     from syncdiff_bench.reproduction.rows import Job
 
@@ -140,6 +140,17 @@ def _carry_out(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     return 1 if failed else 0
 
 
+def _division(model: Model, device: str) -> str:
+    """How the steps of a training will be shared out."""
+    from syncdiff_bench.reproduction.launching import processes_for
+
+    try:
+        settings = model.plan().settings
+    except BenchError:  # `costs.training` says it
+        return ""
+    return f", {settings.division(processes_for(settings, device))}"
+
+
 def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], costs: Costs) -> None:
     """What there is, what is missing and how long it will take; then why rows stay blank."""
     from syncdiff_bench.estimates.machine import clock
@@ -166,7 +177,7 @@ def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     models = [(model, costs.training(model)) for model in to_train]
     for model, estimate in models:
         about = f", about {estimate}" if estimate.source else ""
-        lines.append(f"train: {model.name}{about}: {model.command()}")
+        lines.append(f"train: {model.name}{about}{_division(model, costs.times.device)}: {model.command()}")
     if any(estimate.source for _, estimate in models):
         lines.append("on top of a training come drawing its data and filling its caches, where they are not there yet")
     estimates += [estimate for _, estimate in models]

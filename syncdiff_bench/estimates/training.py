@@ -34,10 +34,10 @@ PROBE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class StepCost:
-    """One step of one process.
+    """One step; memory is that of one process.
 
     trained, frozen: parameters.
-    flops: of all batches of a step, forward and backward, 2 per multiply-add.
+    flops: of a step over all processes, forward and backward, 2 per multiply-add.
     state_bytes: weights, gradients, AdamW's two moments and the EMA, in float32.
     constant_bytes: activations that do not grow with the batch.
     example_bytes: activations that one example keeps for the backward pass (under bf16 about half).
@@ -49,17 +49,17 @@ class StepCost:
     state_bytes: int
     constant_bytes: int
     example_bytes: int
-    batch_size: int
+    size_at_once: int
 
     @property
     def bytes(self) -> int:
         """About what a process needs on its device."""
-        return self.state_bytes + self.constant_bytes + self.example_bytes * self.batch_size
+        return self.state_bytes + self.constant_bytes + self.example_bytes * self.size_at_once
 
     @property
     def least_bytes(self) -> int:
         """With a single example at once."""
-        return self.bytes - self.example_bytes * (self.batch_size - 1)
+        return self.bytes - self.example_bytes * (self.size_at_once - 1)
 
 
 def step_cost(task: TrainingTask, settings: TrainingSettings) -> StepCost | None:
@@ -87,8 +87,7 @@ def _counted(task: TrainingTask, settings: TrainingSettings) -> StepCost:
         return loss
 
     one, two = (saved_bytes_of(lambda size=size: loss_of(size), model) for size in (1, 2))  # type: ignore[misc]
-    size = settings.batch_size
-    flops = flops_of(lambda: torch.autograd.backward(loss_of(1))) * size * settings.gradient_accumulation
+    flops = flops_of(lambda: torch.autograd.backward(loss_of(1))) * settings.batch_size
     parameters = list(model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     frozen = sum(p.numel() for p in parameters) - trained
@@ -101,7 +100,7 @@ def _counted(task: TrainingTask, settings: TrainingSettings) -> StepCost:
         state_bytes=FLOAT32 * (4 * trained + frozen + averaged),
         constant_bytes=max(0, 2 * one - two) // narrow,
         example_bytes=(two - one) // narrow,
-        batch_size=size,
+        size_at_once=settings.size_at_once,
     )
 
 
@@ -110,7 +109,7 @@ def _probe_batch(task: TrainingTask, size: int) -> Mapping[str, Tensor]:
 
 
 def fitting_batch(task: TrainingTask, settings: TrainingSettings, device: str) -> int | None:
-    """The largest batch that should fit in the memory of a device, 0 where none does; None where it is not known."""
+    """How many examples should fit at once in the memory of a device, 0 where none does; None where it is not known."""
     cost = step_cost(task, settings)
     if cost is None or cost.example_bytes == 0:
         return None
@@ -118,8 +117,8 @@ def fitting_batch(task: TrainingTask, settings: TrainingSettings, device: str) -
     return max(0, int(free // cost.example_bytes))
 
 
-def probe_seconds(task: TrainingTask, settings: TrainingSettings, device: str) -> float | None:
-    """Seconds of one step of one process on a free machine, by `seconds_of` at most PROBE_SECONDS' worth of examples.
+def probe_seconds(task: TrainingTask, settings: TrainingSettings, device: str, processes: int = 1) -> float | None:
+    """Seconds of one step shared by `processes` like this one, on a free machine, by `seconds_of` at most PROBE_SECONDS' worth of examples.
 
     The first example warms up; where it alone takes five times as long it is the measure. None where there is no
     `probe_batch`.
@@ -137,9 +136,9 @@ def probe_seconds(task: TrainingTask, settings: TrainingSettings, device: str) -
     size, seconds = 1, step(1)
     if seconds < 5 * PROBE_SECONDS:
         seconds = step(1)
-        size = max(1, min(settings.batch_size, int(PROBE_SECONDS / seconds)))
+        size = max(1, min(settings.size_at_once, int(PROBE_SECONDS / seconds)))
         seconds = step(size)
-    return seconds * settings.batch_size / size * settings.gradient_accumulation
+    return seconds / size * settings.size_at_once * settings.share(processes)
 
 
 def _update(
@@ -184,10 +183,8 @@ def forecast(
     size = split_size(data.dataset, data.split)
     frames = f"about {size.frames} frames ({size.hours:.2f} h; headers of {size.probed} clips)"
     yield "data", f"{data.dataset.name} {data.split}: {size.clips} clips, {frames}"
-    batch, accumulation = settings.batch_size, settings.gradient_accumulation
-    examples = batch * accumulation * processes
-    product = f"batch {batch} x accumulation {accumulation} x processes {processes}"
-    yield "steps", f"{settings.steps} of {examples} examples ({product}), {settings.steps * examples} in all"
+    steps, examples = settings.steps, settings.batch_size
+    yield "steps", f"{steps} of {examples} examples ({settings.division(processes)}), {steps * examples} in all"
     yield from _caches(task, size)
 
     cost = step_cost(task, settings)
@@ -195,14 +192,14 @@ def forecast(
         yield "model", "not estimated: this trainer makes no batch without data"
         return
     yield "model", f"{cost.trained / 1e6:.2f} M parameters trained, {cost.frozen / 1e6:.2f} M frozen"
-    total = cost.flops * settings.steps * processes
-    yield "FLOPs", f"{cost.flops / 1e12:.4g} T per step and process, {total / 1e15:.4g} P in all"
+    total = cost.flops * settings.steps
+    yield "FLOPs", f"{cost.flops / 1e12:.4g} T per step, {total / 1e15:.4g} P in all"
     memory = available_bytes(device)
     parts = (
         f"{cost.state_bytes / GIGA:.2f} weights, gradients, AdamW and EMA; {cost.example_bytes / GIGA:.3f} per example"
     )
     yield "memory", f"about {cost.bytes / GIGA:.2f} GB ({parts}) of {memory / GIGA:.1f} GB on {device}"
-    yield "time", _time(task, settings, cost, device, memory)
+    yield "time", _time(task, settings, cost, device, processes)
 
 
 def _caches(task: TrainingTask, size: SplitSize) -> Iterator[tuple[str, str]]:
@@ -230,15 +227,15 @@ def cache_line(cache: TensorCache, hours: float) -> str:
     )
 
 
-def _time(task: TrainingTask, settings: TrainingSettings, cost: StepCost, device: str, memory: int) -> str:
-    if cost.least_bytes > memory:
+def _time(task: TrainingTask, settings: TrainingSettings, cost: StepCost, device: str, processes: int) -> str:
+    if cost.least_bytes > available_bytes(device):
         return "not measured: not even one example fits"
     try:
-        seconds = probe_seconds(task, settings, device)
+        seconds = probe_seconds(task, settings, device, processes)
     except BenchError as error:  # weights to start from that are not here yet
         return f"not measured: {error}"
     assert seconds is not None
     whole = seconds * settings.steps / 3600
-    rate = cost.flops / seconds / 1e9
+    rate = cost.flops / processes / seconds / 1e9
     took = f"{seconds:.3g} s per step on {device} ({rate:.4g} GFLOP/s in a trial, {clock(device)})"
     return f"{took}, about {whole:.3g} h without validation"

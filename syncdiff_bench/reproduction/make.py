@@ -15,9 +15,10 @@ from filelock import SoftFileLease
 
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.estimates.times import Times
+from syncdiff_bench.reproduction.launching import launch, processes_for
 from syncdiff_bench.reproduction.leases import Leases, require
 from syncdiff_bench.reproduction.models import Model
-from syncdiff_bench.reproduction.planning import steps_done
+from syncdiff_bench.reproduction.planning import steps_done, training_family
 from syncdiff_bench.reproduction.rows import Job, trainings
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def _attempt(step: Step, leases: Leases, failed: dict[str, str], say: Callable[[
 
 
 def train_model(model: Model, leases: Leases, times: Times, lease: SoftFileLease) -> None:
-    """Its data drawn, its caches filled, trained to the end. Each part goes on where it was broken off."""
+    """Its data drawn, its caches filled, trained to the end, on all GPUs that can share
+    a step. Each part goes on where it was broken off."""
     from syncdiff_bench.estimates.training import fitting_batch
     from syncdiff_bench.plugins import load_dataset
     from syncdiff_bench.training.loader import load_task
@@ -153,9 +155,13 @@ def train_model(model: Model, leases: Leases, times: Times, lease: SoftFileLease
             for _ in cache.fill():
                 pass
     require(lease)
-    out = model.folder.parent
-    with times.timed(f"train-{model.name}", "train", model.recipe.config, plan.settings.steps - steps_done(out)):
-        train(task, plan.settings, out, cpu=times.device == "cpu", fitting_batch=fitting_batch)
+    out, processes = model.folder.parent, processes_for(plan.settings, times.device)
+    family = training_family(model, processes)
+    with times.timed(f"train-{model.name}", "train", family, plan.settings.steps - steps_done(out)):
+        if processes > 1:
+            launch([*model.arguments(model.overrides()), "--device", times.device], processes, out)
+        else:
+            train(task, plan.settings, out, cpu=times.device == "cpu", fitting_batch=fitting_batch)
 
 
 def _draw(dataset: Dataset, split: str, leases: Leases) -> None:

@@ -120,18 +120,22 @@ class Model:
         """The command line that makes it."""
         if not self.recipe.config:
             return self.recipe.made_by
+        try:
+            changes = self.overrides()
+        except MissingInputError:
+            changes = self.extras.training
+        return shlex.join(["syncdiff-bench", "train", *self.arguments(changes)])
+
+    def arguments(self, changes: Sequence[str]) -> list[str]:
+        """What follows `syncdiff-bench train`. changes: as of `overrides`."""
         request = self.request
-        words = ["syncdiff-bench", "train", self.recipe.config]
+        words = [self.recipe.config]
         words += ["--variant", self.variant] if self.variant else []
         words += ["--out", str(request.training / self.name)] if request.training != Path("training") else []
         words += ["--cache", str(self.cache)] if self.cache.name != "cache" else []
         if request.data_root is not None:
             words += ["--data-root", str(request.data_root) if request.recipe.trains else "DIR"]
-        try:
-            changes = self.overrides()
-        except MissingInputError:
-            changes = self.extras.training
-        return shlex.join([*words, *(word for change in changes for word in ("--set", change))])
+        return [*words, *(word for change in changes for word in ("--set", change))]
 
     def overrides(self) -> tuple[str, ...]:
         """What its config does not say: where needed models are, and what the user gives. Raises MissingInputError."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.estimates.times import DONE, UNTRIED, Estimate, Stage, Times
 from syncdiff_bench.estimates.workload import clip_frames
+from syncdiff_bench.reproduction.launching import processes_for
 from syncdiff_bench.reproduction.models import Model, Request
 from syncdiff_bench.reproduction.rows import Job
 
@@ -114,10 +115,12 @@ class Costs:
         except Exception as error:
             return Estimate(None, str(error))
         out = model.folder.parent
-        left, measured = plan.settings.steps - steps_done(out), _logged_rate(out)
+        processes = processes_for(plan.settings, self.times.device)
+        left, measured = plan.settings.steps - steps_done(out), _logged_rate(out, processes)
         if measured is not None:
             return Estimate(left / measured, "measured")
-        return self._estimate("train", model.recipe.config, left, lambda: _try_training(model, self.times.device))
+        family = training_family(model, processes)
+        return self._estimate("train", family, left, lambda: _try_training(model, self.times.device, processes))
 
     def _ready(self, job: Job, method: str = "") -> Job:
         """One that can be run at once. Raises BenchError."""
@@ -152,7 +155,7 @@ def _frames(request: Request) -> list[int]:
     return clip_frames(dataset, choose_clips(dataset, request.recipe.split, request.limit))[0]
 
 
-def _try_training(model: Model, device: str) -> Trial:
+def _try_training(model: Model, device: str, processes: int) -> Trial:
     """One step."""
     from syncdiff_bench.contracts import MEMORY_SHARE
     from syncdiff_bench.estimates.machine import available_bytes
@@ -166,7 +169,7 @@ def _try_training(model: Model, device: str) -> Trial:
         return None, "not known before it runs"
     if cost.least_bytes > MEMORY_SHARE * available_bytes(device):
         return None, f"not even one example fits into the memory of {device}"
-    return probe_seconds(task, plan.settings, device), "trial"
+    return probe_seconds(task, plan.settings, device, processes), "trial"
 
 
 def _try_generating(job: Job) -> Trial:
@@ -206,20 +209,30 @@ def _try_scoring(job: Job) -> Trial:
     return seconds / max(1, len(clip.frames)), f"trial{left_out}"
 
 
+def training_family(model: Model, processes: int) -> str:
+    """The kind of training that takes as long per step, for `Times`."""
+    return model.recipe.config if processes == 1 else f"{model.recipe.config} over {processes} processes"
+
+
 def steps_done(out: Path) -> int:
     """Of a training that was broken off."""
     found = sorted((out / "checkpoints").glob("step-*"))
     return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
-def _logged_rate(out: Path) -> float | None:
-    """Steps per second, as a training that was broken off logged them."""
+def _logged_rate(out: Path, processes: int) -> float | None:
+    """Steps per second, as a training that was broken off logged them in as many processes."""
     from syncdiff_bench.files import read_rows
 
     if not (out / "log.jsonl").is_file():
         return None
     try:
-        rates = [float(row["steps_per_s"]) for row in read_rows(out / "log.jsonl") if row.get("steps_per_s")]
+        rows = read_rows(out / "log.jsonl")
     except BenchError:
         return None
-    return rates[-1] if rates else None
+    rate, logged_by = None, 1
+    for row in rows:
+        logged_by = row.get("training", {}).get("processes", logged_by)
+        if row.get("steps_per_s") and logged_by == processes:
+            rate = float(row["steps_per_s"])
+    return rate

@@ -3,14 +3,14 @@
 OUT/checkpoints/step-N/
     model.safetensors, optimizer.bin, random_states_RANK.pkl     written and read by accelerate
     averages.safetensors                                         EMA by parameter name
-    training.json                                                step, processes, updates of the EMA
+    training.json                                                step, examples, processes, updates of the EMA
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-def save(accelerator: Accelerator, out: Path, step: int, ema: EMA | None, keep: int) -> None:
+def save(accelerator: Accelerator, out: Path, step: int, examples: int | None, ema: EMA | None, keep: int) -> None:
     """Write a checkpoint under another name, then rename it: a killed training leaves complete ones only.
 
-    Called by every process. Raises UsageError where the disk is full or not writable.
+    examples: seen up to this step. Called by every process. Raises UsageError where the disk is full or not writable.
     """
     final = out / "checkpoints" / f"step-{step:08d}"
     partial = final.with_name(f".{final.name}.part")
@@ -40,7 +40,8 @@ def save(accelerator: Accelerator, out: Path, step: int, ema: EMA | None, keep: 
         accelerator.wait_for_everyone()
         accelerator.save_state(str(partial))
         if accelerator.is_main_process:
-            _write_ours(partial, step, accelerator.num_processes, ema)
+            known = {"step": step, "examples": examples, "processes": accelerator.num_processes}
+            _write_ours(partial, known, ema)
         accelerator.wait_for_everyone()  # every process has written its random state
         if accelerator.is_main_process:
             replace_folder(partial, final)
@@ -53,15 +54,15 @@ def save(accelerator: Accelerator, out: Path, step: int, ema: EMA | None, keep: 
     accelerator.wait_for_everyone()
 
 
-def resume(accelerator: Accelerator, out: Path, ema: EMA | None, names: Sequence[str]) -> int:
-    """Load the newest checkpoint; returns the step to go on with, 0 where there is none.
+def resume(accelerator: Accelerator, out: Path, ema: EMA | None, names: Sequence[str]) -> tuple[int, int | None]:
+    """Load the newest checkpoint; returns the step to go on with, 0 where there is none, and the examples seen so far.
 
     names: of all trained parameters, in the model's order.
     Raises UsageError where the checkpoint is of another model or damaged.
     """
     found = _complete(out)
     if not found:
-        return 0
+        return 0, 0
     folder = found[-1]
     try:
         with _as_accelerate_reads_it(folder) as readable:
@@ -75,13 +76,10 @@ def resume(accelerator: Accelerator, out: Path, ema: EMA | None, names: Sequence
     if ema is not None:
         tensors, updates = _saved_ema(folder, known, names)
         ema.restore(tensors, updates, str(folder))
+    accelerator.step = 0  # counts micro-batches of this process, and may have been saved by another number of them
     step = int(folder.name.removeprefix("step-"))
     accelerator.print(f"resumed from {folder}")
-    if known is not None and known["processes"] != accelerator.num_processes:
-        accelerator.print(
-            f"note: {known['processes']} processes wrote it, {accelerator.num_processes} go on, with other batches"
-        )
-    return step
+    return step, None if known is None else known.get("examples")
 
 
 def kept(out: Path) -> str:
@@ -94,10 +92,10 @@ def _complete(out: Path) -> list[Path]:
     return sorted((out / "checkpoints").glob("step-*"))
 
 
-def _write_ours(folder: Path, step: int, processes: int, ema: EMA | None) -> None:
+def _write_ours(folder: Path, known: Mapping[str, Any], ema: EMA | None) -> None:
     from safetensors.torch import save_file
 
-    known = {"schema": SCHEMA, "step": step, "processes": processes}
+    known = {"schema": SCHEMA, **known}
     if ema is not None:
         save_file(ema.tensors(), folder / "averages.safetensors")
         known["ema_updates"] = ema.updates

@@ -20,7 +20,7 @@ from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-# task, settings, device -> how many examples of a batch fit into its memory; None where that is not known
+# task, settings, device -> how many examples fit into its memory at once; None where that is not known
 FittingBatch = Callable[[TrainingTask, TrainingSettings, str], int | None]
 
 AGAIN = "run the same command again to resume"
@@ -35,13 +35,14 @@ def require_finite(
     task: TrainingTask,
     settings: TrainingSettings,
     out: Path,
+    step: int,
     norm: Tensor,
     losses: Mapping[int, Tensor],
 ) -> None:
-    """Raise BenchError where the gradient of a step is not finite, naming the batches whose loss was not.
+    """Raise BenchError where the gradient of a step is not finite, naming the micro-batches whose loss was not.
 
-    norm: of the gradient over all processes, hence the same on each of them. losses: batch number -> loss, of this
-    process. Called before the weights change.
+    norm: of the gradient over all processes, hence the same on each of them. losses: number of a micro-batch -> loss,
+    of this process. Called before the weights change.
     """
     if torch.isfinite(norm):
         return
@@ -49,12 +50,11 @@ def require_finite(
 
     rank = accelerator.process_index
     broken: list[str] = []
-    for number, loss in losses.items():
+    for part, loss in losses.items():
         if not torch.isfinite(loss):
-            examples = task.describe(settings.seed, number, rank, settings.batch_size)
-            broken.append(f"loss {loss.item()} in batch {number} of process {rank}{_listed(examples)}")
+            examples = task.describe(settings.seed, step, part, settings.size_at_once)
+            broken.append(f"loss {loss.item()} in micro-batch {part} of process {rank}{_listed(examples)}")
     broken = gather_object(broken)
-    step = min(losses) // settings.gradient_accumulation
     if not accelerator.is_main_process:
         raise SystemExit(2)  # the main process says it
     found = " and ".join(broken) or f"the losses are finite, the gradient is {norm.item()}"
@@ -88,7 +88,7 @@ def ending_plainly(
         if isinstance(error, torch.OutOfMemoryError) or any(sign in text for sign in NO_MEMORY):
             device = str(accelerator.device)
             fits = None if fitting_batch is None else fitting_batch(task, settings, device)
-            raise _out_of_memory(settings, fits, device, out) from None
+            raise _out_of_memory(settings, accelerator.num_processes, fits, device, out) from None
         lost = isinstance(error, torch.distributed.DistError) or any(sign in text for sign in LOST)
         if lost and accelerator.num_processes > 1:
             raise BenchError(
@@ -98,18 +98,17 @@ def ending_plainly(
         raise
 
 
-def _out_of_memory(settings: TrainingSettings, fits: int | None, device: str, out: Path) -> BenchError:
-    size = settings.batch_size
-    if size == 1 or fits == 0:
-        advice = "one example does not fit; set training.mixed_precision = 'bf16' or train a smaller model"
+def _out_of_memory(
+    settings: TrainingSettings, processes: int, fits: int | None, device: str, out: Path
+) -> BenchError:
+    size = settings.size_at_once
+    at_most = fits if fits is not None and fits < size else size // 2  # the estimate may be too hopeful
+    smaller = settings.fitting(at_most, processes)
+    if smaller:
+        advice = f"try --set training.micro_batch={smaller} (a step stays {settings.batch_size} examples)"
     else:
-        smaller = fits if fits is not None and fits < size else size // 2  # the estimate may be too hopeful
-        accumulated = -(-size * settings.gradient_accumulation // smaller)
-        advice = (
-            f"try --set training.batch_size={smaller} --set training.gradient_accumulation={accumulated}"
-            " (no fewer examples per step)"
-        )
-    return BenchError(f"out of memory on {device} with training.batch_size={size}; {advice}; {kept(out)}")
+        advice = "one example does not fit; set training.mixed_precision = 'bf16' or train a smaller model"
+    return BenchError(f"out of memory on {device} with training.micro_batch={size}; {advice}; {kept(out)}")
 
 
 @contextmanager

@@ -1,21 +1,23 @@
 """The training loop: accelerate underneath, any number of processes, resumable, nothing lost.
 
 OUT/checkpoints/step-N/    see `checkpoints`
-OUT/log.jsonl              one line per logged step and per validation
+OUT/log.jsonl              one line per logged step and per validation, and one on how steps are shared out
 OUT/samples/step-N.png     what the model generates, for tasks that generate
-OUT/model/                 what the task exports at the end (EMA weights), and `trained.json`: on what data (`origins`)
+OUT/model/                 what the task exports at the end (EMA weights), and `trained.json`: of what data, how (`origins`)
 """
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -43,8 +45,8 @@ def train(
 
     fitting_batch: the estimate behind the advice after running out of memory; half the batch without one.
     Raises BenchError, in one line, when the loss stops being a number, memory runs out, another process dies or
-    SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not installed and a
-    checkpoint of another model.
+    SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not installed, for a
+    number of processes that cannot share a step, and for a checkpoint of another model.
     """
     from accelerate.utils import set_seed
 
@@ -74,18 +76,22 @@ def _accelerator(task: TrainingTask, settings: TrainingSettings, out: Path, *, c
     distributed = DistributedDataParallelKwargs(
         find_unused_parameters=task.unused_parameters, gradient_as_bucket_view=True
     )
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=settings.mixed_precision,
-        gradient_accumulation_steps=settings.gradient_accumulation,
         log_with=list(settings.trackers) or None,
         project_dir=str(out),
         kwargs_handlers=[distributed],
     )
+    accelerator.gradient_accumulation_steps = settings.share(accelerator.num_processes)
+    return accelerator
 
 
 class _Training:
-    """model: as accelerate wraps it; bare: the same as the task built it."""
+    """model: as accelerate wraps it; bare: the same as the task built it.
+
+    step, examples: done and seen so far; examples are None where a checkpoint of an older version does not say it.
+    """
 
     def __init__(self, accelerator: Accelerator, task: TrainingTask, settings: TrainingSettings, out: Path) -> None:
         self.accelerator = accelerator
@@ -101,53 +107,67 @@ class _Training:
         self.bare: nn.Module = accelerator.unwrap_model(self.model)
         self.ema = EMA(task.averaged(self.bare), settings.ema_decay) if settings.ema_decay else None
         self.record = Record(accelerator, out)
+        self.step, self.examples = 0, None  # type: int, int | None
 
     def run(self) -> None:
         """All steps from the newest checkpoint on."""
         settings = self.settings
-        start = resume(self.accelerator, self.out, self.ema, list(self.trained))
+        self.step, self.examples = resume(self.accelerator, self.out, self.ema, list(self.trained))
+        start = self.step
         self.record.begin(start, settings, self.task.options)
         began = time.monotonic()
-        batches = _drawn_ahead(self.task, settings, self.accelerator.process_index, start)
+        batches = _drawn_ahead(self.task, settings, self.accelerator, start)
         try:
             with progress(self.accelerator, settings.steps, start) as advance:
                 for step in range(start, settings.steps):
                     means, norm = self._step(step, batches)
                     advance(dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)))
-                    done = step + 1
+                    self.step = done = step + 1
+                    self.examples = None if self.examples is None else self.examples + settings.batch_size
                     if done % settings.log_every == 0:
                         self._log(done, means, norm, (done - start) / (time.monotonic() - began))
                     self._look(done)
                     if done % settings.checkpoint_every == 0 or done == settings.steps:
-                        save(self.accelerator, self.out, done, self.ema, settings.keep_last)
+                        save(self.accelerator, self.out, done, self.examples, self.ema, settings.keep_last)
         finally:
             self.record.end()
 
     def _step(self, step: int, batches: Iterator[tuple[int, Mapping[str, Tensor]]]) -> tuple[dict[str, Tensor], Tensor]:
-        """One update of the weights; each loss over the batches of the step, and the norm of the gradient."""
+        """One update of the weights; each loss over this process's part of the batch, and the norm of the gradient."""
         accelerator, optimizer = self.accelerator, self.optimizer
         self.model.train()
+        self._seed(step, self.settings.parts)
         self.task.between(self.bare, step)
         for group in optimizer.param_groups:
             group["lr"] = self.settings.rate(step)
         parts: dict[int, dict[str, Tensor]] = {}
-        for _ in range(self.settings.gradient_accumulation):
-            number, batch = next(batches)
+        for _ in range(accelerator.gradient_accumulation_steps):
+            part, batch = next(batches)
+            self._seed(step, part)
             with accelerator.accumulate(self.model):
                 losses = self.model(**{key: tensor.to(accelerator.device) for key, tensor in batch.items()})
-                parts[number] = {name: value.detach().float() for name, value in losses.items()}
+                parts[part] = {name: value.detach().float() for name, value in losses.items()}
                 accelerator.backward(losses["loss"])
                 if accelerator.sync_gradients:
                     norm = accelerator.clip_grad_norm_(
                         [p for p in self.bare.parameters() if p.requires_grad], self.settings.gradient_clip
                     )
-                    loss_of = {number: values["loss"] for number, values in parts.items()}
-                    require_finite(accelerator, self.task, self.settings, self.out, norm, loss_of)
+                    loss_of = {part: values["loss"] for part, values in parts.items()}
+                    require_finite(accelerator, self.task, self.settings, self.out, step, norm, loss_of)
                 optimizer.step()
                 optimizer.zero_grad()
         if self.ema is not None:
             self.ema.step()
         return _means(list(parts.values())), norm
+
+    def _seed(self, step: int, part: int) -> None:
+        """Let what the network draws itself (dropout) hang on the micro-batch, not on the process that computes it.
+
+        A step of one micro-batch goes on with the generator as it is.
+        """
+        if self.settings.parts > 1:
+            words = np.random.SeedSequence([self.settings.seed, step, part]).generate_state(1, np.uint64)
+            torch.manual_seed(int(words[0]))
 
     def _log(self, step: int, means: Mapping[str, Tensor], norm: Tensor, steps_per_s: float) -> None:
         figures = {name: value.item() for name, value in self.accelerator.reduce(means, "mean").items()}
@@ -174,7 +194,8 @@ class _Training:
         shutil.rmtree(partial, ignore_errors=True)
         with self._averaged():
             self.task.export(self.bare, partial)
-        write_origin(partial, self.task.data.dataset)
+        shared = self.settings.shared(self.accelerator.num_processes)
+        write_origin(partial, self.task.data.dataset, {"steps": self.step, "examples": self.examples, **shared})
         replace_folder(partial, folder)
 
     @contextmanager
@@ -186,24 +207,26 @@ class _Training:
 
 
 def _drawn_ahead(
-    task: TrainingTask, settings: TrainingSettings, rank: int, start: int
+    task: TrainingTask, settings: TrainingSettings, accelerator: Accelerator, start: int
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
-    """(number, batch) of every batch from step `start` to the last one, of this rank.
+    """(number in its step, micro-batch) of all that this process computes from step `start` to the last one.
 
-    Each is drawn in a second thread, while the step before it runs.
+    Each is drawn in a second thread, while the one before it is computed.
     """
-    first, end = (step * settings.gradient_accumulation for step in (start, settings.steps))
+    parts = range(accelerator.process_index, settings.parts, accelerator.num_processes)
+    order = ((step, part) for step in range(start, settings.steps) for part in parts)
 
-    def draw(number: int) -> Mapping[str, Tensor]:
-        return task.batch(settings.seed, number, rank, settings.batch_size)
+    def draw(step: int, part: int) -> tuple[int, Mapping[str, Tensor]]:
+        return part, task.batch(settings.seed, step, part, settings.size_at_once)
 
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
-        waiting: Future[Mapping[str, Tensor]] | None = thread.submit(draw, first) if first < end else None
-        for number in range(first, end):
-            assert waiting is not None
-            batch = waiting.result()
-            waiting = thread.submit(draw, number + 1) if number + 1 < end else None
-            yield number, batch
+        waiting: deque[Future[tuple[int, Mapping[str, Tensor]]]] = deque()
+        for step, part in order:
+            waiting.append(thread.submit(draw, step, part))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _means(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

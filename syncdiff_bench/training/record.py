@@ -41,12 +41,17 @@ class Record:
         self._journal = Journal(out / "log.jsonl") if accelerator.is_main_process else None
 
     def begin(self, start: int, settings: TrainingSettings, options: Any) -> None:
-        """Forget what was logged after step `start`, where the training goes on; open the trackers."""
+        """Forget what was logged after step `start`, where the training goes on; open the trackers.
+
+        How the steps that follow are shared out is a line, {"step": start, "training": {...}}, where that is new.
+        """
         if self._journal is not None:
-            known = self._journal.rows
-            ahead = [row for row in known if row.get("step", 0) > start]
-            if ahead:
-                self._journal.rewrite(row for row in known if row.get("step", 0) <= start)
+            kept = [row for row in self._journal.rows if row.get("step", 0) <= start]
+            self._journal.rewrite(kept)
+            said = [row["training"] for row in kept if "training" in row]
+            shared = settings.shared(self._accelerator.num_processes)
+            if not said or said[-1] != shared:
+                self._journal.append([{"step": start, "training": shared}])
         if settings.trackers:
             name = {"name": self._out.name}
             self._accelerator.init_trackers(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from syncdiff_bench.errors import UsageError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -27,7 +29,10 @@ Tracker = Literal["tensorboard", "wandb", "trackio"]
 class TrainingSettings:
     """The `[training]` table of a training config.
 
-    steps: updates of the weights, each from `gradient_accumulation` batches of `batch_size` in every process.
+    steps: updates of the weights.
+    batch_size: examples of a step, however many processes share them.
+    micro_batch: examples that go through the network at once. A step is batch_size / micro_batch such micro-batches,
+        shared out over the processes; 0: one, the whole batch.
     learning_rate: after `warmup_steps` it stays, or decays to zero along a cosine where schedule is "cosine".
     gradient_clip: bound of the norm of a step's gradient.
     ema_decay: ceiling of (1 + n) / (10 + n), CompVis' warm-up (docs/spec/ldm.md#ema); 0 switches the EMA off.
@@ -45,7 +50,7 @@ class TrainingSettings:
     warmup_steps: int = 0
     weight_decay: float = 0.01
     gradient_clip: float = 0.1
-    gradient_accumulation: int = 1
+    micro_batch: int = 0
     ema_decay: float = 0.9999
     mixed_precision: Literal["no", "bf16"] = "no"
     seed: int = 0
@@ -57,7 +62,7 @@ class TrainingSettings:
     trackers: tuple[Tracker, ...] = ()
 
     def __post_init__(self) -> None:
-        counts = ("steps", "batch_size", "gradient_accumulation", "log_every", "validate_every", "checkpoint_every")
+        counts = ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every")
         for name in (*counts, "keep_last"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
@@ -66,6 +71,48 @@ class TrainingSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a number above 0")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; give 0 (off) up to 0.9999")
+        if self.micro_batch < 0 or self.batch_size % self.size_at_once:
+            sizes = _either(_divisors(self.batch_size))
+            raise ValueError(f"micro_batch is {self.micro_batch}, and batch_size {self.batch_size}; give {sizes}")
+
+    @property
+    def size_at_once(self) -> int:
+        """Examples of a micro-batch."""
+        return self.micro_batch or self.batch_size
+
+    @property
+    def parts(self) -> int:
+        """Micro-batches of a step, over all processes."""
+        return self.batch_size // self.size_at_once
+
+    def share(self, processes: int) -> int:
+        """Micro-batches of a step for each process. Raises UsageError where they cannot be shared out equally."""
+        if self.parts % processes == 0:
+            return self.parts // processes
+        size = self.fitting(self.size_at_once, processes)
+        mend = f"set training.micro_batch={size}, or " if size else ""
+        raise UsageError(
+            f"{processes} processes cannot share the {self.batch_size} examples of a step, {self._divided}, equally;"
+            f" {mend}start {_either(_divisors(self.parts))}"
+        )
+
+    def division(self, processes: int) -> str:
+        """How a step is shared out, in words. Raises UsageError as `share`."""
+        self.share(processes)
+        return f"{self._divided}, over {processes} process{'es' * (processes > 1)}"
+
+    @property
+    def _divided(self) -> str:
+        return f"{self.parts} micro-batch{'es' * (self.parts > 1)} of {self.size_at_once}"
+
+    def shared(self, processes: int) -> dict[str, int]:
+        """What a record says of how the examples of a step were computed."""
+        return {"batch_size": self.batch_size, "micro_batch": self.size_at_once, "processes": processes}
+
+    def fitting(self, at_most: int, processes: int) -> int:
+        """The largest micro-batch up to a size of which `processes` can share a step; 0 where there is none."""
+        sizes = [size for size in _divisors(self.batch_size) if size <= at_most]
+        return max((size for size in sizes if self.batch_size // size % processes == 0), default=0)
 
     def rate(self, step: int) -> float:
         """Learning rate of update `step`: linear warm-up, then constant or half a cosine down to zero."""
@@ -75,6 +122,15 @@ class TrainingSettings:
             return self.learning_rate
         span = max(1, self.steps - self.warmup_steps)
         return self.learning_rate * (0.5 * (1 + math.cos(math.pi * min(1.0, (step - self.warmup_steps) / span))))
+
+
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def _either(numbers: Sequence[int]) -> str:
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 @dataclass(frozen=True)
@@ -90,9 +146,10 @@ class TrainingData:
 class TrainingTask(ABC):
     """Data, networks and loss of one training.
 
-    A batch is a function of (seed, step, rank) alone: that is what lets a killed training resume bit for bit without
-    saving a sampler, and lets ranks draw without talking to each other. `batch` is called from a second thread, one
-    batch ahead of the step that is running.
+    A micro-batch is a function of (seed, step, its number in the step) alone, whichever process computes it: that is
+    what lets a killed training resume bit for bit without saving a sampler, and makes the training the same to float
+    rounding on any number of processes (where no layer keeps statistics of the batch, as batch norm does). `batch` is
+    called from a second thread, one micro-batch ahead.
 
     unused_parameters: True where a step may leave some trained parameters without a gradient.
     """
@@ -114,8 +171,8 @@ class TrainingTask(ABC):
         """The trained module, freshly initialised; its `forward(**batch)` returns scalar losses, one named "loss"."""
 
     @abstractmethod
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
-        """`size` training examples as CPU tensors."""
+    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
+        """Micro-batch number `part` of a step: `size` training examples as CPU tensors."""
 
     @abstractmethod
     def validation(self, model: nn.Module) -> Mapping[str, float]:
@@ -134,8 +191,8 @@ class TrainingTask(ABC):
         """The parameters that have an EMA, with their names in `model`: all that are trained."""
         return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
 
-    def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
-        """The examples of a batch in words ("clip 00001 frame 7"), for the message about a batch that broke."""
+    def describe(self, seed: int, step: int, part: int, size: int) -> Sequence[str]:
+        """The examples of a micro-batch in words ("clip 00001 frame 7"), for the message about a batch that broke."""
         return ()
 
     def samples(self, model: nn.Module) -> NDArray[Any] | None:

@@ -21,7 +21,7 @@ from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
 
 INSIDE, OUTSIDE = 1000, 500
-SETTINGS = TrainingSettings(steps=100, batch_size=6, learning_rate=0.1, gradient_accumulation=2)
+SETTINGS = TrainingSettings(steps=100, batch_size=12, micro_batch=6, learning_rate=0.1)
 
 
 class Two(nn.Module):
@@ -65,7 +65,7 @@ class TwoTask(TrainingTask):
     def build(self) -> nn.Module:
         return Two()
 
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
+    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
         raise AssertionError("an estimate reads no data")
 
     def probe_batch(self, size: int) -> Mapping[str, Tensor] | None:
@@ -138,7 +138,7 @@ def test_nothing_is_known_without_a_batch() -> None:
 
 @pytest.mark.parametrize("cold", [0.0, 6.0])
 def test_probe_scales_to_the_step(cold: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock on which an example takes 0.5 s: 4 of the 6 are probed, and a step is two batches. Warming up is free."""
+    """A clock on which an example takes 0.5 s: 4 of the 6 are probed, and a step is two micro-batches. Warming up is free."""
     clock, started = [0.0], []
 
     def seconds_of(call: Callable[[], Any], _device: str) -> float:
@@ -179,12 +179,12 @@ def test_split_size_comes_from_headers() -> None:
 
 def test_the_forecast_says_it_all_and_writes_nothing(tmp_path: Path) -> None:
     task = task_of(cached=str(tmp_path / "cache"))
-    lines = dict(forecast(task, SETTINGS, device="cpu", processes=3))
+    lines = dict(forecast(task, SETTINGS, device="cpu", processes=2))
     assert lines["data"] == "made-up train: 10 clips, about 500 frames (0.01 h; headers of 9 clips)"
-    assert lines["steps"] == "100 of 36 examples (batch 6 x accumulation 2 x processes 3), 3600 in all"
+    assert lines["steps"] == "100 of 12 examples (2 micro-batches of 6, over 2 processes), 1200 in all"
     assert "1.800 GB per hour of video, about 0.010 GB here; 1 of 1 shards to make" in lines["cache"]
     assert lines["model"] == "0.50 M parameters trained, 1.00 M frozen"
-    assert lines["FLOPs"] == "4.8e-05 T per step and process, 1.44e-05 P in all"
+    assert lines["FLOPs"] == "4.8e-05 T per step, 4.8e-06 P in all"
     assert lines["memory"].startswith("about 0.01 GB (")
     assert "s per step on cpu" in lines["time"] and "by processor time, on a free machine" in lines["time"]
     assert list(tmp_path.iterdir()) == []

@@ -41,7 +41,7 @@ class Square(nn.Module):
 
 @dataclass(frozen=True)
 class Options:
-    nan_at: int = -1
+    nan_at: tuple[int, int] | None = None
     terminated_at: int = -1
     probed: bool = False
     trouble: Callable[[Tensor], None] = lambda _x: None
@@ -56,13 +56,14 @@ class SquareTask(TrainingTask):
     def build(self) -> nn.Module:
         return Square(self.options.trouble)
 
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
+    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
         if step == self.options.terminated_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        return {"x": torch.full((size,), float("nan") if step == self.options.nan_at else 1.0)}
+        nan = (step, part) == self.options.nan_at
+        return {"x": torch.full((size,), float("nan") if nan else 1.0)}
 
-    def describe(self, seed: int, step: int, rank: int, size: int) -> Sequence[str]:
-        return [f"clip {step}-{i} frame 3" for i in range(size)]
+    def describe(self, seed: int, step: int, part: int, size: int) -> Sequence[str]:
+        return [f"clip {step}-{part}-{i} frame 3" for i in range(size)]
 
     def probe_batch(self, size: int) -> Mapping[str, Tensor] | None:
         return {"x": torch.ones(size)} if self.options.probed else None
@@ -84,10 +85,10 @@ def kept(out: Path) -> list[str]:
 
 def test_nan_names_the_batch_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(BenchError) as caught:
-        run(tmp_path, replace(SETTINGS, gradient_accumulation=2), nan_at=21)
+        run(tmp_path, replace(SETTINGS, micro_batch=4), nan_at=(10, 1))
     message = str(caught.value)
     assert message.startswith(
-        "not a number at step 10: loss nan in batch 21 of process 0 (clip 21-0 frame 3, clip 21-1 frame 3,"
+        "not a number at step 10: loss nan in micro-batch 1 of process 0 (clip 10-1-0 frame 3, clip 10-1-1 frame 3,"
     )
     assert "step-00000008; lower training.learning_rate" in message
     assert "\n" not in message
@@ -96,7 +97,7 @@ def test_nan_names_the_batch_and_keeps_the_last_good_checkpoint(tmp_path: Path) 
 
 def test_nan_before_the_first_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="there is no checkpoint yet"):
-        run(tmp_path, nan_at=0)
+        run(tmp_path, nan_at=(0, 0))
 
 
 class Root(Square):
@@ -122,20 +123,19 @@ def no_room_for(more_than: int, error: Callable[[str], Exception]) -> Callable[[
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
 def test_out_of_memory_suggests_half(tmp_path: Path, error: Any) -> None:
-    """Where nothing better is known; four times the batches make up for it."""
+    """Where nothing better is known; a step keeps its examples."""
     with pytest.raises(BenchError) as caught:
-        run(tmp_path, replace(SETTINGS, gradient_accumulation=2), trouble=no_room_for(4, error))
+        run(tmp_path, replace(SETTINGS, batch_size=16, micro_batch=8), trouble=no_room_for(4, error))
     assert str(caught.value).startswith(
-        "out of memory on cpu with training.batch_size=8; try --set training.batch_size=4"
-        " --set training.gradient_accumulation=4 "
+        "out of memory on cpu with training.micro_batch=8; try --set training.micro_batch=4 (a step stays 16 examples)"
     )
 
 
 def test_out_of_memory_suggests_the_batch_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """State: 4 numbers of 4 bytes for the one weight (no EMA). An example keeps its x and its product."""
     monkeypatch.setattr("syncdiff_bench.estimates.training.available_bytes", lambda _device: 16 / 0.9 + 3.5 * 8 / 0.9)
-    with pytest.raises(BenchError, match=r"batch_size=3 --set training.gradient_accumulation=3 "):
-        run(tmp_path, probed=True, trouble=no_room_for(4, torch.OutOfMemoryError))
+    with pytest.raises(BenchError, match=r"try --set training.micro_batch=3 \(a step stays 9 examples\)"):
+        run(tmp_path, replace(SETTINGS, batch_size=9), probed=True, trouble=no_room_for(4, torch.OutOfMemoryError))
     monkeypatch.setattr("syncdiff_bench.estimates.training.available_bytes", lambda _device: 10)
     with pytest.raises(BenchError, match="one example does not fit"):
         run(tmp_path, probed=True, trouble=no_room_for(4, torch.OutOfMemoryError))

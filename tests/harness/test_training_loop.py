@@ -52,10 +52,10 @@ class LineTask(TrainingTask):
     def build(self) -> nn.Module:
         return Line()
 
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
+    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
         if step == self.options.stop_at:
             raise KeyboardInterrupt
-        x = torch.from_numpy(np.random.default_rng([seed, step, rank]).standard_normal((size, 3), dtype=np.float32))
+        x = torch.from_numpy(np.random.default_rng([seed, step, part]).standard_normal((size, 3), dtype=np.float32))
         return {"x": x, "y": x @ TRUTH * (float("nan") if step == self.options.nan_at else 1.0)}
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:
@@ -129,16 +129,16 @@ def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path: Path) -> 
 
 
 def test_a_step_is_adamw_on_the_clipped_mean_gradient(tmp_path: Path) -> None:
-    """Against the same in plain torch: two batches per step, clip, cosine, warm-up, EMA with CompVis' warm-up."""
+    """Against the same in plain torch: two micro-batches per step, clip, cosine, warm-up, EMA with CompVis' warm-up."""
     settings = replace(
-        SETTINGS, steps=30, gradient_accumulation=2, gradient_clip=0.5, warmup_steps=5, weight_decay=0.01, ema_decay=0.8
+        SETTINGS, steps=30, batch_size=16, micro_batch=8, gradient_clip=0.5, warmup_steps=5, weight_decay=0.01, ema_decay=0.8
     )
     weight = torch.zeros(3, requires_grad=True)
     average = torch.zeros(3)
     optimizer = torch.optim.AdamW([weight], weight_decay=0.01)
     task = LineTask(LineOptions(), DATA)
     for step in range(30):
-        halves = [task.batch(0, 2 * step + part, 0, 8) for part in range(2)]
+        halves = [task.batch(0, step, part, 8) for part in range(2)]
         loss = sum((half["x"] @ weight - half["y"]).square().mean() / 2 for half in halves)
         assert isinstance(loss, Tensor)
         (gradient,) = torch.autograd.grad(loss, weight)
@@ -157,7 +157,7 @@ def test_bf16(tmp_path: Path) -> None:
 
 def test_the_schedule_counts_optimizer_steps(tmp_path: Path) -> None:
     """Not micro-batches: with two of them per step the rate at the end is what the formula says."""
-    run(tmp_path, replace(SETTINGS, gradient_accumulation=2))
+    run(tmp_path, replace(SETTINGS, micro_batch=4))
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     rates = {row["step"]: row["lr"] for row in rows if "lr" in row}
     assert rates[60] == pytest.approx(0.1 * 0.5)

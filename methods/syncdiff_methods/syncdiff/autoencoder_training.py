@@ -119,8 +119,8 @@ class AutoencoderTask(TrainingTask):
     def build(self) -> nn.Module:
         return TrainedAutoencoder(self.options)
 
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
-        rng = np.random.default_rng([seed, step, rank])
+    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
+        rng = np.random.default_rng([seed, step, part])
         rows = torch.from_numpy(rng.integers(len(self.frames), size=size))
         masked = torch.from_numpy(rng.random(size) < self.options.masked_share)
         images = to_images(self.frames[rows], self.options.frame_size)

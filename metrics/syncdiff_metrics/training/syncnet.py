@@ -105,8 +105,8 @@ class SyncNetTask(TrainingTask):
     def build(self) -> nn.Module:
         return TrainedSyncNet(self.options.network)
 
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
-        rng = np.random.default_rng([seed, step, rank])
+    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
+        rng = np.random.default_rng([seed, step, part])
         faces, cepstra = [], []
         for index in rng.choice(len(self.clips), size, replace=size > len(self.clips)):
             clip = self.clips[index]

@@ -134,8 +134,8 @@ class VSRTask(TrainingTask):
     def build(self) -> nn.Module:
         return TrainedVSR(self.options)
 
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
-        rng = np.random.default_rng([seed, step, rank])
+    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
+        rng = np.random.default_rng([seed, step, part])
         # similar lengths waste little on padding: a random few of a random stretch of the clips sorted by length
         stretch = min(4 * size, len(self.clips))
         first = int(rng.integers(len(self.clips) - stretch + 1))

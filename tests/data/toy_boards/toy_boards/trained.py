@@ -91,7 +91,7 @@ class ShiftTask(TrainingTask):
 
         return Square()
 
-    def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Any]:
+    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Any]:
         import torch
 
         return {"x": torch.ones(size, 1)}

@@ -1,0 +1,36 @@
+"""A training on the GPUs of this machine: one process for each, started by torchrun."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from syncdiff_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from syncdiff_bench.training.task import TrainingSettings
+
+
+def processes_for(settings: TrainingSettings, device: str) -> int:
+    """The most processes with a GPU of their own that can share a step equally: all GPUs that are visible, or fewer.
+
+    device: as `resolve_device` returns it; 1 for the CPU and for one GPU that was asked for by number.
+    """
+    if device != "cuda":
+        return 1
+    import torch
+
+    return max(n for n in range(1, max(1, torch.cuda.device_count()) + 1) if settings.parts % n == 0)
+
+
+def launch(arguments: list[str], processes: int, out: Path) -> None:
+    """`syncdiff-bench train` with these arguments, in several processes, to its end.
+
+    out: folder of the training, for the message. Raises BenchError where it ends without a model.
+    """
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    code = subprocess.run([*torchrun, "-m", "syncdiff_bench.train", *arguments], check=False).returncode
+    if code:
+        raise BenchError(f"{out}: the training ended in one of its {processes} processes; its message is above")
