@@ -118,10 +118,10 @@ def fitting_batch(task: TrainingTask, settings: TrainingSettings, device: str) -
 
 
 def probe_seconds(task: TrainingTask, settings: TrainingSettings, device: str, processes: int = 1) -> float | None:
-    """Seconds of one step shared by `processes` like this one, on a free machine, by `seconds_of` at most PROBE_SECONDS' worth of examples.
+    """Seconds of one step shared by `processes` like this one, on a free machine.
 
-    The first example warms up; where it alone takes five times as long it is the measure. None where there is no
-    `probe_batch`.
+    By `seconds_of` at most PROBE_SECONDS' worth of examples. The first example warms up; where it alone takes five
+    times as long it is the measure. None where there is no `probe_batch`.
     """
     if task.probe_batch(1) is None:
         return None

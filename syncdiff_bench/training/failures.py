@@ -98,9 +98,7 @@ def ending_plainly(
         raise
 
 
-def _out_of_memory(
-    settings: TrainingSettings, processes: int, fits: int | None, device: str, out: Path
-) -> BenchError:
+def _out_of_memory(settings: TrainingSettings, processes: int, fits: int | None, device: str, out: Path) -> BenchError:
     size = settings.size_at_once
     at_most = fits if fits is not None and fits < size else size // 2  # the estimate may be too hopeful
     smaller = settings.fitting(at_most, processes)

@@ -56,9 +56,9 @@ def read_plan(config: str, overrides: Sequence[str] = (), variant: str = "") -> 
     training = tables.get("training", {})
     if "gradient_accumulation" in training:
         raise UsageError(
-            f"[training] of {path.name}: gradient_accumulation is gone; batch_size counts the examples of a whole step, over"
-            " all processes, and micro_batch those that go through the network at once: for 2 x 8, batch_size = 16 and"
-            " micro_batch = 8"
+            f"[training] of {path.name}: gradient_accumulation is gone; batch_size counts the examples of a whole step,"
+            " over all processes, and micro_batch those that go through the network at once: for 2 x 8, batch_size = 16"
+            " and micro_batch = 8"
         )
     settings = options_from_values(TrainingSettings, training, f"[training] of {path.name}")
     name = f"{path.stem}-{variant}" if variant else path.stem

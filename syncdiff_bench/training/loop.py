@@ -3,7 +3,7 @@
 OUT/checkpoints/step-N/    see `checkpoints`
 OUT/log.jsonl              one line per logged step and per validation, and one on how steps are shared out
 OUT/samples/step-N.png     what the model generates, for tasks that generate
-OUT/model/                 what the task exports at the end (EMA weights), and `trained.json`: of what data, how (`origins`)
+OUT/model/                 what the task exports at the end (EMA weights), and of what it is: `trained.json` (`origins`)
 """
 
 from __future__ import annotations

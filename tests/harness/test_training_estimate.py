@@ -138,7 +138,7 @@ def test_nothing_is_known_without_a_batch() -> None:
 
 @pytest.mark.parametrize("cold", [0.0, 6.0])
 def test_probe_scales_to_the_step(cold: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock on which an example takes 0.5 s: 4 of the 6 are probed, and a step is two micro-batches. Warming up is free."""
+    """A clock on which an example takes 0.5 s: 4 of the 6 are probed, a step is twice 6. Warming up is free."""
     clock, started = [0.0], []
 
     def seconds_of(call: Callable[[], Any], _device: str) -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,70 +12,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from straight_line import DATA, SETTINGS, TRUTH, LineOptions, LineTask, run
 from torch import Tensor, nn
 
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
 from syncdiff_bench.origins import Origin, origin_of
-from syncdiff_bench.plugins import load_dataset
-from syncdiff_bench.training.loop import train
-from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
-
-DATA = TrainingData(load_dataset("pocket"), "train", "val", Path("cache"))
-TRUTH = torch.tensor([2.0, -1.0, 0.5])
-
-
-class Line(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(3))
-
-    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        return {"loss": (x @ self.weight - y).square().mean()}
-
-
-@dataclass(frozen=True)
-class LineOptions:
-    stop_at: int = -1
-    nan_at: int = -1
-
-
-class LineTask(TrainingTask):
-    """Find TRUTH from noiseless samples; can be killed or poisoned at a step."""
-
-    Options = LineOptions
-
-    def prepare(self) -> None:
-        return None
-
-    def build(self) -> nn.Module:
-        return Line()
-
-    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
-        if step == self.options.stop_at:
-            raise KeyboardInterrupt
-        x = torch.from_numpy(np.random.default_rng([seed, step, part]).standard_normal((size, 3), dtype=np.float32))
-        return {"x": x, "y": x @ TRUTH * (float("nan") if step == self.options.nan_at else 1.0)}
-
-    def validation(self, model: nn.Module) -> Mapping[str, float]:
-        return {"distance": float((model.weight - TRUTH).norm())}
-
-    def export(self, model: nn.Module, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "weight.json").write_text(json.dumps(model.weight.tolist()))
-
-
-SETTINGS = TrainingSettings(
-    steps=120, batch_size=8, learning_rate=0.1, schedule="cosine", ema_decay=0.9, gradient_clip=10.0,
-    weight_decay=0.0, log_every=10, validate_every=40, checkpoint_every=20,
-)  # fmt: skip
-
-
-def run(out: Path, settings: TrainingSettings = SETTINGS, **options: Any) -> list[float]:
-    task = LineTask(LineOptions(**options), DATA)
-    folder = train(task, settings, out, cpu=True)
-    values: list[float] = json.loads((folder / "weight.json").read_text())
-    return values
+from syncdiff_bench.training.task import TrainingSettings
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -131,7 +73,14 @@ def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path: Path) -> 
 def test_a_step_is_adamw_on_the_clipped_mean_gradient(tmp_path: Path) -> None:
     """Against the same in plain torch: two micro-batches per step, clip, cosine, warm-up, EMA with CompVis' warm-up."""
     settings = replace(
-        SETTINGS, steps=30, batch_size=16, micro_batch=8, gradient_clip=0.5, warmup_steps=5, weight_decay=0.01, ema_decay=0.8
+        SETTINGS,
+        steps=30,
+        batch_size=16,
+        micro_batch=8,
+        gradient_clip=0.5,
+        warmup_steps=5,
+        weight_decay=0.01,
+        ema_decay=0.8,
     )
     weight = torch.zeros(3, requires_grad=True)
     average = torch.zeros(3)
