@@ -1,6 +1,7 @@
 """From a training config (TOML) to a task and settings.
 
-    like = "pocket.toml"                       # optional: a config beside this one, whose values hold unless given here
+    like = "pocket.toml"                       # optional: a config beside this one, or one that a plugin ships
+                                               # ("syncdiff/pocket"), whose values hold unless given here
     trainer = "syncdiff"                       # entry point of the group syncdiff_bench.trainers
     [data]     dataset, split, validation_split
     [training] task.TrainingSettings
@@ -84,15 +85,20 @@ def shipped_configs() -> tuple[str, ...]:
     return tuple(shipped_files("trainer", "configs", ".toml"))
 
 
-def _tables(path: Path) -> dict[str, Any]:
-    """The content of a config, over that of the one that it is like."""
+def _tables(path: Path, likened: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The content of a config, over that of the one that it is like. likened: the configs that are like this one."""
     tables = read_toml(path)
     like = tables.pop("like", None)
     if like is None:
         return tables
-    if not isinstance(like, str) or Path(like).name != like or like == path.name:
-        raise UsageError(f"{path}: like must name another config beside this one, is {like!r}")
-    inherited = _tables(path.parent / like)
+    shipped = shipped_files("trainer", "configs", ".toml")
+    if not isinstance(like, str) or (like not in shipped and Path(like).name != like):
+        known = ", ".join(shipped)
+        raise UsageError(f"{path}: like must name another config beside this one, or one of {known}; is {like!r}")
+    other = shipped.get(like, path.parent / like)
+    if other in (path, *likened):
+        raise UsageError(f"{path}: is like {like}, which is like itself; take one of the two `like` out")
+    inherited = _tables(other, (path, *likened))
     _merge(inherited, tables)
     return inherited
 

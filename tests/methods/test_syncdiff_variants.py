@@ -143,7 +143,7 @@ def test_the_short_training_is_pockets_but_for_its_budget_and_its_encoder() -> N
     assert frozen == {"nf3": 0, "nf6": 1, "": 2, "nf12": 3}
 
 
-@pytest.mark.parametrize("like", ['"../other.toml"', '"mine.toml"', "3"])
+@pytest.mark.parametrize("like", ['"../other.toml"', '"syncdiff/gone"', "3"])
 def test_a_config_is_like_one_beside_it(tmp_path: Path, like: str) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text(f"like = {like}\n")
@@ -156,3 +156,20 @@ def test_a_config_that_is_like_none_is_named(tmp_path: Path) -> None:
     mine.write_text('like = "gone.toml"\n')
     with pytest.raises(UsageError, match=r"gone\.toml: cannot be read"):
         read_plan(str(mine))
+
+
+def test_a_config_is_like_one_that_ships(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('like = "syncdiff/pocket-short"\n[training]\nsteps = 7\n')
+    plan, short = read_plan(str(mine), variant="nf3"), read_plan("syncdiff/pocket-short", variant="nf3")
+    assert plan.name == "mine-nf3"
+    assert replace(plan.settings, steps=1600) == short.settings
+    assert (plan.trainer, plan.data, plan.options) == (short.trainer, short.data, short.options)
+
+
+def test_configs_that_are_like_each_other_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('like = "b.toml"\n')
+    (tmp_path / "b.toml").write_text('like = "a.toml"\n')
+    for name in ("a", "b"):
+        with pytest.raises(UsageError, match=r"is like [ab]\.toml, which is like itself"):
+            read_plan(str(tmp_path / f"{name}.toml"))
