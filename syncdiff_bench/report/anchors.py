@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.packages import Node, read_root, sources
@@ -113,7 +113,7 @@ def _anchor(node: Node) -> Anchor:
 
 def _bounds(node: Node) -> tuple[float, float, float | None, str]:
     """(low, high, tolerance, as printed) of either way to give them."""
-    bounds = {key: _number(node, key) for key in ("low", "high") if key in node.data}
+    bounds = {key: node.get(key, float) for key in ("low", "high") if key in node.data}
     if ("value" in node.data) == bool(bounds):
         raise node.fail("value", "give either value (with tolerance), or low and high, or one of them")
     if bounds:
@@ -124,18 +124,12 @@ def _bounds(node: Node) -> tuple[float, float, float | None, str]:
             raise node.fail("low", f"{low:g} is above high = {high:g}")
         words = {1: f"at least {low:g}" if "low" in bounds else f"at most {high:g}", 2: f"{low:g} to {high:g}"}
         return low, high, None, words[len(bounds)]
-    if node.data["value"] == "N/A":
+    value = node.get("value", float | Literal["N/A"])
+    if value == "N/A":
         if "tolerance" in node.data:
             raise node.fail("tolerance", 'means nothing beside value = "N/A"')
         return math.nan, math.nan, None, "N/A"
-    value, tolerance = _number(node, "value"), _number(node, "tolerance")
+    tolerance = node.get("tolerance", float)
     if tolerance < 0:
         raise node.fail("tolerance", f"must not be negative, is {tolerance:g}")
     return value - tolerance, value + tolerance, tolerance, f"{value:g}"
-
-
-def _number(node: Node, key: str) -> float:
-    value: Any = node.get(key, object)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise node.fail(key, f"must be a number, is {value!r}")
-    return float(value)

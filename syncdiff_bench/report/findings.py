@@ -69,7 +69,7 @@ def _of_file(where: str, content: bytes) -> Iterator[PaperFinding]:
 
 def _finding(node: Node) -> PaperFinding:
     one = table(node.get("table", int))
-    metrics = node.strings("metrics")
+    metrics = node.get("metrics", tuple[str, ...])
     known = {column.metric for column in one.columns}
     for metric in metrics:
         if metric not in known:

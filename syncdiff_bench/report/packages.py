@@ -10,10 +10,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import parse_toml
+from syncdiff_bench.options import WrongTypeError, check_value, parse_toml
 from syncdiff_bench.registry import packages
 
 MISSING = object()
@@ -58,16 +58,16 @@ class Node:
     def fail(self, key: str, problem: str) -> UsageError:
         return UsageError(f"{self.where}: {key}: {problem}")
 
-    def get(self, key: str, kind: type[T], default: Any = MISSING) -> T:
-        """The value of `key`, which must be of type `kind` (a bool is no int)."""
+    def get(self, key: str, kind: Any, default: Any = MISSING) -> Any:
+        """The value of `key`, read as that type by `options.check_value`."""
         if key not in self.data:
             if default is MISSING:
                 raise self.fail(key, "is missing")
-            return default  # type: ignore[no-any-return]
-        value = self.data[key]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.fail(key, f"must be {kind.__name__}, is {value!r}")
-        return value
+            return default
+        try:
+            return check_value(self.data[key], kind)
+        except WrongTypeError as error:
+            raise self.fail(key, f"must be {error}, is {self.data[key]!r}") from None
 
     def read(self, kind: type[T], *more: str, **given: Any) -> T:
         """A dataclass whose fields are keys here; a key is optional where its field has a default.
@@ -82,26 +82,14 @@ class Node:
         return kind(**{name: self._field(name, hints[name]) for name in names}, **given)
 
     def _field(self, key: str, kind: Any) -> Any:
-        if get_origin(kind) is Literal:
-            value = self.get(key, str)
-            if value not in get_args(kind):
-                words = " or ".join(f'"{one}"' for one in get_args(kind))
-                raise self.fail(key, f"must be {words}, is {value!r}")
-            return value
         if kind == Mapping[str, str]:
             table = self.node(key)
             return {name: table.get(name, str) for name in table.data}
-        return self.strings(key) if kind == tuple[str, ...] else self.get(key, kind)
-
-    def strings(self, key: str, default: Any = MISSING) -> tuple[str, ...]:
-        values: list[Any] = self.get(key, list, default)
-        if not all(isinstance(value, str) for value in values):
-            raise self.fail(key, f"must be a list of texts, is {values!r}")
-        return tuple(values)
+        return self.get(key, kind)
 
     def nodes(self, key: str) -> list[Node]:
         """An array of tables."""
-        values: list[Any] = self.get(key, list)
+        values = self.get(key, list)
         if not values or not all(isinstance(value, dict) for value in values):
             raise self.fail(key, f"must be a non-empty array of tables ([[{key}]])")
         return [Node(value, f"{self.where}: {key}[{index}]") for index, value in enumerate(values)]

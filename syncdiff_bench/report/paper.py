@@ -30,11 +30,10 @@ Every error is a UsageError that names the package, the file and the key.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.origins import ScoringNetwork
@@ -117,9 +116,9 @@ class PaperTable:
     datasets: tuple[str, ...]
     columns: tuple[PaperColumn, ...]
     rows: tuple[PaperRow, ...]
-    ranks_marked: int = 1
+    ranks_marked: Literal[0, 1, 2] = 1
     open: bool = False
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     split: str = "test"
 
 
@@ -171,16 +170,13 @@ def parse_tables(package: str, sources: Mapping[str, bytes]) -> tuple[PaperTable
 
 def _table(root: Node, roots: Mapping[int, Node]) -> PaperTable:
     columns = _columns(root, roots)
-    datasets = root.strings("datasets")
+    datasets = root.get("datasets", tuple[str, ...])
     if not datasets:
         raise root.fail("datasets", "must name at least one")
-    ranks_marked = root.get("ranks_marked", int, 1)
-    if ranks_marked not in (0, 1, 2):
-        raise root.fail("ranks_marked", f"must be 0, 1 or 2, is {ranks_marked}")
     rows = tuple(_row(node, roots, datasets, columns) for node in root.nodes("rows"))
     _unique(root, "rows", [row.key for row in rows])
-    more = ("schema", "columns", "columns_of", "rows", "datasets", "ranks_marked")
-    return root.read(PaperTable, *more, datasets=datasets, columns=columns, rows=rows, ranks_marked=ranks_marked)
+    more = ("schema", "columns", "columns_of", "rows", "datasets")
+    return root.read(PaperTable, *more, datasets=datasets, columns=columns, rows=rows)
 
 
 def _columns(root: Node, roots: Mapping[int, Node]) -> tuple[PaperColumn, ...]:
@@ -258,29 +254,18 @@ def _named_row(node: Node, key: str, roots: Mapping[int, Node], *pointers: str) 
 
 
 def _system(node: Node) -> System:
-    options: dict[str, Any] = node.get("options", dict, {})
+    options = node.get("options", dict, {})
     for name, value in options.items():
         if not isinstance(value, str | int | float | bool):
             raise node.fail("options", f"{name} must be a text, number or bool, is {value!r}")
-    return System(
-        method=node.get("method", str),
-        options=tuple(sorted(options.items())),
-        trained_against=frozenset(node.strings("trained_against", [])),
-    )
+    against = node.get("trained_against", tuple[str, ...], ())
+    return System(node.get("method", str), tuple(sorted(options.items())), frozenset(against))
 
 
 def _values(node: Node, keys: tuple[str, ...]) -> dict[str, PaperValue]:
     node.only(keys)
-    return {key: _value(node, key) for key in keys}
-
-
-def _value(node: Node, key: str) -> PaperValue:
-    value: Any = node.get(key, object)
-    if value == "N/A":
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise node.fail(key, f'must be a number or "N/A", is {value!r}')
-    return float(value)
+    found = {key: node.get(key, float | Literal["N/A"]) for key in keys}
+    return {key: None if value == "N/A" else value for key, value in found.items()}
 
 
 def _other(node: Node, key: str, number: int, roots: Mapping[int, Node]) -> Node:

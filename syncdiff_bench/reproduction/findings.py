@@ -9,12 +9,14 @@ worse by more than that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from syncdiff_bench.contracts import Column
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.report.findings import PaperFinding, findings
 from syncdiff_bench.report.paper import tables
@@ -23,47 +25,38 @@ from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.probing import Spread, read_spreads
 from syncdiff_bench.reproduction.rows import Job, jobs_of
 from syncdiff_bench.runs.directory import load_run
-from syncdiff_bench.significance.comparison import compare
+from syncdiff_bench.significance.comparison import ColumnComparison, compare, corrected
 from syncdiff_bench.significance.scored import Scored, from_run, pooled
-from syncdiff_bench.statistics.resampling import Cluster, Interval, difference_intervals, holm, permutation_p_values
+from syncdiff_bench.statistics.resampling import Cluster, difference_intervals, permutation_p_values
 
-LEVEL = 0.05
-Direction = Literal["up", "down"]
 Verdict = Literal["holds", "contradicted", "mixed", "undecided", "blank"]
-Sign = Literal["better", "worse", ""]
+SIGNS: Mapping[str, Literal["better", "worse"]] = {"B better": "better", "B worse": "worse"}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One column: the values of `row` and `against`, their difference with its 95 % interval, and p after Holm.
+    """One column: `against` (A) and `row` (B) compared.
 
     - paper: the difference that the paper prints, None where no column of its table measures this
-    - sign: of `row`, where the difference is significant
     - margin: what `row` may lose by the finding, None where it is claimed to be better
     """
 
     label: str
+    column: ColumnComparison
     paper: float | None
-    row: float | None
-    against: float | None
-    ci: Interval | None
-    p: float | None
-    sign: Sign
-    decimals: int
-    direction: Direction
     margin: float | None = None
 
     @property
-    def loses(self) -> float | None:
-        """The most that `row` loses to `against` by the interval, in the unit of the column; None without one."""
-        if self.ci is None:
-            return None
-        return -self.ci[0] if self.direction == "up" else self.ci[1]
+    def sign(self) -> Literal["better", "worse", ""]:
+        """Of `row`, where the difference is significant."""
+        return SIGNS.get(self.column.verdict, "")
 
     @property
-    def loss(self) -> float | None:
-        delta = _minus(self.row, self.against)
-        return delta if delta is None or self.direction == "down" else -delta
+    def loses(self) -> float:
+        """The most that `row` loses to `against` by the interval, in the unit of the column; infinite without one."""
+        if self.column.ci is None:
+            return math.inf
+        return -self.column.ci[0] if self.column.column.direction == "up" else self.column.ci[1]
 
 
 @dataclass(frozen=True)
@@ -115,24 +108,14 @@ def judge(finding: PaperFinding, jobs: Sequence[Job]) -> Judgement:
 
 def _verdict(lines: Sequence[Line]) -> Verdict:
     signs = {line.sign for line in lines} - {""}
-    if any(line.margin is not None for line in lines):
-        return _no_worse(lines)
+    margins = [(line, line.margin) for line in lines if line.margin is not None]
+    if margins:
+        if any(line.sign == "worse" and (line.column.worse_by or 0) > margin for line, margin in margins):
+            return "contradicted"
+        return "holds" if all(line.loses <= margin for line, margin in margins) else "undecided"
     if len(signs) == 2:
         return "mixed"
     return "undecided" if not signs else "holds" if "better" in signs else "contradicted"
-
-
-def _no_worse(lines: Sequence[Line]) -> Verdict:
-    if any(line.sign == "worse" and line.loss is not None and line.loss > (line.margin or 0) for line in lines):
-        return "contradicted"
-    kept = all(line.loses is not None and line.loses <= (line.margin or 0) for line in lines)
-    return "holds" if kept else "undecided"
-
-
-def _sign(delta: float | None, direction: str, p: float | None) -> Sign:
-    if delta is None or p is None or p >= LEVEL or delta == 0:
-        return ""
-    return "better" if (delta > 0) == (direction == "up") else "worse"
 
 
 # ------------------------------------------------------------------------------------------------- runs
@@ -148,18 +131,10 @@ def _scored(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, 
     of_paper = {(column.metric, column.protocol) for column in finding.table.columns}
     lines = tuple(
         Line(
-            label=f"{column.column.label} [{column.protocol}]",
-            paper=paper.get((column.metric, column.column.name))
-            if (column.metric, column.protocol) in of_paper
-            else None,
-            row=column.b,
-            against=column.a,
-            ci=column.ci,
-            p=column.p_holm,
-            sign=_sign(column.delta, column.column.direction, column.p_holm),
-            decimals=column.column.decimals,
-            direction=column.column.direction,
-            margin=finding.no_worse_by.get(column.metric),
+            f"{column.column.label} [{column.protocol}]",
+            column,
+            paper.get((column.metric, column.column.name)) if (column.metric, column.protocol) in of_paper else None,
+            finding.no_worse_by.get(column.metric),
         )
         for column in comparison.columns
     )
@@ -178,7 +153,7 @@ def _pooled(job: Job, metrics: Sequence[str]) -> Scored:
 
 def _probed(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, ...], int]:
     sides = [_variances(job) for job in (theirs, mine)]
-    paper, lines, count = finding.paper_deltas(), [], 0
+    found = []
     for column in finding.table.columns:
         one, other = (side.get(column.protocol, {}) for side in sides)
         labels = sorted(one.keys() & other.keys())
@@ -191,13 +166,12 @@ def _probed(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, 
             b.append(other[label].variance)
         clusters: list[Cluster] = list(groups.values())
         (ci,), (p,) = difference_intervals(clusters, _difference), permutation_p_values(clusters, _difference)
-        row, against = (float(np.mean([side[label].variance for label in labels])) for side in (other, one))
-        delta = paper.get((column.metric, column.protocol))
-        lines.append(Line(column.label, delta, row, against, ci, p, "", column.decimals, "down"))
-        count = max(count, len(labels))
-    corrected = zip(lines, holm([line.p for line in lines]), strict=True)
-    signed = (replace(line, p=p, sign=_sign(_minus(line.row, line.against), "down", p)) for line, p in corrected)
-    return tuple(signed), count
+        against, row = (float(np.mean([side[label].variance for label in labels])) for side in (one, other))
+        key = column.metric, column.protocol, Column("var", column.label, "down", decimals=column.decimals)
+        found.append(ColumnComparison(*key, against, row, ci, p, len(labels), len(clusters)))
+    paper = finding.paper_deltas()
+    lines = (Line(one.column.label, one, paper.get((one.metric, one.protocol))) for one in corrected(found))
+    return tuple(lines), max((one.n for one in found), default=0)
 
 
 def _difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:
@@ -208,10 +182,6 @@ def _variances(job: Job) -> dict[str, dict[str, Spread]]:
     """Experiment -> label of a group -> its spread, the mean over seeds."""
     found = read_spreads([job.run_path(seed) / "run.json" for seed in job.finished_seeds()])
     return {experiment: {spread.label: spread for spread in spreads} for experiment, spreads in found.items()}
-
-
-def _minus(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
 
 
 # ---------------------------------------------------------------------------------------------- Markdown
@@ -260,13 +230,13 @@ def _tally(lines: Sequence[Line]) -> str:
 
 def _cells(line: Line) -> tuple[Cell, ...]:
     """The column, both values, their difference (bold where it is significant), p, and the paper's difference."""
-    digits, delta = line.decimals, _minus(line.row, line.against)
-    ends = "" if line.ci is None else f" [{line.ci[0]:+.{digits}f}, {line.ci[1]:+.{digits}f}]"
-    p = "" if line.p is None else ("< 0.001" if line.p < 0.001 else f"{line.p:.3f}")
+    found, digits = line.column, line.column.column.decimals
+    ends = "" if found.ci is None else f" [{found.ci[0]:+.{digits}f}, {found.ci[1]:+.{digits}f}]"
+    p = "" if found.p_holm is None else ("< 0.001" if found.p_holm < 0.001 else f"{found.p_holm:.3f}")
     return (
         Cell(line.label),
-        *(Cell(number(value, digits)) for value in (line.row, line.against)),
-        Cell() if delta is None else Cell(f"{delta:+.{digits}f}", ends, rank=int(line.sign != "")),
+        *(Cell(number(value, digits)) for value in (found.b, found.a)),
+        Cell() if found.delta is None else Cell(f"{found.delta:+.{digits}f}", ends, rank=int(line.sign != "")),
         Cell(p),
         Cell("" if line.paper is None else f"{line.paper:+.{digits}f}"),
     )

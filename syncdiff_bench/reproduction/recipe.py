@@ -191,9 +191,9 @@ def _homes(package: str, home: Path) -> tuple[Path, Path]:
 def _parsed(where: str, path: Path, homes: Sequence[Path]) -> Recipe:
     """where: the file, for messages. homes: what its paths are seen from. Raises UsageError."""
     root = _root(where, path, homes)
-    seeds = root.get("seeds", list)
-    if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise root.fail("seeds", f"must be a list of whole numbers from 0, is {seeds!r}")
+    seeds = root.get("seeds", tuple[int, ...])
+    if not seeds or min(seeds) < 0:
+        raise root.fail("seeds", f"must be whole numbers from 0, one or more, is {list(seeds)!r}")
     checkpoints = root.get("checkpoints", str, "")
     models = {name: _model(node) for name, node in _children(root, "models").items()}
     methods = {name: node.read(MethodRecipe) for name, node in _children(root, "methods").items()}
@@ -248,11 +248,7 @@ def _model(node: Node) -> ModelRecipe:
 def _ablation(root: Node) -> AblationRecipe:
     if "ablation" not in root.data:
         return AblationRecipe((), {}, "")
-    node = root.node("ablation")
-    tables = node.get("tables", list)
-    if not tables or not all(type(number) is int for number in tables):
-        raise node.fail("tables", f"must be numbers of tables, is {tables!r}")
-    return node.read(AblationRecipe, "tables", tables=tuple(tables))
+    return root.node("ablation").read(AblationRecipe)
 
 
 def _children(node: Node, key: str) -> dict[str, Node]:

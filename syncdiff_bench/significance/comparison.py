@@ -61,13 +61,13 @@ class ColumnComparison:
     a: float | None
     b: float | None
     ci: Interval | None
-    confidence: float
     p: float | None
-    p_holm: float | None
-    effect: float | None
     n: int
     clusters: int
-    changes: tuple[ClipChange, ...]
+    confidence: float = 0.95
+    p_holm: float | None = None
+    effect: float | None = None
+    changes: tuple[ClipChange, ...] = ()
     undecided: PairVerdict = ""
 
     @property
@@ -148,9 +148,13 @@ def compare(
             notes.append(f"{key[0]} ({key[1]}) was judged by different weights or versions and is left out")
             continue
         columns += _columns(key, a, b, confidence, resamples)
-    corrected = holm([column.p for column in columns])
-    final = tuple(replace(column, p_holm=p) for column, p in zip(columns, corrected, strict=True))
-    return Comparison(a, b, final, tuple(notes))
+    return Comparison(a, b, corrected(columns), tuple(notes))
+
+
+def corrected(columns: Sequence[ColumnComparison]) -> tuple[ColumnComparison, ...]:
+    """With Holm's correction over all of them."""
+    p_values = holm([column.p for column in columns])
+    return tuple(replace(column, p_holm=p) for column, p in zip(columns, p_values, strict=True))
 
 
 def other_boxes(a: Scored, b: Scored) -> list[str]:
@@ -237,7 +241,6 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
                 ci=intervals[i],
                 confidence=confidence,
                 p=None if undecided else p_values[i],
-                p_holm=None,
                 effect=_effect(changes),
                 n=len(clips),
                 clusters=len(clusters),

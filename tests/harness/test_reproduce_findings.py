@@ -113,8 +113,8 @@ def test_a_difference_as_claimed_holds(verdict_of: Any) -> None:
     assert judgement.n == 72  # 24 clips, three seeds
     c, d = judgement.lines
     assert (c.label, c.sign, d.sign) == ("LSE-C [lrs]", "better", "better")
-    assert c.row - c.against == pytest.approx(0.5, abs=0.1)
-    assert c.ci[0] > 0 > d.ci[1]
+    assert c.column.delta == pytest.approx(0.5, abs=0.1)
+    assert c.column.ci[0] > 0 > d.column.ci[1]
     assert c.paper == pytest.approx(7.80 - 7.05)
 
 
@@ -202,10 +202,10 @@ def test_variances_are_compared_group_by_group(tmp_path: Path) -> None:
     judgement = judge(one, jobs)  # type: ignore[arg-type]
     assert judgement.verdict == "holds"
     ident, pose = judgement.lines
-    assert (ident.row, ident.against) == (pytest.approx(0.5 * 5.5 * 1.5), pytest.approx(5.5 * 1.5))
+    assert (ident.column.b, ident.column.a) == (pytest.approx(0.5 * 5.5 * 1.5), pytest.approx(5.5 * 1.5))
     assert ident.paper == pytest.approx(0.075 - 0.340)
     assert pose.paper == pytest.approx(0.328 - 0.530)
-    assert ident.p == pytest.approx(2 * 2 / 2**10)  # every speaker agrees, times two columns
+    assert ident.column.p_holm == pytest.approx(2 * 2 / 2**10)  # every speaker agrees, times two columns
 
 
 def test_the_page_says_what_holds_and_by_how_much(verdict_of: Any, tmp_path: Path) -> None:
