@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncdiff_bench.report.paper import System
-from syncdiff_bench.report.results import RunResult
+from syncdiff_bench.runs.directory import Run
 
 ENCODING = "lossless"  # how a run stores its videos unless told otherwise
 FOREIGN = "foreign-model"  # the caveat of a run whose model was trained on other data
@@ -28,7 +28,7 @@ class Deviation:
 
 
 def deviations(
-    run: RunResult,
+    run: Run,
     split: str,
     total: int | None,
     defaults: Mapping[str, Any],
@@ -44,14 +44,14 @@ def deviations(
     other = _excluding(run, split)
     if other:
         found.append(Deviation(", ".join(other), excludes=True))
-    elif total is not None and 0 < len(run.clips) < total:
-        found.append(Deviation(f"{len(run.clips)} of {total} clips"))
-    if run.encoding not in ("", ENCODING):
-        found.append(Deviation(f"encoding {run.encoding}"))
-    telling = {name for system in systems if system.method == run.method for name, _ in system.options}
+    elif total is not None and 0 < len(run.identity.clips) < total:
+        found.append(Deviation(f"{len(run.identity.clips)} of {total} clips"))
+    if run.identity.encoding not in ("", ENCODING):
+        found.append(Deviation(f"encoding {run.identity.encoding}"))
+    telling = {name for system in systems if system.method == run.identity.method for name, _ in system.options}
     changed = [
         f"{name}={value}"
-        for name, value in run.options.items()
+        for name, value in run.identity.options.items()
         if name not in telling and defaults.get(name, value) != value
     ]
     if changed:
@@ -59,28 +59,28 @@ def deviations(
     return (*found, *(Deviation(one.sentence) for one in run.caveats if one.kind == FOREIGN))
 
 
-def preference(run: RunResult, split: str) -> tuple[bool, int, str]:
+def preference(run: Run, split: str) -> tuple[bool, int, str]:
     """Of several runs of a system the greatest counts: the paper's clips, the most of them, then the newest."""
-    return not _excluding(run, split), clip_count(run), run.finished
+    return not _excluding(run, split), clip_count(run), run.manifest["finished"] or ""
 
 
-def clip_count(run: RunResult) -> int:
+def clip_count(run: Run) -> int:
     """How many clips it was made of; of a record that lists none, how many its fullest column has."""
-    return len(run.clips) or max((one.n + one.failed for one in run.summary), default=0)
+    return len(run.identity.clips) or max((one.n + one.failed for one in run.summary), default=0)
 
 
-def same_clips(one: RunResult, other: RunResult) -> bool:
+def same_clips(one: Run, other: Run) -> bool:
     """Whether one may be a bound of the other."""
-    return all(getattr(one, name) == getattr(other, name) for name in ("dataset", "split", "clips")) and (
-        one.dataset_options.get(PAIRS) == other.dataset_options.get(PAIRS)
-    )
+    sides = ((side.identity, side.identity.dataset_options.get(PAIRS)) for side in (one, other))
+    mine, theirs = ((it.dataset, it.split, it.clips, pairs) for it, pairs in sides)
+    return mine == theirs
 
 
-def _excluding(run: RunResult, split: str) -> list[str]:
+def _excluding(run: Run, split: str) -> list[str]:
     words = []
-    if run.split not in ("", split):
-        clips = f" ({len(run.clips)} clips)" if run.clips else ""
-        words.append(f"split {run.split}{clips}, not {split}")
-    if run.dataset_options.get(PAIRS):
-        words.append(f"mismatched sound, pairs={run.dataset_options[PAIRS]}")
+    if run.identity.split not in ("", split):
+        clips = f" ({len(run.identity.clips)} clips)" if run.identity.clips else ""
+        words.append(f"split {run.identity.split}{clips}, not {split}")
+    if run.identity.dataset_options.get(PAIRS):
+        words.append(f"mismatched sound, pairs={run.identity.dataset_options[PAIRS]}")
     return words

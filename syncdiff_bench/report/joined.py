@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.origins import told_apart
+from syncdiff_bench.origins import ScoringNetwork, told_apart
 from syncdiff_bench.report.anchors import split_size
 from syncdiff_bench.report.deviations import FOREIGN, Deviation, deviations, preference, same_clips
 from syncdiff_bench.report.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, tables
-from syncdiff_bench.report.results import Measured, RunResult
+from syncdiff_bench.runs.directory import Run
+from syncdiff_bench.runs.summary import ColumnSummary
 
 MISSING = object()
 GROUND_TRUTH = "gt"
@@ -40,7 +41,7 @@ class JoinedCell:
 
     paper: PaperValue = None
     printed: bool = False
-    ours: Measured | None = None
+    ours: ColumnSummary | None = None
     run: Path | None = None
     delta: float | None = None
     deviations: tuple[Deviation, ...] = ()
@@ -94,7 +95,7 @@ class JoinedTable:
 
 def join(
     table: PaperTable,
-    runs: Sequence[RunResult] = (),
+    runs: Sequence[Run] = (),
     *,
     datasets: Sequence[str] = (),
     systems: Iterable[System] | None = None,
@@ -117,20 +118,20 @@ def join(
     placed = [(run, system or _own_system(run)) for run, system in owned if _has_row(table, here, system)]
     notes = [*table.notes]
     notes += [f"{run.path} has no summary yet and is left out" for run in runs if not run.summary]
-    truths = [run for run in scored if run.method == GROUND_TRUTH]
-    truths.sort(key=lambda run: run.finished, reverse=True)
+    truths = [run for run in scored if run.identity.method == GROUND_TRUTH]
+    truths.sort(key=lambda run: run.manifest["finished"] or "", reverse=True)
     strangers = [str(run.path) for run, system in owned if run not in truths and not _has_row(table, here, system)]
     if strangers:
         notes.append(f"without a row in this table: {', '.join(strangers)}")
     panels = []
     for dataset in _panel_datasets(table, scored, datasets):
-        on_it = [(run, system) for run, system in placed if run.dataset == dataset]
+        on_it = [(run, system) for run, system in placed if run.identity.dataset == dataset]
         total = split_size(dataset, table.split) if on_it else None
 
-        def deviating(run: RunResult, total: int | None = total) -> tuple[Deviation, ...]:
+        def deviating(run: Run, total: int | None = total) -> tuple[Deviation, ...]:
             # A method outside the paper has a row for every set of options.
             outside = owner(run, known) is None
-            return deviations(run, table.split, total, {} if outside else defaults(run.method), known)
+            return deviations(run, table.split, total, {} if outside else defaults(run.identity.method), known)
 
         panel = _panel(table, dataset, on_it, truths, deviating)
         panels.append(panel)
@@ -139,13 +140,13 @@ def join(
     return JoinedTable(table, tuple(panels), tuple(notes))
 
 
-def owner(run: RunResult, systems: Iterable[System]) -> System | None:
+def owner(run: Run, systems: Iterable[System]) -> System | None:
     """The most specific of `systems` that the run is an instance of, None where it is of none."""
     fitting = [
         system
         for system in systems
-        if system.method == run.method
-        and all(run.options.get(name, MISSING) == value for name, value in system.options)
+        if system.method == run.identity.method
+        and all(run.identity.options.get(name, MISSING) == value for name, value in system.options)
     ]
     return max(fitting, key=lambda system: len(system.options), default=None)
 
@@ -154,14 +155,16 @@ def _has_row(table: PaperTable, here: set[System], system: System | None) -> boo
     return table.open if system is None else system in here
 
 
-def _own_system(run: RunResult) -> System:
+def _own_system(run: Run) -> System:
     """A method outside the paper: every set of options is a system of its own."""
-    options = {name: value if isinstance(value, str) else json.dumps(value) for name, value in run.options.items()}
-    return System(run.method, tuple(sorted(options.items())))
+    options = {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in run.identity.options.items()
+    }
+    return System(run.identity.method, tuple(sorted(options.items())))
 
 
-def _panel_datasets(table: PaperTable, runs: Sequence[RunResult], wanted: Sequence[str]) -> tuple[str, ...]:
-    of_runs = tuple(dict.fromkeys(run.dataset for run in runs))
+def _panel_datasets(table: PaperTable, runs: Sequence[Run], wanted: Sequence[str]) -> tuple[str, ...]:
+    of_runs = tuple(dict.fromkeys(run.identity.dataset for run in runs))
     known = tuple(dict.fromkeys((*table.datasets, *of_runs)))
     for dataset in wanted:
         if dataset not in known:
@@ -174,9 +177,9 @@ def _panel_datasets(table: PaperTable, runs: Sequence[RunResult], wanted: Sequen
 def _panel(
     table: PaperTable,
     dataset: str,
-    runs: Sequence[tuple[RunResult, System]],
-    truths: Sequence[RunResult],
-    deviating: Callable[[RunResult], tuple[Deviation, ...]],
+    runs: Sequence[tuple[Run, System]],
+    truths: Sequence[Run],
+    deviating: Callable[[Run], tuple[Deviation, ...]],
 ) -> JoinedPanel:
     paper_dataset = dataset if dataset in table.datasets else table.datasets[0]
     columns, others = _columns(table, [run for run, _ in runs])
@@ -195,13 +198,13 @@ def _panel(
     extra = tuple(dict.fromkeys(system for _, system in runs if system not in in_paper))
     for system in extra:
         first = next(run for run, one in runs if one == system)
-        networks = frozenset[str]().union(*(run.trained_against for run, one in runs if one == system))
+        networks = frozenset[str]().union(*(run.identity.trained_against for run, one in runs if one == system))
         own, label = replace(system, trained_against=networks), _label(first, system, extra)
-        rows.append(JoinedRow(label, own, first.topline, in_paper=False, cells=cells(None, system)))
+        rows.append(JoinedRow(label, own, first.identity.topline, in_paper=False, cells=cells(None, system)))
     return JoinedPanel(dataset, paper_dataset, columns, others, tuple(rows))
 
 
-def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperColumn, ...], frozenset[str]]:
+def _columns(table: PaperTable, runs: Sequence[Run]) -> tuple[tuple[PaperColumn, ...], frozenset[str]]:
     """The paper's columns, each followed by the same metric under the other protocols and scoring networks of the runs.
 
     Where several networks have the paper's protocol, its column holds the numbers of the one with most runs.
@@ -210,12 +213,13 @@ def _columns(table: PaperTable, runs: Sequence[RunResult]) -> tuple[tuple[PaperC
     others = []
     ours = {(column.metric, column.protocol, column.column) for column in table.columns}
     for column in table.columns:
-        measured = [m for run in runs for m in run.summary if (m.metric, m.column) == (column.metric, column.column)]
-        for protocol in dict.fromkeys([column.protocol, *(m.protocol for m in measured)]):
+        key = column.metric, column.column
+        measured = [(m, _network(run, m)) for run in runs for m in run.summary if (m.metric, m.column) == key]
+        for protocol in dict.fromkeys([column.protocol, *(m.protocol for m, _ in measured)]):
             if protocol != column.protocol and (column.metric, protocol, column.column) in ours:
                 continue
             ours.add((column.metric, protocol, column.column))
-            by = Counter(m.network for m in measured if m.protocol == protocol and m.mean is not None)
+            by = Counter(network for m, network in measured if m.protocol == protocol and m.mean is not None)
             several = [network for network, _ in by.most_common()] if len(by) > 1 else [None]
             for index, network in enumerate(several):
                 mark = "" if network is None else told_apart(network, [one for one in by if one != network])
@@ -246,17 +250,17 @@ def _networks(columns: Sequence[PaperColumn]) -> list[str]:
 def _cell(
     column: PaperColumn,
     printed: Mapping[str, PaperValue],
-    runs: Sequence[RunResult],
-    truths: Sequence[RunResult],
-    deviating: Callable[[RunResult], tuple[Deviation, ...]],
+    runs: Sequence[Run],
+    truths: Sequence[Run],
+    deviating: Callable[[Run], tuple[Deviation, ...]],
 ) -> JoinedCell:
     """printed: column -> the paper's value. runs: of this row's system, the best choice first."""
     cell = JoinedCell(printed.get(column.key), column.key in printed)
-    found = next(((run, m) for run in runs for m in run.summary if _measures(m, column)), None)
+    found = next(((run, m) for run in runs for m in run.summary if _measures(run, m, column)), None)
     if found is None:
         return cell
     run, ours = found
-    bounds = (m.mean for one in truths if same_clips(one, run) for m in one.summary if _measures(m, column))
+    bounds = (m.mean for one in truths if same_clips(one, run) for m in one.summary if _measures(one, m, column))
     own = (one for one in run.caveats if one.metric in ("", ours.metric) and one.protocol in ("", ours.protocol))
     caveats = tuple(one.text for one in own if one.kind != FOREIGN)  # that one is a deviation
     cell = replace(cell, ours=ours, run=run.path, deviations=deviating(run), truth=next(bounds, None), caveats=caveats)
@@ -265,15 +269,19 @@ def _cell(
     return replace(cell, delta=round(ours.mean - cell.paper, 10))
 
 
-def _measures(measured: Measured, column: PaperColumn) -> bool:
+def _network(run: Run, measured: ColumnSummary) -> ScoringNetwork:
+    return run.judges.get((measured.metric, measured.protocol), ())
+
+
+def _measures(run: Run, measured: ColumnSummary, column: PaperColumn) -> bool:
     identity = (measured.metric, measured.protocol, measured.column)
-    scored = column.network is None or measured.mean is None or measured.network == column.network
+    scored = column.network is None or measured.mean is None or _network(run, measured) == column.network
     return scored and identity == (column.metric, column.protocol, column.column)
 
 
-def _label(run: RunResult, system: System, extra: Sequence[System]) -> str:
+def _label(run: Run, system: System, extra: Sequence[System]) -> str:
     """The method's title, and the options that tell it from the others of that name."""
-    title = run.title or run.method
+    title = run.identity.title or run.identity.method
     rivals = [one for one in extra if one.method == system.method and one != system]
     differing = [pair for pair in system.options if any(pair not in rival.options for rival in rivals)]
     if not differing:
@@ -281,17 +289,17 @@ def _label(run: RunResult, system: System, extra: Sequence[System]) -> str:
     return f"{title} ({', '.join(f'{name}={value}' for name, value in differing)})"
 
 
-def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[RunResult, System]]) -> list[str]:
+def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[Run, System]]) -> list[str]:
     """A note for every system of which several runs measured the same column."""
     labels = {row.system: row.label for row in table.rows}
     notes = []
     for system in dict.fromkeys(system for _, system in runs):
         own = [run for run, one in runs if one == system]
-        identities = [{(m.metric, m.protocol, m.column, m.network) for m in run.summary} for run in own]
+        identities = [{(m.metric, m.protocol, m.column, _network(run, m)) for m in run.summary} for run in own]
         if len(set().union(*identities)) < sum(len(one) for one in identities):
             label = labels.get(system, system.method)
             shown = max(own, key=lambda run: preference(run, table.split))
-            seed = f" (seed {shown.seed})" if len({run.seed for run in own}) > 1 else ""
+            seed = f" (seed {shown.seed})" if len({run.identity.seed for run in own}) > 1 else ""
             notes.append(
                 f"{label} on {dataset}: {len(own)} runs measured the same; shown is {shown.path}{seed}, of the most"
                 " clips, then the newest"

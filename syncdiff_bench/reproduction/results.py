@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from syncdiff_bench.files import write_whole
 from syncdiff_bench.report.joined import join
 from syncdiff_bench.report.paper import PaperTable
 from syncdiff_bench.report.paper_table import paper_table
-from syncdiff_bench.report.results import Measured, RunResult, read_run
+from syncdiff_bench.report.results import read_run, run_of
 from syncdiff_bench.report.table import Table
 from syncdiff_bench.reproduction.findings import Judgement, rendered
 from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.probing import read_spreads, summary_entry
 from syncdiff_bench.reproduction.rows import Job
+from syncdiff_bench.runs.directory import MANIFEST, Run, load_run
 
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html"}
 FOLDER = "tables"
 
 
-def result_of(job: Job) -> RunResult | None:
+def result_of(job: Job) -> Run | None:
     """Over all of its finished seeds; None where there is none.
 
     Raises UsageError where seeds were scored differently, or a folder is damaged.
@@ -29,18 +31,17 @@ def result_of(job: Job) -> RunResult | None:
     paths = [job.run_path(seed) for seed in job.finished_seeds()]
     if not paths:
         return None
-    results = [read_run(path / "run.json") for path in paths]
-    newest = max(results, key=lambda result: result.finished)
+    results = [read_run(path / MANIFEST) for path in paths]
+    newest = max(results, key=lambda result: result.manifest["finished"])
     if len(paths) == 1:
         return replace(newest, path=job.path)
     summary = _pooled_probes(paths) if job.probed else _pooled_scores(paths)
-    caveats = {one.text: one for result in results for one in result.caveats}
-    return replace(newest, path=job.path, summary=summary, caveats=tuple(caveats.values()))
+    caveats = {one.text: one.to_json() for result in results for one in result.caveats}
+    return run_of(job.path, {**newest.manifest, "summary": summary, "caveats": list(caveats.values())})
 
 
-def _pooled_scores(paths: Sequence[Path]) -> tuple[Measured, ...]:
+def _pooled_scores(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """A clip counts once per seed; the interval resamples speakers, with all seeds of all their clips."""
-    from syncdiff_bench.runs.directory import load_run
     from syncdiff_bench.runs.plan import recorded_metric
     from syncdiff_bench.runs.summary import summarise
     from syncdiff_bench.significance.scored import require_alike
@@ -52,22 +53,12 @@ def _pooled_scores(paths: Sequence[Path]) -> tuple[Measured, ...]:
     for run in runs:
         speakers.update(run.speakers)
     scores = [score for run in runs for score in run.scores]
-    return tuple(
-        Measured(
-            *(e.metric, e.protocol, e.column, e.direction, e.mean, e.ci95, e.n, e.failed),
-            runs[0].judges.get((e.metric, e.protocol), ()),
-        )
-        for e in summarise(scores, metrics, speakers, {})
-    )
+    return [entry.to_json() for entry in summarise(scores, metrics, speakers, {})]
 
 
-def _pooled_probes(paths: Sequence[Path]) -> tuple[Measured, ...]:
+def _pooled_probes(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """The mean over seeds of each group's variance, then as in a single probe."""
-    measured = []
-    for experiment, spreads in read_spreads([path / "run.json" for path in paths]).items():
-        entry = summary_entry(experiment, spreads)
-        measured.append(Measured(**{**entry, "ci95": None if entry["ci95"] is None else tuple(entry["ci95"])}))
-    return tuple(measured)
+    return [summary_entry(*found) for found in read_spreads([path / MANIFEST for path in paths]).items()]
 
 
 def tables_of(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str]) -> list[Table]:
@@ -90,7 +81,7 @@ def tables_of(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str])
 def _notes(
     request: Request,
     jobs: Sequence[Job],
-    results: Mapping[str, RunResult | None],
+    results: Mapping[str, Run | None],
     reasons: Mapping[str, str],
     table: PaperTable,
 ) -> list[str]:
@@ -144,6 +135,6 @@ def write_tables(
         write_whole(path, text)
     for job in jobs:
         for seed in job.finished_seeds():
-            record = (job.run_path(seed) / "run.json").read_bytes()
+            record = (job.run_path(seed) / MANIFEST).read_bytes()
             write_whole(folder / "manifests" / job.name / f"seed-{seed}.json", record)
     return list(pages)

@@ -294,7 +294,7 @@ def test_runs_are_found_one_and_two_levels_down_and_once(tmp_path: Path) -> None
     write_run(tmp_path / "x", "gt", "lrs2", [])
     write_run(tmp_path / "y" / "z", "static", "lrs2", [])
     runs = find_runs([tmp_path, tmp_path / "x"])
-    assert sorted(run.method for run in runs) == ["gt", "static"]
+    assert sorted(run.identity.method for run in runs) == ["gt", "static"]
 
 
 def test_folders_without_runs(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_folders_without_runs(tmp_path: Path) -> None:
         ('{"schema": 1, "method": {"name": "a"}, "dataset": "lrs2"}', "is not a run's record"),
         (
             '{"schema": 1, "method": {"name": "a"}, "dataset": {"name": "d"}, "summary": [{}]}',
-            "'metric' is missing",
+            "'mean' is missing",
         ),
         (
             '{"schema": 1, "method": {"name": "a"}, "dataset": {"name": "d"}, "summary": [3]}',

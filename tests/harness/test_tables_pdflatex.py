@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from syncdiff_bench.report.joined import join
 from syncdiff_bench.report.paper import PaperTable, package_tables
 from syncdiff_bench.report.paper_table import paper_table
-from syncdiff_bench.report.results import Measured, RunResult
+from syncdiff_bench.report.results import run_of
 from syncdiff_bench.report.writers import render
+from syncdiff_bench.runs.directory import Run
 
 TABLES = package_tables("syncdiff_leaderboards")
 SYSTEMS = [row.system for table in TABLES for row in table.rows]
@@ -33,22 +35,28 @@ pytestmark = [
 ]
 
 
-def runs_of(table: PaperTable) -> list[RunResult]:
+def runs_of(table: PaperTable) -> list[Run]:
     """A run for every row, under the paper's protocols and others, and one that is not in the paper."""
 
-    def measured(mean: float | None) -> tuple[Measured, ...]:
-        interval = None if mean is None else (mean - 0.5, mean + 0.5)
-        return tuple(
-            Measured(column.metric, protocol, column.column, column.direction, mean, interval, 24, 1)
-            for column in table.columns
-            for protocol in (column.protocol, "own_protocol")
+    def measured(mean: float | None) -> list[dict[str, Any]]:
+        entry = {"mean": mean, "ci95": None if mean is None else [mean - 0.5, mean + 0.5], "n": 24, "failed": 1}
+        return [
+            {**entry, "metric": c.metric, "protocol": protocol, "column": c.column, "direction": c.direction}
+            for c in table.columns
+            for protocol in (c.protocol, "own_protocol")
+        ]
+
+    def run(name: str, method: str, options: dict[str, Any], mean: float | None) -> Run:
+        made = {"name": method, "title": method, "options": options}
+        return run_of(
+            Path(name), {"method": made, "dataset": {"name": "pocket"}, "summary": measured(mean), "caveats": []}
         )
 
-    rows = []
-    for index, row in enumerate(table.rows):
-        method, options = row.system.method, dict(row.system.options)
-        rows.append(RunResult(Path("runs") / row.key, method, options, "pocket", "2026", measured(index / 7)))
-    return [*rows, RunResult(Path(NASTY), NASTY, {"a_b": NASTY}, "pocket", "2026", measured(None), title=NASTY)]
+    rows = [
+        run(f"runs/{row.key}", row.system.method, dict(row.system.options), index / 7)
+        for index, row in enumerate(table.rows)
+    ]
+    return [*rows, run(NASTY, NASTY, {"a_b": NASTY}, None)]
 
 
 @pytest.mark.parametrize("filled", [False, True])

@@ -6,27 +6,33 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from syncdiff_bench.report.joined import JoinedTable, join
 from syncdiff_bench.report.paper import PaperTable, package_tables
 from syncdiff_bench.report.paper_table import paper_table
-from syncdiff_bench.report.results import Measured, RunResult
+from syncdiff_bench.report.results import run_of
 from syncdiff_bench.report.writers import render
+from syncdiff_bench.runs.directory import Run
 
 TABLES: dict[int, PaperTable] = {table.number: table for table in package_tables("syncdiff_leaderboards")}
 SYSTEMS = [row.system for table in TABLES.values() for row in table.rows]
 NASTY = "<b>&_%$#{}~^\\|*[x]"
 
 
-def measured(metric: str, protocol: str, column: str, mean: float | None, half: float = 0.25) -> Measured:
-    interval = None if mean is None else (mean - half, mean + half)
-    return Measured(metric, protocol, column, "up", mean, interval, n=1320, failed=1)
+def measured(metric: str, protocol: str, column: str, mean: float | None, half: float = 0.25) -> dict[str, Any]:
+    ci95 = None if mean is None else [mean - half, mean + half]
+    names = {"metric": metric, "protocol": protocol, "column": column, "direction": "up"}
+    return {**names, "mean": mean, "ci95": ci95, "n": 1320, "failed": 1}
 
 
-def run(method: str, dataset: str, *summary: Measured) -> RunResult:
-    return RunResult(Path("runs") / method, method, {}, dataset, "2026-01-01", summary)
+def run(method: str, dataset: str, *summary: dict[str, Any], clips: tuple[str, ...] = (), split: str = "test") -> Run:
+    data = {"name": dataset, "split": split, "clips": clips}
+    return run_of(
+        Path("runs") / method, {"method": {"name": method}, "dataset": data, "summary": summary, "caveats": []}
+    )
 
 
 RUNS = (
@@ -45,6 +51,10 @@ RUNS = (
     ),
     run(NASTY, "lrs3", measured("psnr", "talklip", "psnr", 33.0)),
 )
+
+
+def over(run: Run, *clips: str) -> Run:
+    return replace(run, identity=replace(run.identity, clips=clips))
 
 
 def joined(number_: int = 1, *, datasets: tuple[str, ...] = ("lrs3",)) -> JoinedTable:
@@ -90,8 +100,8 @@ def test_markdown_without_runs_has_blank_ours() -> None:
 
 
 def test_a_deviation_is_marked_and_takes_no_part_in_the_ranks() -> None:
-    made = run("difftalk", "lrs3", measured("psnr", "talklip", "psnr", 39.0))
-    runs = (*RUNS, replace(made, split="val", clips=("a",)))
+    made = run("difftalk", "lrs3", measured("psnr", "talklip", "psnr", 39.0), split="val", clips=("a",))
+    runs = (*RUNS, made)
     joined_ = join(TABLES[1], runs, datasets=("lrs3",), systems=SYSTEMS)
     text = written("markdown", joined_)
     rows = markdown_rows(text)
@@ -106,9 +116,9 @@ def test_a_deviation_is_marked_and_takes_no_part_in_the_ranks() -> None:
 
 def test_only_ground_truth_of_the_same_clips_is_beaten() -> None:
     """22.5 % against 40 %, of which the latter is over other clips."""
-    talklip = replace(RUNS[1], clips=("a", "b"))
+    talklip = over(RUNS[1], "a", "b")
     for clips, mark in ((("a", "b"), "†‡§"), (("a", "c"), "‡§")):
-        joined_ = join(TABLES[1], (replace(RUNS[0], clips=clips), talklip), datasets=("lrs3",), systems=SYSTEMS)
+        joined_ = join(TABLES[1], (over(RUNS[0], *clips), talklip), datasets=("lrs3",), systems=SYSTEMS)
         rows = markdown_rows(written("markdown", joined_))
         at = next(index for index, row in enumerate(rows) if row[0] == "TalkLip")
         assert rows[at + 1][7] == f"22.50 ± 0.25{mark}"
