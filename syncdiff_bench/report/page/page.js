@@ -264,32 +264,16 @@ function drawChanges(column) {
   byId("changes").replaceChildren(root);
 }
 
-function watchButton(button, clip) {
+for (const button of document.querySelectorAll("button.watch")) {
+  const { clip } = button.dataset;
   button.disabled = !(clip in data.watch);
   button.addEventListener("click", () => { byId("clip").value = clip; showClip(clip); byId("watch-title").scrollIntoView(); });
-}
-
-for (const button of document.querySelectorAll("button.watch")) watchButton(button, button.dataset.clip);
-
-function listWorst(column) {
-  const { direction, decimals, label } = data.columns[column];
-  const sign = direction === "up" ? 1 : -1;
-  const rows = data.methods.flatMap((method) => points(column, method).map(([clip, value]) => [method, clip, value]))
-    .sort((a, b) => sign * (a[2] - b[2])).slice(0, 10);
-  const cells = rows.map(([method, clip, value]) => {
-    const watch = element("button", { type: "button" }, clip);
-    watchButton(watch, clip);
-    return element("tr", {}, element("td", {}, watch), element("td", {}, method), element("td", {}, value.toFixed(decimals)));
-  });
-  const head = element("tr", {}, ...["Clip", "Method", label].map((text) => element("th", { scope: "col" }, text)));
-  byId("worst").replaceChildren(element("table", {}, caption(`The worst ten values of ${label}`), element("thead", {}, head), element("tbody", {}, ...cells)));
 }
 
 function drawPlots() {
   const x = Number(byId("metric-x").value), y = Number(byId("metric-y").value);
   drawDistribution(x);
   drawScatter(x, y);
-  listWorst(x);
   if (data.pair) drawChanges(x);
 }
 

@@ -6,7 +6,7 @@ Tables and pictures are plain HTML; `page.js` only sorts, filters, plays and plo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from html import escape as escaped
 from importlib.resources import files
@@ -19,14 +19,12 @@ from syncdiff_bench.report.comparison import SHOWN_CHANGES, change_text, compari
 from syncdiff_bench.report.leaderboard import REFERENCE, Board, BoardColumn, boards
 from syncdiff_bench.report.page.material import Material, changed_clips, notable_clips, picture_uri, video_uri
 from syncdiff_bench.report.page.strip import reference_row, strip_of
-from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Row, number
+from syncdiff_bench.report.table import Cell, Heading, Panel, Row, number
 from syncdiff_bench.report.writers.html import escape, notes_html, panel_html, scrolling
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.runs.records import NOT_APPLICABLE
 from syncdiff_bench.significance.comparison import ColumnComparison, Comparison
-
-SPAN = 60  # pixels to either side of zero in the picture of an interval
 
 CHANGES_FIGURE = """<figure><div id="changes"></div>
 <figcaption>Every clip: B minus A, what got worse on the left.</figcaption></figure>"""
@@ -147,9 +145,8 @@ def _document(
         missing=missing,
         options=options,
         strip=scrolling("Mouths", "strip"),
-        worst=scrolling("Worst clips", "worst"),
         changes=changes,
-        clips=clips_html(board),
+        clips=clips_html(board, watch),
         data=embedded,
     )
 
@@ -163,8 +160,11 @@ def leaderboard_html(board: Board) -> str:
     return panel_html(panel, caption, label="Leaderboard", name="leaderboard") + notes_html(board.table)
 
 
-def clips_html(board: Board) -> str:
-    """One row per clip and run: a value per column, and why something about it failed."""
+def clips_html(board: Board, watch: Container[str] = ()) -> str:
+    """One row per clip and run: a value per column, and why something about it failed; a button shows its videos.
+
+    watch: clips that have some.
+    """
     rows = []
     for row in board.rows:
         values, errors = values_of(row.run, board.columns), _errors(row.run)
@@ -175,9 +175,8 @@ def clips_html(board: Board) -> str:
                 for value, column in zip(values[clip], board.columns, strict=True)
             )
             data = {"method": row.name, "text": f"{clip} {row.run.speakers[clip]}".lower()}
-            rows.append(
-                Row((Cell(clip, html=escape(clip) + reason), Cell(row.name, value=row.name), *cells), data=data)
-            )
+            name = (_watch_button(clip, clip) if clip in watch else escape(clip)) + reason
+            rows.append(Row((Cell(clip, html=name), Cell(row.name, value=row.name), *cells), data=data))
     headings = (
         Heading("Clip", align="left", names_row=True),
         Heading("Method", align="left"),
@@ -191,41 +190,19 @@ def difference_html(comparison: Comparison) -> str:
     """One row per column compared, B against A; the clips that changed most are buttons that show them."""
     table = comparison_table(comparison, ("A", "B"))
     (panel,) = table.panels
-    rows = tuple(map(_with_picture, panel.rows, comparison.columns))
+    shown = replace(panel, groups=(tuple(map(_with_buttons, panel.rows, comparison.columns)),))
     caption = "B minus A, column by column, over the clips that both have"
-    drawn = Note("Intervals are drawn with what is better to the right of zero.")
-    shown = replace(panel, groups=(rows,))
-    return panel_html(shown, caption, label="Difference", name="difference") + notes_html(
-        replace(table, notes=(*table.notes, drawn))
-    )
+    return panel_html(shown, caption, label="Difference", name="difference") + notes_html(table)
 
 
-def _with_picture(row: Row, column: ColumnComparison) -> Row:
-    """The row with its interval drawn, and buttons for its clips."""
-    cells = list(row.cells)
-    cells[4] = replace(cells[4], html=escape(cells[4].text) + _interval_picture(column))
-    buttons = (
-        f'<button type="button" class="watch" data-clip="{escaped(change.clip)}">'
-        f"{escape(change_text(change, column))}</button>"
-        for change in largest_changes(column, SHOWN_CHANGES)
-    )
-    cells[-1] = replace(cells[-1], html="".join(buttons))
-    return replace(row, cells=tuple(cells))
+def _with_buttons(row: Row, column: ColumnComparison) -> Row:
+    changes = largest_changes(column, SHOWN_CHANGES)
+    buttons = "".join(_watch_button(change.clip, change_text(change, column)) for change in changes)
+    return replace(row, cells=(*row.cells[:-1], replace(row.cells[-1], html=buttons)))
 
 
-def _interval_picture(column: ColumnComparison) -> str:
-    """The difference and its interval about zero, better to the right; as wide as the interval reaches."""
-    if column.ci is None or column.delta is None:
-        return ""
-    sign = 1 if column.column.direction == "up" else -1
-    reach = max(abs(end) for end in (*column.ci, column.delta)) or 1.0
-    low, middle, high = (sign * SPAN * value / reach for value in (column.ci[0], column.delta, column.ci[1]))
-    return (
-        f'<svg class="interval" viewBox="{-SPAN - 4} -6 {2 * SPAN + 8} 12" aria-hidden="true">'
-        f'<path d="M0 -6V6" stroke="currentColor" stroke-opacity=".4"/>'
-        f'<path d="M{low:.1f} 0H{high:.1f}" stroke="currentColor" stroke-width="2"/>'
-        f'<circle cx="{middle:.1f}" r="3.5"/></svg>'
-    )
+def _watch_button(clip: str, text: str) -> str:
+    return f'<button type="button" class="watch" data-clip="{escaped(clip)}">{escape(text)}</button>'
 
 
 def values_of(run: Run, columns: Sequence[BoardColumn]) -> dict[str, list[float | None]]:
