@@ -75,14 +75,10 @@ def plugin_rows(kind: str) -> list[dict[str, Any]]:
 
     records = [asdict(description) for description in describe(PLUGINS[kind])]
     if kind != "metrics":
-        for record in records:
-            for key in ("protocol", "columns", "needs", "source"):
-                del record[key]
-        return records
+        of_metrics = ("protocol", "columns", "needs", "source")
+        return [{key: value for key, value in one.items() if key not in of_metrics} for one in records]
     entries = _catalogue().entries.values()
-    for record in records:
-        record["weights"] = [entry.name for entry in entries if record["name"] in entry.used_by]
-    return records
+    return [{**one, "weights": [entry.name for entry in entries if one["name"] in entry.used_by]} for one in records]
 
 
 def weights_rows() -> list[dict[str, Any]]:
@@ -126,17 +122,10 @@ def print_rows(rows: Sequence[dict[str, str]]) -> None:
 
         click.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from syncdiff_bench.report.table import text_table
+    from syncdiff_bench.report.writers.terminal import print_tables
 
-    console = Console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in rows[0]:
-        table.add_column(heading, no_wrap=heading == "name", overflow="fold")
-    for row in rows:
-        table.add_row(*(text.replace("[", r"\[") for text in row.values()))
-    console.print(table)
+    print_tables([text_table(rows[0], (row.values() for row in rows))])
 
 
 # What fits a line; --json has the rest.

@@ -109,15 +109,12 @@ def probe(
 
 
 def _print(spreads: dict[str, list[Spread]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from syncdiff_bench.report.table import text_table
+    from syncdiff_bench.report.writers.terminal import print_tables
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("experiment", "over", "latents", "variance"):
-        table.add_column(title, justify="right" if title in ("latents", "variance") else "left")
+    rows = []
     for experiment, group in spreads.items():
-        for spread in group:
-            table.add_row(experiment.upper(), spread.label, str(spread.cases), f"{spread.variance:.4f}")
-        mean = sum(spread.variance for spread in group) / len(group)
-        table.add_row(experiment.upper(), "mean", "", f"{mean:.4f}", style="bold")
-    Console().print(table)
+        rows += [(experiment.upper(), one.label, f"{one.cases}", f"{one.variance:.4f}") for one in group]
+        mean = sum(one.variance for one in group) / len(group)
+        rows.append((experiment.upper(), "mean", "", f"{mean:.4f}"))
+    print_tables([text_table(("experiment", "over", "latents", "variance"), rows)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from syncdiff_bench.weights.sources import Progress
     from syncdiff_bench.weights.store import Status, WeightsStore
 
-STYLES = {"here": "green", "missing": "yellow", "wrong": "bold red"}
-
 
 @command(
     examples="""
@@ -35,20 +34,10 @@ def list_weights(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_record(status) for status in found], indent=1))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from syncdiff_bench.report.table import text_table
+    from syncdiff_bench.report.writers.terminal import print_tables
 
-    # Long texts share one column, so that the table reads in 80 characters.
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "state", "size", "what it is"):
-        table.add_column(title, no_wrap=title != "what it is")
-    for status in found:
-        entry = status.entry
-        facts = f"for {', '.join(entry.used_by)}; got by {_got_by(entry)}; licence: {entry.licence}"
-        about = Text.assemble(entry.description, "\n", (facts, "dim"))
-        table.add_row(entry.name, Text(status.state, STYLES[status.state]), _megabytes(entry.size), about)
-    Console().print(table)
+    print_tables([text_table(("name", "state", "size", "what it is"), map(_in_words, found))])
     click.echo(f"folder: {store.folder}")
     for problem in store.catalogue.problems:
         click.echo(f"warning: {problem}", err=True)
@@ -79,11 +68,8 @@ def add(name: str, file: Path, force: bool) -> None:
     """Keep a FILE that you have under the NAME of a known one."""
     store = _store()
     path = store.add(name, file, force=force)
-    entry = store.catalogue[name]
-    known = "as published" if entry.sha256 == store.digest(name) else "the published digest is not known"
-    if entry.sha256 not in (None, store.digest(name)):
-        known = "NOT the published file, kept by --force"
-    click.echo(f"{name}: {path} (sha256 {store.digest(name)}, {known})")
+    sha256 = store.digest(name)
+    click.echo(f"{name}: {path} (sha256 {sha256}, {_standing(store.catalogue[name], sha256)})")
 
 
 @command(
@@ -98,9 +84,10 @@ def verify(ctx: click.Context) -> None:
     for status in statuses:
         if status.state != "missing":
             click.secho(f"{status.state:7} ", fg="red" if status.problem else "green", nl=False)
-            click.echo(f"{status.entry.name}: {status.path} {status.problem or _checked(status)}")
-    counts = [sum(status.state == state for status in statuses) for state in STYLES]
-    click.echo(", ".join(f"{count} {state}" for count, state in zip(counts, STYLES, strict=True)))
+            standing = f"(sha256 {status.sha256}, {_standing(status.entry, status.sha256)})"
+            click.echo(f"{status.entry.name}: {status.path} {status.problem or standing}")
+    counts = Counter(status.state for status in statuses)
+    click.echo(", ".join(f"{counts[state]} {state}" for state in ("here", "missing", "wrong")))
     ctx.exit(1 if any(status.state == "wrong" for status in statuses) else 0)
 
 
@@ -206,23 +193,10 @@ def _store() -> WeightsStore:
 def _bar(name: str) -> Iterator[Progress]:
     """A progress bar that takes bytes done and bytes in all."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
     console = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         row = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(row, completed=done, total=total)
@@ -230,20 +204,17 @@ def _bar(name: str) -> Iterator[Progress]:
 
 def _record(status: Status) -> dict[str, Any]:
     entry = status.entry
-    return {
-        "name": entry.name,
-        "state": status.state,
-        "path": str(status.path),
-        "size": entry.size,
-        "sha256": entry.sha256,
-        "licence": entry.licence,
-        "description": entry.description,
-        "homepage": entry.homepage,
-        "used_by": list(entry.used_by),
-        "fetchable": bool(entry.sources),
-        "obtain": entry.obtain,
-        "problem": status.problem,
-    }
+    of_file = {"name": entry.name, "state": status.state, "path": str(status.path)}
+    of_entry = ("size", "sha256", "licence", "description", "homepage", "used_by")
+    got = {"fetchable": bool(entry.sources), "obtain": entry.obtain, "problem": status.problem}
+    return {**of_file, **{key: getattr(entry, key) for key in of_entry}, **got}
+
+
+def _in_words(status: Status) -> tuple[str, str, str, str]:
+    entry = status.entry
+    size = "?" if entry.size is None else f"{entry.size / 1e6:.1f} MB"
+    used = f"for {', '.join(entry.used_by)}; got by {_got_by(entry)}; licence: {entry.licence}"
+    return entry.name, status.state, size, f"{entry.description}; {used}"
 
 
 def _got_by(entry: Entry) -> str:
@@ -252,13 +223,8 @@ def _got_by(entry: Entry) -> str:
     return "first use, or fetch" if entry.auto else "fetch"
 
 
-def _checked(status: Status) -> str:
-    if status.entry.sha256 is None:
-        return f"has sha256 {status.sha256}; none is published"
-    if status.entry.sha256 != status.sha256:
-        return f"has sha256 {status.sha256}, NOT the published file, kept by --force"
-    return "is as published"
-
-
-def _megabytes(size: int | None) -> str:
-    return "?" if size is None else f"{size / 1e6:.1f} MB"
+def _standing(entry: Entry, sha256: str | None) -> str:
+    """Of a file with that digest."""
+    if entry.sha256 is None:
+        return "the published digest is not known"
+    return "as published" if entry.sha256 == sha256 else "NOT the published file, kept by --force"

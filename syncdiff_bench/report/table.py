@@ -6,7 +6,7 @@ The leaderboard, the comparison of two runs, the gates, the paper's tables and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -118,6 +118,13 @@ class Table:
         """What the markup of the best and second best means; "" where none is explained."""
         apart = f" {' and '.join(self.unranked)} take no part." if self.unranked else ""
         return ("", f"Best {best}.{apart}", f"Best {best}, second best {second}.{apart}")[self.ranks_marked]
+
+
+def text_table(headings: Iterable[str], rows: Iterable[Iterable[str]], notes: Sequence[str] = ()) -> Table:
+    """Lines of texts under headings, all on the left; the first names its row."""
+    above = tuple(Heading(text, align="left", fold=index > 0) for index, text in enumerate(headings))
+    below = tuple(Row(tuple(map(Cell, texts))) for texts in rows)
+    return Table((Panel(above, (below,)),), notes=plain_notes(notes))
 
 
 def plain_notes(texts: Sequence[str]) -> tuple[Note, ...]:

@@ -20,7 +20,7 @@ from syncdiff_bench.contracts import Column
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.report.findings import PaperFinding, findings
 from syncdiff_bench.report.paper import tables
-from syncdiff_bench.report.table import Cell, Heading, Panel, Row, number
+from syncdiff_bench.report.table import Cell, Heading, Panel, Row, number, text_table
 from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.probing import Spread, read_spreads
 from syncdiff_bench.reproduction.rows import Job, jobs_of
@@ -192,10 +192,10 @@ def rendered(judgements: Sequence[Judgement], dataset: str) -> str:
     from syncdiff_bench.report.writers.markdown import pipes
 
     short = ((one.finding.claim, _where(one.finding), one.verdict, _tally(one.lines)) for one in judgements)
-    headings = tuple(Heading(text, align="left") for text in ("the paper says", "from", "here", "columns"))
+    (verdicts,) = text_table(("the paper says", "from", "here", "columns"), short).panels
     parts = [
         f"# What of the paper holds on {dataset}",
-        pipes(Panel(headings, (tuple(Row(tuple(map(Cell, texts))) for texts in short),))),
+        pipes(verdicts),
         "Two rows are compared clip by clip, all seeds together; a difference counts where a permutation test over"
         " whole speakers, corrected for the columns of the finding, gives p < 0.05; a column without one is open. There"
         " is one training per row: what holds here holds of these two trainings.",
