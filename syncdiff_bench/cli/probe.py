@@ -18,7 +18,7 @@ from syncdiff_bench.cli.options import (
     SEED,
     SETTINGS,
     SPLIT,
-    dataset_values,
+    selected,
 )
 
 if TYPE_CHECKING:
@@ -50,12 +50,6 @@ if TYPE_CHECKING:
 def probe(
     *,
     method: str,
-    settings: tuple[str, ...],
-    dataset: str,
-    data_root: Path | None,
-    dataset_settings: tuple[str, ...],
-    split: str | None,
-    boxes: str,
     layer: str,
     step: int | None,
     clips: int,
@@ -65,8 +59,8 @@ def probe(
     phone: str | None,
     videos: int,
     seed: int,
-    device: str,
     out: Path | None,
+    **given: Any,
 ) -> None:
     """Measure how far latents spread (Table 4).
 
@@ -74,37 +68,28 @@ def probe(
     """
     from rich.progress import Progress
 
-    from syncdiff_bench import plugins
-    from syncdiff_bench.errors import UsageError
     from syncdiff_bench.reproduction import probing
     from syncdiff_bench.reproduction.models import with_model
-    from syncdiff_bench.runs.plan import load_methods, make_runtime
-    from syncdiff_bench.texts import method_options
+    from syncdiff_bench.runs.plan import make_plan
 
-    values = {"boxes": boxes, **dataset_values(dataset, dataset_settings)}
-    opened = plugins.load_dataset(dataset, data_root, values)
-    split = split or opened.default_split
-    clip_ids = opened.clip_ids(split)
-    given = method_options((method,), settings)
-    (plugin,) = load_methods((method,), given, make_runtime(device, opened.name), with_model)
-    if not isinstance(plugin, probing.ProbedMethod):
-        raise UsageError(f"method {method} has no latents to probe; syncdiff has")
-    if layer not in plugin.probe_layers:
-        raise UsageError(f"--layer {layer}: {method} is read at {' or '.join(plugin.probe_layers)}")
+    selection = selected(methods=(method,), seed=seed, **given)
+    plan = make_plan(selection, with_metrics=False, model_of=with_model)
+    (run,), dataset = plan.runs, plan.dataset
+    clip_ids = run.identity.clips
+    probing.probed(run.method, layer)
 
-    groups = probing.ident_groups(opened, chosen or probing.draw_clips(clip_ids, clips, seed), identity_frames)
+    groups = probing.ident_groups(dataset, chosen or probing.draw_clips(clip_ids, clips, seed), identity_frames)
     if pose_list is not None:
-        groups.append(probing.pose_group(phone or str(pose_list), probing.read_poses(pose_list, opened)))
+        groups.append(probing.pose_group(phone or str(pose_list), probing.read_poses(pose_list, dataset)))
     elif phone is not None:
-        groups.append(probing.pose_group(phone, probing.find_poses(opened, clip_ids, phone, videos)))
+        groups.append(probing.pose_group(phone, probing.find_poses(dataset, clip_ids, phone, videos)))
 
-    asked: dict[str, Any] = {"layer": layer, "step": step, "seed": seed}
+    folder = out or Path("probes") / f"{dataset.name}-{run.identity.split}" / run.method.name
     with Progress(transient=True) as bar:
         row = bar.add_task("latents", total=sum(len(group.cases) for group in groups))
-        spreads = probing.measure(plugin, groups, **asked, advance=lambda cases: bar.advance(row, cases))
-    folder = out or Path("probes") / f"{opened.name}-{split}" / plugin.name
+        asked: dict[str, Any] = {"layer": layer, "step": step, "seed": seed}
+        spreads = probing.measure(plan, groups, folder, **asked, advance=lambda cases: bar.advance(row, cases))
     _print(spreads)
-    probing.write_record(folder, plugin, opened, split, groups, spreads, asked)
     click.echo(f"{folder / 'run.json'}", err=True)
 
 

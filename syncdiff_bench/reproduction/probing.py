@@ -21,7 +21,12 @@ from numpy.typing import NDArray
 from syncdiff_bench.caveats import Counted, counted
 from syncdiff_bench.contracts import FPS, Clip, Dataset
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.files import read_text_file
+from syncdiff_bench.files import read_text_file, write_whole
+from syncdiff_bench.runs.directory import MANIFEST
+from syncdiff_bench.runs.manifest import Identity, now
+from syncdiff_bench.runs.plan import Plan
+from syncdiff_bench.runs.records import SCHEMA
+from syncdiff_bench.runs.sources import clip_caveats
 
 if TYPE_CHECKING:
     from syncdiff_bench.reproduction.rows import Job
@@ -181,22 +186,38 @@ def pose_group(label: str, poses: Sequence[FrameOf]) -> Group:
 # ---------------------------------------------------------------------------------- measuring, recording
 
 
+def probed(method: Any, layer: str) -> ProbedMethod:
+    """The method. Raises UsageError for one without latents, or without that layer."""
+    if not isinstance(method, ProbedMethod):
+        raise UsageError(f"method {method.name} has no latents to probe; syncdiff has")
+    if layer not in method.probe_layers:
+        raise UsageError(f"--layer {layer}: {method.name} is read at {' or '.join(method.probe_layers)}")
+    return method
+
+
 def measure(
-    method: ProbedMethod,
+    plan: Plan,
     groups: Sequence[Group],
+    folder: Path,
     *,
     layer: str,
     step: int | None,
     seed: int,
     advance: Callable[[int], None] = lambda _cases: None,
 ) -> dict[str, list[Spread]]:
-    """Experiment -> the spread of each group. advance: told how many cases are finished. Raises as `probe`."""
+    """Experiment -> the spread of each group; and FOLDER/run.json in the form of a run's, which `paper tables` reads.
+
+    plan: of one method. advance: told how many cases are finished. Raises as `probed` and `ProbedMethod.probe`.
+    """
+    (run,) = plan.runs
+    method = probed(run.method, layer)
     spreads: dict[str, list[Spread]] = {}
     for group in groups:
         latents = method.probe(group.cases, layer=layer, step=step, seed=seed)
         spread = Spread(group.label, len(group.cases), variance(latents), group.cluster)
         spreads.setdefault(group.experiment, []).append(spread)
         advance(len(group.cases))
+    _write_record(folder, run.identity, groups, spreads, {"layer": layer, "step": step, "seed": seed})
     return spreads
 
 
@@ -220,43 +241,28 @@ def summary_entry(experiment: str, spreads: Sequence[Spread]) -> dict[str, Any]:
     }
 
 
-def write_record(
+def _write_record(
     folder: Path,
-    method: Any,
-    dataset: Dataset,
-    split: str,
+    identity: Identity,
     groups: Sequence[Group],
     spreads: Mapping[str, Sequence[Spread]],
-    settings: Any,
+    settings: Mapping[str, Any],
 ) -> None:
-    """FOLDER/run.json in the form of a run's, so that `paper tables --table 4` finds the two numbers.
-
-    spreads: of the groups, as `measure` gives them. settings: what was asked for, kept under "probe".
-    """
-    from syncdiff_bench.files import write_whole
-    from syncdiff_bench.options import options_to_json
-    from syncdiff_bench.runs.manifest import now
-    from syncdiff_bench.runs.sources import clip_caveats
-
     frames = (frame for group in groups for case in group.cases for frame in (case.target, case.identity, case.pose))
     clips = {frame.clip.id: frame.clip for frame in frames}
     found = {name: clip_caveats(clip) for name, clip in clips.items()}
-    general = (Counted(one.kind, one.sentence, example=one.detail) for one in method.general_caveats())
+    general = (Counted(one.kind, one.sentence, example=one.detail) for one in identity.caveats)
+    whole = identity.to_json()
     record = {
-        "schema": 1,
-        "method": {
-            "name": method.name,
-            "title": method.title,
-            "options": options_to_json(method.options),
-            "weights": [weights.to_json() for weights in method.weights_used()],
-        },
-        "dataset": {"name": dataset.name, "split": split, "fingerprint": dataset.fingerprint(split)},
+        "schema": SCHEMA,
+        "method": {key: whole["method"][key] for key in ("name", "title", "options", "weights")},
+        "dataset": {key: whole["dataset"][key] for key in ("name", "split", "fingerprint")},
         "probe": {**settings, "groups": {name: [asdict(one) for one in group] for name, group in spreads.items()}},
         "finished": now(),
         "caveats": [caveat.to_json() for caveat in (*general, *counted(found, len(clips)))],
         "summary": [summary_entry(experiment, group) for experiment, group in spreads.items()],
     }
-    write_whole(folder / "run.json", json.dumps(record, indent=1) + "\n")
+    write_whole(folder / MANIFEST, json.dumps(record, indent=1) + "\n")
 
 
 def read_spreads(records: Sequence[Path]) -> dict[str, list[Spread]]:
@@ -290,14 +296,11 @@ def probe_job(job: Job, seed: int) -> None:
 
     Raises UsageError for a method without latents, and where no speaker says a phone twice.
     """
-    plan, recipe = job.plan, job.request.recipe.probe
-    method, dataset = plan.runs[0].method, plan.dataset
-    if not isinstance(method, ProbedMethod):
-        raise UsageError(f"method {method.name} has no latents to probe")
-    groups = _job_groups(job, dataset, plan.runs[0].identity.clips)
-    settings: dict[str, Any] = {"layer": recipe.layer, "step": None, "seed": seed}
-    spreads = measure(method, groups, **settings)
-    write_record(job.run_path(seed), method, dataset, job.request.recipe.split, groups, spreads, settings)
+    plan, layer = job.plan, job.request.recipe.probe.layer
+    (run,) = plan.runs
+    probed(run.method, layer)
+    groups = _job_groups(job, plan.dataset, run.identity.clips)
+    measure(plan, groups, job.run_path(seed), layer=layer, step=None, seed=seed)
 
 
 def _job_groups(job: Job, dataset: Dataset, clip_ids: Sequence[str]) -> list[Group]:
