@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import keyword
 import re
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Literal, get_args
 
 from syncdiff_bench.errors import UsageError
 
-Kind = Literal["method", "metric", "dataset"]
-
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-# What to do with the plugin once it is installed, for its README.
+# What to do with the plugin once it is installed, by its kind, for its README.
 FIRST_COMMAND = {
     "method": "syncdiff-bench run --method static --method {name} --dataset pocket",
     "metric": "syncdiff-bench run --method static --method syncdiff --metrics psnr,{name}",
@@ -23,67 +19,35 @@ FIRST_COMMAND = {
 }
 
 
-@dataclass(frozen=True)
-class Package:
-    """name: of the plugin and the distribution ("my-method"). module: importable ("my_method"). title: class name."""
-
-    kind: Kind
-    name: str
-
-    @property
-    def module(self) -> str:
-        return self.name.replace("-", "_")
-
-    @property
-    def title(self) -> str:
-        return "".join(part.capitalize() for part in self.name.split("-"))
-
-    @property
-    def first_command(self) -> str:
-        return FIRST_COMMAND[self.kind].format(name=self.name)
-
-
 def write_package(kind: str, name: str, parent: Path) -> tuple[Path, ...]:
     """Write the package into `parent / name` and return its files.
 
-    Raises UsageError for a name that cannot be both a plugin's and a module's, and where the folder exists.
+    kind: of FIRST_COMMAND. name: of the plugin and the distribution ("my-method"); its module is `my_method`.
+    Raises UsageError for another kind, a name that cannot be both a plugin's and a module's, and an existing folder.
     """
-    if kind not in get_args(Kind):
-        raise UsageError(f"unknown kind {kind!r}; choose one of: {', '.join(get_args(Kind))}")
-    package = Package(kind, name)  # type: ignore[arg-type]
-    if not NAME.fullmatch(name) or keyword.iskeyword(package.module):
+    if kind not in FIRST_COMMAND:
+        raise UsageError(f"unknown kind {kind!r}; choose one of: {', '.join(FIRST_COMMAND)}")
+    module = name.replace("-", "_")
+    if not NAME.fullmatch(name) or keyword.iskeyword(module):
         raise UsageError(f"{name!r} is no name for a plugin; use lower case letters and digits, words joined by dashes")
     folder = parent / name
     if folder.exists():
         raise UsageError(f"{folder} exists already; choose another name or --out")
-    written = []
-    for path, text in _contents(package).items():
+    title = "".join(part.capitalize() for part in name.split("-"))
+    command = FIRST_COMMAND[kind].format(name=name)
+    names = {"kind": kind, "name": name, "module": module, "title": title, "command": command}
+    templates = {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        f"{module}.py": f"{kind}.py",
+        f"tests/test_{module}.py": f"test_{kind}.py" if kind == "dataset" else "test.py",
+    }
+    for path, template in templates.items():
+        text = files("syncdiff_bench.scaffold").joinpath("templates", f"{template}.txt").read_text(encoding="utf-8")
         file = folder / path
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            file.write_text(Template(text).substitute(names), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{file} cannot be written ({error.strerror}); choose another --out") from None
-        written.append(file)
-    return tuple(written)
-
-
-def _contents(package: Package) -> dict[str, str]:
-    names = {
-        "kind": package.kind,
-        "name": package.name,
-        "module": package.module,
-        "title": package.title,
-        "command": package.first_command,
-    }
-    return {
-        "pyproject.toml": _filled("pyproject.toml", names),
-        "README.md": _filled("README.md", names),
-        f"{package.module}.py": _filled(f"{package.kind}.py", names),
-        f"tests/test_{package.module}.py": _filled(f"test_{package.kind}.py", names),
-    }
-
-
-def _filled(template: str, names: dict[str, str]) -> str:
-    text = files("syncdiff_bench.scaffold").joinpath("templates", f"{template}.txt").read_text(encoding="utf-8")
-    return Template(text).substitute(names)
+    return tuple(folder / path for path in templates)

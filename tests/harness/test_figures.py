@@ -30,7 +30,7 @@ from syncdiff_bench.report.page.material import (
     worst_first,
 )
 from syncdiff_bench.report.page.page import build_page, difference_html
-from syncdiff_bench.report.page.strip import Strip, StripRow, draw_strip, make_strip, sampled_frames
+from syncdiff_bench.report.page.strip import Strip, draw_strip, make_strip, sampled_frames
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.runs.records import Score
 from syncdiff_bench.significance.comparison import Comparison, compare
@@ -70,11 +70,11 @@ def test_frames_lie_in_the_middle_of_what_is_spoken() -> None:
 def test_a_strip_shows_the_frames_of_each_run(runs: list[Run], tmp_path: Path) -> None:
     material = Material(runs)
     strip = make_strip(material, "s0/1", columns=3)
-    assert [row.name for row in strip.rows] == ["reference", "toy-noise", "toy-truth"]
+    assert list(strip.rows) == ["reference", "toy-noise", "toy-truth"]
     truth = read_media(runs[1].path / "videos" / "s0" / "1.mp4").frames
-    np.testing.assert_array_equal(strip.rows[2].frames, truth[[0, round((len(truth) - 1) / 2), len(truth) - 1]])
-    np.testing.assert_array_equal(strip.rows[0].frames, np.full((3, 16, 16, 3), 10))  # clip 1 of toy is all 10
-    difference = strip.rows[1].frames.astype(int) - strip.rows[2].frames
+    np.testing.assert_array_equal(strip.rows["toy-truth"], truth[[0, round((len(truth) - 1) / 2), len(truth) - 1]])
+    np.testing.assert_array_equal(strip.rows["reference"], np.full((3, 16, 16, 3), 10))  # clip 1 of toy is all 10
+    difference = strip.rows["toy-noise"].astype(int) - strip.rows["toy-truth"]
     assert np.abs(difference).max() == 3
     draw_strip(strip, tmp_path / "figures" / "strip.png")
     draw_strip(strip, tmp_path / "figures" / "strip.pdf")
@@ -93,7 +93,7 @@ def test_a_strip_shows_the_frames_of_each_run(runs: list[Run], tmp_path: Path) -
 def test_a_name_of_any_length_is_readable(tmp_path: Path) -> None:
     """The ink of a name ends before the first frame, and none of it is missing."""
     name = "a-method-with-a-very-long-name (runs/seed-0)"
-    draw_strip(Strip("c", ("",), (StripRow(name, np.full((1, 40, 30, 3), 255, np.uint8)),)), tmp_path / "x.png")
+    draw_strip(Strip("c", ("",), {name: np.full((1, 40, 30, 3), 255, np.uint8)}), tmp_path / "x.png")
     (columns,) = np.nonzero(np.asarray(Image.open(tmp_path / "x.png").convert("L")).min(axis=0) < 255)
     left, _, right, _ = ImageFont.load_default(size=18).getbbox(name)
     assert columns[-1] - columns[0] == pytest.approx(right - left, abs=4)
@@ -122,14 +122,14 @@ def test_a_mouth_is_the_lower_half_of_the_box(tmp_path: Path) -> None:
     material = Material(runs)
     strip = make_strip(material, clip_id, columns=4, area="mouth")
     reference = material.reference(clip_id)
-    assert [row.name for row in strip.rows] == ["gt", "static"]  # gt is the reference
+    assert list(strip.rows) == ["gt", "static"]  # gt is the reference
     # Of P L EY S W AY T AE T EH L S IH K S S UW N, as CMUdict writes it, evenly.
     assert reference.transcript == "place white at l six soon"
     assert strip.spoken == ("P", "T", "S", "N")
     sizes = reference.face_boxes.boxes
     width, height = np.median(sizes[:, 2] - sizes[:, 0]), np.median(sizes[:, 3] - sizes[:, 1])
-    assert strip.rows[0].frames.shape[2] == pytest.approx(width, abs=2)
-    assert strip.rows[0].frames.shape[1] == pytest.approx(height / 2, abs=2)
+    assert strip.rows["gt"].shape[2] == pytest.approx(width, abs=2)
+    assert strip.rows["gt"].shape[1] == pytest.approx(height / 2, abs=2)
 
 
 def test_runs_are_called_what_the_user_says(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def _watchable(material: Material, board: Board, clip_id: str) -> dict[str, Any]
             made = strip_of(clip_id, shown, reference, area="mouth")
         except ClipError:  # where nobody knows where the face is, there is all of it
             made = strip_of(clip_id, shown, reference)
-        strip = {"spoken": list(made.spoken), "rows": {row.name: picture_uri(row.frames) for row in made.rows}}
+        strip = {"spoken": list(made.spoken), "rows": {name: picture_uri(frames) for name, frames in made.rows.items()}}
     return {
         "transcript": (reference.transcript if reference else None) or "",
         "videos": {name: video_uri(clip.media) for name, clip in players.items()},

@@ -33,23 +33,16 @@ RESOLUTION = 300  # dots per inch of a PDF
 
 
 @dataclass(frozen=True, eq=False)
-class StripRow:
-    """name: of `row_names`, or REFERENCE. frames: (columns, h, w, 3) uint8 RGB, all of one size within a strip."""
-
-    name: str
-    frames: Frames
-
-
-@dataclass(frozen=True, eq=False)
 class Strip:
     """spoken: the word or phone at each column, "" where nothing is known or nothing is said.
 
+    rows: name (of `row_names`, or REFERENCE) -> (columns, h, w, 3) uint8 RGB, all of one size.
     lacking: why the reference could not be read, "" where it could.
     """
 
     clip: str
     spoken: tuple[str, ...]
-    rows: tuple[StripRow, ...]
+    rows: Mapping[str, Frames]
     lacking: str = ""
 
 
@@ -93,14 +86,14 @@ def strip_of(
     model = reference or next(iter(shown.values()))
     total = min(len(clip.frames) for clip in shown.values())
     chosen, spoken = sampled_frames(model.spoken, total, columns)
-    rows = []
+    rows = {}
     for name, clip in shown.items():
         frames = _resized(clip.frames[chosen], *model.frames.shape[1:3])
         if area == "mouth":
             boxes = model.face_boxes.boxes
             frames = _mouths(frames, boxes[[min(i, len(boxes) - 1) for i in chosen]])
-        rows.append(StripRow(name, frames))
-    return Strip(clip_id, spoken, tuple(rows))
+        rows[name] = frames
+    return Strip(clip_id, spoken, rows)
 
 
 def sampled_frames(spoken: Sequence[Spoken], total: int, columns: int) -> tuple[list[int], tuple[str, ...]]:
@@ -168,17 +161,18 @@ def _picture(strip: Strip, dots: int = 1) -> Image:
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size=FONT_SIZE * dots)
-    columns, h, w = (side * scale for side, scale in zip(strip.rows[0].frames.shape[:3], (1, dots, dots), strict=True))
-    left = 2 * MARGIN * dots + math.ceil(max(font.getlength(row.name) for row in strip.rows))
+    first = next(iter(strip.rows.values()))
+    columns, h, w = (side * scale for side, scale in zip(first.shape[:3], (1, dots, dots), strict=True))
+    left = 2 * MARGIN * dots + math.ceil(max(font.getlength(name) for name in strip.rows))
     top = SPOKEN_HEIGHT * dots if any(strip.spoken) else 0
     pitch = h + GAP * dots
     picture = Image.new("RGB", (left + columns * w, top + len(strip.rows) * pitch - GAP * dots), "white")
     draw = ImageDraw.Draw(picture)
     for column, text in enumerate(strip.spoken):
         draw.text((left + (column + 0.5) * w, top / 2), text, fill="black", font=font, anchor="mm")
-    for index, row in enumerate(strip.rows):
+    for index, (name, frames) in enumerate(strip.rows.items()):
         y = top + index * pitch
-        draw.text((MARGIN * dots, y + h / 2), row.name, fill="black", font=font, anchor="lm")
-        frames = Image.fromarray(np.concatenate(list(row.frames), axis=1))
-        picture.paste(frames.resize((columns * w, h), Image.Resampling.NEAREST), (left, y))
+        draw.text((MARGIN * dots, y + h / 2), name, fill="black", font=font, anchor="lm")
+        drawn = Image.fromarray(np.concatenate(list(frames), axis=1))
+        picture.paste(drawn.resize((columns * w, h), Image.Resampling.NEAREST), (left, y))
     return picture
