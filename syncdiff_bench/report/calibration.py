@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
-from syncdiff_bench.contracts import Dataset, Metric, Runtime
+from syncdiff_bench.contracts import Dataset, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.anchors import Anchor, Anchors
 from syncdiff_bench.runs.directory import MANIFEST, Run, read_manifest
@@ -23,10 +22,10 @@ AnchorKey = tuple[str, str, str]  # metric, protocol, column
 
 
 class Answer(Enum):
-    """What a comparison came to; only DISAGREES is a no."""
+    """What comparisons came to, as they are counted; only DISAGREES is a no."""
 
-    AGREES = "agrees"
-    DISAGREES = "disagrees"
+    AGREES = "agree"
+    DISAGREES = "disagree"
     UNDECIDED = "undecided"
     NOT_MEASURED = "not measured"
 
@@ -81,22 +80,21 @@ def summary_keys(anchors: Anchors, runtime: Runtime, dataset: Dataset | type[Dat
 
     Raises UsageError where an anchor names a metric or a column that does not exist.
     """
-    return tuple(
-        _key(anchor, load_metrics(metric_specs([anchor.metric]), runtime, dataset)[0]) for anchor in anchors.anchors
-    )
-
-
-def _key(anchor: Anchor, metric: Metric[Any]) -> AnchorKey:
-    names = [column.name for column in metric.columns]
-    if anchor.column not in names:
-        raise UsageError(f"an anchor names column {anchor.column!r} of {anchor.metric}, which has {', '.join(names)}")
-    return metric.name, metric.protocol, anchor.column
+    keys = []
+    for anchor in anchors.anchors:
+        (metric,) = load_metrics(metric_specs([anchor.metric]), runtime, dataset)
+        names = [column.name for column in metric.columns]
+        if anchor.column not in names:
+            raise UsageError(
+                f"an anchor names column {anchor.column!r} of {anchor.metric}, which has {', '.join(names)}"
+            )
+        keys.append((metric.name, metric.protocol, anchor.column))
+    return tuple(keys)
 
 
 def judge(anchors: Anchors, keys: Sequence[AnchorKey], run: Run) -> tuple[AnchorVerdict, ...]:
     """One verdict per anchor, from the summary of a finished run of ground truth. keys: `summary_keys`."""
-    entries = [ColumnSummary.from_json(entry) for entry in run.manifest["summary"]]
-    known = {(entry.metric, entry.protocol, entry.column): entry for entry in entries}
+    known = {(entry.metric, entry.protocol, entry.column): entry for entry in run.summary}
     whole = len(run.identity.clips) >= anchors.clips
     return tuple(
         _judge_one(anchor, known[key], anchors.clips, whole=whole)
@@ -170,13 +168,7 @@ def _expected(anchor: Anchor) -> str:
 def overall(verdicts: Sequence[AnchorVerdict]) -> str:
     """One line: "nothing disagrees: 3 agree, 1 not measured"."""
     counts = {answer: sum(verdict.answer is answer for verdict in verdicts) for answer in Answer}
-    words = {
-        Answer.AGREES: "agree",
-        Answer.DISAGREES: "disagree",
-        Answer.UNDECIDED: "undecided",
-        Answer.NOT_MEASURED: "not measured",
-    }
-    told = ", ".join(f"{counts[answer]} {words[answer]}" for answer in Answer if counts[answer])
+    told = ", ".join(f"{count} {answer.value}" for answer, count in counts.items() if count)
     if counts[Answer.DISAGREES]:
         return f"this installation does not measure what others do: {told}"
     if not counts[Answer.AGREES]:

@@ -52,6 +52,11 @@ class JoinedCell:
     def comparable(self) -> bool:
         return not any(one.excludes for one in self.deviations)
 
+    @property
+    def mean(self) -> float | None:
+        """What the run measured, None where that is nothing or undefined."""
+        return None if self.ours is None else self.ours.mean
+
 
 @dataclass(frozen=True)
 class JoinedRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -126,11 +127,12 @@ def _board(runs: Sequence[Run]) -> Board:
     for index, run in enumerate(runs):
         own = [] if run.finished else ["this run has not finished"]
         own += [text for text in _of_row(run.caveats) if text not in shared]
-        first = (_rank_cell(ranks[index]), Cell(names[index], marks=_marks(own, notes)))
+        rank = ranks[index]
+        first = (Cell("" if rank is None else f"{rank}", value=rank), Cell(names[index], marks=_marks(own, notes)))
         entries = zip(columns, grid[index], best, strict=True)
         cells = (_cell(entry, column, run.caveats, notes, best=index in top) for column, entry, top in entries)
         row = Row((*first, *cells, _count_cell(grid[index])), "bound" if run.identity.topline else "")
-        made.append((BoardRow(run, names[index], ranks[index]), row))
+        made.append((BoardRow(run, names[index], rank), row))
     made.sort(key=lambda pair: (not pair[1].kind, pair[0].rank is None, pair[0].rank or 0))
     groups = (tuple(row for _, row in made if row.kind == kind) for kind in ("bound", ""))
     identity = runs[0].identity
@@ -206,10 +208,6 @@ def row_names(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _rank_cell(rank: int | None) -> Cell:
-    return Cell("" if rank is None else str(rank), value=rank)
-
-
 def _count_cell(entries: Sequence[ColumnSummary | None]) -> Cell:
     """n (failed) of most columns; a cell that differs has a note."""
     counts = Counter((e.n, e.failed) for e in entries if e is not None and e.reason is None)
@@ -261,21 +259,15 @@ def _ranks(
     networks = Counter(column.key[:3] for column, rivals in zip(columns, found, strict=True) if rivals)
     ranking = [i for i, column in enumerate(columns) if networks[column.key[:3]] == 1 and found[i]]
     for i in ranking:
-        rivals, sign = found[i], -1 if columns[i].direction == "up" else 1
+        sign = -1 if columns[i].direction == "up" else 1
+        key = {index: sign * found[i][index] if index in found[i] else math.inf for index in competing}
         for index in competing:
-            ahead = [other for other in rivals if _ahead(rivals, other, index, sign)]
-            sums[index] += len(ahead)
+            sums[index] += sum(key[other] < key[index] for other in competing)
     scored = [index for index in competing if any(index in found[i] for i in ranking)]
     return [
         sum(sums[other] < sums[index] for other in scored) + 1 if index in scored else None
         for index in range(len(runs))
     ]
-
-
-def _ahead(rivals: Mapping[int, float], other: int, index: int, sign: int) -> bool:
-    if index not in rivals:
-        return True
-    return sign * rivals[other] < sign * rivals[index]
 
 
 def _remarks(runs: Sequence[Run], columns: Sequence[BoardColumn]) -> list[str]:

@@ -65,7 +65,11 @@ def paper_table(joined: JoinedTable) -> Table:
 
 def _panel(joined: JoinedTable, panel: JoinedPanel) -> Panel:
     ranked = joined.table.ranks_marked
-    ranks = {"paper": _ranks(panel, _paper_value, ranked), "ours": _ranks(panel, _ranked_value, ranked)}
+    ranks = {
+        "paper": _ranks(panel, lambda cell: cell.paper, ranked),
+        # A number over other clips has no rival here.
+        "ours": _ranks(panel, lambda cell: cell.mean if cell.comparable else None, ranked),
+    }
     truth = next((row.cells for row in panel.rows if row.system.method == GROUND_TRUTH), None)
     bounds = [cell.paper for cell in truth] if truth else [None] * len(panel.columns)
     groups = tuple(_lines(panel, index, ranks, bounds) for index in range(len(panel.rows)))
@@ -151,19 +155,6 @@ def _text(kind: Kind, column: PaperColumn, cell: JoinedCell) -> tuple[str, str]:
     return (f"{ours.n} ({ours.failed})" if kind == "n" else signed(cell.delta, decimals)), ""
 
 
-def _paper_value(cell: JoinedCell) -> float | None:
-    return cell.paper
-
-
-def _our_value(cell: JoinedCell) -> float | None:
-    return None if cell.ours is None else cell.ours.mean
-
-
-def _ranked_value(cell: JoinedCell) -> float | None:
-    """A number over other clips has no rival here."""
-    return _our_value(cell) if cell.comparable else None
-
-
 def _ranks(panel: JoinedPanel, value: Callable[[JoinedCell], float | None], places: int) -> Ranks:
     """As far as ranks are marked; toplines take no part."""
     ranks = []
@@ -178,7 +169,7 @@ def _marks(kind: Kind, row: JoinedRow, column: PaperColumn, cell: JoinedCell, bo
     """Warnings that belong to one number, published or ours. bound: what ground truth scored."""
     if kind not in ("paper", "ours"):
         return ()
-    value = _paper_value(cell) if kind == "paper" else _our_value(cell)
+    value = cell.paper if kind == "paper" else cell.mean
     found = []
     if value is not None and bound is not None and not row.topline:
         gain = value - bound if column.direction == "up" else bound - value
@@ -195,7 +186,7 @@ def _records(joined: JoinedTable) -> Iterator[dict[str, Any]]:
     for panel in joined.panels:
         for row in panel.rows:
             for column, cell in zip(panel.columns, row.cells, strict=True):
-                ours = cell.ours
+                ours = ("ci95", "n", "failed")
                 yield {
                     **{"table": joined.table.number, "dataset": panel.dataset},
                     **{"row": row.label, "method": row.system.method},
@@ -203,11 +194,9 @@ def _records(joined: JoinedTable) -> Iterator[dict[str, Any]]:
                     **{"column": column.column, "direction": column.direction},
                     "paper_dataset": panel.paper_dataset if cell.printed else None,
                     "paper": cell.paper,
-                    "ours": None if ours is None else ours.mean,
-                    "ci95": None if ours is None else ours.ci95,
+                    "ours": cell.mean,
+                    **{key: getattr(cell.ours, key, None) for key in ours},
                     "delta": cell.delta,
-                    "n": None if ours is None else ours.n,
-                    "failed": None if ours is None else ours.failed,
                     "run": None if cell.run is None else str(cell.run),
                     "departs": "; ".join(one.text for one in cell.deviations),
                     "caveats": [{"text": text} for text in cell.caveats],

@@ -167,7 +167,7 @@ def shown(path: Path) -> str:
 def with_model(method: str, settings: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     """The options of a method as they were given, with the model of the data filled in where they name none.
 
-    dataset: name of the data, "" where it is not known. A method whose weights are its own affair there, or that no
+    dataset: name of the data, "" where it is not known. A method that finds its own weights there, or that no
     recipe knows, keeps its own default.
     Raises UsageError where there is no such model, with how to make it.
     """

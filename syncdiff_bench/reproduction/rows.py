@@ -72,7 +72,7 @@ class Job:
 
     @cached_property
     def model(self) -> Model | None:
-        """The model that its method is run with, None where its weights are its own affair."""
+        """The model that its method is run with, None where it finds its own weights."""
         if not self.recipe.model:
             return None
         recipe = self.request.recipe

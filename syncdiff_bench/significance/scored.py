@@ -162,12 +162,7 @@ def write_baseline(scored: Scored, path: Path, tolerances: Mapping[str, float]) 
 
 def read_baseline(path: Path) -> Scored:
     """Raises UsageError naming the file where it is missing, is not JSON, or is not a baseline."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"baseline {path} cannot be read ({error.strerror}); write one with --update") from None
-    except ValueError as error:
-        raise UsageError(f"baseline {path} is not JSON ({error}); write a new one with --update") from None
+    document = read_json(path, "write one with --update")
     try:
         if document["schema"] != SCHEMA:
             raise UsageError(f"baseline {path} has schema {document['schema']!r}, this version reads {SCHEMA}")
@@ -184,3 +179,13 @@ def read_baseline(path: Path) -> Scored:
         return Scored(str(path), Identity.from_json(document), metrics, document["speakers"], tolerances, caveats)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(f"{path} is not a baseline ({error!r}); write a new one with --update") from None
+
+
+def read_json(path: Path, mend: str) -> Any:
+    """mend: how such a file is made. Raises UsageError where it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); {mend}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON ({error}); {mend}") from None

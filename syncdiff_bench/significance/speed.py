@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import write_whole
+from syncdiff_bench.significance.scored import read_json
 
 SCHEMA = 1
 CALIBRATE = "put its measurement inside `with syncdiff_bench.testing.calibrated(benchmark):`"
@@ -71,7 +72,7 @@ def read_result(path: Path) -> Speeds:
 
     Raises UsageError naming the file where it cannot be read, is no such result, or has no calibrated benchmark.
     """
-    document = _read(path, "make one with pytest --benchmark-json")
+    document = read_json(path, "make one with pytest --benchmark-json")
     timings, uncalibrated = {}, []
     try:
         for entry in document["benchmarks"]:
@@ -95,7 +96,7 @@ def read_result(path: Path) -> Speeds:
 
 def read_baseline(path: Path) -> Speeds:
     """Raises UsageError naming the file where it is missing, is not JSON, or is not a baseline of speeds."""
-    document = _read(path, "write one with --update")
+    document = read_json(path, "write one with --update")
     try:
         if document["schema"] != SCHEMA:
             raise UsageError(f"baseline {path} has schema {document['schema']!r}, this version reads {SCHEMA}")
@@ -131,23 +132,10 @@ def check_speeds(now: Speeds, baseline: Speeds, tolerance: float) -> SpeedReport
             f"{now.source} cannot be checked against {baseline.source}: {'; '.join(refused)}; run the benchmarks as "
             "the baseline's were run, or write a new baseline with --update"
         )
-    verdicts = tuple(
-        SpeedVerdict(
-            name, timing.ratio, now.timings[name].ratio, _status(now.timings[name].ratio / timing.ratio, tolerance)
-        )
-        for name, timing in baseline.timings.items()
-    )
+    pairs = ((name, held_to.ratio, now.timings[name].ratio) for name, held_to in baseline.timings.items())
+    verdicts = tuple(SpeedVerdict(name, was, is_now, _status(is_now / was, tolerance)) for name, was, is_now in pairs)
     added = tuple(name for name in now.timings if name not in baseline.timings)
     return SpeedReport(verdicts, tolerance, added)
-
-
-def _read(path: Path, mend: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); {mend}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON ({error}); {mend}") from None
 
 
 def _refusals(now: Speeds, baseline: Speeds) -> list[str]:

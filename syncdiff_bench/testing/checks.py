@@ -25,10 +25,16 @@ class Check:
 
     name: str
     about: str
-    run: Callable[[], None]
+    function: Callable[[Any], None]
+    plugin: Plugin
 
     def __call__(self) -> None:
-        self.run()
+        try:
+            self.function(self.plugin)
+        except WeightsError as error:
+            if error.missing is None:
+                raise
+            raise Skipped(truly_missing(error, self.plugin)) from None
 
     def __repr__(self) -> str:
         return self.name
@@ -65,16 +71,4 @@ def _checks(plugin: Plugin) -> Iterator[Check]:
             applies_to = getattr(function, "applies_to", None)
             if name.startswith("check_") and (applies_to is None or applies_to(plugin)):
                 about = " ".join((function.__doc__ or "").split())
-                yield Check(name.removeprefix("check_").replace("_", "-"), about, _bound(function, plugin))
-
-
-def _bound(function: Callable[[Any], None], plugin: Plugin) -> Callable[[], None]:
-    def run() -> None:
-        try:
-            function(plugin)
-        except WeightsError as error:
-            if error.missing is None:
-                raise
-            raise Skipped(truly_missing(error, plugin)) from None
-
-    return run
+                yield Check(name.removeprefix("check_").replace("_", "-"), about, function, plugin)

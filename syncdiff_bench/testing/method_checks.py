@@ -8,8 +8,9 @@ import numpy as np
 
 from syncdiff_bench.caveats import as_caveats
 from syncdiff_bench.contracts import Clip, Frames, Method
-from syncdiff_bench.errors import ClipError, WeightsError
+from syncdiff_bench.errors import ClipError
 from syncdiff_bench.options import option_names
+from syncdiff_bench.testing.plugin_checks import or_refusal
 from syncdiff_bench.testing.samples import read_only, sample_clip
 
 # A batch mate may move a pixel by float rounding, now and then past the edge of a grey level.
@@ -88,7 +89,7 @@ def check_progress_counts_frames(method: Method) -> None:
 
 
 def check_trained_against(method: Method) -> None:
-    """`trained_against` is a frozenset of names of metrics, empty for a method that no judge has trained."""
+    """`trained_against` is a frozenset of names of metrics, empty where no scoring network was a training loss."""
     names = method.trained_against
     assert isinstance(names, frozenset) and all(isinstance(name, str) and name for name in names), (
         f'trained_against is {names!r}, not a frozenset of names of metrics; write frozenset({{"lse"}})'
@@ -122,14 +123,7 @@ def _generate(method: Method, clips: Sequence[Clip], seed: int = 0) -> dict[str,
 
 
 def _frames_or_refusal(method: Method, clip: Clip) -> None:
-    try:
-        found = _generate(method, [clip])[clip.id]
-    except ClipError:
-        return
-    except WeightsError:
-        raise
-    except Exception as error:
-        raise AssertionError(f"{type(error).__name__} was raised, not a ClipError: {error}") from error
+    found = or_refusal(lambda: _generate(method, [clip])[clip.id])
     if not isinstance(found, ClipError):
         _assert_fits(found, clip)
 

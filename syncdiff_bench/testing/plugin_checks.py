@@ -10,14 +10,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from unittest import SkipTest
 from weakref import WeakKeyDictionary
 
 from syncdiff_bench.contracts import Dataset, Method, Metric
-from syncdiff_bench.errors import BenchError, NotApplicable, WeightsError
+from syncdiff_bench.errors import BenchError, ClipError, NotApplicable, WeightsError
 from syncdiff_bench.options import options_from_values, options_to_json
 
+T = TypeVar("T")
 Plugin = Method | Metric[Any] | Dataset
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -40,6 +41,18 @@ def only_for(applies_to: Callable[[Any], bool]) -> Callable[[Callable[[Any], Non
         return function
 
     return marked
+
+
+def or_refusal(function: Callable[[], T]) -> T | ClipError:
+    """What it returns, or the ClipError that it raises. Raises AssertionError for another error, but WeightsError."""
+    try:
+        return function()
+    except ClipError as refusal:
+        return refusal
+    except WeightsError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"{type(error).__name__} was raised, not a ClipError: {error}") from error
 
 
 def check_name(plugin: Plugin) -> None:

@@ -114,15 +114,21 @@ def _in_rounds(rankings: Sequence[Sequence[str]], order: Sequence[str], n: int) 
 
 def worst_first(run: Run, column: BoardColumn) -> list[str]:
     """Clips with a value in the column, the worst one first."""
-    values = {
-        score.clip: value
-        for score in run.scores
-        if (score.metric, score.protocol) == (column.metric, column.protocol)
-        and run.judges.get((score.metric, score.protocol), ()) == column.network
-        and score.values is not None
-        and (value := score.values.get(column.column)) is not None
-    }
+    values = {clip: value for clip, (value,) in values_of(run, [column]).items() if value is not None}
     return sorted(values, key=lambda clip: (values[clip] if column.direction == "up" else -values[clip], clip))
+
+
+def values_of(run: Run, columns: Sequence[BoardColumn]) -> dict[str, list[float | None]]:
+    """Clip -> one value per column, None where there is none."""
+    values: dict[str, list[float | None]] = {clip: [None] * len(columns) for clip in run.identity.clips}
+    places = {column.key: index for index, column in enumerate(columns)}
+    for score in run.scores:
+        network = run.judges.get((score.metric, score.protocol), ())
+        for name, value in (score.values or {}).items():
+            index = places.get((score.metric, score.protocol, name, network))
+            if index is not None:
+                values[score.clip][index] = value
+    return values
 
 
 def video_uri(media: Media) -> str:

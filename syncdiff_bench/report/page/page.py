@@ -16,8 +16,15 @@ from typing import Any
 
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.report.comparison import SHOWN_CHANGES, change_text, comparison_table, largest_changes
-from syncdiff_bench.report.leaderboard import REFERENCE, Board, BoardColumn, boards
-from syncdiff_bench.report.page.material import Material, changed_clips, notable_clips, picture_uri, video_uri
+from syncdiff_bench.report.leaderboard import REFERENCE, Board, boards
+from syncdiff_bench.report.page.material import (
+    Material,
+    changed_clips,
+    notable_clips,
+    picture_uri,
+    values_of,
+    video_uri,
+)
 from syncdiff_bench.report.page.strip import reference_row, strip_of
 from syncdiff_bench.report.table import Cell, Heading, Panel, Row, number
 from syncdiff_bench.report.writers.html import escape, notes_html, panel_html, scrolling
@@ -203,19 +210,6 @@ def _with_buttons(row: Row, column: ColumnComparison) -> Row:
 
 def _watch_button(clip: str, text: str) -> str:
     return f'<button type="button" class="watch" data-clip="{escaped(clip)}">{escape(text)}</button>'
-
-
-def values_of(run: Run, columns: Sequence[BoardColumn]) -> dict[str, list[float | None]]:
-    """Clip -> one value per column, None where there is none."""
-    values: dict[str, list[float | None]] = {clip: [None] * len(columns) for clip in run.identity.clips}
-    places = {column.key: index for index, column in enumerate(columns)}
-    for score in run.scores:
-        for name, value in (score.values or {}).items():
-            network = run.judges.get((score.metric, score.protocol), ())
-            index = places.get((score.metric, score.protocol, name, network))
-            if index is not None:
-                values[score.clip][index] = value
-    return values
 
 
 def _errors(run: Run) -> dict[str, str]:
