@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from syncdiff_bench.cli.commands import Group, below_help
+from syncdiff_bench.cli.commands import Group
 from syncdiff_bench.errors import BenchError
 
 PROGRAM = "syncdiff-bench"
@@ -18,21 +18,17 @@ PREPARE = Group(
     "Make ahead: face boxes, landmarks, latents, splits.",
     {"faces": "data:faces", "landmarks": "data:landmarks", "latents": "data:latents", "splits": "data:splits"},
     former={"data": "data prepare splits"},
-    epilog=below_help(
-        """
+    examples="""
   syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3
-  syncdiff-bench data prepare splits --dataset pocket --split train"""
-    ),
+  syncdiff-bench data prepare splits --dataset pocket --split train""",
 )
 DATA = Group(
     "data",
     "Check a dataset; make ahead what later commands read.",
     {"verify": "data:verify", "prepare": PREPARE},
-    epilog=below_help(
-        """
+    examples="""
   syncdiff-bench data verify --dataset lrs3 --data-root /data/lrs3
-  syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3"""
-    ),
+  syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3""",
 )
 WEIGHTS = Group(
     "weights",
@@ -48,38 +44,32 @@ WEIGHTS = Group(
         "import": "weights:import_checkpoint",
         "export": "weights:export_checkpoint",
     },
-    epilog=below_help(
-        """
+    examples="""
   syncdiff-bench weights list
   syncdiff-bench weights fetch lpips-alex syncnet-v2
-  syncdiff-bench weights import vq-f4 model.ckpt training/vq-f4"""
-    ),
+  syncdiff-bench weights import vq-f4 model.ckpt training/vq-f4""",
 )
 PAPER = Group(
     "paper",
     "The paper's tables: shown, made again, calibrated.",
     {
-        "tables": "tables:tables",
+        "tables": "paper:tables",
         "reproduce": "reproduce:reproduce",
-        "calibrate": "calibrate:calibrate",
-        "probe": "probe:probe",
+        "calibrate": "paper:calibrate",
+        "probe": "paper:probe",
     },
-    epilog=below_help(
-        """
+    examples="""
   syncdiff-bench paper tables --table 1 runs/lrs2-test
   syncdiff-bench paper reproduce --table 3 --dry-run
-  syncdiff-bench paper calibrate"""
-    ),
+  syncdiff-bench paper calibrate""",
 )
 PLUGIN = Group(
     "plugin",
     "Write a method, metric or dataset of your own, and check it.",
     {"new": "plugin:new", "check": "plugin:check"},
-    epilog=below_help(
-        """
+    examples="""
   syncdiff-bench plugin new method my-method
-  syncdiff-bench plugin check my-method"""
-    ),
+  syncdiff-bench plugin check my-method""",
 )
 cli = Group(
     PROGRAM,
@@ -111,16 +101,14 @@ cli = Group(
         "check-speed": "check",
         "convert": "weights import",
     },
-    epilog=below_help(
-        """
+    examples="""
   syncdiff-bench run
   syncdiff-bench run --method gt --method static --method syncdiff
   syncdiff-bench run --method static --dataset lrs3 --data-root /data/lrs3
   syncdiff-bench score --videos mine/ --reference theirs/
   syncdiff-bench run --help""",
-        "Exit codes: 0 done; 1 the answer is no (a failed check, all clips of a run failed, failed or left-out clips"
-        " under --strict); 2 wrong usage or unusable input.",
-    ),
+    closing="Exit codes: 0 done; 1 the answer is no (a failed check, all clips of a run failed, failed or left-out"
+    " clips under --strict); 2 wrong usage or unusable input.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 click.version_option(package_name="syncdiff-bench", prog_name=PROGRAM)(cli)

@@ -126,6 +126,7 @@ class Command(click.Command):
 class Group(click.Group):
     """A group that imports a command's module only to run it or to show its help.
 
+    examples, closing: as of `below_help`.
     table: name -> "module:attribute" below this package, or a group; groups are shown below the commands.
     former: name that a command or group had -> its present path from the program on; hidden, told on stderr.
     """
@@ -135,10 +136,13 @@ class Group(click.Group):
         name: str,
         about: str,
         table: Mapping[str, str | click.Group],
+        *,
+        examples: str,
+        closing: str = "",
         former: Mapping[str, str] = NONE,
         **settings: Any,
     ) -> None:
-        super().__init__(name, help=about, **settings)
+        super().__init__(name, help=about, epilog=below_help(examples, closing), **settings)
         self.table, self.former = table, former
 
     def list_commands(self, ctx: click.Context) -> list[str]:

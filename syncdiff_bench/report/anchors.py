@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.packages import Node, read_root, sources
@@ -101,18 +101,14 @@ def parse_anchors(where: str, content: bytes) -> Anchors:
     clips = root.get("clips", int)
     if clips < 1:
         raise root.fail("clips", f"must be at least 1, is {clips}")
-    anchors = tuple(_anchor(node) for node in root.nodes("anchors"))
+    anchors = tuple(
+        node.read(Anchor, "value", "tolerance", "low", "high", **_bounds(node)) for node in root.nodes("anchors")
+    )
     return Anchors(root.get("dataset", str), root.get("split", str), clips, anchors)
 
 
-def _anchor(node: Node) -> Anchor:
-    low, high, tolerance, printed = _bounds(node)
-    bounds = {"low": low, "high": high, "tolerance": tolerance, "printed": printed}
-    return node.read(Anchor, "value", "tolerance", "low", "high", **bounds)
-
-
-def _bounds(node: Node) -> tuple[float, float, float | None, str]:
-    """(low, high, tolerance, as printed) of either way to give them."""
+def _bounds(node: Node) -> dict[str, Any]:
+    """low, high, tolerance and printed of an Anchor, of either way to give them."""
     bounds = {key: node.get(key, float) for key in ("low", "high") if key in node.data}
     if ("value" in node.data) == bool(bounds):
         raise node.fail("value", "give either value (with tolerance), or low and high, or one of them")
@@ -123,13 +119,13 @@ def _bounds(node: Node) -> tuple[float, float, float | None, str]:
         if low > high:
             raise node.fail("low", f"{low:g} is above high = {high:g}")
         words = {1: f"at least {low:g}" if "low" in bounds else f"at most {high:g}", 2: f"{low:g} to {high:g}"}
-        return low, high, None, words[len(bounds)]
+        return {"low": low, "high": high, "tolerance": None, "printed": words[len(bounds)]}
     value = node.get("value", float | Literal["N/A"])
     if value == "N/A":
         if "tolerance" in node.data:
             raise node.fail("tolerance", 'means nothing beside value = "N/A"')
-        return math.nan, math.nan, None, "N/A"
+        return {"low": math.nan, "high": math.nan, "tolerance": None, "printed": "N/A"}
     tolerance = node.get("tolerance", float)
     if tolerance < 0:
         raise node.fail("tolerance", f"must not be negative, is {tolerance:g}")
-    return value - tolerance, value + tolerance, tolerance, f"{value:g}"
+    return {"low": value - tolerance, "high": value + tolerance, "tolerance": tolerance, "printed": f"{value:g}"}

@@ -49,8 +49,10 @@ class AnchorVerdict:
 
     def line(self) -> str:
         """For people: `SSIM (face96) 1.000, expected 1 ± 1e-06 [closed form]: agrees`."""
-        found = f" {self.measured}" if self.measured else ""
-        return f"{self.label} ({self.protocol}){found}, expected {_expected(self.anchor)}: {self.words}"
+        found, anchor = f" {self.measured}" if self.measured else "", self.anchor
+        tolerance = "" if anchor.tolerance is None else f" ± {anchor.tolerance:g}"
+        expected = f"{anchor.printed}{tolerance} [{anchor.source}]"
+        return f"{self.label} ({self.protocol}){found}, expected {expected}: {self.words}"
 
 
 def calibration_out(dataset: str, split: str, limit: int | None) -> Path:
@@ -158,11 +160,6 @@ def _digits(value: float, decimals: int) -> str:
 
 def _off(what: str, anchor: Anchor) -> str:
     return f"{what}; likely causes: {'; '.join(anchor.causes)}" if anchor.causes else what
-
-
-def _expected(anchor: Anchor) -> str:
-    tolerance = "" if anchor.tolerance is None else f" ± {anchor.tolerance:g}"
-    return f"{anchor.printed}{tolerance} [{anchor.source}]"
 
 
 def overall(verdicts: Sequence[AnchorVerdict]) -> str:

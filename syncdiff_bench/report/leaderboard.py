@@ -91,11 +91,6 @@ class Board:
     rows: tuple[BoardRow, ...]
     table: Table
 
-    @property
-    def title(self) -> str:
-        """ "pocket, test: 24 clips"."""
-        return self.table.title
-
 
 def boards(runs: Iterable[Run]) -> tuple[Board, ...]:
     """One board per dataset, split and list of clips: numbers over other clips are not comparable."""

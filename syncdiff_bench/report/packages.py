@@ -6,11 +6,12 @@ A package registers under the entry-point group `syncdiff_bench.tables` (name = 
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import WrongTypeError, check_value, parse_toml
@@ -82,10 +83,11 @@ class Node:
         return kind(**{name: self._field(name, hints[name]) for name in names}, **given)
 
     def _field(self, key: str, kind: Any) -> Any:
-        if kind == Mapping[str, str]:
+        """A dataclass is a table, and a mapping one of fields that are alike."""
+        if get_origin(kind) is collections.abc.Mapping:
             table = self.node(key)
-            return {name: table.get(name, str) for name in table.data}
-        return self.get(key, kind)
+            return {name: table._field(name, get_args(kind)[1]) for name in table.data}
+        return self.node(key).read(kind) if dataclasses.is_dataclass(kind) else self.get(key, kind)
 
     def nodes(self, key: str) -> list[Node]:
         """An array of tables."""

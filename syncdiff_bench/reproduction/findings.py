@@ -10,6 +10,7 @@ worse by more than that.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -191,7 +192,11 @@ def rendered(judgements: Sequence[Judgement], dataset: str) -> str:
     """A Markdown page: the verdicts in one table, then each with its numbers."""
     from syncdiff_bench.report.writers.markdown import pipes
 
-    short = ((one.finding.claim, _where(one.finding), one.verdict, _tally(one.lines)) for one in judgements)
+    short = []
+    for one in judgements:
+        finding, words = one.finding, "no worse than" if one.finding.no_worse_by else "better than"
+        where = f"Table {finding.table.number}: {finding.row.label} {words} {finding.against.label}"
+        short.append((finding.claim, where, one.verdict, _tally(one.lines)))
     (verdicts,) = text_table(("the paper says", "from", "here", "columns"), short).panels
     parts = [
         f"# What of the paper holds on {dataset}",
@@ -216,16 +221,10 @@ def rendered(judgements: Sequence[Judgement], dataset: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _where(finding: PaperFinding) -> str:
-    words = "no worse than" if finding.no_worse_by else "better than"
-    return f"Table {finding.table.number}: {finding.row.label} {words} {finding.against.label}"
-
-
 def _tally(lines: Sequence[Line]) -> str:
     """ "1 better, 2 open": how many columns a verdict rests on."""
-    signs = [line.sign for line in lines]
-    counts = {"better": signs.count("better"), "worse": signs.count("worse"), "open": signs.count("")}
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    signs = Counter(line.sign or "open" for line in lines)
+    return ", ".join(f"{signs[sign]} {sign}" for sign in ("better", "worse", "open") if signs[sign])
 
 
 def _cells(line: Line) -> tuple[Cell, ...]:

@@ -65,12 +65,12 @@ class ModelRecipe:
     variants: those that need more than their name.
     """
 
-    variants: Mapping[str, VariantRecipe]
     config: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
     shipped: str = ""
     folder: str = ""
     made_by: str = ""
+    variants: Mapping[str, VariantRecipe] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,9 @@ class AblationRecipe:
     note: for below these tables.
     """
 
-    tables: tuple[int, ...]
-    models: Mapping[str, str]
-    note: str
+    tables: tuple[int, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,13 @@ class Recipe:
     checkpoints: tuple[Path, ...]
     models: Mapping[str, ModelRecipe]
     methods: Mapping[str, MethodRecipe]
-    ablation: AblationRecipe
-    probe: ProbeRecipe
     dataset: str
     split: str
     metrics: tuple[str, ...]
     encoding: str = "lossless"
     inputs: Mapping[str, str] = field(default_factory=dict)
+    ablation: AblationRecipe = AblationRecipe()
+    probe: ProbeRecipe = ProbeRecipe()
 
     def ablates(self, method: str, table: int) -> bool:
         """Whether a method is run with another model in that table."""
@@ -195,18 +195,12 @@ def _parsed(where: str, path: Path, homes: Sequence[Path]) -> Recipe:
     if not seeds or min(seeds) < 0:
         raise root.fail("seeds", f"must be whole numbers from 0, one or more, is {list(seeds)!r}")
     checkpoints = root.get("checkpoints", str, "")
-    models = {name: _model(node) for name, node in _children(root, "models").items()}
-    methods = {name: node.read(MethodRecipe) for name, node in _children(root, "methods").items()}
     recipe = root.read(
         Recipe,
         *KEYS,
         trained_on=root.get("trained_on", str, root.get("dataset", str)),
         seeds=tuple(dict.fromkeys(seeds)),
         checkpoints=tuple((home / checkpoints).resolve() for home in homes) if checkpoints else (),
-        models=models,
-        methods=methods,
-        ablation=_ablation(root),
-        probe=root.node("probe").read(ProbeRecipe) if "probe" in root.data else ProbeRecipe(),
     )
     _check_references(root, recipe)
     return recipe
@@ -236,27 +230,6 @@ def _content(where: str, path: Path) -> bytes:
         raise UsageError(f"{where}: cannot be read ({error.strerror})") from None
 
 
-def _model(node: Node) -> ModelRecipe:
-    variants = {name: child.read(VariantRecipe) for name, child in _children(node, "variants").items()}
-    model = node.read(ModelRecipe, "variants", variants=variants)
-    by_hand = bool(model.folder and model.made_by)
-    if bool(model.config) == by_hand or bool(model.folder) != bool(model.made_by):
-        raise node.fail("config", "give either config, or folder and made_by")
-    return model
-
-
-def _ablation(root: Node) -> AblationRecipe:
-    if "ablation" not in root.data:
-        return AblationRecipe((), {}, "")
-    return root.node("ablation").read(AblationRecipe)
-
-
-def _children(node: Node, key: str) -> dict[str, Node]:
-    """The tables of a table."""
-    parent = Node(node.get(key, dict, {}), f"{node.where}: {key}")
-    return {name: parent.node(name) for name in parent.data}
-
-
 def _check_references(root: Node, recipe: Recipe) -> None:
     models = recipe.models
     if not recipe.metrics:
@@ -266,7 +239,10 @@ def _check_references(root: Node, recipe: Recipe) -> None:
             raise root.fail(f"methods: {name}: takes", "stands beside model: the option that gets it")
         if method.model and method.model not in models:
             raise root.fail(f"methods: {name}: model", f"there is no model {method.model!r}")
-    for name in models:
+    for name, model in models.items():
+        by_hand = bool(model.folder and model.made_by)
+        if bool(model.config) == by_hand or bool(model.folder) != bool(model.made_by):
+            raise root.fail(f"models: {name}: config", "give either config, or folder and made_by")
         _check_needs(root, models, name)
     for name, swapped in recipe.ablation.models.items():
         if name not in recipe.methods or not recipe.methods[name].model:

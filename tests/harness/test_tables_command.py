@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from syncdiff_bench import registry
 from syncdiff_bench.caveats import Counted
-from syncdiff_bench.cli.tables import tables
+from syncdiff_bench.cli.paper import tables
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report import paper
 from syncdiff_bench.runs.manifest import Identity

@@ -52,7 +52,7 @@ def build_page(
     """
     found = boards(runs)
     if len(found) != 1:
-        titles = "; ".join(board.title for board in found)
+        titles = "; ".join(board.table.title for board in found)
         raise UsageError(f"a page is of runs over the same clips, not of {titles}; write one page for each")
     board = found[0]
     ordered = [row.run for row in board.rows]
@@ -140,7 +140,7 @@ def _document(
     embedded = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     without = "No reference and nothing of what is said, because the dataset cannot be opened"
     missing = f'<p class="failed" id="problem">{without}: {escape(problem)}</p>' if problem else ""
-    title = escape(board.title if pair is None else f"{pair['b']} against {pair['a']}: {board.title}")
+    title = escape(board.table.title if pair is None else f"{pair['b']} against {pair['a']}: {board.table.title}")
     changes = CHANGES_FIGURE if pair is not None else ""
     options = "".join(f'<option value="{escaped(clip)}">{escape(clip)}</option>' for clip in watch)
     return Template(template).substitute(
@@ -163,7 +163,7 @@ def _document(
 
 def leaderboard_html(board: Board) -> str:
     """One row per run, and the notes."""
-    (panel,), caption = board.table.panels, f"Leaderboard of {board.title}"
+    (panel,), caption = board.table.panels, f"Leaderboard of {board.table.title}"
     return panel_html(panel, caption, label="Leaderboard", name="leaderboard") + notes_html(board.table)
 
 

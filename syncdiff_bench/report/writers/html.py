@@ -7,33 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape as escaped
+from importlib.resources import files
 
 from syncdiff_bench.report.table import Cell, Heading, Panel, Row, Table
 from syncdiff_bench.report.writers.characters import one_line
 
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: .6rem 0 .3rem; }
-th, td { padding: .15rem .7rem; text-align: right; white-space: nowrap; }
-thead th { border-top: 2px solid; border-bottom: 1px solid; }
-tbody th { text-align: left; font-weight: normal; }
-tbody tr:first-child > * { border-top: 1px solid #8884; }
-table { border-bottom: 2px solid; }
-.second { text-decoration: underline; }
-.delta, .n { font-size: .85em; opacity: .75; }
-"""
-
 
 def html_text(tables: Sequence[Table]) -> str:
-    """A complete document."""
+    """A complete document, in the style of the page of runs."""
     title = escape("; ".join(table.title for table in tables))
+    style = files("syncdiff_bench.report.page").joinpath("page.css").read_text(encoding="utf-8")
     sections = "\n".join(map(_section, tables))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{sections}\n</body>\n</html>\n"
+        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{sections}\n</body>\n</html>\n"
     )
 
 
@@ -49,7 +37,7 @@ def panel_html(panel: Panel, caption: str, *, label: str = "", name: str = "") -
     - label: of the region, the caption where that is not unique
     - name: id of a table that the script of a page sorts by its headings; its caption is for screen readers
     """
-    head = "".join(_sortable(one) if name else _heading(one) for one in panel.headings)
+    head = "".join(_heading(one, sortable=bool(name)) for one in panel.headings)
     groups = (panel.rows,) if name else panel.groups
     bodies = "\n".join(f"<tbody>\n{_group(group, panel.headings, sortable=bool(name))}\n</tbody>" for group in groups)
     kind = f' class="sortable" id="{name}"' if name else ""
@@ -76,23 +64,16 @@ def scrolling(label: str, name: str = "") -> str:
     return f'<div {kind}class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
 
 
-def _heading(heading: Heading) -> str:
-    if not heading.text:
-        return "<td></td>"
-    return f'<th scope="col">{escape(heading.text)}{_below(heading)}</th>'
-
-
-def _sortable(heading: Heading) -> str:
-    button = f'<button type="button">{escape(heading.text) or "#"}{_below(heading)}</button>'
-    return f'<th scope="col"{_side(heading)}>{button}</th>'
+def _heading(heading: Heading, *, sortable: bool) -> str:
+    below = f"<small>{escape(heading.below)}</small>" if heading.below else ""
+    if sortable:
+        button = f'<button type="button">{escape(heading.text) or "#"}{below}</button>'
+        return f'<th scope="col"{_side(heading)}>{button}</th>'
+    return f'<th scope="col">{escape(heading.text)}{below}</th>' if heading.text else "<td></td>"
 
 
 def _side(heading: Heading) -> str:
     return ' class="text"' if heading.align == "left" else ""
-
-
-def _below(heading: Heading) -> str:
-    return f"<small>{escape(heading.below)}</small>" if heading.below else ""
 
 
 def _group(group: Sequence[Row], headings: Sequence[Heading], *, sortable: bool) -> str:
@@ -122,11 +103,8 @@ def _content(cell: Cell) -> str:
     elif cell.rank == 2:
         text = f'<span class="second" title="second best">{text}</span>'
     interval = f' <span class="interval">{escape(cell.interval)}</span>' if cell.interval else ""
-    return f"{text}{_marks(cell.marks)}{interval}"
-
-
-def _marks(marks: Sequence[str]) -> str:
-    return "".join(f"<sup>{mark}</sup>" for mark in marks)
+    marks = "".join(f"<sup>{mark}</sup>" for mark in cell.marks)
+    return f"{text}{marks}{interval}"
 
 
 def escape(text: str) -> str:

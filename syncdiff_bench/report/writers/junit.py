@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
-from syncdiff_bench.report.table import Panel, Row, Table
+from syncdiff_bench.report.table import Table
 from syncdiff_bench.report.writers.characters import one_line, printable
 
 FAILING = ("regression", "no value")
@@ -43,11 +43,9 @@ def junit_xml(command: str, subject: str, cases: Sequence[JUnitCase], notes: Seq
 def cases_of(table: Table) -> list[JUnitCase]:
     """One case per row of a gate's table; one that fails has its row as the message."""
     (panel,) = table.panels
-    return [
-        JUnitCase(row.name, "failure", row.kind, _message(panel, row)) if row.kind in FAILING else JUnitCase(row.name)
-        for row in panel.rows
-    ]
-
-
-def _message(panel: Panel, row: Row) -> str:
-    return ", ".join(f"{heading.text} {cell.text}" for heading, cell in zip(panel.headings, row.cells, strict=True))
+    cases = []
+    for row in panel.rows:
+        texts = (f"{heading.text} {cell.text}" for heading, cell in zip(panel.headings, row.cells, strict=True))
+        failed = row.kind in FAILING
+        cases.append(JUnitCase(row.name, "failure", row.kind, ", ".join(texts)) if failed else JUnitCase(row.name))
+    return cases

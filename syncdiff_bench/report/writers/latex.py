@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from syncdiff_bench.report.table import Cell, Note, Panel, Row, Table
+from syncdiff_bench.report.table import Cell, Note, Panel, Table
 from syncdiff_bench.report.writers.characters import one_line
 
 PREAMBLE = r"% preamble: \usepackage{booktabs,graphicx,xcolor}"
@@ -82,12 +82,8 @@ def _tabular(panel: Panel) -> list[str]:
     ]
     for index, group in enumerate(panel.groups):
         lines += [r"    \addlinespace"] if index else []
-        lines += [f"    {_line(row)}" for row in group]
+        lines += [rf"    {' & '.join(map(_cell, row.cells))} \\" for row in group]
     return [*lines, r"    \bottomrule", r"  \end{tabular}}"]
-
-
-def _line(row: Row) -> str:
-    return " & ".join(map(_cell, row.cells)) + r" \\"
 
 
 def _cell(cell: Cell) -> str:

@@ -17,7 +17,10 @@ def csv_text(tables: Sequence[Table]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, tables[0].fields if tables else (), lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(_flat(record) for table in tables for record in table.records)
+    for record in (record for table in tables for record in table.records):
+        low, high = record["ci95"] or (None, None)
+        flat = {key: _joined(value) for key, value in record.items()}
+        writer.writerow(flat | {"ci95_low": low, "ci95_high": high})
     return text.getvalue()
 
 
@@ -25,11 +28,6 @@ def json_text(tables: Sequence[Table]) -> str:
     """A list of the records."""
     records = [record for table in tables for record in table.records]
     return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = record["ci95"] or (None, None)
-    return {key: _joined(value) for key, value in record.items()} | {"ci95_low": low, "ci95_high": high}
 
 
 def _joined(value: Any) -> Any:
