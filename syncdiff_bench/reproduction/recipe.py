@@ -112,9 +112,9 @@ class AblationRecipe:
     note: for below these tables.
     """
 
-    tables: tuple[int, ...] = ()
-    models: Mapping[str, str] = field(default_factory=dict)
-    note: str = ""
+    tables: tuple[int, ...]
+    models: Mapping[str, str]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,14 @@ class Recipe:
     trained_on: str
     seeds: tuple[int, ...]
     checkpoints: tuple[Path, ...]
-    models: Mapping[str, ModelRecipe]
-    methods: Mapping[str, MethodRecipe]
     dataset: str
     split: str
     metrics: tuple[str, ...]
+    models: Mapping[str, ModelRecipe] = field(default_factory=dict)
+    methods: Mapping[str, MethodRecipe] = field(default_factory=dict)
     encoding: str = "lossless"
     inputs: Mapping[str, str] = field(default_factory=dict)
-    ablation: AblationRecipe = AblationRecipe()
+    ablation: AblationRecipe = AblationRecipe((), {}, "")
     probe: ProbeRecipe = ProbeRecipe()
 
     def ablates(self, method: str, table: int) -> bool:
