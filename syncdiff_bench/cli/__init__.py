@@ -79,7 +79,7 @@ cli = Group(
         "generate": "run:generate",
         "score": "score:score",
         "report": "report:report",
-        "compare": "compare:compare",
+        "compare": "report:compare",
         "check": "check:check",
         "train": "train:train",
         "doctor": "doctor:doctor",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from syncdiff_bench.cli.options import AS_JSON
 
 if TYPE_CHECKING:
     from syncdiff_bench.registry import Kind
-    from syncdiff_bench.weights.catalog import Catalogue
+    from syncdiff_bench.weights.catalog import Entry
 
 PLUGINS: Mapping[str, Kind] = {
     "methods": "method",
@@ -45,7 +45,8 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
     if kind is None:
         print_names(as_json)
         return
-    rows = {"weights": weights_rows, "tables": tables_rows}.get(kind, lambda: plugin_rows(kind))()
+    others = {"tables": tables_rows, "weights": lambda: [asdict(entry) for entry in _entries()]}
+    rows = others.get(kind, lambda: plugin_rows(kind))()
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False, default=str))
         return
@@ -77,23 +78,18 @@ def plugin_rows(kind: str) -> list[dict[str, Any]]:
     if kind != "metrics":
         of_metrics = ("protocol", "columns", "needs", "source")
         return [{key: value for key, value in one.items() if key not in of_metrics} for one in records]
-    entries = _catalogue().entries.values()
+    entries = _entries()
     return [{**one, "weights": [entry.name for entry in entries if one["name"] in entry.used_by]} for one in records]
 
 
-def weights_rows() -> list[dict[str, Any]]:
-    """One record per weights file that the catalogue knows."""
-    return [asdict(entry) for entry in _catalogue().entries.values()]
-
-
-def _catalogue() -> Catalogue:
-    """What weights exist; packages whose list cannot be used are told on stderr."""
+def _entries() -> Iterable[Entry]:
+    """The weights files that the catalogue knows; packages whose list cannot be used are told on stderr."""
     from syncdiff_bench.weights.catalog import installed
 
     catalogue = installed()
     for problem in catalogue.problems:
         click.echo(problem, err=True)
-    return catalogue
+    return catalogue.entries.values()
 
 
 def tables_rows() -> list[dict[str, Any]]:

@@ -83,15 +83,10 @@ def check(*, name: str, kind: str | None, data_root: Path | None, settings: tupl
         else:
             passed += 1
             click.echo(f"{click.style('ok  ', fg='green')} {one.name:<{width}}  {one.about}")
-    click.echo(_in_all(passed, failed, skipped))
+    counts = ", ".join([f"{passed} passed", *([f"{failed} failed"] if failed else [])])
+    reasons = [f"{n} skipped: {reason}" for reason, n in skipped.items()]
+    click.echo((", " if len(reasons) == 1 else "\n").join([counts, *reasons]))
     return int(failed > 0 or (strict and bool(skipped)))
-
-
-def _in_all(passed: int, failed: int, skipped: Counter[str]) -> str:
-    """Such as `12 passed, 9 skipped: weights syncnet-v2 missing`; a line each where there are several reasons."""
-    counts = [f"{passed} passed", *([f"{failed} failed"] if failed else [])]
-    lines = [f"{n} skipped: {reason}" for reason, n in skipped.items()]
-    return f"{', '.join(counts)}, {lines[0]}" if len(lines) == 1 else "\n".join([", ".join(counts), *lines])
 
 
 def _load(name: str, kind: str | None, data_root: Path | None, settings: tuple[str, ...]) -> Plugin:

@@ -1,4 +1,4 @@
-"""`syncdiff-bench report`: the leaderboard of runs that exist."""
+"""`syncdiff-bench report` and `compare`: the leaderboard of runs that exist, and whether two of them differ."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import ANY_PATH, FILE, N, Takes, command, option, with_options
-from syncdiff_bench.cli.options import LABELS, markup, out_file, page_options
+from syncdiff_bench.cli.commands import ANY_PATH, FILE, N, Takes, at_least, command, option, with_options
+from syncdiff_bench.cli.options import ANY_BOXES, LABELS, markup, out_file, page_options
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,3 +102,76 @@ def _labelled(runs: Sequence[Run], labels: Sequence[str]) -> list[Run]:
         known = ", ".join(str(run.path) for run in runs)
         raise UsageError(f"--label {min(strange)}: is none of the runs {known}")
     return [replace(run, label=names.get(run.path.resolve(), "")) for run in runs]
+
+
+@command(
+    examples="""
+  syncdiff-bench compare runs/pocket-test/static runs/pocket-test/syncdiff
+  syncdiff-bench compare old/syncdiff new/syncdiff --format markdown > diff.md
+  syncdiff-bench compare old/syncdiff new/syncdiff --html diff.html
+  syncdiff-bench compare all/syncdiff-rnd all/syncdiff
+      two rows of a table, all seeds""",
+)
+@click.argument("run_a", type=ANY_PATH, metavar="RUN_A")
+@click.argument("run_b", type=ANY_PATH, metavar="RUN_B")
+@markup("table", "markdown", default="table")
+@option("--resamples", at_least(100), "Resamples of the bootstrap.", default=2000)
+@with_options(ANY_BOXES, *page_options(shows="the differences", order="those that changed most"))
+def compare(
+    *,
+    run_a: Path,
+    run_b: Path,
+    format_name: str,
+    resamples: int,
+    any_boxes: bool,
+    html: Path | None,
+    clips: int,
+    data_root: Path | None,
+) -> None:
+    """Tell whether two runs differ: paired tests per metric.
+
+    RUN_A and RUN_B are run directories, compared over the clips that both have, or folders of seeds (seed-0, ...).
+    Every metric scored in both with the same protocol and weights: difference with its 95 % interval (bootstrap over
+    speakers), permutation p with Holm's correction, effect size, and the clips that changed most.
+    """
+    from syncdiff_bench.cli.output import stderr_progress, write_told
+    from syncdiff_bench.report.comparison import comparison_table
+    from syncdiff_bench.report.writers import render
+    from syncdiff_bench.report.writers.terminal import print_tables
+    from syncdiff_bench.significance.comparison import compare as compare_scored
+    from syncdiff_bench.significance.scored import from_seeds
+
+    sides = _seeds(run_a), _seeds(run_b)
+    _require_pairs(*sides, page=html is not None)
+    comparison = compare_scored(*map(from_seeds, sides), resamples=resamples, any_boxes=any_boxes)
+    table = comparison_table(comparison)
+    if format_name == "table":
+        print_tables([table])
+    else:
+        click.echo(render([table], format_name), nl=False)
+    if html is not None:
+        from syncdiff_bench.report.page.page import build_page
+
+        page = build_page(
+            [*sides[0], *sides[1]], comparison=comparison, clips=clips, data_root=data_root, progress=stderr_progress()
+        )
+        write_told("--html", html, page)
+
+
+def _seeds(folder: Path) -> list[Run]:
+    """The run of a directory, or all below it that `reproduce` made with several seeds. Raises UsageError."""
+    from syncdiff_bench.runs.directory import MANIFEST, load_run
+
+    seeds = [] if (folder / MANIFEST).is_file() else sorted(folder.glob(f"seed-*/{MANIFEST}"))
+    return [load_run(path.parent) for path in seeds] or [load_run(folder)]
+
+
+def _require_pairs(a: Sequence[Run], b: Sequence[Run], *, page: bool) -> None:
+    """Several seeds are compared seed by seed. Raises UsageError where that cannot be."""
+    several = max(len(a), len(b)) > 1
+    one_of_each = f"give {a[0].path} and {b[0].path}"
+    if several and page:
+        raise UsageError(f"--html is of one seed: {one_of_each}")
+    mine, theirs = ({run.identity.seed for run in side} for side in (a, b))
+    if several and (len(a) == 1 or len(b) == 1 or not mine & theirs):
+        raise UsageError(f"seeds {sorted(mine)} and {sorted(theirs)} do not pair: {one_of_each}")

@@ -213,14 +213,9 @@ def _record(status: Status) -> dict[str, Any]:
 def _in_words(status: Status) -> tuple[str, str, str, str]:
     entry = status.entry
     size = "?" if entry.size is None else f"{entry.size / 1e6:.1f} MB"
-    used = f"for {', '.join(entry.used_by)}; got by {_got_by(entry)}; licence: {entry.licence}"
+    got_by = ("first use, or fetch" if entry.auto else "fetch") if entry.sources else "hand"
+    used = f"for {', '.join(entry.used_by)}; got by {got_by}; licence: {entry.licence}"
     return entry.name, status.state, size, f"{entry.description}; {used}"
-
-
-def _got_by(entry: Entry) -> str:
-    if not entry.sources:
-        return "hand"
-    return "first use, or fetch" if entry.auto else "fetch"
 
 
 def _standing(entry: Entry, sha256: str | None) -> str:

@@ -38,12 +38,9 @@ FILE_KEYS = ("schema", "dataset", "split", "clips", "anchors")
 class Anchor:
     """What one column of a metric must read for ground truth.
 
-    - metric: spec with options ("psnr[protocol=talklip]")
-    - column: name within that metric
     - low, high: the bounds, inclusive; infinite where there is none, NaN where the column must be undefined
     - printed: the value as its source prints it ("8.25", "at least 5", "N/A")
     - tolerance: half of the interval around a value, None where bounds were given or nothing may be defined
-    - any_clips: holds for every part of the split, not only for the whole of it
     """
 
     metric: str

@@ -18,8 +18,8 @@ from typing import Any
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.origins import ScoringNetwork, told_apart
 from syncdiff_bench.report.anchors import split_size
-from syncdiff_bench.report.deviations import FOREIGN, Deviation, deviations, preference, same_clips
 from syncdiff_bench.report.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, tables
+from syncdiff_bench.report.results import FOREIGN, Deviation, deviations, preference, same_clips
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
 

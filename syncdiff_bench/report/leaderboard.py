@@ -113,7 +113,12 @@ def _board(runs: Sequence[Run]) -> Board:
     columns = _columns(runs)
     grid = [[entries.get(column.key) for column in columns] for entries in (_keyed(run, columns) for run in runs)]
     names = row_names(runs)
-    rivals = [_rivals(runs, [row[i] for row in grid]) for i in range(len(columns))]
+    values = [[None if entry is None else entry.mean for entry in row] for row in grid]
+    # Of each column: index of run -> its value, of those that compete; bounds do not.
+    rivals = [
+        {index: row[i] for index, row in enumerate(values) if row[i] is not None and not runs[index].identity.topline}
+        for i in range(len(columns))
+    ]
     best = [ranked(found, one.direction, one.decimals) for found, one in zip(rivals, columns, strict=True)]
     ranks = _ranks(runs, columns, rivals)
     # What holds of every row needs no mark.
@@ -130,9 +135,14 @@ def _board(runs: Sequence[Run]) -> Board:
         made.append((BoardRow(run, names[index], rank), row))
     made.sort(key=lambda pair: (not pair[1].kind, pair[0].rank is None, pair[0].rank or 0))
     groups = (tuple(row for _, row in made if row.kind == kind) for kind in ("bound", ""))
+    headings = (
+        *(Heading(""), Heading("Method", align="left", names_row=True, fold=False)),
+        *(Heading(column.heading, column.named) for column in columns),
+        Heading("n (failed)"),
+    )
     identity = runs[0].identity
     table = Table(
-        panels=(Panel(_headings(columns), tuple(filter(None, groups))),),
+        panels=(Panel(headings, tuple(filter(None, groups))),),
         title=f"{identity.dataset}, {identity.split}: {len(identity.clips)} clips",
         notes=(
             *(Note(text, letter(number)) for text, number in notes.items()),
@@ -142,11 +152,6 @@ def _board(runs: Sequence[Run]) -> Board:
         fields=FIELDS,
     )
     return Board(columns, tuple(board_row for board_row, _ in made), table)
-
-
-def _headings(columns: Sequence[BoardColumn]) -> tuple[Heading, ...]:
-    named = (Heading(column.heading, column.named) for column in columns)
-    return Heading(""), Heading("Method", align="left", names_row=True, fold=False), *named, Heading("n (failed)")
 
 
 def _columns(runs: Sequence[Run]) -> tuple[BoardColumn, ...]:
@@ -231,15 +236,6 @@ def _cell(
         about = [one.text for one in caveats if (one.metric, one.protocol) == (column.metric, column.protocol)]
     interval = interval_of(entry.mean, entry.ci95, column.decimals, " ±")
     return Cell(number(entry.mean, column.decimals), interval, int(best), _marks(about, notes), entry.mean)
-
-
-def _rivals(runs: Sequence[Run], values: Sequence[ColumnSummary | None]) -> dict[int, float]:
-    """Index of run -> its value, of those that compete: bounds do not."""
-    return {
-        index: entry.mean
-        for index, entry in enumerate(values)
-        if entry is not None and entry.mean is not None and not runs[index].identity.topline
-    }
 
 
 def _ranks(

@@ -58,12 +58,7 @@ class VariantRecipe:
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """One `[models.NAME]`.
-
-    config: "" for what is made by hand, with `made_by` in `folder`.
-    needs: value of the config -> model.
-    variants: those that need more than their name.
-    """
+    """One `[models.NAME]`. config: "" for what is made by hand. variants: those that need more than their name."""
 
     config: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
@@ -75,11 +70,7 @@ class ModelRecipe:
 
 @dataclass(frozen=True)
 class MethodRecipe:
-    """One `[methods.NAME]`.
-
-    model: recipe model passed to the method ("" if it finds its own weights).
-    takes: the option that receives the model's folder.
-    """
+    """One `[methods.NAME]`. model: "" where it finds its own weights."""
 
     model: str = ""
     takes: str = ""
@@ -90,11 +81,7 @@ class MethodRecipe:
 
 @dataclass(frozen=True)
 class ProbeRecipe:
-    """What is probed of every speaker.
-
-    phones: POSE by phones that the dataset has timed.
-    poses: by labelled frames instead, the name of an input.
-    """
+    """What is probed of every speaker: phones that the dataset has timed, or labelled frames (`poses`, an input)."""
 
     layer: str = "mid"
     clips: int = 10
@@ -105,12 +92,7 @@ class ProbeRecipe:
 
 @dataclass(frozen=True)
 class AblationRecipe:
-    """Tables that compare other models than the rest.
-
-    tables: their numbers.
-    models: method -> the model that it is run with there.
-    note: for below these tables.
-    """
+    """Tables that compare other models than the rest. note: for below them."""
 
     tables: tuple[int, ...]
     models: Mapping[str, str]

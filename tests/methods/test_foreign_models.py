@@ -21,8 +21,7 @@ from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.origins import PUBLISHED, UNRECORDED, Origin, foreign, origin_of, write_origin
 from syncdiff_bench.plugins import load_dataset
 from syncdiff_bench.plugins import load_method as registered
-from syncdiff_bench.report.deviations import FOREIGN
-from syncdiff_bench.report.results import read_run
+from syncdiff_bench.report.results import FOREIGN, read_run
 from syncdiff_bench.reproduction.models import with_model
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan
 from syncdiff_bench.texts import method_options

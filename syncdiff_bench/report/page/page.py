@@ -68,14 +68,10 @@ def build_page(
     if comparison is None:
         return _document(board, watch, material.problem)
     names = {id(row.run): row.name for row in board.rows}
-    pair = {"a": names[id(runs[0])], "b": names[id(runs[1])], "columns": _compared(board, comparison)}
-    return _document(board, watch, material.problem, pair, _difference(pair, comparison))
-
-
-def _compared(board: Board, comparison: Comparison) -> list[int]:
-    """Which columns of the board were compared."""
     keys = {(column.metric, column.protocol, column.column.name) for column in comparison.columns}
-    return [index for index, column in enumerate(board.columns) if column.key[:3] in keys]
+    shown = [index for index, column in enumerate(board.columns) if column.key[:3] in keys]
+    pair = {"a": names[id(runs[0])], "b": names[id(runs[1])], "columns": shown}
+    return _document(board, watch, material.problem, pair, _difference(pair, comparison))
 
 
 def _watchable(material: Material, board: Board, clip_id: str) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from syncdiff_bench.report.table import Cell, Heading, Table
+from syncdiff_bench.report.table import Table
 from syncdiff_bench.report.writers.characters import one_line, raised
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
-    from rich.text import Text
 
 STYLES = {"regression": "bold red"}
 WIDE = 200  # columns where stdout is not a terminal
@@ -38,23 +37,14 @@ def _grid(table: Table) -> Grid:
     title = Text(one_line(table.title)) if table.title else None
     grid = Grid(title=title, title_justify="left", title_style="bold", header_style="bold")
     for heading in panel.headings:
-        grid.add_column(_heading(heading), justify=heading.align, overflow="fold", no_wrap=not heading.fold)
+        below = [("\n" + one_line(heading.below), "dim not bold")] if heading.below else []
+        text = Text.assemble(one_line(heading.text) or "#", *below)
+        grid.add_column(text, justify=heading.align, overflow="fold", no_wrap=not heading.fold)
     for group in panel.groups:
         for row in group:
-            cells = (_cell(cell) for cell in row.cells)
+            cells = []
+            for cell in row.cells:
+                style = "bold green" if cell.rank == 1 else "yellow" if cell.alert else ""
+                cells.append(Text(one_line(cell.text + cell.interval) + raised(cell.marks), style=style))
             grid.add_row(*cells, style=STYLES.get(row.kind), end_section=row is group[-1])
     return grid
-
-
-def _heading(heading: Heading) -> Text:
-    from rich.text import Text
-
-    below = [("\n" + one_line(heading.below), "dim not bold")] if heading.below else []
-    return Text.assemble(one_line(heading.text) or "#", *below)
-
-
-def _cell(cell: Cell) -> Text:
-    from rich.text import Text
-
-    style = "bold green" if cell.rank == 1 else "yellow" if cell.alert else ""
-    return Text(one_line(cell.text + cell.interval) + raised(cell.marks), style=style)
