@@ -15,10 +15,14 @@ import click
 from syncdiff_bench.cli.commands import ANY_PATH, FILE, FLAG, Takes, command, option, with_options
 from syncdiff_bench.cli.options import ANY_BOXES, REPORTS
 from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.files import unwritable, write_whole
+from syncdiff_bench.report.table import Table
+from syncdiff_bench.report.writers import render
+from syncdiff_bench.report.writers.junit import JUnitCase, cases_of, junit_xml
+from syncdiff_bench.report.writers.markdown import escape
+from syncdiff_bench.report.writers.terminal import print_tables
 
 if TYPE_CHECKING:
-    from syncdiff_bench.report.table import Table
-    from syncdiff_bench.report.writers.junit import JUnitCase
     from syncdiff_bench.significance.scored import Scored
 
 SPEED_TOLERANCE = 1.5
@@ -71,7 +75,6 @@ def check(
     if run.suffix == ".json" and not run.is_dir():
         return _check_speed(run, baseline, tolerances, places, update=update)
     from syncdiff_bench.report.comparison import gate_table
-    from syncdiff_bench.report.writers.junit import JUnitCase
     from syncdiff_bench.runs.directory import load_run
     from syncdiff_bench.significance.gate import check as check_scored
     from syncdiff_bench.significance.scored import from_run, read_baseline
@@ -144,10 +147,6 @@ class Places:
 
         table: of the gate. more: test cases beside those of its rows.
         """
-        from syncdiff_bench.report.writers import render
-        from syncdiff_bench.report.writers.junit import cases_of
-        from syncdiff_bench.report.writers.terminal import print_tables
-
         print_tables([table])
         self._summarise("passed" if passed else "FAILED", render([table], "markdown"))
         self._write_junit([*cases_of(table), *more], [note.text for note in table.notes])
@@ -155,9 +154,6 @@ class Places:
     @contextmanager
     def refusals(self) -> Iterator[None]:
         """What is not comparable is reported as well, an error of its own, before it ends the command."""
-        from syncdiff_bench.report.writers.junit import JUnitCase
-        from syncdiff_bench.report.writers.markdown import escape
-
         try:
             yield
         except BenchError as refusal:
@@ -169,8 +165,6 @@ class Places:
             raise
 
     def _summarise(self, verdict: str, markdown: str) -> None:
-        from syncdiff_bench.files import unwritable
-
         step_summary = os.environ.get("GITHUB_STEP_SUMMARY")
         target = self.summary or (Path(step_summary) if step_summary else None)
         if target is None:
@@ -183,8 +177,5 @@ class Places:
             raise unwritable(target, error, "--summary") from None
 
     def _write_junit(self, cases: Sequence[JUnitCase], notes: Sequence[str] = ()) -> None:
-        from syncdiff_bench.files import write_whole
-        from syncdiff_bench.report.writers.junit import junit_xml
-
         if self.junit is not None:
             write_whole(self.junit, junit_xml("syncdiff-bench check", str(self.subject), cases, notes), "--junit")

@@ -13,6 +13,8 @@ from click.formatting import wrap_text
 
 from syncdiff_bench.cli.commands import command
 from syncdiff_bench.cli.options import AS_JSON
+from syncdiff_bench.report.table import text_table
+from syncdiff_bench.report.writers.terminal import print_tables
 
 if TYPE_CHECKING:
     from syncdiff_bench.registry import Kind
@@ -118,9 +120,6 @@ def print_rows(rows: Sequence[dict[str, str]]) -> None:
 
         click.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
         return
-    from syncdiff_bench.report.table import text_table
-    from syncdiff_bench.report.writers.terminal import print_tables
-
     print_tables([text_table(rows[0], (row.values() for row in rows))])
 
 

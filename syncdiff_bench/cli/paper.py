@@ -27,6 +27,8 @@ from syncdiff_bench.cli.options import (
     selected,
 )
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.report.table import text_table
+from syncdiff_bench.report.writers.terminal import print_tables
 
 if TYPE_CHECKING:
     from syncdiff_bench.reproduction.probing import Spread
@@ -215,9 +217,6 @@ def probe(
 
 
 def _print(spreads: dict[str, list[Spread]]) -> None:
-    from syncdiff_bench.report.table import text_table
-    from syncdiff_bench.report.writers.terminal import print_tables
-
     rows = []
     for experiment, group in spreads.items():
         rows += [(experiment.upper(), one.label, f"{one.cases}", f"{one.variance:.4f}") for one in group]

@@ -28,7 +28,7 @@ class Estimate:
 
     seconds: None where nothing is known.
     source: "measured" (by wall time, of what was done here before), "trial" (see `machine.clock`; and what that left
-        out), or why nothing is known; "" where nobody tried.
+        out), or why nothing is known; "" where none was made.
     """
 
     seconds: float | None

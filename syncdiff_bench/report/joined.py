@@ -79,13 +79,11 @@ class JoinedPanel:
 
     - paper_dataset: whose values the paper prints; another one than `dataset` where the paper did not use ours
     - columns: the paper's, each followed by those of the same metric under other protocols
-    - other_protocols: keys of the latter
     """
 
     dataset: str
     paper_dataset: str
     columns: tuple[PaperColumn, ...]
-    other_protocols: frozenset[str]
     rows: tuple[JoinedRow, ...]
 
 
@@ -187,7 +185,7 @@ def _panel(
     deviating: Callable[[Run], tuple[Deviation, ...]],
 ) -> JoinedPanel:
     paper_dataset = dataset if dataset in table.datasets else table.datasets[0]
-    columns, others = _columns(table, [run for run, _ in runs])
+    columns = _columns(table, [run for run, _ in runs])
 
     def cells(row: PaperRow | None, system: System) -> tuple[JoinedCell, ...]:
         own = [run for run, one in runs if one == system]
@@ -206,16 +204,15 @@ def _panel(
         networks = frozenset[str]().union(*(run.identity.trained_against for run, one in runs if one == system))
         own, label = replace(system, trained_against=networks), _label(first, system, extra)
         rows.append(JoinedRow(label, own, first.identity.topline, in_paper=False, cells=cells(None, system)))
-    return JoinedPanel(dataset, paper_dataset, columns, others, tuple(rows))
+    return JoinedPanel(dataset, paper_dataset, columns, tuple(rows))
 
 
-def _columns(table: PaperTable, runs: Sequence[Run]) -> tuple[tuple[PaperColumn, ...], frozenset[str]]:
+def _columns(table: PaperTable, runs: Sequence[Run]) -> tuple[PaperColumn, ...]:
     """The paper's columns, each followed by the same metric under the other protocols and scoring networks of the runs.
 
     Where several networks have the paper's protocol, its column holds the numbers of the one with most runs.
     """
     columns: list[PaperColumn] = []
-    others = []
     ours = {(column.metric, column.protocol, column.column) for column in table.columns}
     for column in table.columns:
         key = column.metric, column.column
@@ -234,8 +231,7 @@ def _columns(table: PaperTable, runs: Sequence[Run]) -> tuple[tuple[PaperColumn,
                 name = f"{protocol} {mark}".rstrip()
                 key, label = f"{column.key}[{name}]", f"{column.label} [{name}]"
                 columns.append(replace(column, key=key, label=label, protocol=protocol, network=network))
-                others.append(key)
-    return tuple(columns), frozenset(others)
+    return tuple(columns)
 
 
 def _networks(columns: Sequence[PaperColumn]) -> list[str]:

@@ -112,7 +112,7 @@ def _explanations(joined: JoinedTable) -> Iterator[str]:
         )
     if any(cell.ours and is_cut(cell.ours.mean, cell.ours.ci95, column.decimals) for column, cell in cells):
         yield "[low, high]: the 95 % interval where a bound of the metric cuts one end off."
-    if any(panel.other_protocols for panel in joined.panels):
+    if any("[" in column.key for panel in joined.panels for column in panel.columns):
         yield (
             "A column with a name in brackets is measured under that protocol, which is not the paper's: "
             "nothing of the paper compares with it."

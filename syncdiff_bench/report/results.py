@@ -148,5 +148,5 @@ def _excluding(run: Run, split: str) -> list[str]:
         clips = f" ({len(run.identity.clips)} clips)" if run.identity.clips else ""
         words.append(f"split {run.identity.split}{clips}, not {split}")
     if run.identity.dataset_options.get(PAIRS):
-        words.append(f"mismatched sound, pairs={run.identity.dataset_options[PAIRS]}")
+        words.append(f"mismatched audio, pairs={run.identity.dataset_options[PAIRS]}")
     return words

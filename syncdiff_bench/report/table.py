@@ -141,7 +141,7 @@ def letter(number: int) -> str:
 def ranked(values: Mapping[int, float], direction: str, decimals: int, places: int = 1) -> dict[int, int]:
     """Index -> rank, of the best `places` ranks; none where a value has no rival.
 
-    Values that print alike share a rank: nobody can see a difference in the next digit.
+    Values that print alike share a rank: a difference in the next digit cannot be seen.
 
     >>> ranked({0: 30.001, 1: 30.002, 2: 29.0}, "up", 2, places=2)
     {0: 1, 1: 1, 2: 2}

@@ -86,7 +86,7 @@ def judge_all(request: Request) -> list[Judgement]:
         except BenchError:
             if asked:
                 raise
-            continue  # nobody asked for what is damaged there
+            continue  # what is damaged there was not asked for
         if asked or judgement.verdict != "blank":
             found.append(judgement)
     return found

@@ -50,7 +50,7 @@ class Leases:
             lease.release()
 
     def holder(self, work: str) -> str:
-        """Who has it: "process 12 on this-machine"; "" where nobody is known."""
+        """Who has it: "process 12 on this-machine"; "" where no process is known."""
         owner = self._lease(work).owner
         return "" if owner is None else f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
 

@@ -50,15 +50,11 @@ class Request:
 
     def filled(self, texts: Sequence[str]) -> tuple[str, ...]:
         """Texts with every `{input}` replaced. Raises MissingInputError."""
-        return tuple(self._filled(text) for text in texts)
-
-    def _filled(self, text: str) -> str:
         for name, meaning in self.recipe.inputs.items():
-            if f"{{{name}}}" in text:
-                if name not in self.inputs:
-                    raise MissingInputError(f"give --input {name}=...: {meaning}")
-                text = text.replace(f"{{{name}}}", self.inputs[name])
-        return text
+            if name not in self.inputs and any(f"{{{name}}}" in text for text in texts):
+                raise MissingInputError(f"give --input {name}=...: {meaning}")
+            texts = [text.replace(f"{{{name}}}", self.inputs.get(name, "")) for text in texts]
+        return tuple(texts)
 
 
 @dataclass(frozen=True)

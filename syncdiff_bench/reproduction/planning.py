@@ -49,7 +49,7 @@ def _other_run(job: Job) -> str:
 
 
 def standing(job: Job, clips: int) -> tuple[str, str, str]:
-    """What there is of a job, in words: its checkpoint, videos, scores. clips: of a seed, 0 where nobody counted."""
+    """What there is of a job, in words: its checkpoint, videos, scores. clips: of a seed, 0 for not counted."""
     checkpoint = "-" if job.model is None else job.model.found() or f"none ({job.model.name})"
     states, whole = [job.state(seed) for seed in job.seeds], clips * len(job.seeds)
     if job.probed:
@@ -74,7 +74,7 @@ class Costs:
         self.times = times
         self.jobs = jobs
         self.trials = trials
-        self.frames: Sequence[int] = ()  # of every clip; () where nobody has to look at them
+        self.frames: Sequence[int] = ()  # of every clip; () where they need not be looked at
         if trials or times.known():
             try:
                 self.frames = _frames(request)

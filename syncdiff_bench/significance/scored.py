@@ -20,6 +20,8 @@ Key = tuple[str, str]  # metric, protocol
 Stats = Mapping[str, Any]
 T = TypeVar("T")
 
+KEYS = ("options", "weights", "provenance", "boxes", "stats", "failed")  # of a metric, in a baseline file
+
 
 @dataclass(frozen=True)
 class MetricScores:
@@ -146,12 +148,7 @@ def write_baseline(scored: Scored, path: Path, tolerances: Mapping[str, float]) 
             {
                 "metric": metric,
                 "protocol": protocol,
-                "options": dict(found.options),
-                "weights": [dict(one) for one in found.weights],
-                "provenance": None if found.provenance is None else dict(found.provenance),
-                "boxes": None if found.boxes is None else list(found.boxes),
-                "stats": dict(found.stats),
-                "failed": dict(found.failed),
+                **{key: getattr(found, key) for key in KEYS},
             }
             for (metric, protocol), found in scored.metrics.items()
         ],

@@ -118,7 +118,7 @@ def check_weights_used(plugin: Method | Metric[Any]) -> None:
                 "digest of a file; say where it is: WeightsUsed(name, sha256, file)"
             )
             file = store.folder / store.catalogue[used.name].file
-        assert file.is_file(), f"weights {used.name}: {file} is not there, so nobody can have used it"
+        assert file.is_file(), f"weights {used.name}: {file} is not there, so it cannot have been used"
         found = sha256_of(file)
         assert used.sha256 == found, f"weights {used.name}: {used.sha256[:12]}... is not the sha256 of {file}: {found}"
 

@@ -1,4 +1,4 @@
-"""Clips made in memory for the checks: a drawn face with a moving mouth, and a sound with syllables."""
+"""Clips made in memory for the checks: a drawn face with a moving mouth, and audio with syllables."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def _face(frames: int, height: int, width: int, number: int) -> Frames:
     rng = np.random.default_rng(number)
     background, skin = rng.integers(40, 120, 3), rng.integers(150, 230, 3)
     texture = rng.normal(0, 6, (height, width, 1))
-    pictures = []
+    images = []
     for t in range(frames):
-        picture = np.broadcast_to(background, (height, width, 3)) + 60 * x[..., None] + texture
-        picture = np.where(((x / 0.3) ** 2 + (y / 0.4) ** 2 < 1)[..., None], skin + texture, picture)
+        image = np.broadcast_to(background, (height, width, 3)) + 60 * x[..., None] + texture
+        image = np.where(((x / 0.3) ** 2 + (y / 0.4) ** 2 < 1)[..., None], skin + texture, image)
         for eye in (-0.12, 0.12):
-            picture = np.where((((x - eye) / 0.05) ** 2 + ((y + 0.1) / 0.03) ** 2 < 1)[..., None], 30, picture)
+            image = np.where((((x - eye) / 0.05) ** 2 + ((y + 0.1) / 0.03) ** 2 < 1)[..., None], 30, image)
         opening = 0.02 + 0.05 * abs(np.sin(t + number))
-        picture = np.where(((x / 0.12) ** 2 + ((y - 0.2) / opening) ** 2 < 1)[..., None], [120, 30, 40], picture)
-        pictures.append(np.clip(picture, 0, 255))
-    return np.stack(pictures).astype(np.uint8)
+        image = np.where(((x / 0.12) ** 2 + ((y - 0.2) / opening) ** 2 < 1)[..., None], [120, 30, 40], image)
+        images.append(np.clip(image, 0, 255))
+    return np.stack(images).astype(np.uint8)
 
 
 def _sound(frames: int, kind: str) -> Audio:
@@ -70,5 +70,5 @@ def _sound(frames: int, kind: str) -> Audio:
     time = np.arange(samples) / SAMPLE_RATE
     buzz = np.sum([np.sin(2 * np.pi * 120 * k * time) / k for k in range(1, 12)], axis=0)
     loud = 0 if kind == "silence" else 6000 * np.abs(np.sin(2 * np.pi * 4 * time))
-    samples_of_sound: Audio = (buzz * loud).astype(np.int16)
-    return samples_of_sound
+    audio: Audio = (buzz * loud).astype(np.int16)
+    return audio

@@ -1,1 +1,1 @@
-"""Pictures of runs: the strip of frames as in a paper, and the HTML page."""
+"""Figures of runs: the strip of frames as in a paper, and the HTML page."""

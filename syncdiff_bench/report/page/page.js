@@ -16,8 +16,6 @@ function element(tag, attributes = {}, ...children) {
   return node;
 }
 
-const caption = (text) => element("caption", { class: "unseen" }, text);
-
 // ------------------------------------------------------------------------------------------- tables
 
 function sortBy(header) {
@@ -81,7 +79,7 @@ function showStrip(id, clip) {
   const spoken = element("div", { class: "spoken" }, ...clip.strip.spoken.map((text) => element("span", {}, text || "\u00a0")));
   const rows = Object.entries(clip.strip.rows).map(([name, uri]) => element("tr", {}, element("th", { scope: "row" }, name),
     element("td", {}, element("img", { src: uri, alt: `Mouth of ${name} at ${clip.strip.spoken.join(" ")}` }))));
-  byId("strip").replaceChildren(element("table", {}, caption(`Mouths in clip ${id}`),
+  byId("strip").replaceChildren(element("table", {}, element("caption", { class: "unseen" }, `Mouths in clip ${id}`),
     element("tbody", {}, element("tr", {}, element("td"), element("td", {}, spoken)), ...rows)));
 }
 

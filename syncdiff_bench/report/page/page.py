@@ -1,6 +1,6 @@
 """Runs as one self-contained HTML page: leaderboard, clips to watch side by side, per-clip values, plots.
 
-Tables and pictures are plain HTML; `page.js` only sorts, filters, plays and plots. Nothing is loaded from elsewhere.
+Tables and images are plain HTML; `page.js` only sorts, filters, plays and plots. Nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _watchable(material: Material, board: Board, clip_id: str) -> dict[str, Any]
     if shown := {**reference_row(reference, able), **clips}:
         try:
             made = strip_of(clip_id, shown, reference, area="mouth")
-        except ClipError:  # where nobody knows where the face is, there is all of it
+        except ClipError:  # without a known face, all of the frame
             made = strip_of(clip_id, shown, reference)
         strip = {"spoken": list(made.spoken), "rows": {name: picture_uri(frames) for name, frames in made.rows.items()}}
     return {

@@ -68,7 +68,7 @@ def make_strip(material: Material, clip_id: str, *, columns: int = 10, area: Are
 
 
 def reference_row(reference: Clip | None, runs: Sequence[Run]) -> dict[str, Clip]:
-    """REFERENCE -> the clip; nothing where a run is ground truth, or where the clip's sound is another one's."""
+    """REFERENCE -> the clip; nothing where a run is ground truth, or where the clip's audio is another one's."""
     shown = any(run.identity.method == GROUND_TRUTH for run in runs)
     if reference is None or reference.audio_from is not None or shown:
         return {}
@@ -115,7 +115,7 @@ def sampled_frames(spoken: Sequence[Spoken], total: int, columns: int) -> tuple[
 
 
 def draw_strip(strip: Strip, out: Path) -> None:
-    """Write a PNG, pixel by pixel, or a PDF: one picture of 300 dots per inch, text drawn at that resolution.
+    """Write a PNG, pixel by pixel, or a PDF: one image of 300 dots per inch, text drawn at that resolution.
 
     150 pixels of a frame take an inch in the PDF; no frame is smoothed, and the text is no text to select.
     Raises UsageError for another suffix, and where the file cannot be written.
@@ -130,7 +130,7 @@ def draw_strip(strip: Strip, out: Path) -> None:
             raise UsageError(f"--strip {out}: a figure is a .png or a .pdf; give a name that ends so")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _picture(strip, dots).save(out, format=kind, **options)
+        _drawn(strip, dots).save(out, format=kind, **options)
     except OSError as error:
         raise UsageError(f"{out}: cannot be written ({error.strerror or error}); choose another --strip") from None
 
@@ -156,8 +156,8 @@ def _resized(frames: Frames, height: int, width: int) -> Frames:
     return np.stack([np.asarray(Image.fromarray(frame).resize((width, height))) for frame in frames])
 
 
-def _picture(strip: Strip, dots: int = 1) -> Image:
-    """dots: of the picture per pixel of a frame, each way."""
+def _drawn(strip: Strip, dots: int = 1) -> Image:
+    """dots: of the image per pixel of a frame, each way."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size=FONT_SIZE * dots)

@@ -21,7 +21,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Runs of white space as one space, and without the characters that nobody sees: control (ESC), format (a change
+    """Runs of white space as one space, and without invisible characters: control (ESC), format (a change
     of direction), and the lone surrogates that stand for bytes of a path that is not UTF-8.
     """
     spaced = " ".join(printable(text).split())
