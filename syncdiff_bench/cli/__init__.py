@@ -83,7 +83,7 @@ cli = Group(
         "check": "check:check",
         "train": "train:train",
         "doctor": "doctor:doctor",
-        "list": "listing:list_plugins",
+        "list": "plugin:list_plugins",
         "data": DATA,
         "weights": WEIGHTS,
         "paper": PAPER,

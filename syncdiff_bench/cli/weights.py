@@ -90,9 +90,6 @@ def verify(ctx: click.Context) -> None:
     ctx.exit(1 if any(status.state == "wrong" for status in statuses) else 0)
 
 
-# -------------------------------------------------------------------------------------- checkpoints
-
-
 def _conversion(source: str, target: str) -> tuple[Option[Any], ...]:
     """What import and export are asked for; their arguments' names."""
     return (
@@ -177,9 +174,6 @@ def _convert(
 def _refuse_overwriting(path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise UsageError(f"{path} exists; give another target, or --force to write over it")
-
-
-# ----------------------------------------------------------------------------------------------- printing
 
 
 def _store() -> WeightsStore:

@@ -22,6 +22,7 @@ from syncdiff_bench.errors import BenchError
 from syncdiff_bench.report.findings import PaperFinding, findings
 from syncdiff_bench.report.paper import tables
 from syncdiff_bench.report.table import Cell, Heading, Panel, Row, number, text_table
+from syncdiff_bench.report.writers.markdown import pipes
 from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.probing import Spread, read_spreads
 from syncdiff_bench.reproduction.rows import Job, jobs_of
@@ -119,9 +120,6 @@ def _verdict(lines: Sequence[Line]) -> Verdict:
     return "undecided" if not signs else "holds" if "better" in signs else "contradicted"
 
 
-# ------------------------------------------------------------------------------------------------- runs
-
-
 def _scored(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, ...], int]:
     sides = [_pooled(job, finding.metrics) for job in (theirs, mine)]
     if not sides[0].metrics.keys() & sides[1].metrics.keys():
@@ -147,9 +145,6 @@ def _pooled(job: Job, metrics: Sequence[str]) -> Scored:
     side = pooled({seed: from_run(load_run(job.run_path(seed))) for seed in job.finished_seeds()})
     chosen = {key: scores for key, scores in side.metrics.items() if key[0] in metrics}
     return replace(side, source=str(job.path), metrics=chosen)
-
-
-# ----------------------------------------------------------------------------------------------- probes
 
 
 def _probed(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, ...], int]:
@@ -185,13 +180,8 @@ def _variances(job: Job) -> dict[str, dict[str, Spread]]:
     return {experiment: {spread.label: spread for spread in spreads} for experiment, spreads in found.items()}
 
 
-# ---------------------------------------------------------------------------------------------- Markdown
-
-
 def rendered(judgements: Sequence[Judgement], dataset: str) -> str:
     """A Markdown page: the verdicts in one table, then each with its numbers."""
-    from syncdiff_bench.report.writers.markdown import pipes
-
     short = []
     for one in judgements:
         finding, words = one.finding, "no worse than" if one.finding.no_worse_by else "better than"

@@ -157,9 +157,6 @@ def shown(path: Path) -> str:
     return path.as_posix() if relative.startswith("..") else Path(relative).as_posix()
 
 
-# --------------------------------------------------------------------------------------- unasked
-
-
 def with_model(method: str, settings: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     """The options of a method as they were given, with the model of the data filled in where they name none.
 

@@ -59,9 +59,6 @@ def standing(job: Job, clips: int) -> tuple[str, str, str]:
     return checkpoint, f"{videos}{of_videos}", f"{scores}{of_scores}"
 
 
-# ------------------------------------------------------------------------------------------- how long
-
-
 class Costs:
     """How long what is missing takes. A trial of each kind of training, method and metric is made once."""
 

@@ -13,11 +13,15 @@ from syncdiff_bench.report.paper import PaperTable
 from syncdiff_bench.report.paper_table import paper_table
 from syncdiff_bench.report.results import read_run, run_of
 from syncdiff_bench.report.table import Table
+from syncdiff_bench.report.writers import render
 from syncdiff_bench.reproduction.findings import Judgement, rendered
 from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.probing import read_spreads, summary_entry
 from syncdiff_bench.reproduction.rows import Job
 from syncdiff_bench.runs.directory import MANIFEST, Run, load_run
+from syncdiff_bench.runs.plan import recorded_metric
+from syncdiff_bench.runs.summary import summarise
+from syncdiff_bench.significance.scored import require_alike
 
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html"}
 FOLDER = "tables"
@@ -42,10 +46,6 @@ def result_of(job: Job) -> Run | None:
 
 def _pooled_scores(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """A clip counts once per seed; the interval resamples speakers, with all seeds of all their clips."""
-    from syncdiff_bench.runs.plan import recorded_metric
-    from syncdiff_bench.runs.summary import summarise
-    from syncdiff_bench.significance.scored import require_alike
-
     runs = [load_run(path) for path in paths]
     require_alike(runs)
     metrics = [recorded_metric(entry) for entry in runs[0].manifest["protocols"]]
@@ -121,8 +121,6 @@ def write_tables(
     findings.md                     where there are judgements
     manifests/<job>/seed-S.json     the run.json behind each number; these are not named
     """
-    from syncdiff_bench.report.writers import render
-
     folder = request.out / FOLDER
     pages = {
         folder / f"table{table.number}.{suffix}": render([made], name)

@@ -123,9 +123,6 @@ def check_weights_used(plugin: Method | Metric[Any]) -> None:
         assert used.sha256 == found, f"weights {used.name}: {used.sha256[:12]}... is not the sha256 of {file}: {found}"
 
 
-# ---------------------------------------------------------------------------------------------- weights
-
-
 def prepare(metric: Metric[Any]) -> None:
     """Raises WeightsError as the metric does, Skipped where it says that it is not applicable here."""
     try:

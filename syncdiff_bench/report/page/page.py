@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from syncdiff_bench.errors import BenchError, ClipError, UsageError
+from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.report.comparison import SHOWN_CHANGES, change_text, comparison_table, largest_changes
 from syncdiff_bench.report.leaderboard import REFERENCE, Board, boards
 from syncdiff_bench.report.page.material import (
@@ -76,19 +76,10 @@ def build_page(
 
 def _watchable(material: Material, board: Board, clip_id: str) -> dict[str, Any]:
     """Videos and the mouth strip of one clip. absent: name -> why there is nothing to see of it."""
-    absent: dict[str, str] = {}
-    reference, clips, able = None, {}, []
-    if not material.problem:
-        try:
-            reference = material.reference(clip_id)
-        except BenchError as error:
-            absent[REFERENCE] = str(error)
-    for row in board.rows:
-        try:
-            clips[row.name] = material.generated(row.run, clip_id)
-            able.append(row.run)
-        except ClipError as error:
-            absent[row.name] = str(error)
+    reference, clips, absent = material.shown(clip_id, [row.name for row in board.rows])
+    if material.problem:
+        del absent[REFERENCE]
+    able = [row.run for row in board.rows if row.name in clips]
     players = clips if reference is None else {REFERENCE: reference, **clips}
     strip: dict[str, Any] = {"spoken": [], "rows": {}}
     if shown := {**reference_row(reference, able), **clips}:
@@ -152,9 +143,6 @@ def _document(
         clips=clips_html(board, watch),
         data=embedded,
     )
-
-
-# ----------------------------------------------------------------------------------------------- tables
 
 
 def leaderboard_html(board: Board) -> str:

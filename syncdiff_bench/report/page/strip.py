@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import FPS, Clip, Frames, Spoken
-from syncdiff_bench.errors import BenchError, ClipError, UsageError
+from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.report.leaderboard import REFERENCE, row_names
 from syncdiff_bench.report.page.material import Material
 from syncdiff_bench.runs.directory import Run
@@ -51,16 +51,11 @@ def make_strip(material: Material, clip_id: str, *, columns: int = 10, area: Are
 
     Raises UsageError where a run has no readable video of the clip, or a mouth is wanted and there is no face.
     """
-    reference, lacking = None, ""
-    try:
-        clips = [material.generated(run, clip_id) for run in material.runs]
-    except ClipError as error:
-        raise UsageError(f"{error}; choose another clip with --clip") from None
-    try:
-        reference = material.reference(clip_id)
-    except BenchError as error:
-        lacking = str(error)
-    shown = reference_row(reference, material.runs) | dict(zip(row_names(material.runs), clips, strict=True))
+    reference, clips, absent = material.shown(clip_id, row_names(material.runs))
+    lacking = absent.pop(REFERENCE, "")
+    for why in absent.values():
+        raise UsageError(f"{why}; choose another clip with --clip")
+    shown = reference_row(reference, material.runs) | clips
     try:
         return replace(strip_of(clip_id, shown, reference, columns=columns, area=area), lacking=lacking)
     except ClipError as error:
