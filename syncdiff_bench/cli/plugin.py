@@ -152,8 +152,10 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
     if kind is None:
         print_names(as_json)
         return
-    others = {"tables": tables_rows, "weights": lambda: [asdict(entry) for entry in _entries()]}
-    rows = others.get(kind, lambda: plugin_rows(kind))()
+    if kind == "tables":
+        rows = tables_rows()
+    else:
+        rows = [asdict(entry) for entry in _entries()] if kind == "weights" else plugin_rows(kind)
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False, default=str))
         return

@@ -215,8 +215,8 @@ def _columns(table: PaperTable, runs: Sequence[Run]) -> tuple[PaperColumn, ...]:
     columns: list[PaperColumn] = []
     ours = {(column.metric, column.protocol, column.column) for column in table.columns}
     for column in table.columns:
-        key = column.metric, column.column
-        measured = [(m, _network(run, m)) for run in runs for m in run.summary if (m.metric, m.column) == key]
+        wanted = column.metric, column.column
+        measured = [(m, _network(run, m)) for run in runs for m in run.summary if (m.metric, m.column) == wanted]
         for protocol in dict.fromkeys([column.protocol, *(m.protocol for m, _ in measured)]):
             if protocol != column.protocol and (column.metric, protocol, column.column) in ours:
                 continue
@@ -300,7 +300,7 @@ def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[Run, System]]
         if len(set().union(*identities)) < sum(len(one) for one in identities):
             label = labels.get(system, system.method)
             shown = max(own, key=lambda run: preference(run, table.split))
-            seed = f" (seed {shown.seed})" if len({run.identity.seed for run in own}) > 1 else ""
+            seed = f" (seed {shown.identity.seed})" if len({run.identity.seed for run in own}) > 1 else ""
             notes.append(
                 f"{label} on {dataset}: {len(own)} runs measured the same; shown is {shown.path}{seed}, of the most"
                 " clips, then the newest"

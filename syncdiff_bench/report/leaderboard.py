@@ -113,11 +113,14 @@ def _board(runs: Sequence[Run]) -> Board:
     columns = _columns(runs)
     grid = [[entries.get(column.key) for column in columns] for entries in (_keyed(run, columns) for run in runs)]
     names = row_names(runs)
-    values = [[None if entry is None else entry.mean for entry in row] for row in grid]
     # Of each column: index of run -> its value, of those that compete; bounds do not.
     rivals = [
-        {index: row[i] for index, row in enumerate(values) if row[i] is not None and not runs[index].identity.topline}
-        for i in range(len(columns))
+        {
+            index: entry.mean
+            for index, entry in enumerate(entries)
+            if entry is not None and entry.mean is not None and not runs[index].identity.topline
+        }
+        for entries in zip(*grid, strict=True)
     ]
     best = [ranked(found, one.direction, one.decimals) for found, one in zip(rivals, columns, strict=True)]
     ranks = _ranks(runs, columns, rivals)

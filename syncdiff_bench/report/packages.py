@@ -87,7 +87,8 @@ class Node:
         if get_origin(kind) is collections.abc.Mapping:
             table = self.node(key)
             return {name: table._field(name, get_args(kind)[1]) for name in table.data}
-        return self.node(key).read(kind) if dataclasses.is_dataclass(kind) else self.get(key, kind)
+        nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        return self.node(key).read(kind) if nested else self.get(key, kind)
 
     def nodes(self, key: str) -> list[Node]:
         """An array of tables."""

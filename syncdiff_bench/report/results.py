@@ -24,7 +24,7 @@ ENCODING = "lossless"  # how a run stores its videos unless told otherwise
 FOREIGN = "foreign-model"  # the caveat of a run whose model was trained on other data
 PAIRS = "pairs"  # the dataset option that puts the audio of one clip on the frames of another
 METHOD = {"title": "", "options": {}, "weights": (), "topline": False}
-DATASET = {"split": "", "root": None, "options": {}, "fingerprint": "", "clips": ()}
+DATASET: Mapping[str, Any] = {"split": "", "root": None, "options": {}, "fingerprint": "", "clips": ()}
 ENTRY = {"label": "", "unit": "", "decimals": 0, "weights": (), "reason": None}
 
 

@@ -188,10 +188,11 @@ def pose_group(label: str, poses: Sequence[FrameOf]) -> Group:
 
 def probed(method: Any, layer: str) -> ProbedMethod:
     """The method. Raises UsageError for one without latents, or without that layer."""
+    name: str = method.name
     if not isinstance(method, ProbedMethod):
-        raise UsageError(f"method {method.name} has no latents to probe; syncdiff has")
+        raise UsageError(f"method {name} has no latents to probe; syncdiff has")
     if layer not in method.probe_layers:
-        raise UsageError(f"--layer {layer}: {method.name} is read at {' or '.join(method.probe_layers)}")
+        raise UsageError(f"--layer {layer}: {name} is read at {' or '.join(method.probe_layers)}")
     return method
 
 
