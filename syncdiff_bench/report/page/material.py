@@ -22,7 +22,7 @@ from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.media.fitting import read_fitted
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.report.comparison import largest_changes
-from syncdiff_bench.report.leaderboard import REFERENCE, BoardColumn
+from syncdiff_bench.report.leaderboard import BoardColumn
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.significance.comparison import Comparison
 
@@ -84,19 +84,22 @@ class Material:
         clip.media  # noqa: B018 - decodes, or says that it cannot
         return clip
 
-    def shown(self, clip_id: str, names: Sequence[str]) -> tuple[Clip | None, dict[str, Clip], dict[str, str]]:
-        """The reference; name -> clip of each run; and name (or REFERENCE) -> why there is nothing to see of it."""
-        reference, clips, absent = None, {}, {}
+    def reference_or_reason(self, clip_id: str) -> tuple[Clip | None, str]:
+        """The reference and "", or None and why there is none."""
         try:
-            reference = self.reference(clip_id)
+            return self.reference(clip_id), ""
         except BenchError as error:
-            absent[REFERENCE] = str(error)
+            return None, str(error)
+
+    def shown(self, clip_id: str, names: Sequence[str]) -> tuple[dict[str, Clip], dict[str, str]]:
+        """Name -> clip of each run; and name -> why there is nothing to see of it."""
+        clips, absent = {}, {}
         for name, run in zip(names, self.runs, strict=True):
             try:
                 clips[name] = self.generated(run, clip_id)
             except ClipError as error:
                 absent[name] = str(error)
-        return reference, clips, absent
+        return clips, absent
 
     def first_common(self) -> str:
         """The first clip that every run has a video of. Raises UsageError where there is none."""

@@ -76,9 +76,10 @@ def build_page(
 
 def _watchable(material: Material, board: Board, clip_id: str) -> dict[str, Any]:
     """Videos and the mouth strip of one clip. absent: name -> why there is nothing to see of it."""
-    reference, clips, absent = material.shown(clip_id, [row.name for row in board.rows])
-    if material.problem:
-        del absent[REFERENCE]
+    clips, absent = material.shown(clip_id, [row.name for row in board.rows])
+    reference, lacking = material.reference_or_reason(clip_id)
+    if lacking and not material.problem:
+        absent = {REFERENCE: lacking, **absent}
     able = [row.run for row in board.rows if row.name in clips]
     players = clips if reference is None else {REFERENCE: reference, **clips}
     strip: dict[str, Any] = {"spoken": [], "rows": {}}

@@ -51,10 +51,10 @@ def make_strip(material: Material, clip_id: str, *, columns: int = 10, area: Are
 
     Raises UsageError where a run has no readable video of the clip, or a mouth is wanted and there is no face.
     """
-    reference, clips, absent = material.shown(clip_id, row_names(material.runs))
-    lacking = absent.pop(REFERENCE, "")
+    clips, absent = material.shown(clip_id, row_names(material.runs))
     for why in absent.values():
         raise UsageError(f"{why}; choose another clip with --clip")
+    reference, lacking = material.reference_or_reason(clip_id)
     shown = reference_row(reference, material.runs) | clips
     try:
         return replace(strip_of(clip_id, shown, reference, columns=columns, area=area), lacking=lacking)
