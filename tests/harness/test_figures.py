@@ -329,16 +329,17 @@ def test_a_comparison_says_where_the_runs_differ(runs: list[Run]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("direction", "p", "kind", "verdict"),
+    ("direction", "p", "kind", "verdict", "low", "middle"),
     [
-        ("up", 0.01, "better", "B better"),
-        ("down", 0.01, "worse", "B worse"),
-        ("up", 0.2, "", "no difference shown"),
+        ("up", 0.01, "better", "B better", "15.0", "30.0"),
+        ("down", 0.01, "worse", "B worse", "-15.0", "-30.0"),
+        ("up", 0.2, "", "no difference shown", "15.0", "30.0"),
     ],
 )
-def test_better_is_said_where_it_is_shown(
-    runs: list[Run], direction: Literal["up", "down"], p: float, kind: str, verdict: str
+def test_better_is_said_where_it_is_shown_and_drawn_to_the_right(
+    runs: list[Run], direction: Literal["up", "down"], p: float, kind: str, verdict: str, low: str, middle: str
 ) -> None:
+    """B is more by 1, between .5 and 2: on a scale of 60 pixels for the far end, 30, 15 and 60."""
     found = compared(*runs)
     column = replace(
         *(found.columns[0],),
@@ -347,6 +348,8 @@ def test_better_is_said_where_it_is_shown(
     )
     table = difference_html(replace(found, columns=(column,)))
     assert f'<tr class="{kind}">' in table and f">{verdict}</td>" in table
+    far = "-60.0" if low.startswith("-") else "60.0"
+    assert f'd="M{low} 0H{far}"' in table and f'<circle cx="{middle}"' in table
 
 
 def test_the_clips_that_changed_most_come_first(runs: list[Run]) -> None:

@@ -26,12 +26,14 @@ from syncdiff_bench.report.page.material import (
     video_uri,
 )
 from syncdiff_bench.report.page.strip import reference_row, strip_of
-from syncdiff_bench.report.table import Cell, Heading, Panel, Row, number
+from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Row, number
 from syncdiff_bench.report.writers.html import escape, notes_html, panel_html, scrolling
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.runs.records import NOT_APPLICABLE
 from syncdiff_bench.significance.comparison import ColumnComparison, Comparison
+
+SPAN = 60  # pixels to either side of zero in the picture of an interval
 
 CHANGES_FIGURE = """<figure><div id="changes"></div>
 <figcaption>Every clip: B minus A, what got worse on the left.</figcaption></figure>"""
@@ -182,15 +184,35 @@ def difference_html(comparison: Comparison) -> str:
     """One row per column compared, B against A; the clips that changed most are buttons that show them."""
     table = comparison_table(comparison, ("A", "B"))
     (panel,) = table.panels
-    shown = replace(panel, groups=(tuple(map(_with_buttons, panel.rows, comparison.columns)),))
+    shown = replace(panel, groups=(tuple(map(_with_picture, panel.rows, comparison.columns)),))
     caption = "B minus A, column by column, over the clips that both have"
-    return panel_html(shown, caption, label="Difference", name="difference") + notes_html(table)
+    drawn = Note("Intervals are drawn with what is better to the right of zero.")
+    notes = notes_html(replace(table, notes=(*table.notes, drawn)))
+    return panel_html(shown, caption, label="Difference", name="difference") + notes
 
 
-def _with_buttons(row: Row, column: ColumnComparison) -> Row:
+def _with_picture(row: Row, column: ColumnComparison) -> Row:
+    """The row with its interval drawn, and buttons for its clips."""
+    cells = list(row.cells)
+    cells[4] = replace(cells[4], html=escape(cells[4].text) + _interval_picture(column))
     changes = largest_changes(column, SHOWN_CHANGES)
     buttons = "".join(_watch_button(change.clip, change_text(change, column)) for change in changes)
-    return replace(row, cells=(*row.cells[:-1], replace(row.cells[-1], html=buttons)))
+    return replace(row, cells=(*cells[:-1], replace(cells[-1], html=buttons)))
+
+
+def _interval_picture(column: ColumnComparison) -> str:
+    """The difference and its interval about zero, better to the right; as wide as the interval reaches."""
+    if column.ci is None or column.delta is None:
+        return ""
+    sign = 1 if column.column.direction == "up" else -1
+    reach = max(abs(end) for end in (*column.ci, column.delta)) or 1.0
+    low, middle, high = (sign * SPAN * value / reach for value in (column.ci[0], column.delta, column.ci[1]))
+    return (
+        f'<svg class="interval" viewBox="{-SPAN - 4} -6 {2 * SPAN + 8} 12" aria-hidden="true">'
+        f'<path d="M0 -6V6" stroke="currentColor" stroke-opacity=".4"/>'
+        f'<path d="M{low:.1f} 0H{high:.1f}" stroke="currentColor" stroke-width="2"/>'
+        f'<circle cx="{middle:.1f}" r="3.5"/></svg>'
+    )
 
 
 def _watch_button(clip: str, text: str) -> str:
