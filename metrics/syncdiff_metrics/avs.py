@@ -28,7 +28,6 @@ from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Audio, Column, Frames, Metric, Pair, WeightsUsed, attempt
 from syncdiff_bench.errors import NotApplicable, WeightsError
 from syncdiff_bench.weights.finding import locate_weights, slug
-from syncdiff_metrics import check_choices
 from syncdiff_metrics.experts import foreign_network
 from syncdiff_metrics.lip_patches import FrameSize, lip_patches
 
@@ -52,9 +51,6 @@ class AVSOptions:
 
     encoder: str = PUBLISHED_ENCODER
     frame_size: FrameSize = "160"
-
-    def __post_init__(self) -> None:
-        check_choices("avs", self)
 
 
 @dataclass(frozen=True)

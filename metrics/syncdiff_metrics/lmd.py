@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import Column, Metric, Pair, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable
 from syncdiff_bench.faces.landmarks import MOUTH, FaceAlignmentSource, Landmarks, LandmarkSource, clip_landmarks
-from syncdiff_metrics import check_choices
 from syncdiff_metrics.regions import check_same_size
 
 Align = Literal["centre", "none"]
@@ -35,9 +34,6 @@ class LMDOptions:
     """
 
     align: Align = "centre"
-
-    def __post_init__(self) -> None:
-        check_choices("lmd", self)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Column, Frames, Metric, Pair, WeightsUsed, attempt
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.weights.finding import locate_weights
-from syncdiff_metrics import check_choices
 from syncdiff_metrics.regions import FrameSum, Region, cut_pair, mean_over_frames
 
 if TYPE_CHECKING:
@@ -39,9 +38,6 @@ class LPIPSOptions:
 
     net: Net = "alex"
     region: Region = "face96"
-
-    def __post_init__(self) -> None:
-        check_choices("lpips", self)
 
 
 class LPIPS(Metric[FrameSum]):

@@ -22,7 +22,6 @@ from syncdiff_bench.contracts import Audio, Clip, Column, Metric, Pair, WeightsU
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.weights.finding import slug
-from syncdiff_metrics import check_choices
 from syncdiff_metrics.experts import POCKET, expert_folder, foreign_network, load_expert_syncnet, locate_network
 from syncdiff_metrics.real_video import (
     MIN_TRACK,
@@ -76,7 +75,6 @@ class LSEOptions:
     min_track: int = MIN_TRACK
 
     def __post_init__(self) -> None:
-        check_choices("lse", self)
         if self.min_track < SHORTEST_TRACK:
             raise UsageError(f"lse: min_track is {self.min_track}; give {SHORTEST_TRACK} or more")
         if self.protocol == "real-video" and self.frames == "ffmpeg":

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Column, Frames, Metric, Pair
 from syncdiff_bench.errors import ClipError
-from syncdiff_metrics import check_choices
 from syncdiff_metrics.regions import FrameSum, Region, cut_pair, mean_over_frames
 
 WINDOW = 11  # pixels: sigma 1.5 cut at 3.5 sigma
@@ -25,9 +24,6 @@ class SSIMOptions:
     """
 
     region: Region = "face96"
-
-    def __post_init__(self) -> None:
-        check_choices("ssim", self)
 
 
 class SSIM(Metric[FrameSum]):

@@ -26,7 +26,6 @@ from syncdiff_bench.faces.landmarks import LandmarkSource
 from syncdiff_bench.networks.avhubert.tokenizer import UNK
 from syncdiff_bench.normalisation import TextRule, normalised, numbers_in
 from syncdiff_bench.weights.finding import slug
-from syncdiff_metrics import check_choices
 from syncdiff_metrics.experts import (
     expert_folder,
     expert_input,
@@ -85,7 +84,6 @@ class WEROptions:
     def __post_init__(self) -> None:
         if self.beam < 1:
             raise UsageError(f"wer: beam is {self.beam}; give 1 or more")
-        check_choices("wer", self)
         if self.landmarks is not None and self.crop != "mouth":
             raise UsageError("wer: landmarks are for crop=mouth; add crop=mouth or leave them out")
         if self.lipreader_frame_size != "160" and self.crop == "mouth":

@@ -20,6 +20,7 @@ from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 from syncdiff_bench.networks.avhubert.features import audio_features
+from syncdiff_bench.texts import metric_specs
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.avs import AVS, AVSOptions, AVSStats, Expert
@@ -277,5 +278,5 @@ def test_every_option_is_part_of_the_protocol(options: AVSOptions, protocol: str
 
 
 def test_a_wrong_frame_size_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="'96'; give 160 or native"):
-        AVSOptions(frame_size="96")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="'96' is not one of 160, native"):
+        metric_specs(["avs[frame_size=96]"])

@@ -17,6 +17,7 @@ from syncdiff_bench.contracts import Clip, Frames, Media, Pair, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
 from syncdiff_bench.faces.landmarks import FaceAlignmentSource, clip_landmarks, published_file
 from syncdiff_bench.media.writing import write_video
+from syncdiff_bench.texts import metric_specs
 from syncdiff_metrics.lmd import LMD, LMDOptions, LMDStats
 
 CIRCLE = np.stack([np.cos(np.arange(68)), np.sin(np.arange(68))], axis=-1)
@@ -130,8 +131,8 @@ def test_another_resolution_is_told() -> None:
 
 def test_protocol_and_options() -> None:
     assert (LMD().protocol, LMD(LMDOptions(align="none")).protocol) == ("centred", "uncentred")
-    with pytest.raises(UsageError, match="align is 'mouth'"):
-        LMDOptions(align="mouth")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="'mouth' is not one of centre, none"):
+        metric_specs(["lmd[align=mouth]"])
 
 
 # ----------------------------------------------------------------------------------------------- the cache

@@ -12,6 +12,7 @@ import torch
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
 from syncdiff_bench.networks.lpips import LPIPSNetwork, load_lpips
+from syncdiff_bench.texts import metric_specs
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics import lpips as lpips_module
@@ -135,10 +136,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def test_options_and_protocols():
     assert LPIPS().protocol == "alex-face96"
     assert LPIPS(LPIPSOptions("vgg", "full")).protocol == "vgg-full"
-    with pytest.raises(UsageError, match="net is 'squeeze'; give alex or vgg"):
-        LPIPSOptions(net="squeeze")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="region is 'half'"):
-        LPIPSOptions(region="half")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="option net of lpips: 'squeeze' is not one of alex, vgg"):
+        metric_specs(["lpips[net=squeeze]"])
+    with pytest.raises(UsageError, match="'half' is not one of"):
+        metric_specs(["lpips[region=half]"])
 
 
 @pytest.fixture(scope="module")

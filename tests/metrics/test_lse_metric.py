@@ -16,6 +16,7 @@ from torch import Tensor
 
 from syncdiff_bench.contracts import Clip, Media, Pair, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
+from syncdiff_bench.options import options_from_values
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats, score, shift_means, stretched, window_count
@@ -151,11 +152,11 @@ def test_provenance_names_the_encoder():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"frames": "png"}, "'png'; give jpeg or ffmpeg or direct"), ({"batch": 0}, "batch is 0")],
+    [({"frames": "png"}, "'png' is not one of jpeg, ffmpeg, direct"), ({"batch": 0}, "batch is 0")],
 )
 def test_wrong_options_are_usage_errors(options: dict[str, object], words: str):
     with pytest.raises(UsageError, match=words):
-        LSEOptions(**options)  # type: ignore[arg-type]
+        options_from_values(LSEOptions, options, "lse")
 
 
 def test_a_missing_ffmpeg_makes_the_column_not_applicable(weights: Path):

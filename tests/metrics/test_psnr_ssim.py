@@ -157,14 +157,14 @@ def test_protocols(spec, protocol):
 
 
 def test_wrong_options_are_told_the_right_ones():
-    with pytest.raises(UsageError, match="region is 'lips'; give face96 or mouth or full"):
-        PSNROptions(region="lips")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="protocol is 'uint8'; give float or talklip"):
-        PSNROptions(protocol="uint8")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="option region of psnr: 'lips' is not one of face96, mouth, full"):
+        metric_specs(["psnr[region=lips]"])
+    with pytest.raises(UsageError, match="'uint8' is not one of float, talklip"):
+        metric_specs(["psnr[uint8]"])
     with pytest.raises(UsageError, match="talklip is defined on region face96"):
         PSNROptions(region="full", protocol="talklip")
-    with pytest.raises(UsageError, match="face96 or mouth or full"):
-        SSIMOptions(region="face")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="not one of face96, mouth, full"):
+        metric_specs(["ssim[region=face]"])
 
 
 def test_frames_that_equal_their_reference_can_be_counted_at_100_db() -> None:

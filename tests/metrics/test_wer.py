@@ -11,6 +11,7 @@ from syncdiff_bench.networks.avhubert.beam import beam_search
 from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.tokenizer import WordPieces
+from syncdiff_bench.texts import metric_specs
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.lip_patches import centre_patches, grey_frames, lip_patches
@@ -95,8 +96,8 @@ def test_every_option_is_part_of_the_protocol(options, protocol):
 def test_bad_options_are_refused():
     with pytest.raises(UsageError, match="beam is 0"):
         WEROptions(beam=0)
-    with pytest.raises(UsageError, match="'96'; give 160 or native"):
-        WEROptions(lipreader_frame_size="96")
+    with pytest.raises(UsageError, match="'96' is not one of 160, native"):
+        metric_specs(["wer[lipreader_frame_size=96]"])
 
 
 def test_a_missing_reader_is_named(tmp_path):
