@@ -13,7 +13,6 @@ import subprocess
 import wave
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -23,8 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import Audio, Frames, Media, Planes, Subsampling
+from syncdiff_bench.contracts import Audio, Media, Subsampling
 from syncdiff_bench.errors import ClipError, NotApplicable
+from syncdiff_bench.media.reading import probe
 
 if TYPE_CHECKING:
     import av
@@ -65,9 +65,17 @@ def full_range(media: Media) -> Iterator[FullRange]:
     Those of the file, where the clip has them: 4:4:4 stays 4:4:4, as in the official script. From RGB they are
     made as 4:2:0, because that is what the systems of the field write their videos in.
     """
-    if media.planes is None:
-        return _from_rgb(media.frames)
-    return _from_planes(media.planes)
+    planes = media.planes
+    if planes is None:
+        for rgb in media.frames:
+            luma, blue, red = studio_420(restore_swscale_loss(rgb))
+            yield FullRange(_FULL_LUMA[luma], _FULL_CHROMA[blue], _FULL_CHROMA[red], "420")
+        return
+    for luma, blue, red in zip(planes.luma, planes.blue, planes.red, strict=True):
+        if planes.full_range:
+            yield FullRange(luma, blue, red, planes.subsampling)
+        else:
+            yield FullRange(_FULL_LUMA[luma], _FULL_CHROMA[blue], _FULL_CHROMA[red], planes.subsampling)
 
 
 def encode_mjpeg(pictures: Iterable[FullRange], *, jfif: bool = True) -> Iterator[bytes]:
@@ -107,7 +115,7 @@ def _encoder(picture: FullRange, jfif: bool) -> VideoCodecContext:
 
     encoder: VideoCodecContext = CodecContext.create("mjpeg", "w")
     encoder.height, encoder.width = picture.luma.shape
-    encoder.pix_fmt = _format(picture)
+    encoder.pix_fmt = f"yuvj{picture.subsampling}p"
     encoder.framerate, encoder.time_base = _FRAME_RATE, 1 / _FRAME_RATE
     encoder.bit_rate, encoder.qmin, encoder.qmax = _BIT_RATE, 2, 31
     if jfif:
@@ -116,15 +124,11 @@ def _encoder(picture: FullRange, jfif: bool) -> VideoCodecContext:
     return encoder
 
 
-def _format(picture: FullRange) -> str:
-    return f"yuvj{picture.subsampling}p"
-
-
 def _video_frame(picture: FullRange) -> av.VideoFrame:
     from av import VideoFrame
 
     height, width = picture.luma.shape
-    frame = VideoFrame(width, height, _format(picture))
+    frame = VideoFrame(width, height, f"yuvj{picture.subsampling}p")
     for plane, values in zip(frame.planes, picture[:3], strict=True):
         buffer = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
         buffer[:, : plane.width] = values
@@ -144,20 +148,6 @@ def _stretched(limit: int, factor: int, offset: int, shift: int) -> NDArray[np.u
 _FULL_LUMA = _stretched(30_189, 19_077, 39_057_361, 14)  # of 16..235
 # of 16..240; libswscale 9 puts more than a third of them one lower
 _FULL_CHROMA = _stretched(30_775, 4_663, 9_289_992, 12)
-
-
-def _from_planes(planes: Planes) -> Iterator[FullRange]:
-    for luma, blue, red in zip(planes.luma, planes.blue, planes.red, strict=True):
-        if planes.full_range:
-            yield FullRange(luma, blue, red, planes.subsampling)
-        else:
-            yield FullRange(_FULL_LUMA[luma], _FULL_CHROMA[blue], _FULL_CHROMA[red], planes.subsampling)
-
-
-def _from_rgb(frames: Frames) -> Iterator[FullRange]:
-    for rgb in frames:
-        luma, blue, red = studio_420(restore_swscale_loss(rgb))
-        yield FullRange(_FULL_LUMA[luma], _FULL_CHROMA[blue], _FULL_CHROMA[red], "420")
 
 
 def restore_swscale_loss(rgb: Picture) -> NDArray[np.float32]:
@@ -197,17 +187,9 @@ def _to_bytes(plane: NDArray[Any]) -> Plane:
 _ALIGNED = "aresample=async=1:min_hard_comp=0.100000:first_pts=0"
 
 
-@dataclass(frozen=True, eq=False)
-class Dump:
-    """jpegs: one file per frame, in order. audio: (N,) int16 mono 16 kHz, as long as ffmpeg makes it."""
-
-    jpegs: tuple[Path, ...]
-    audio: Audio
-
-
 @contextmanager
-def dumped(video: Path, program: str) -> Iterator[Dump]:
-    """Frames and audio of a file in a private folder that lives as long as the block.
+def dumped(video: Path, program: str) -> Iterator[tuple[list[Path], Audio]]:
+    """A JPEG file per frame, in order, in a folder that lives as long as the block; and (N,) int16 mono 16 kHz audio.
 
     program: name or path of ffmpeg.
     Raises ClipError: `no-audio`, or what is wrong with the file (`missing`, `empty`, `truncated`, `no-video`,
@@ -216,14 +198,16 @@ def dumped(video: Path, program: str) -> Iterator[Dump]:
     with TemporaryDirectory(prefix="syncdiff-bench-lse-") as name:
         folder = Path(name)
         complaint = _call(program, video, folder, "-threads", "1", "-f", "image2", "%06d.jpg")
-        jpegs = tuple(sorted(folder.glob("*.jpg")))
+        jpegs = sorted(folder.glob("*.jpg"))
         if not jpegs:
             raise _no_frames(video, complaint)
-        sound = ("-af", _ALIGNED, "-ac", "1", "-vn", "-acodec", "pcm_s16le", "-ar", "16000", "audio.wav")
-        _call(program, video, folder, *sound)
+        audio = ("-af", _ALIGNED, "-ac", "1", "-vn", "-acodec", "pcm_s16le", "-ar", "16000", "audio.wav")
+        _call(program, video, folder, *audio)
         if not (folder / "audio.wav").is_file():
             raise ClipError("no-audio", f"{video}: has no audio track that ffmpeg can read; lse needs speech")
-        yield Dump(jpegs, _read_wav(folder / "audio.wav"))
+        with wave.open(str(folder / "audio.wav"), "rb") as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.int16)
+        yield jpegs, samples
 
 
 def program_version(program: str) -> str:
@@ -255,15 +239,8 @@ def _run(command: list[str], folder: Path | None = None) -> subprocess.Completed
 
 
 def _no_frames(video: Path, complaint: str) -> ClipError:
-    from syncdiff_bench.media.reading import probe
-
     try:
         probe(video)
     except ClipError as error:
         return error
     return ClipError("undecodable", f"{video}: ffmpeg wrote no frames ({complaint}); replace the file")
-
-
-def _read_wav(path: Path) -> Audio:
-    with wave.open(str(path), "rb") as file:
-        return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.int16)

@@ -8,14 +8,13 @@ AV-HuBERT's own preparation, on which Meta's checkpoints were trained: aligned b
 from __future__ import annotations
 
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import FPS, Clip, Frames, Runtime, WeightsUsed
+from syncdiff_bench.contracts import Clip, Frames, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
 from syncdiff_bench.faces.landmarks import (
     MOUTH,
@@ -24,10 +23,13 @@ from syncdiff_bench.faces.landmarks import (
     Landmarks,
     LandmarkSource,
     clip_landmarks,
+    interpolated,
     read_landmarks,
 )
 from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_bench.media.writing import round_trip
 from syncdiff_bench.weights.finding import locate_weights
+from syncdiff_metrics.jpeg_stage import libav_version
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,8 +129,6 @@ class MouthCropper:
 
     def provenance(self) -> dict[str, str]:
         """Where the landmarks come from, and the version of the codec."""
-        from syncdiff_metrics.jpeg_stage import libav_version
-
         found = {"landmarks": "files"} if self._source is None else self._source.provenance()
         return {**found, "encoder": libav_version()}
 
@@ -177,7 +177,7 @@ def mouth_crops(frames: Frames, landmarks: Landmarks, mean_face: Points) -> Fram
     A clip without any face is shrunk to 96x96 as a whole, as in the official code.
     Raises ClipError (`landmarks`) where points coincide, so that they align nothing.
     """
-    known = without_gaps(landmarks)
+    known = interpolated(landmarks)
     if known is None:
         return h264_round_trip(np.stack([resize_linear(frame, SIDE, SIDE) for frame in frames]))
     transforms = alignments(known, mean_face)
@@ -186,17 +186,6 @@ def mouth_crops(frames: Frames, landmarks: Landmarks, mean_face: Points) -> Fram
         for frame, points, transform in zip(frames, known, transforms, strict=True)
     ]
     return h264_round_trip(np.stack(crops))
-
-
-def without_gaps(landmarks: Landmarks) -> Points | None:
-    """(T, 68, 2) float64 with frames without a face interpolated linearly, the ends copied; None without any face."""
-    found = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
-    if not len(found):
-        return None
-    flat = landmarks.reshape(len(landmarks), -1).astype(np.float64)
-    frame_indices = np.arange(len(flat))
-    columns = [np.interp(frame_indices, found, column[found]) for column in flat.T]
-    return np.stack(columns, axis=1).reshape(landmarks.shape)
 
 
 def alignments(landmarks: Points, mean_face: Points) -> list[Any]:
@@ -243,20 +232,6 @@ def h264_round_trip(crops: Frames) -> Frames:
     crops: (T, H, W, 3) uint8 RGB with even sides. The encoder is that of PyAV's wheel, with one thread and without
     assembler, so that its result does not move with the processor.
     """
-    import av
-
-    file = BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        options = {"crf": "20", "preset": "medium", "x264-params": "asm=0"}
-        stream = container.add_stream("libx264", rate=FPS, options=options)
-        stream.height, stream.width = crops.shape[1:3]
-        stream.pix_fmt = "yuv444p"  # what ffmpeg chooses for RGB pictures
-        stream.codec_context.thread_count = 1
-        for index, crop in enumerate(crops):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(crop), format="rgb24")
-            frame.pts = index
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    file.seek(0)
-    with av.open(file) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    options = {"crf": "20", "preset": "medium", "x264-params": "asm=0"}
+    decoded = round_trip(crops, "libx264", "yuv444p", options)  # the format that ffmpeg chooses for RGB images
+    return np.stack([frame.to_ndarray(format="rgb24") for frame in decoded])

@@ -23,6 +23,7 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.weights.finding import slug
 from syncdiff_metrics.experts import POCKET, expert_folder, foreign_network, load_expert_syncnet, locate_network
+from syncdiff_metrics.jpeg_stage import decode_jpeg, dumped, libav_version, mjpeg_round_trip, program_version
 from syncdiff_metrics.real_video import (
     MIN_TRACK,
     S3FD_SCALE,
@@ -85,7 +86,14 @@ class LSEOptions:
 
 @dataclass(frozen=True)
 class LSEStats:
-    """The score of one clip (see `SyncScore`) and the number of windows behind it."""
+    """Confidence, distance and offset of one clip.
+
+    lse_c: median minus minimum of the shift means; higher is better.
+    lse_d: minimum of the shift means; lower is better.
+    offset: frames; positive where the matching audio lies earlier than the frame.
+    windows: how many are behind it.
+    shift_means: 31 mean distances, shifts -15 .. 15 of the audio.
+    """
 
     lse_c: float
     lse_d: float
@@ -130,19 +138,13 @@ class LSE(Metric[LSEStats | RealVideoStats]):
 
         Raises NotApplicable where `frames=ffmpeg` and the program does not start.
         """
-        detector = {"detector": self._detector.identity} if self._detector else {}
-        return {**detector, **self._frame_source()}
-
-    def _frame_source(self) -> dict[str, str]:
+        found = {"detector": self._detector.identity} if self._detector else {}
+        found["frames"] = self.options.frames
         if self.options.frames == "jpeg":
-            from syncdiff_metrics.jpeg_stage import libav_version
-
-            return {"frames": "jpeg", "encoder": libav_version()}
+            found["encoder"] = libav_version()
         if self.options.frames == "ffmpeg":
-            from syncdiff_metrics.jpeg_stage import program_version
-
-            return {"frames": "ffmpeg", "encoder": program_version(self.options.ffmpeg)}
-        return {"frames": "direct"}
+            found["encoder"] = program_version(self.options.ffmpeg)
+        return found
 
     def prepare(self) -> None:
         """Load SyncNet and the detector, look for the ffmpeg program. Raises WeightsError or NotApplicable."""
@@ -168,8 +170,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
             windows = _scored_windows(clip, n_frames, audio)
             # the last frame that any window sees; the encoder's rate control never looks ahead
             faces = stretched(islice(pictures, windows + 4), windows + 4, self._network.config.side)
-        found = self._score(faces, audio, windows)
-        return LSEStats(found.lse_c, found.lse_d, found.offset, windows, found.shift_means)
+        return self._score(faces, audio, windows)
 
     def caveats(self, pair: Pair, stats: LSEStats | RealVideoStats) -> tuple[Caveat, ...]:
         """A SyncNet on faces of other data than it was trained on; no sound to hear; pictures that JPEG cannot hold."""
@@ -178,7 +179,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
         return (*foreign, *([] if pair.generated.audio.any() else [SILENT]), *([DEEP] if deep else []))
 
     def aggregate(self, stats: Sequence[LSEStats | RealVideoStats]) -> Mapping[str, float | None]:
-        scores = [one for clip in stats for one in _scores(clip)]
+        scores = [one for clip in stats for one in (clip.tracks if isinstance(clip, RealVideoStats) else (clip,))]
         if not scores:
             return {"lse_c": None, "lse_d": None}
         n = len(scores)
@@ -207,26 +208,22 @@ class LSE(Metric[LSEStats | RealVideoStats]):
     def _opened(self, clip: Clip) -> Iterator[tuple[int, Iterable[NDArray[np.uint8]], Audio]]:
         """Number of frames, frames (H, W, 3) uint8 BGR one by one, and sound of a clip."""
         if self.options.frames == "ffmpeg":
-            from syncdiff_metrics.jpeg_stage import decode_jpeg, dumped
-
             if clip.path is None:
                 raise ClipError("no-file", f"{clip.id}: frames=ffmpeg needs a video file; use frames=jpeg")
-            with dumped(clip.path, self.options.ffmpeg) as dump:
-                yield len(dump.jpegs), (decode_jpeg(file.read_bytes()) for file in dump.jpegs), dump.audio
+            with dumped(clip.path, self.options.ffmpeg) as (jpegs, audio):
+                yield len(jpegs), (decode_jpeg(file.read_bytes()) for file in jpegs), audio
         elif self.options.frames == "jpeg":
-            from syncdiff_metrics.jpeg_stage import mjpeg_round_trip
-
             yield len(clip.frames), mjpeg_round_trip(clip.media), clip.audio
         else:
             yield len(clip.frames), (frame[..., ::-1] for frame in clip.frames), clip.audio
 
-    def _score(self, faces: NDArray[np.uint8], audio: Audio, windows: int) -> SyncScore:
+    def _score(self, faces: NDArray[np.uint8], audio: Audio, windows: int) -> LSEStats:
         from syncdiff_bench.networks.syncnet import embed_frames, embed_mfcc, mfcc
 
         batch = self.options.batch
         lips = embed_frames(self._network, faces, windows, batch)
         sound = embed_mfcc(self._network, mfcc(audio), windows, batch)
-        return score(shift_means(lips, sound))
+        return score(shift_means(lips, sound), windows)
 
     @cached_property
     def _detector(self) -> FaceDetector | None:
@@ -250,10 +247,6 @@ class LSE(Metric[LSEStats | RealVideoStats]):
         where = self._weights[0]
         network = load_syncnet(where) if self._expert is None else load_expert_syncnet(where)
         return prepare_for_inference(network, self.runtime.device)
-
-
-def _scores(stats: LSEStats | RealVideoStats) -> Sequence[LSEStats | TrackScore]:
-    return stats.tracks if isinstance(stats, RealVideoStats) else (stats,)
 
 
 def stretched(pictures: Iterable[NDArray[np.uint8]], count: int, side: int = 224) -> NDArray[np.uint8]:
@@ -287,22 +280,6 @@ SAMPLES_PER_FRAME = 640  # 16 kHz over 25 fps, whatever the frame rate of the fi
 MAX_SHIFT = 15  # frames; 31 shifts are tried
 
 
-@dataclass(frozen=True)
-class SyncScore:
-    """Confidence, distance and offset of one clip.
-
-    lse_c: median minus minimum of the shift means; higher is better.
-    lse_d: minimum of the shift means; lower is better.
-    offset: frames; positive where the matching sound lies earlier than the picture.
-    shift_means: 31 mean distances, shifts -15 .. 15 of the sound.
-    """
-
-    lse_c: float
-    lse_d: float
-    offset: int
-    shift_means: tuple[float, ...]
-
-
 def window_count(frames: int, samples: int) -> int:
     """Windows that are scored; zero or less where the clip is too short.
 
@@ -328,15 +305,16 @@ def shift_means(lips: Tensor, sound: Tensor) -> Tensor:
     return torch.stack(distances).mean(dim=1)
 
 
-def score(means: Tensor) -> SyncScore:
-    """LSE-C, LSE-D and offset of the 31 shift means; the first minimum wins a tie.
+def score(means: Tensor, windows: int) -> LSEStats:
+    """LSE-C, LSE-D and offset of the 31 shift means over so many windows; the first minimum wins a tie.
 
     Quirk: LSE-D is the minimum over all shifts, not the distance at shift 0.
     """
     least = means.min()
-    return SyncScore(
+    return LSEStats(
         lse_c=float(means.median() - least),
         lse_d=float(least),
         offset=MAX_SHIFT - int(means.argmin()),
+        windows=windows,
         shift_means=tuple(means.tolist()),
     )

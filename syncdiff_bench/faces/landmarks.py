@@ -198,22 +198,23 @@ def landmarks_of(clip: Filmed, folder: str = "") -> Landmarks:
         found = landmarks_in(clip.landmarks_path, clip.media)
     else:
         found = clip_landmarks(clip, _detector(clip.id))
-    return without_gaps(found, clip.id)
+    filled = interpolated(found)
+    if filled is None:
+        raise ClipError("landmarks", f"{clip.id}: no frame has the landmarks of a face")
+    return filled.astype(np.float32)
 
 
-def without_gaps(landmarks: Landmarks, clip_id: str) -> Landmarks:
+def interpolated(landmarks: Landmarks) -> NDArray[np.float64] | None:
     """Rows that are not finite, linear between their neighbours; beyond the first and last face, those.
 
-    Raises ClipError (`landmarks`) where no row is finite.
+    None where no row is finite.
     """
     seen = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
     if not len(seen):
-        raise ClipError("landmarks", f"{clip_id}: no frame has the landmarks of a face")
-    if len(seen) == len(landmarks):
-        return landmarks
+        return None
     flat, rows = landmarks.reshape(len(landmarks), -1), np.arange(len(landmarks))
     filled = np.stack([np.interp(rows, seen, column[seen]) for column in flat.T], axis=1)
-    return filled.reshape(landmarks.shape).astype(np.float32)
+    return filled.reshape(landmarks.shape)
 
 
 def _detector(clip_id: str) -> LandmarkSource:

@@ -137,7 +137,33 @@ def _audio_frame(audio: Audio) -> Any:
     return frame
 
 
-# ------------------------------------------------------------------------------------------------- MPEG-4
+# ------------------------------------------------------------------------------------------ there and back
+
+
+def round_trip(
+    frames: Frames,
+    codec: str,
+    pix_fmt: str,
+    options: Mapping[str, str],
+    *,
+    container_format: str = "mp4",
+    bit_rate: int | None = None,
+) -> Iterator[Any]:
+    """Frames (T, H, W, 3) uint8 RGB through an encoder of one thread and back: `av.VideoFrame`s."""
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format=container_format) as container:
+        stream = _add_video(container, frames, codec, pix_fmt, options)
+        if bit_rate is not None:
+            stream.bit_rate = bit_rate
+        for frame in _video_frames(frames):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    file.seek(0)
+    with av.open(file) as container:
+        yield from container.decode(video=0)
+
 
 DIVX_OPTIONS = {"g": "12", "qmin": "3", "qmax": "31"}
 
@@ -151,19 +177,11 @@ def through_divx(frames: Frames) -> Iterator[Any]:
     below 3, which with faces of a few hundred pixels decides alone. Its videos differ from ours by less than a grey
     level in the mean: it rounds down on the way to YCbCr.
     """
-    import av
     from av.video.frame import PictureType
 
-    file = io.BytesIO()
-    with av.open(file, "w", format="avi") as container:
-        stream = _add_video(container, frames, "mpeg4", "yuv420p", DIVX_OPTIONS)
-        stream.bit_rate = stream.width * stream.height * FPS
-        for frame in _video_frames(frames):
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    file.seek(0)
-    with av.open(file) as container:
-        for index, frame in enumerate(container.decode(video=0)):
-            frame.pts, frame.time_base = index, Fraction(1, FPS)
-            frame.pict_type = PictureType.NONE  # or the next encoder would put its key frames where this one did
-            yield frame
+    bit_rate = frames.shape[1] * frames.shape[2] * FPS
+    decoded = round_trip(frames, "mpeg4", "yuv420p", DIVX_OPTIONS, container_format="avi", bit_rate=bit_rate)
+    for index, frame in enumerate(decoded):
+        frame.pts, frame.time_base = index, Fraction(1, FPS)
+        frame.pict_type = PictureType.NONE  # or the next encoder would put its key frames where this one did
+        yield frame

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.faces.landmarks import landmarks_of, without_gaps
+from syncdiff_bench.faces.landmarks import landmarks_of
 from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
@@ -137,10 +138,13 @@ def test_syncdiff_can_hide_all_below_the_nose_too() -> None:
     assert mask[:, -1].all()
 
 
-def test_frames_without_a_face_are_filled_in_between() -> None:
+def test_frames_without_a_face_are_filled_in_between(tmp_path: Path) -> None:
     points = np.full((6, 68, 2), np.nan, np.float32)
-    points[1], points[4] = 10.0, 40.0
-    filled = without_gaps(points, "x")
-    assert filled[:, 0, 0].tolist() == [10, 10, 20, 30, 40, 40]
+    media = Media(np.zeros((6, 8, 8, 3), np.uint8), np.zeros(0, np.int16))
+    clip = Clip("x", "mine", preloaded=media, landmarks_path=tmp_path / "x.npy")
+    np.save(tmp_path / "x.npy", points)
     with pytest.raises(ClipError, match="x: no frame has the landmarks of a face"):
-        without_gaps(np.full((2, 68, 2), np.nan, np.float32), "x")
+        landmarks_of(clip)
+    points[1], points[4] = 10.0, 40.0
+    np.save(tmp_path / "x.npy", points)
+    assert landmarks_of(clip)[:, 0, 0].tolist() == [10, 10, 20, 30, 40, 40]

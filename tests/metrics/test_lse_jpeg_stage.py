@@ -151,10 +151,10 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffm
 
 
 def program_jpegs(video: Path) -> list[bytes]:
-    with dumped(video, "ffmpeg") as dump:
-        assert len(dump.audio) == 640 * LENGTH
-        assert dump.audio.dtype == np.int16
-        return [file.read_bytes() for file in dump.jpegs]
+    with dumped(video, "ffmpeg") as (jpegs, audio):
+        assert len(audio) == 640 * LENGTH
+        assert audio.dtype == np.int16
+        return [file.read_bytes() for file in jpegs]
 
 
 needs_reference = pytest.mark.skipif(
@@ -191,8 +191,8 @@ def test_jpegs_of_rgb_are_nearly_those_of_the_ffmpeg_program(tmp_path: Path):
 
 @needs_ffmpeg
 def test_a_dump_leaves_nothing_behind(tmp_path: Path):
-    with dumped(write_clip(tmp_path / "clip.mp4"), "ffmpeg") as dump:
-        folder = dump.jpegs[0].parent
+    with dumped(write_clip(tmp_path / "clip.mp4"), "ffmpeg") as (jpegs, _):
+        folder = jpegs[0].parent
     assert not folder.exists()
     assert program_version("ffmpeg").startswith("ffmpeg version ")
 

@@ -15,6 +15,7 @@ from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime, Weights
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
 from syncdiff_bench.faces.detectors import Faces
 from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_bench.options import options_from_values
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats
 from syncdiff_metrics.real_video import RealVideoStats, TrackScore, detect_scaled
@@ -170,15 +171,15 @@ def test_protocols_never_share_a_column(options: dict[str, Any], slug: str) -> N
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"protocol": "real"}, "protocol is 'real'; give lrs or real-video"),
-        ({"detector": "mtcnn"}, "detector is 'mtcnn'; give s3fd or dlib-hog"),
+        ({"protocol": "real"}, "'real' is not one of lrs, real-video"),
+        ({"detector": "mtcnn"}, "'mtcnn' is not one of s3fd, dlib-hog"),
         ({"min_track": 5}, "min_track is 5; give 6 or more"),
         ({"protocol": "real-video", "frames": "ffmpeg"}, "frames=ffmpeg reads whole files"),
     ],
 )
 def test_wrong_options_are_usage_errors(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        LSEOptions(**options)
+        options_from_values(LSEOptions, options, "lse")
 
 
 def test_detector_and_its_weights_belong_to_the_number(weights: Path) -> None:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
-from syncdiff_bench.faces.landmarks import Landmarks, read_landmarks
+from syncdiff_bench.faces.landmarks import Landmarks, interpolated, read_landmarks
 from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_bench.options import options_from_values
 from syncdiff_bench.weights.catalog import Catalogue, Entry, installed
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics import lip_patches
@@ -26,7 +27,6 @@ from syncdiff_metrics.lip_patches import (
     load_mean_face,
     mouth_crops,
     warped,
-    without_gaps,
 )
 from syncdiff_metrics.wer import WER, WEROptions
 
@@ -124,11 +124,11 @@ def test_frames_without_a_face_are_interpolated_and_the_ends_copied() -> None:
     landmarks = np.full((7, 68, 2), np.nan, np.float32)
     landmarks[1], landmarks[5] = 10, 30
     landmarks[3, 0] = 99  # half a face is none
-    known = without_gaps(landmarks)
+    known = interpolated(landmarks)
     assert known is not None
     np.testing.assert_allclose(known[:, 40, 1], [10, 10, 15, 20, 25, 30, 30])
     np.testing.assert_allclose(known[3], 20)
-    assert without_gaps(np.full((2, 68, 2), np.nan, np.float32)) is None
+    assert interpolated(np.full((2, 68, 2), np.nan, np.float32)) is None
 
 
 def test_a_clip_without_any_face_is_shrunk_as_a_whole(lossless: None) -> None:
@@ -337,7 +337,7 @@ def test_without_a_mean_face_the_column_is_not_applicable(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"crop": "lips"}, "crop is 'lips'; give centre or mouth"),
+        ({"crop": "lips"}, "'lips' is not one of centre, mouth"),
         ({"landmarks": Path("x")}, "landmarks are for crop=mouth"),
         ({"crop": "mouth", "lipreader_frame_size": "native"}, "leave lipreader_frame_size out"),
         ({"crop": "mouth", "reader": "pocket"}, "states its own frame size and crop"),
@@ -345,4 +345,4 @@ def test_without_a_mean_face_the_column_is_not_applicable(tmp_path: Path) -> Non
 )
 def test_options_that_contradict_each_other_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        WEROptions(**options)
+        options_from_values(WEROptions, options, "wer")

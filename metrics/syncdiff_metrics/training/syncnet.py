@@ -2,7 +2,7 @@
 
 Every window of lips shall lie nearer to its own window of sound than to any other of the batch: those of the same clip
 at other times, those of other clips, and the zero vector, because the protocol pads shifted sound with zero rows and
-counts them (`lse_protocol.shift_means`). The published network was trained with a margin on pairs (Chung and Zisserman
+counts them (`lse.shift_means`). The published network was trained with a margin on pairs (Chung and Zisserman
 2016); all pairs of a batch at once (InfoNCE, van den Oord et al. 2018) need far fewer steps. Embeddings are not
 normalised, as in the published network.
 """
@@ -33,7 +33,7 @@ from syncdiff_bench.networks.syncnet import (
 )
 from syncdiff_bench.training.task import TrainingTask
 from syncdiff_metrics.experts import save_syncnet
-from syncdiff_metrics.lse import SyncScore, score, shift_means, window_count
+from syncdiff_metrics.lse import LSEStats, score, shift_means, window_count
 from syncdiff_metrics.training.clips import Augmentation, TrainingClip, augmented, read_split
 
 
@@ -167,7 +167,7 @@ def _windows_at(cepstra: NDArray[np.float32], start: int, stop: int) -> NDArray[
     return np.stack(rows)
 
 
-def _score(network: SyncNet, clip: TrainingClip) -> SyncScore:
+def _score(network: SyncNet, clip: TrainingClip) -> LSEStats:
     windows = window_count(len(clip.frames), len(clip.audio))
     lips = embed_frames(network, np.ascontiguousarray(clip.frames[..., ::-1]), windows, 64)
-    return score(shift_means(lips, embed_mfcc(network, mfcc(clip.audio), windows, 64)))
+    return score(shift_means(lips, embed_mfcc(network, mfcc(clip.audio), windows, 64)), windows)
