@@ -13,6 +13,7 @@ from typing import Any, Literal
 from syncdiff_bench import pipeline, plugins
 from syncdiff_bench.contracts import Dataset, Method, Metric
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.reproduction.models import with_model
 from syncdiff_bench.runs.directory import Run, check_identity
 from syncdiff_bench.runs.directory import load_run as load_run_directory
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan, make_runtime, plan_given
@@ -75,8 +76,6 @@ def run(
         encoding=encoding,
         accept_damaged=accept_damaged,
     )
-    from syncdiff_bench.reproduction.models import with_model
-
     plan = make_plan(selection, model_of=with_model)
     (run_plan,) = plan.runs
     if not fresh:
@@ -132,8 +131,6 @@ def load_method(name: str, options: Options | None = None, *, dataset: str = "po
     >>> frames.shape == clip.frames.shape
     True
     """
-    from syncdiff_bench.reproduction.models import with_model
-
     (method,) = load_methods((name,), {name: options or {}}, make_runtime(device, dataset), with_model)
     return method
 

@@ -12,6 +12,9 @@ import numpy as np
 from syncdiff_bench.arrays import Audio, Frames, Media
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, CENTRED, GIVEN, FaceBoxes, centred_boxes, read_boxes
+from syncdiff_bench.faces.detection import detected_boxes
+from syncdiff_bench.media.fitting import picked, with_audio
+from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.weights.digests import sha256_in_process
 
 
@@ -72,15 +75,11 @@ class Clip:
     def media(self) -> Media:
         """The decoded file, with the audio of `audio_from` where that is set. Raises ClipError."""
         if self.audio_from is not None:
-            from syncdiff_bench.media.fitting import with_audio
-
             own = replace(self, audio_from=None).media
             # A copy: its frames, which nobody wants, live no longer than this call.
             return with_audio(own, replace(self.audio_from).media.audio, self.id, self.audio_from.id)
         if self.preloaded is not None:
             return self.preloaded
-        from syncdiff_bench.media.reading import read_media
-
         assert self.path is not None, "a clip has a path or is preloaded"
         return read_media(self.path, accept_damaged=self.accept_damaged)
 
@@ -101,8 +100,6 @@ class Clip:
 
     def first(self, n: int) -> Clip:
         """The first n frames and the audio that goes with them; the clip itself where it is no longer."""
-        from syncdiff_bench.media.fitting import picked
-
         if len(self.frames) <= n:
             return self
         return replace(self, audio_from=None, preloaded=picked(self.media, slice(n)))
@@ -145,8 +142,6 @@ class Clip:
         if self.boxes_path is not None and self.boxes in ("", GIVEN):
             read = read_boxes(self.boxes_path, self.media)
             return replace(read, source=GIVEN) if self.boxes == GIVEN else read
-        from syncdiff_bench.faces.detection import detected_boxes
-
         return detected_boxes(self.id, self.content, self.frames, self.boxes)
 
     def _whole(self) -> Clip | None:

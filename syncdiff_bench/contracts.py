@@ -99,10 +99,6 @@ class Dataset(ABC):
 # ----------------------------------------------------------------------------------------- methods
 
 
-def _ignore_progress(_frames: int) -> None:
-    return None
-
-
 @dataclass(frozen=True)
 class Runtime:
     """What the harness lends a plugin: a torch device string, the weights store and, to a method, the run directory.
@@ -178,7 +174,7 @@ class Method(ABC):
 
     @abstractmethod
     def generate(
-        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = _ignore_progress
+        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
     ) -> Iterator[tuple[str, Frames | ClipError]]:
         """Yield `(clip id, frames)` for each clip, in any order.
 

@@ -12,14 +12,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from syncdiff_bench import registry
 from syncdiff_bench.caveats import Caveat
+from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, FILE
-
-if TYPE_CHECKING:
-    from syncdiff_bench.contracts import Dataset
+from syncdiff_bench.views import NAME_SUFFIX
 
 RECORD = "trained.json"
 SCHEMA = 1
@@ -98,8 +98,6 @@ def foreign(origin: Origin | None, dataset: str, subject: str, kind: Kind = "for
 
 def is_drawn(dataset: str) -> bool:
     """Whether the installed data set of that name says that its faces are drawn."""
-    from syncdiff_bench import registry
-
     try:
         return bool(registry.load_class("dataset", matched(dataset)).drawn_faces)
     except UsageError:  # clips of somebody's own, in memory
@@ -108,8 +106,6 @@ def is_drawn(dataset: str) -> bool:
 
 def matched(dataset: str) -> str:
     """The data set whose clips are mismatched pairs under another name."""
-    from syncdiff_bench.views import NAME_SUFFIX
-
     return dataset.removesuffix(NAME_SUFFIX)
 
 

@@ -41,7 +41,11 @@ class DatasetView(Dataset):
     @classmethod
     def options_with(cls, options: type[Any]) -> type[Any]:
         """A data set's Options class with the view's option; one that has a field of that name keeps its own."""
-        return with_option(options, *cls.option)
+        name, kind, default = cls.option
+        if name in option_names(options):
+            return options
+        frozen = options.__dataclass_params__.frozen
+        return make_dataclass(options.__name__, [(name, kind, default)], bases=(options,), frozen=frozen)
 
     def __init__(self, of: Dataset, options: Any) -> None:
         super().__init__(of.root, options)
@@ -66,14 +70,6 @@ class DatasetView(Dataset):
 
     def prepare(self, split: str, workers: int) -> Iterator[tuple[int, int]]:
         return self.of.prepare(split, workers)
-
-
-def with_option(options: type[Any], name: str, kind: Any, default: Any) -> type[Any]:
-    """A data set's Options class with one field more; one that has a field of that name keeps its own."""
-    if name in option_names(options):
-        return options
-    frozen = options.__dataclass_params__.frozen
-    return make_dataclass(options.__name__, [(name, kind, default)], bases=(options,), frozen=frozen)
 
 
 # ---------------------------------------------------------------------------------------------------------------- boxes

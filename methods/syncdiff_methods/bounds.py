@@ -13,6 +13,8 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.origins import foreign, origin_of
+from syncdiff_bench.weights.digests import sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,13 +117,9 @@ class Reconstruction(Method):
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         """An autoencoder that was trained on other data."""
-        from syncdiff_bench.origins import foreign, origin_of
-
         origin = origin_of(self.autoencoder[2].parent)
         return foreign(origin, self.runtime.dataset, f"{self.name} runs an autoencoder")
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        from syncdiff_bench.weights.digests import sha256_of
-
         file = self.autoencoder[2]
         return (WeightsUsed(f"syncdiff/{file.parent.name}/autoencoder", sha256_of(file), file),)

@@ -16,6 +16,7 @@ from typing import Literal
 
 from syncdiff_bench.contracts import Clip, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_methods.external.process import Command, environment_with
 from syncdiff_methods.external.program import ClipFiles, ProgramMethod
 
@@ -203,8 +204,6 @@ class SadTalker(ProgramMethod):
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         """Digests of its code, as far as it is known, and of the weights. Raises UsageError where any is missing."""
-        from syncdiff_bench.weights.digests import sha256_of
-
         self.checkout.check_files()
         files = (*self.checkout.code(), *self.checkout.weights())
         return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in files)

@@ -11,6 +11,7 @@ from typing import Any
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.media.fitting import read_fitted
 from syncdiff_bench.media.video_folder import VideoFolder
 
 
@@ -51,8 +52,6 @@ class Videos(Method):
         self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
     ) -> Iterator[tuple[str, Frames | ClipError]]:
         """Raises UsageError for a missing folder. A video that is missing or does not fit is a ClipError."""
-        from syncdiff_bench.media.fitting import read_fitted
-
         del seed
         for clip in clips:
             try:

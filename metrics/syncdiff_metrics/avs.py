@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import FRAMES_TOGETHER, Audio, Column, Frames, Metric, Pair, WeightsUsed, attempt
-from syncdiff_bench.errors import NotApplicable, WeightsError
+from syncdiff_bench.errors import NotApplicable
+from syncdiff_bench.networks.avhubert.features import audio_features
 from syncdiff_bench.weights.finding import locate_weights, slug
 from syncdiff_metrics.experts import foreign_network
 from syncdiff_metrics.lip_patches import FrameSize, lip_patches
@@ -67,14 +68,6 @@ class AVSStats:
     multimodal: float = 0.0
     visual: float = 0.0
     paired_frames: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Expert:
-    """The encoder, in evaluation mode, and how frames become what it reads."""
-
-    encoder: AVHubertEncoder
-    patches: PatchNormalisation
 
 
 class AVS(Metric[AVSStats]):
@@ -179,22 +172,21 @@ class AVS(Metric[AVSStats]):
         """(n_frames, dim) float32."""
         import torch
 
-        from syncdiff_bench.networks.avhubert.features import audio_features
         from syncdiff_bench.networks.inference import inference
 
         bands = torch.from_numpy(audio_features(audio, n_frames))[None]
         with inference(self.runtime.device):
-            return self._expert.encoder.hear(bands.to(self.runtime.device))[0]
+            return self._expert[0].hear(bands.to(self.runtime.device))[0]
 
     def _see(self, frames: Frames) -> Tensor:
         """(T, dim) float32."""
         from syncdiff_bench.networks.avhubert.visual import normalise_patches
         from syncdiff_bench.networks.inference import inference
 
-        expect = self._expert.patches
+        encoder, expect = self._expert
         patches = lip_patches(frames, self.options.frame_size, expect.crop).to(self.runtime.device)
         with inference(self.runtime.device):
-            return self._expert.encoder.see(normalise_patches(patches, expect.mean, expect.std)[None, None])[0]
+            return encoder.see(normalise_patches(patches, expect.mean, expect.std)[None, None])[0]
 
     def _encode(self, clips: Sequence[Streams]) -> list[Tensor]:
         """Features of each clip, (T, dim) float32."""
@@ -205,7 +197,7 @@ class AVS(Metric[AVSStats]):
         features: dict[int, Tensor] = {}
         for batch in padded_batches(lengths, FRAMES_TOGETHER):
             with inference(self.runtime.device):
-                rows, _ = encode_clips(self._expert.encoder, [clips[index] for index in batch])
+                rows, _ = encode_clips(self._expert[0], [clips[index] for index in batch])
             features.update({index: row[: lengths[index]] for index, row in zip(batch, rows, strict=True)})
         return [features[index] for index in range(len(clips))]
 
@@ -214,18 +206,12 @@ class AVS(Metric[AVSStats]):
         return locate_weights(self.options.encoder, self.runtime, owner="avs")
 
     @cached_property
-    def _expert(self) -> Expert:
-        from syncdiff_bench.networks.avhubert.checkpoint import read_checkpoint
-        from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
-        from syncdiff_bench.weights.loading import check_state_dict
+    def _expert(self) -> tuple[AVHubertEncoder, PatchNormalisation]:
+        """The encoder, in evaluation mode, and how frames become what it reads."""
+        from syncdiff_bench.networks.avhubert.checkpoint import load_encoder
 
-        file = self._weights[0]
-        checkpoint = read_checkpoint(file)
-        if not checkpoint.config.video:
-            raise WeightsError(f"{file}: no video front-end inside; avs needs an AV-HuBERT that hears and sees")
-        encoder = AVHubertEncoder(checkpoint.config)
-        check_state_dict(encoder, checkpoint.encoder, str(file))
-        return Expert(encoder.eval().requires_grad_(False).to(self.runtime.device), checkpoint.patches)
+        encoder, patches = load_encoder(self._weights[0])
+        return encoder.to(self.runtime.device), patches
 
 
 def _similarities(features: Mapping[str, Tensor]) -> AVSStats:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Runtime, WeightsUsed
 from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.tokenizer import EOS, SPACE, SPECIALS, UNK, WordPieces
 from syncdiff_bench.options import options_from_values
 from syncdiff_bench.origins import PUBLISHED, foreign, origin_of
@@ -68,8 +69,6 @@ def load_expert_syncnet(folder: Path) -> SyncNet:
 
 def save_vsr_model(vsr: VSRModel, frame_size: int, folder: Path, *, half: bool) -> None:
     """Write lipreader.json and lipreader.safetensors; `frame_size` as in `VSRInput`."""
-    from syncdiff_bench.networks.avhubert.tokenizer import SPECIALS
-
     patches = VSRInput(frame_size, vsr.patches.crop, vsr.patches.mean, vsr.patches.std)
     described = {
         "network": asdict(vsr.model.config),
@@ -85,7 +84,6 @@ def load_expert_vsr(folder: Path) -> VSRModel:
     Raises WeightsError where a file is missing or does not fit the other.
     """
     from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
-    from syncdiff_bench.networks.avhubert.config import AVHubertConfig
     from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 
     described, shown = _read(folder / "lipreader.json", VSR_KEYS), expert_input(folder)

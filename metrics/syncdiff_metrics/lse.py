@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Audio, Clip, Column, Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faces.detectors import FaceDetector
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.weights.finding import slug
 from syncdiff_metrics.experts import POCKET, expert_folder, foreign_network, load_expert_syncnet, locate_network
@@ -39,7 +40,6 @@ from syncdiff_metrics.real_video import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from syncdiff_bench.faces.detectors import FaceDetector
     from syncdiff_bench.networks.syncnet import SyncNet
 
 PUBLISHED_WEIGHTS = "syncnet-v2"

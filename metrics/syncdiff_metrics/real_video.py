@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.faces.detection import overlaps
+from syncdiff_bench.faces.detectors import DlibHOG, FaceDetector
 from syncdiff_bench.media.bilinear import resize_linear
-
-if TYPE_CHECKING:
-    from syncdiff_bench.faces.detectors import FaceDetector
 
 # ----------------------------------------------------------------------------------------------- scenes
 
@@ -128,7 +127,7 @@ def _tracks_of_scene(faces: Sequence[NDArray[np.float32]], start: int, min_track
         if len(times) > min_track:
             span = np.arange(times[0], times[-1] + 1)
             lines = np.stack([np.interp(span, times, side) for side in np.stack(boxes).T], axis=1)
-            if max(_mean_sides(lines)) > MIN_SIDE:
+            if (lines[:, 2:] - lines[:, :2]).mean(axis=0).max() > MIN_SIDE:
                 tracks.append(Track(start + times[0], lines))
     return tracks
 
@@ -140,27 +139,11 @@ def _followed(left: list[list[Box]]) -> tuple[list[int], list[Box]]:
     for t, here in enumerate(left):
         if times and t - times[-1] > MAX_GAP:
             break
-        chosen = next((i for i, box in enumerate(here) if not boxes or overlap(box, boxes[-1]) > MIN_OVERLAP), None)
-        if chosen is not None:
+        near = [not boxes or overlaps(box[None], boxes[-1])[0] > MIN_OVERLAP for box in here]
+        if any(near):
             times.append(t)
-            boxes.append(here.pop(chosen))
+            boxes.append(here.pop(near.index(True)))
     return times, boxes
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, x1 y1 x2 y2.
-
-    >>> overlap(np.array([0., 0, 2, 2]), np.array([1., 0, 3, 2]))
-    0.3333333333333333
-    """
-    width, height = np.maximum(0, np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]))
-    common = width * height
-    return float(common / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - common))
-
-
-def _mean_sides(boxes: Box) -> tuple[float, float]:
-    width, height = (boxes[:, 2:] - boxes[:, :2]).mean(axis=0)
-    return float(width), float(height)
 
 
 def crop_track(frames: Frames, track: Track) -> Frames:
@@ -248,8 +231,6 @@ def load_official(detector: Detector, runtime: Runtime) -> FaceDetector:
         from syncdiff_bench.faces.s3fd import S3FD, SYNCNET
 
         return S3FD(runtime.device, runtime.weights, SYNCNET)
-    from syncdiff_bench.faces.detectors import DlibHOG
-
     return DlibHOG()
 
 

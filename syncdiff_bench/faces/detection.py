@@ -53,19 +53,11 @@ def choose_detector(name: str, device: str) -> tuple[FaceDetector, list[str]]:
         return load_detector(name, device), []
     reasons: list[str] = []
     for candidate in DETECTORS:
-        detector, reason = _tried(candidate, device)
-        if detector is not None:
-            return detector, reasons
-        reasons.append(f"{candidate}: {reason}")
+        try:
+            return load_detector(candidate, device), reasons
+        except (NotApplicable, WeightsError) as error:
+            reasons.append(f"{candidate}: {error}")
     raise UsageError(f"no face detector can be used here ({'; '.join(reasons)})")
-
-
-def _tried(name: str, device: str) -> tuple[FaceDetector | None, str]:
-    """The detector of that name, or why there is none."""
-    try:
-        return load_detector(name, device), ""
-    except (NotApplicable, WeightsError) as error:
-        return None, str(error)
 
 
 # ---------------------------------------------------------------------------------------------------- one box per frame
@@ -85,7 +77,7 @@ def steady(faces: Sequence[Faces]) -> list[Faces]:
     before: Faces | None = None
     for one in faces:
         if before is not None and len(one) > 1:
-            overlap = _overlaps(one, before)
+            overlap = overlaps(one, before)
             if overlap.max() > SAME_FACE:
                 order = np.argsort(-overlap, kind="stable")
                 one = one[order]  # noqa: PLW2901
@@ -94,7 +86,12 @@ def steady(faces: Sequence[Faces]) -> list[Faces]:
     return found
 
 
-def _overlaps(faces: Faces, box: Faces) -> NDArray[np.float64]:
+def overlaps(faces: NDArray[np.floating], box: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(n,) intersection over union of (n, 4 or more) boxes, x1 y1 x2 y2 first, with one.
+
+    >>> overlaps(np.array([[0., 0, 2, 2], [5., 5, 6, 6]]), np.array([1., 0, 3, 2])).tolist()
+    [0.3333333333333333, 0.0]
+    """
     low, high = np.maximum(faces[:, :2], box[:2]), np.minimum(faces[:, 2:4], box[2:4])
     common = np.maximum(high - low, 0).prod(axis=1)
     areas = (faces[:, 2:4] - faces[:, :2]).prod(axis=1) + (box[2:4] - box[:2]).prod()
@@ -254,7 +251,10 @@ def _usable(name: str) -> tuple[FaceDetector | None, str]:
 
 @lru_cache
 def _loaded(name: str, device: str, _home: str) -> tuple[FaceDetector | None, str]:
-    return _tried(name, _own_device() if device == "auto" else device)
+    try:
+        return load_detector(name, _own_device() if device == "auto" else device), ""
+    except (NotApplicable, WeightsError) as error:
+        return None, str(error)
 
 
 def _own_device() -> str:

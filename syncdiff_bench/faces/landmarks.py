@@ -22,7 +22,8 @@ from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
 from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import rows_of_frames
 from syncdiff_bench.faces.detectors import EXTRA
-from syncdiff_bench.weights.digests import WeightsUsed
+from syncdiff_bench.weights.digests import WeightsUsed, sha256_of
+from syncdiff_bench.weights.store import OFFLINE, WeightsStore, offline
 
 POINTS = 68
 MOUTH = slice(48, 68)
@@ -118,9 +119,6 @@ def published_file(url: str) -> tuple[Path, str]:
     Raises NotApplicable where it is missing and cannot be fetched, and where it is another file.
     """
     from torch.hub import download_url_to_file, get_dir
-
-    from syncdiff_bench.weights.digests import sha256_of
-    from syncdiff_bench.weights.store import OFFLINE, WeightsStore, offline
 
     name = url.rpartition("/")[2]
     named = re.search(r"-([0-9a-f]{8,64})\.", name)

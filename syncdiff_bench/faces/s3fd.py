@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from syncdiff_bench.arrays import Frames
 from syncdiff_bench.errors import NotApplicable
@@ -80,7 +79,10 @@ class S3FD:
         return f"s3fd-{self._weights.sha256[:10]}"
 
     def detect(self, frames: Frames) -> list[Faces]:
-        return [face for part in _parts(frames) for face in self._detect(part)]
+        # Consecutive frames that fit one pass of the network together; how many changes no result.
+        size = max(1, PIXELS_PER_PASS // (frames.shape[1] * frames.shape[2]))
+        parts = (frames[start : start + size] for start in range(0, len(frames), size))
+        return [face for part in parts for face in self._detect(part)]
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         return (self._weights,)
@@ -94,16 +96,12 @@ class S3FD:
         """Scores (N, 2, h, w) and box offsets (N, 4, h, w) by turns, of strides 4, 8, 16, 32, 64 and 128."""
         # The official scripts compute in float32, without TF32.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        means = torch.tensor(self.thresholds.means, device=self._device).view(3, 1, 1)
+        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device)
         with torch.inference_mode(), exact:
-            maps = self._network(self._input(frames))
+            maps = self._network(pixels.permute(0, 3, 1, 2).float() - means)
             maps[::2] = [scores.softmax(dim=1) for scores in maps[::2]]
             return [values.cpu().numpy() for values in maps]
-
-    def _input(self, frames: Frames) -> Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device)
-        return pixels.permute(0, 3, 1, 2).float() - torch.tensor(self.thresholds.means, device=self._device).view(
-            3, 1, 1
-        )
 
     def _kept(self, candidates: Any) -> Any:
         surest_first = candidates[self._boxes.nms(candidates, CANDIDATE_OVERLAP)]
@@ -111,9 +109,3 @@ class S3FD:
         if self.thresholds.overlap == CANDIDATE_OVERLAP:
             return faces
         return faces[self._boxes.nms(faces, self.thresholds.overlap)]
-
-
-def _parts(frames: Frames) -> Iterator[Frames]:
-    """Consecutive frames that fit one pass of the network together; how many changes no result."""
-    size = max(1, PIXELS_PER_PASS // (frames.shape[1] * frames.shape[2]))
-    return (frames[start : start + size] for start in range(0, len(frames), size))

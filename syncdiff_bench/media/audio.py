@@ -95,16 +95,10 @@ def _aligned(frames: list[Any], time_base: Fraction, sample_rate: int, start: Fr
 
 def _conversions(shapes: list[_Shape], stream: Any, file_start: Fraction, sample_rate: int) -> Iterator[str]:
     if any((shape.sample_rate, shape.channels) != (sample_rate, 1) for shape in shapes):
-        given = ", then ".join(dict.fromkeys(f"{_kilohertz(s.sample_rate)} {_channels(s.channels)}" for s in shapes))
-        yield f"{given} -> {_kilohertz(sample_rate)} mono"
+        words = {1: "mono", 2: "stereo"}
+        found = [(s.sample_rate / 1000, words.get(s.channels, f"{s.channels} channels")) for s in shapes]
+        given = ", then ".join(dict.fromkeys(f"{rate:g} kHz {channels}" for rate, channels in found))
+        yield f"{given} -> {sample_rate / 1000:g} kHz mono"
     late = float((stream.start_time or 0) * stream.time_base - file_start)
     if late * sample_rate >= 1:
         yield f"audio starts {late * 1000:.0f} ms late: filled with silence"
-
-
-def _kilohertz(rate: int) -> str:
-    return f"{rate / 1000:g} kHz"
-
-
-def _channels(count: int) -> str:
-    return {1: "mono", 2: "stereo"}.get(count, f"{count} channels")

@@ -123,20 +123,17 @@ def probe(path: Path) -> MediaFacts:
         audio = audio_stream(container, path)
         rate = header_rate(video) or Fraction(FPS)
         duration = (container.duration or 0) / 1_000_000
+        seconds = float(video.duration * video.time_base) if video.duration else duration
         return MediaFacts(
             width=video.codec_context.width,
             height=video.codec_context.height,
             fps=float(rate),
-            frames=video.frames or round(_seconds(video, duration) * rate),
+            frames=video.frames or round(seconds * rate),
             duration=duration,
             sample_rate=audio.sample_rate if audio else 0,
             channels=audio.channels if audio else 0,
             has_audio=audio is not None,
         )
-
-
-def _seconds(stream: Any, default: float) -> float:
-    return float(stream.duration * stream.time_base) if stream.duration else default
 
 
 def _unopenable(path: Path, size: int, error: Exception) -> ClipError:

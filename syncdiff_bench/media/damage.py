@@ -6,7 +6,7 @@ What is missing is told by what the container declares: the length of each strea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -101,43 +101,55 @@ def bytes_short(path: Path) -> int:
     with path.open("rb") as file:
         head = file.read(12)
         if head[4:8] in (b"ftyp", b"styp", b"moov"):
-            end = _end_of_boxes(file, size)
+            end = _end_of_pieces(file, size, 8, _box)
         elif head[:4] == b"\x1a\x45\xdf\xa3":
             end = _end_of_elements(file, size)
         elif head[:4] == b"RIFF":
-            end = _end_of_riff(file, size)
+            end = _end_of_pieces(file, size, 8, _chunk)
         elif head[:4] == b"\x00\x00\x01\xba":
-            end = _end_of_packs(file, size)
+            end = _end_of_pieces(file, size, 4, _pack)
         else:
             end = size
     return max(0, end - size)
 
 
-def _end_of_boxes(file: BinaryIO, size: int) -> int:
-    """ISO 14496-12: size and type, 8 bytes; size 1 means that 8 more bytes hold it, 0 that the box is the last."""
+def _end_of_pieces(file: BinaryIO, size: int, header: int, length_of: Callable[[bytes], int]) -> int:
+    """Where the last of pieces in a row ends; `size` where one tells no length.
+
+    header: the fewest bytes of a piece. length_of: its first 16 bytes -> its length, 0 where they tell none.
+    """
     at = 0
-    while at + 8 <= size:
+    while at + header <= size:
         file.seek(at)
-        header = file.read(16)
-        length = int.from_bytes(header[:4], "big")
-        if length == 1:
-            length = int.from_bytes(header[8:], "big")
-        if length < 8 or not header[4:8].isascii():
+        length = length_of(file.read(16))
+        if not length:
             return size
         at += length
     return at
 
 
-def _end_of_riff(file: BinaryIO, size: int) -> int:
-    at = 0
-    while at + 8 <= size:
-        file.seek(at)
-        header = file.read(8)
-        length = int.from_bytes(header[4:], "little")
-        if header[:4] != b"RIFF" or not 0 < length < _UNKNOWN_RIFF:
-            return size
-        at += 8 + length
-    return at
+def _box(head: bytes) -> int:
+    """ISO 14496-12: size and type, 8 bytes; size 1 means that 8 more bytes hold it, 0 that the box is the last."""
+    length = int.from_bytes(head[:4], "big")
+    if length == 1:
+        length = int.from_bytes(head[8:], "big")
+    return length if length >= 8 and head[4:8].isascii() else 0
+
+
+def _chunk(head: bytes) -> int:
+    length = int.from_bytes(head[4:8], "little")
+    return 8 + length if head[:4] == b"RIFF" and 0 < length < _UNKNOWN_RIFF else 0
+
+
+def _pack(head: bytes) -> int:
+    """MPEG program streams (ISO 13818-1, 2.5.3): pack headers, and packets that give their length."""
+    if head[:3] != b"\x00\x00\x01" or head[3] < 0xB9:
+        return 0
+    if head[3] == 0xB9:
+        return 4
+    if head[3] == 0xBA:
+        return 12 if len(head) > 4 and head[4] >> 4 == 2 else 14 + (head[13] & 7 if len(head) > 13 else 0)
+    return 6 + int.from_bytes(head[4:6], "big")
 
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675  # RFC 9559; their size may be unknown, and they hold what matters
@@ -170,20 +182,3 @@ def _number(data: bytes, *, keep_marker: bool = False) -> tuple[int, int]:
         return 0, 0
     value = int.from_bytes(data[:length], "big")
     return value if keep_marker else value & ((1 << 7 * length) - 1), length
-
-
-def _end_of_packs(file: BinaryIO, size: int) -> int:
-    """MPEG program streams (ISO 13818-1, 2.5.3): pack headers, and packets that give their length."""
-    at = 0
-    while at + 4 <= size:
-        file.seek(at)
-        header = file.read(14)
-        if header[:3] != b"\x00\x00\x01" or header[3] < 0xB9:
-            return size
-        if header[3] == 0xB9:
-            at += 4
-        elif header[3] == 0xBA:
-            at += 12 if len(header) > 4 and header[4] >> 4 == 2 else 14 + (header[13] & 7 if len(header) > 13 else 0)
-        else:
-            at += 6 + int.from_bytes(header[4:6], "big")
-    return at

@@ -29,6 +29,7 @@ _IN_ORDER = "as many frames as the reference, taken frame by frame whatever the"
 _SHORTER = "up to {most} frames shorter than their reference, scored over the common part"
 _LONGER = "up to {most} frames longer than their reference, scored over the common part"
 _TURNED = "turned or mirrored as their display matrix says, their reference is not"
+_ALIGNED = "of another size than the reference; faces are cut out of either by its own boxes"
 _RESIZED = "resized to the size of the reference (Pillow, bicubic)"
 
 Indices = NDArray[np.int64]
@@ -65,8 +66,7 @@ def read_fitted(path: Path, reference: Reference, *, any_shape: bool = False) ->
     """
     media = _in_step(read_media(path, accept_damaged=reference.accept_damaged), path, reference)
     media = _turned(_of_length(media, path, reference), reference.media)
-    wanted = reference.media.frames
-    return _as_it_is(media, wanted) if any_shape else _of_size(media, path, wanted)
+    return _of_size(media, path, reference.media.frames, any_shape=any_shape)
 
 
 def with_audio(media: Media, audio: Audio, clip_id: str, audio_id: str) -> Media:
@@ -191,28 +191,26 @@ def _turned(media: Media, reference: Media) -> Media:
     return replace(media, caveats=(*media.caveats, Caveat("turned", _TURNED, turn)))
 
 
-def _of_size(media: Media, path: Path, reference: Frames) -> Media:
+def _of_size(media: Media, path: Path, reference: Frames, *, any_shape: bool) -> Media:
+    """Bicubic, with antialiasing where it shrinks; as it is for `any_shape`."""
+    from PIL import Image
+
     (height, width), (wanted_height, wanted_width) = media.frames.shape[1:3], reference.shape[1:3]
     if (height, width) == (wanted_height, wanted_width):
         return media
-    sizes = f"{width}x{height}", f"{wanted_width}x{wanted_height}"
+    size, wanted = f"{width}x{height}", f"{wanted_width}x{wanted_height}"
+    if any_shape:
+        return replace(media, caveats=(*media.caveats, Caveat("aligned", _ALIGNED, f"{size} against {wanted}")))
     if not same_shape((width, height), (wanted_width, wanted_height)):
         raise ClipError(
             "size",
-            f"{path}: frames are {sizes[0]}, those of the reference {sizes[1]}, another shape; "
+            f"{path}: frames are {size}, those of the reference {wanted}, another shape; "
             "paste the face back into the whole frame, crop the reference as the video is, or score with --align faces",
         )
-    resized = Caveat("resized", _RESIZED, f"resized {' -> '.join(sizes)}")
-    frames = _resized(media.frames, wanted_width, wanted_height)
+    target, bicubic = (wanted_width, wanted_height), Image.Resampling.BICUBIC
+    frames = np.stack([np.asarray(Image.fromarray(frame).resize(target, bicubic)) for frame in media.frames])
+    resized = Caveat("resized", _RESIZED, f"resized {size} -> {wanted}")
     return replace(media, frames=frames, planes=None, caveats=(*media.caveats, resized))
-
-
-def _as_it_is(media: Media, reference: Frames) -> Media:
-    (height, width), (wanted_height, wanted_width) = media.frames.shape[1:3], reference.shape[1:3]
-    sizes = f"{width}x{height} against {wanted_width}x{wanted_height}"
-    other = Caveat("aligned", "of another size than the reference; faces are cut out of either by its own boxes", sizes)
-    same = (height, width) == (wanted_height, wanted_width)
-    return media if same else replace(media, caveats=(*media.caveats, other))
 
 
 def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -223,14 +221,6 @@ def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
     """
     (width, height), (other_width, other_height) = one, other
     return abs(width * other_height - other_width * height) <= max(*one, *other)
-
-
-def _resized(frames: Frames, width: int, height: int) -> Frames:
-    """(T, height, width, 3) uint8: bicubic, with antialiasing where it shrinks."""
-    from PIL import Image
-
-    bicubic = Image.Resampling.BICUBIC
-    return np.stack([np.asarray(Image.fromarray(frame).resize((width, height), bicubic)) for frame in frames])
 
 
 def picked(media: Media, rows: Indices | slice) -> Media:

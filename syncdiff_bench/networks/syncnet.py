@@ -85,10 +85,6 @@ class SyncNet(nn.Module):
         per_window = self.netcnnlip(clips).flatten(2).transpose(1, 2)
         return self.netfclip(per_window.flatten(0, 1))  # type: ignore[no-any-return]
 
-    def forward(self, windows: Tensor, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """`embed_audio` and `embed_lips` together: what a training step needs."""
-        return self.embed_audio(windows), self.embed_lips(clips)
-
 
 def _convolution2d(inputs: int, outputs: int, kernel: int | tuple[int, int], padding: int) -> list[nn.Module]:
     return [
@@ -229,15 +225,7 @@ def load_syncnet(path: Path) -> SyncNet:
 
     Raises WeightsError where the file cannot be read, or is of another network.
     """
-    return syncnet_from_tensors(load_tensors(path), name=str(path))
-
-
-def syncnet_from_tensors(tensors: Mapping[str, Tensor], *, name: str) -> SyncNet:
-    """Build the network that the tensors belong to and fill it.
-
-    name: the file, for the error message.
-    Raises WeightsError naming the first tensor that is missing, unexpected or of another shape.
-    """
+    tensors, name = load_tensors(path), str(path)
     network = SyncNet(_config_of(tensors, name))
     # evaluation does not use these counters, and files of old torch versions have none
     counters = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from importlib.metadata import EntryPoint
@@ -32,7 +32,7 @@ from typing import Any
 
 from syncdiff_bench import registry
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest, parse_toml
+from syncdiff_bench.options import nearest, options_from_values, parse_toml
 
 FILE_NAME = "weights.toml"
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -126,24 +126,17 @@ def parse_catalogue(text: str) -> tuple[Entry, ...]:
 
 def _entry(table: Mapping[str, Any]) -> Entry:
     name = table.get("name", "")
-    known = set(Entry.__dataclass_fields__)
-    required = ("name", "file", "description", "licence", "homepage")
-    for key in required:
-        if not isinstance(table.get(key), str) or not table[key]:
-            raise UsageError(f"weights {name!r}: {key} is missing")
-    for key in table.keys() - known:
-        raise UsageError(f"weights {name!r}: unknown key {key!r}{nearest(key, sorted(known), 'known keys')}")
+    sources = tuple(_source(name, source) for source in table.get("sources", ()))
+    entry: Entry = options_from_values(Entry, {**table, "sources": ()}, f"weights {name!r}")
+    for key in ("file", "description", "licence", "homepage"):
+        if not getattr(entry, key):
+            raise UsageError(f"weights {name!r}: {key} is empty")
     for key in ("name", "file"):
         if not SAFE_NAME.fullmatch(table[key]):
             raise UsageError(f"weights {name!r}: {key} {table[key]!r} may hold letters, digits, dots and dashes only")
-    digest = table.get("sha256")
-    if digest is not None and not SHA256.fullmatch(str(digest)):
+    if entry.sha256 is not None and not SHA256.fullmatch(entry.sha256):
         raise UsageError(f"weights {name!r}: sha256 is not 64 hexadecimal digits")
-    if not isinstance(table.get("size", 1), int):
-        raise UsageError(f"weights {name!r}: size is {table['size']!r}, expected a number of bytes")
-    sources = tuple(_source(name, source) for source in table.get("sources", ()))
-    lists = {"used_by": tuple(table.get("used_by", ())), "sources": sources}
-    return Entry(**{**table, **lists})
+    return replace(entry, sources=sources)
 
 
 def _source(name: str, table: Mapping[str, Any]) -> Source:

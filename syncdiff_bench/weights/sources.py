@@ -169,9 +169,7 @@ def _sdist_on(index: str | None, source: IndexSource, session: Session) -> Distr
     import pypi_simple
     import requests
 
-    client = (
-        pypi_simple.PyPISimple(session=session) if index is None else pypi_simple.PyPISimple(index, session=session)
-    )
+    client = pypi_simple.PyPISimple(index or pypi_simple.PYPI_SIMPLE_ENDPOINT, session=session)
     wanted = f"{source.distribution} {source.version}"
     try:
         page = client.get_project_page(source.distribution, timeout=TIMEOUT)

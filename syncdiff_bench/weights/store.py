@@ -92,7 +92,8 @@ class WeightsStore:
         entry = self.catalogue[name]
         if (self.folder / entry.file).is_file() or not entry.auto or (entry.size or 0) > AUTO_LIMIT or offline():
             return self.path(name)
-        print(f"fetching weights {name} ({_bytes(entry.size)}), once", file=sys.stderr)
+        size = "size unknown" if entry.size is None else f"{entry.size / 1e6:.1f} MB"
+        print(f"fetching weights {name} ({size}), once", file=sys.stderr)
         try:
             return self.fetch(name)
         except WeightsError as error:
@@ -100,18 +101,11 @@ class WeightsStore:
 
     def status(self) -> tuple[Status, ...]:
         """Every catalogue entry and whether its file is here, by name and size alone."""
-        return tuple(self._glance(entry) for entry in self.catalogue.entries.values())
+        return tuple(self._status(entry, read=False) for entry in self.catalogue.entries.values())
 
     def verify(self) -> Iterator[Status]:
         """Every catalogue entry; the files that are here are read again from the first byte to the last."""
-        for entry in self.catalogue.entries.values():
-            path = self.folder / entry.file
-            if not path.is_file():
-                yield Status(entry, path, "missing")
-                continue
-            sha256 = digests.digest_of(path, recompute=True).sha256
-            problem = _mismatch(entry, path)
-            yield Status(entry, path, "wrong" if problem else "here", sha256, problem)
+        return (self._status(entry, read=True) for entry in self.catalogue.entries.values())
 
     # ------------------------------------------------------------------------------------------- writing
 
@@ -165,14 +159,13 @@ class WeightsStore:
 
     # ------------------------------------------------------------------------------------------- details
 
-    def _glance(self, entry: Entry) -> Status:
+    def _status(self, entry: Entry, *, read: bool) -> Status:
         path = self.folder / entry.file
         if not path.is_file():
             return Status(entry, path, "missing")
-        size = path.stat().st_size
-        if entry.size in (None, size):
-            return Status(entry, path, "here")
-        return Status(entry, path, "wrong", problem=f"has {size:,} bytes, {entry.size:,} expected")
+        sha256 = digests.digest_of(path, recompute=True).sha256 if read else None
+        problem = _mismatch(entry, path) if read else _facts(entry, path.stat().st_size, entry.sha256)
+        return Status(entry, path, "wrong" if problem else "here", sha256, problem)
 
     def _fetch_from_any(self, entry: Entry, target: Path, progress: Progress) -> None:
         failures = []
@@ -207,13 +200,10 @@ def _fetch_one(entry: Entry, source: Source, target: Path, progress: Progress) -
     problem = _facts(entry, part.stat().st_size, digests.sha256_of(part))
     if problem:
         part.unlink()
-        raise FetchFailed(f"what {_origin(source)} serves {problem}")
+        origin = source.url if isinstance(source, UrlSource) else f"{source.distribution} {source.version}"
+        raise FetchFailed(f"what {origin} serves {problem}")
     digests.forget(target)
     part.replace(target)
-
-
-def _origin(source: Source) -> str:
-    return source.url if isinstance(source, UrlSource) else f"{source.distribution} {source.version}"
 
 
 def _mismatch(entry: Entry, path: Path) -> str:
@@ -225,7 +215,7 @@ def _mismatch(entry: Entry, path: Path) -> str:
     return "" if digest.accepted else _facts(entry, size, digest.sha256)
 
 
-def _facts(entry: Entry, size: int, sha256: str) -> str:
+def _facts(entry: Entry, size: int, sha256: str | None) -> str:
     """How a file differs from what was published, in words; empty where it does not."""
     if entry.size not in (None, size):
         return f"has {size:,} bytes, {entry.size:,} expected for {entry.name}"
@@ -240,7 +230,3 @@ def _mend(entry: Entry) -> str:
 
 def _add(entry: Entry) -> str:
     return f"syncdiff-bench weights add {entry.name} FILE"
-
-
-def _bytes(size: int | None) -> str:
-    return "size unknown" if size is None else f"{size / 1e6:.1f} MB"

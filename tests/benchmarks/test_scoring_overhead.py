@@ -32,7 +32,6 @@ from syncdiff_bench.networks.lpips import LPIPSNetwork
 from syncdiff_bench.networks.syncnet import SyncNet, prepare_for_inference
 from syncdiff_bench.runs.plan import Selection, plan_given
 from syncdiff_bench.texts import metric_specs
-from syncdiff_metrics.avs import Expert
 
 CLIPS, FRAMES = 2, 41  # the mean length of a clip of LRS2 test
 SIX = ("psnr[protocol=talklip]", "ssim", "lpips", "lse", "wer")
@@ -89,7 +88,7 @@ def load(metric: Any, reader: AVHubertSeq2Seq) -> None:
         "lse": lambda: {"_network": prepare_for_inference(SyncNet(), "cpu")},
         "lpips": lambda: {"_network": LPIPSNetwork("alex").eval()},
         "wer": lambda: {"_model": VSRModel(reader, Spelled(), patches)},
-        "avs": lambda: {"_expert": Expert(reader.encoder.w2v_model, patches)},
+        "avs": lambda: {"_expert": (reader.encoder.w2v_model, patches)},
     }
     if metric.name in networks:
         metric.__dict__.update(networks[metric.name](), weights_used=tuple)

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from syncdiff_bench.contracts import Spoken
 from syncdiff_bench.errors import UsageError
 from syncdiff_datasets.pocket.articulation import PARAMETERS, VISEMES, articulate, visemes_of
 from syncdiff_datasets.pocket.drawing import Mouth, draw_frame, face_box
 from syncdiff_datasets.pocket.grammar import SLOTS, VOCABULARY, draw_sentence, split_of
 from syncdiff_datasets.pocket.persona import Motion, Persona, draw_motion, draw_persona
-from syncdiff_datasets.pocket.speech import Phone
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_face_box_does_not_give_the_opening_away(speaker: tuple[Persona, Motion]
 
 
 def test_closures_close_between_open_vowels() -> None:
-    phones = [Phone("a", 0.1, 0.25), Phone("p", 0.25, 0.33), Phone("a", 0.33, 0.48)]
+    phones = [Spoken("a", 0.1, 0.25), Spoken("p", 0.25, 0.33), Spoken("a", 0.33, 0.48)]
     times = np.array([0.165, 0.275, 0.385])
     opening = articulate(phones, times)[:, PARAMETERS.index("opening")]
     assert opening[1] < 0.15
@@ -85,14 +85,14 @@ def test_rounding_spreads_to_its_neighbours() -> None:
     """Co-articulation: an /s/ before /u:/ is rounder than one before /i:/."""
     times = np.array([0.14])
     rounding = [
-        articulate([Phone("s", 0.1, 0.18), Phone(vowel, 0.18, 0.35)], times)[0, PARAMETERS.index("rounding")]
+        articulate([Spoken("s", 0.1, 0.18), Spoken(vowel, 0.18, 0.35)], times)[0, PARAMETERS.index("rounding")]
         for vowel in ("u:", "i:")
     ]
     assert rounding[0] > rounding[1] + 0.05
 
 
 def test_diphthongs_move() -> None:
-    start, end = articulate([Phone("'aI", 0.1, 0.4)], np.array([0.16, 0.32]))[:, PARAMETERS.index("opening")]
+    start, end = articulate([Spoken("'aI", 0.1, 0.4)], np.array([0.16, 0.32]))[:, PARAMETERS.index("opening")]
     assert start > end + 0.2
 
 

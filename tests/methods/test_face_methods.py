@@ -19,8 +19,8 @@ from syncdiff_bench.networks.avhubert.features import normalise_rows, stacked_fe
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_methods.talklip.method import TalkLip, TalkLipOptions
 from syncdiff_methods.talklip.network import TalkLip as TalkLipNetwork
-from syncdiff_methods.talklip.network import talklip_of
-from syncdiff_methods.wav2lip.checkpoint import generator_of, load_generator, published_tensors, save_generator
+from syncdiff_methods.talklip.network import load_talklip
+from syncdiff_methods.wav2lip.checkpoint import fill_published, load_generator, save_generator
 from syncdiff_methods.wav2lip.faces import cut_faces, network_input
 from syncdiff_methods.wav2lip.generator import Wav2Lip as Generator
 from syncdiff_methods.wav2lip.generator import Wav2LipConfig
@@ -197,8 +197,8 @@ def test_the_official_layout_loads(tmp_path: Path) -> None:
     state = {f"module.{name}": tensor for name, tensor in generator.state_dict().items()}
     content = {"state_dict": state, "optimizer": {"state": {}, "param_groups": []}, "global_step": 3, "global_epoch": 1}
     torch.save(content, path, _use_new_zipfile_serialization=False)
-    loaded = generator_of(published_tensors(path), NARROW, str(path))
-    assert not loaded.training
+    loaded = Generator(NARROW)
+    fill_published(loaded, path)
     for name, tensor in generator.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
 
@@ -275,6 +275,7 @@ def test_pasting_is_bilinear_and_cut_off() -> None:
         assert np.abs(row - expected)[2:-2].max() <= (0 if width == 96 else 1)
 
 
-def test_talklip_refuses_another_network() -> None:
+def test_talklip_refuses_another_network(tmp_path: Path) -> None:
+    torch.save({"audio_encoder.0.conv_block.0.weight": torch.zeros(1)}, tmp_path / "x.pth")
     with pytest.raises(WeightsError, match=r"x.pth does not fit TalkLip: .* is missing"):
-        talklip_of({"audio_encoder.0.conv_block.0.weight": torch.zeros(1)}, "x.pth")
+        load_talklip(tmp_path / "x.pth")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from syncdiff_bench.faces.detection import overlaps
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_metrics.real_video import (
     GREY,
@@ -14,7 +15,6 @@ from syncdiff_metrics.real_video import (
     crop_track,
     find_tracks,
     hue_saturation_value,
-    overlap,
     scenes,
 )
 
@@ -101,10 +101,8 @@ def spans(
 
 
 def test_overlap_in_closed_form() -> None:
-    square = np.array([0.0, 0, 2, 2])
-    assert overlap(square, square) == 1
-    assert overlap(square, square + 2) == 0
-    assert overlap(square, np.array([1.0, 1, 3, 3])) == pytest.approx(1 / 7)
+    found = overlaps(np.array([[0.0, 0, 2, 2], [2, 2, 4, 4], [1, 1, 3, 3]]), np.array([0.0, 0, 2, 2]))
+    np.testing.assert_allclose(found, [1, 0, 1 / 7])
 
 
 @pytest.mark.parametrize(("length", "found"), [(10, []), (11, [(0, 11)])])

@@ -169,18 +169,17 @@ def test_a_pre_trained_file_gives_its_encoder(content, tmp_path):
     cfg = {"model": content["cfg"]["model"]["w2v_args"]["model"], "task": {}}
     task_state = {"dictionaries": content["task_state"]["dictionaries"]}
     path = saved({"cfg": cfg, "model": model, "task_state": task_state}, tmp_path / "pretrained.pt")
-    assert load_encoder(path).config == replace(TINY, decoder_layers=0, decoder_ffn=3072, decoder_heads=4)
-    audio_only = load_encoder(path, video=False)
-    assert not any("video" in name for name in audio_only.state_dict())
-    with torch.no_grad():
-        audio = torch.randn(1, 4, 104)
-        assert torch.equal(audio_only(audio), load_encoder(path)(audio))
+    encoder, patches = load_encoder(path)
+    assert encoder.config == replace(TINY, decoder_layers=0, decoder_ffn=3072, decoder_heads=4)
+    assert (patches.crop, patches.mean, patches.std) == (88, 0.421, 0.165)
+    assert not encoder.training
     with pytest.raises(WeightsError, match="needs a fine-tuned checkpoint"):
         load_vsr_model(path)
 
 
 def test_an_encoder_comes_out_of_a_fine_tuned_file_too(content, tmp_path):
-    encoder = load_encoder(saved(content, tmp_path / "reader.pt"))
+    encoder, patches = load_encoder(saved(content, tmp_path / "reader.pt"))
+    assert patches.mean == 0.4
     expected = content["model"]["encoder.w2v_model.encoder.layers.1.fc1.weight"]
     assert torch.equal(encoder.encoder.layers[1].fc1.weight, expected)
 

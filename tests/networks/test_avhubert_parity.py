@@ -128,6 +128,6 @@ def test_talklip_audio_encoder():
             np.testing.assert_allclose(batch, golden["audio_emb"], atol=1e-5)
             np.testing.assert_allclose(encoder(fbank[:1]), golden["audio_single"], atol=1e-5)
             np.testing.assert_allclose(encoder(fbank[:1], stop=1), golden["audio_single_layer1"], atol=1e-5)
-            cached = encoder.run_layers(encoder.embed(fbank[:1]), 0, 1)
+            cached = encoder.run_layers(encoder.embed(encoder.hear(fbank[:1]), None), 0, 1)
             upper = encoder.final_norm(encoder.run_layers(cached, 1))
             np.testing.assert_allclose(upper, golden["audio_single"], atol=1e-5)

@@ -18,9 +18,9 @@ from syncdiff_bench.networks.syncnet import (
     SyncNetConfig,
     embed_frames,
     embed_mfcc,
+    load_syncnet,
     mfcc,
     prepare_for_inference,
-    syncnet_from_tensors,
 )
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "syncnet_golden.npz")
@@ -39,10 +39,16 @@ def golden_frames() -> np.ndarray:
     return np.round(np.moveaxis(np.array(waves), 1, 3)).astype(np.uint8)
 
 
+def written(tensors: dict[str, Tensor], folder: Path) -> Path:
+    torch.save(tensors, folder / "file.pth")
+    return folder / "file.pth"
+
+
 @pytest.fixture(scope="module")
 def network() -> SyncNet:
-    tensors = filled_syncnet()
-    return prepare_for_inference(syncnet_from_tensors(tensors, name="golden"), "cpu")
+    golden = SyncNet()
+    golden.load_state_dict(filled_syncnet())
+    return prepare_for_inference(golden, "cpu")
 
 
 def test_state_dict_is_the_published_one():
@@ -84,19 +90,19 @@ def test_a_clip_in_one_pass_equals_its_windows_one_by_one():
 
 
 @pytest.mark.parametrize("width", [1 / 64, 3 / 64, 0.125, 0.25])
-def test_a_narrow_network_comes_back_from_its_own_tensors(width: float):
+def test_a_narrow_network_comes_back_from_its_own_tensors(width: float, tmp_path: Path):
     saved = SyncNet(SyncNetConfig(width, embedding=32))
-    loaded = syncnet_from_tensors(saved.state_dict(), name="pocket")
+    loaded = load_syncnet(written(saved.state_dict(), tmp_path))
     assert loaded.config == saved.config
     assert not loaded.training
     assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in saved.state_dict().items())
 
 
-def test_a_file_without_batch_counters_loads():
+def test_a_file_without_batch_counters_loads(tmp_path: Path):
     tensors = SyncNet(SyncNetConfig(1 / 64)).state_dict()
     without = {key: value for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
     assert len(without) == len(tensors) - 14
-    syncnet_from_tensors(without, name="old")
+    load_syncnet(written(without, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -108,8 +114,8 @@ def test_a_file_without_batch_counters_loads():
         ({"netcnnaud.0.weight": None}, "no usable netcnnaud.0.weight"),
     ],
 )
-def test_another_network_is_refused_by_name(change: dict[str, Tensor | None], complaint: str):
+def test_another_network_is_refused_by_name(change: dict[str, Tensor | None], complaint: str, tmp_path: Path):
     tensors = {**SyncNet(SyncNetConfig(1 / 64, embedding=16)).state_dict(), **change}
-    with pytest.raises(WeightsError, match=f"^/somewhere/wrong.pth .*{complaint}") as caught:
-        syncnet_from_tensors({k: v for k, v in tensors.items() if v is not None}, name="/somewhere/wrong.pth")
+    with pytest.raises(WeightsError, match=f"^{tmp_path}/file.pth .*{complaint}") as caught:
+        load_syncnet(written({k: v for k, v in tensors.items() if v is not None}, tmp_path))
     assert not re.search("\n", str(caught.value))

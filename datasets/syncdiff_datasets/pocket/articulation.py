@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from syncdiff_bench.contracts import Spoken
 from syncdiff_bench.errors import UsageError
-from syncdiff_datasets.pocket.speech import STRESS, Phone
+from syncdiff_datasets.pocket.speech import STRESS
 
 PARAMETERS = ("opening", "width", "rounding", "teeth", "tongue", "tuck")
 
@@ -105,7 +106,7 @@ def visemes_of(phone: str) -> tuple[Viseme, ...]:
     return tuple(VISEMES[name] for name in names)
 
 
-def articulate(phones: Sequence[Phone], times: NDArray[np.float64]) -> NDArray[np.float64]:
+def articulate(phones: Sequence[Spoken], times: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mouth parameters at the given times (seconds): (len(times), 6), columns in the order of PARAMETERS.
 
     Dominance of a segment at distance tau from its centre: d exp(-|tau| / (0.35 duration + 0.025 s)). The mouth leads
@@ -113,7 +114,7 @@ def articulate(phones: Sequence[Phone], times: NDArray[np.float64]) -> NDArray[n
     """
     centres, widths, visemes = [-0.05], [0.1], [REST]
     for phone in phones:
-        parts = visemes_of(phone.symbol)
+        parts = visemes_of(phone.text)
         duration = (phone.end - phone.start) / len(parts)
         for k, viseme in enumerate(parts):
             centres.append(phone.start + (k + 0.5) * duration - 0.015)

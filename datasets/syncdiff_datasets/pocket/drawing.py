@@ -257,32 +257,22 @@ def brow_height(motion: Motion, t: int, offset: Plane) -> Plane:
 
 def _draw_mouth(canvas: Canvas, persona: Persona, mouth: Mouth) -> None:
     drawn = lips(persona, mouth, canvas.u)
-    half, line, top, bottom, upper, lower = (
-        drawn.half, drawn.line, drawn.top, drawn.bottom, drawn.upper, drawn.lower
-    )  # fmt: skip
+    half, line, upper, lower = drawn.half, drawn.line, drawn.upper, drawn.lower
     across = _edge((1 - np.abs(drawn.offset / np.float32(half))) * half, 1.2)
 
     canvas.shade(canvas.band(lower, lower + 0.02, 6) * across, 0.90)
     canvas.paint(canvas.band(upper, lower) * across, persona.lip)
-    canvas.shade(canvas.band(upper, top) * across, 0.88)
-    inside = canvas.band(top, bottom) * across * np.float32(np.clip(mouth.opening * 14, 0, 1))
+    canvas.shade(canvas.band(upper, drawn.top) * across, 0.88)
+    inside = canvas.band(drawn.top, drawn.bottom) * across * np.float32(np.clip(mouth.opening * 14, 0, 1))
     canvas.paint(inside, _INSIDE_MOUTH)
-    _draw_tongue_and_teeth(canvas, mouth, inside, half, drawn.offset, top, bottom, drawn.height)
+    _draw_tongue_and_teeth(canvas, mouth, inside, drawn)
     seam = canvas.band(line - 0.004, line + 0.004, 1.5) * across * np.float32(np.clip(1 - mouth.opening * 14, 0, 1))
     canvas.paint(seam, _darker(persona.lip, 0.45), 0.9)
 
 
-def _draw_tongue_and_teeth(
-    canvas: Canvas,
-    mouth: Mouth,
-    inside: Plane,
-    half: float,
-    u: Plane,
-    top: Plane,
-    bottom: Plane,
-    height: float,
-) -> None:
-    row = _edge(half * 0.78 - np.abs(u), 4)
+def _draw_tongue_and_teeth(canvas: Canvas, mouth: Mouth, inside: Plane, drawn: Lips) -> None:
+    half, top, bottom, height = drawn.half, drawn.top, drawn.bottom, drawn.height
+    row = _edge(half * 0.78 - np.abs(drawn.offset), 4)
     low = canvas.ellipse(mouth_centre(mouth), 0.165 + 0.75 * height, half * 0.62, 0.25 * height + 0.006, 2)
     canvas.paint(low * inside, _TONGUE, 0.55 * float(np.clip(1 - mouth.tongue, 0, 1)))
     teeth = canvas.band(top - 0.01, top + 0.020 * mouth.teeth + 0.014 * mouth.tuck, 1.5) * row * inside

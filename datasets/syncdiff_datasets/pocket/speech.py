@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from syncdiff_bench.contracts import Spoken
 from syncdiff_bench.errors import UsageError
 
 _SYNCHRONOUS_RETRIEVAL = 2
@@ -49,22 +50,16 @@ class Voice:
     pitch_range: int
 
 
-@dataclass(frozen=True)
-class Phone:
-    """One phone in eSpeak's ASCII notation, and when it sounds, in seconds from the start of the speech."""
-
-    symbol: str
-    start: float
-    end: float
-
-
 @dataclass(frozen=True, eq=False)
 class Utterance:
-    """samples: (N,) int16 mono at `sample_rate` (22,050 Hz); phones: in order, pauses left out."""
+    """samples: (N,) int16 mono at `sample_rate` (22,050 Hz).
+
+    phones: in eSpeak's ASCII notation, in order, pauses left out; seconds from the start of the speech.
+    """
 
     samples: NDArray[np.int16]
     sample_rate: int
-    phones: tuple[Phone, ...]
+    phones: tuple[Spoken, ...]
 
 
 def arpabet(phone: str) -> str:
@@ -153,10 +148,10 @@ def _initialise() -> tuple[ctypes.CDLL, int]:
     return library, int(sample_rate)
 
 
-def _intervals(events: list[tuple[str, float]], duration: float) -> tuple[Phone, ...]:
+def _intervals(events: list[tuple[str, float]], duration: float) -> tuple[Spoken, ...]:
     ends = [start for _, start in events[1:]] + [duration]
     return tuple(
-        Phone(symbol, start, end)
+        Spoken(symbol, start, end)
         for (symbol, start), end in zip(events, ends, strict=True)
         if symbol.strip("_:, ") and end > start
     )

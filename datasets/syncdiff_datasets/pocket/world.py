@@ -22,13 +22,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Media
+from syncdiff_bench.contracts import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Media, Spoken
+from syncdiff_bench.media.writing import write_video
 from syncdiff_datasets.pocket.articulation import PARAMETERS, articulate
 from syncdiff_datasets.pocket.drawing import Mouth, draw_frame, face_box
 from syncdiff_datasets.pocket.grammar import Split, draw_sentence
 from syncdiff_datasets.pocket.landmarks import landmarks
 from syncdiff_datasets.pocket.persona import Motion, Persona, draw_motion, draw_persona
-from syncdiff_datasets.pocket.speech import Phone, Utterance, speak
+from syncdiff_datasets.pocket.speech import Utterance, speak
 
 WORLD_SEED = 20250111
 _SPLIT_NUMBER: dict[Split, int] = {"train": 1, "val": 2, "test": 3}
@@ -49,7 +50,7 @@ class DrawnClip:
     boxes: NDArray[np.int16]
     landmarks: NDArray[np.float16]
     mouths: NDArray[np.float16]
-    phones: tuple[Phone, ...]
+    phones: tuple[Spoken, ...]
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def draw_clip(recipe: Recipe) -> DrawnClip:
     lead, tail = rng.uniform(0.12, 0.32), rng.uniform(0.16, 0.32)
     n_frames = int(np.ceil((lead + len(utterance.samples) / utterance.sample_rate + tail) * FPS))
     audio = _soundtrack(utterance, lead, n_frames, rng)
-    phones = tuple(Phone(p.symbol, p.start + lead, p.end + lead) for p in utterance.phones)
+    phones = tuple(Spoken(p.text, p.start + lead, p.end + lead) for p in utterance.phones)
     motion = draw_motion(persona, n_frames, rng)
     times = (np.arange(n_frames) + 0.5) / FPS
     mouths = _styled(articulate(phones, times), persona, rng)
@@ -132,8 +133,6 @@ def _files(base: Path, clip_id: str) -> tuple[Path, Path]:
 
 
 def _draw_to_disk(job: tuple[Recipe, Path]) -> None:
-    from syncdiff_bench.media.writing import write_video
-
     recipe, base = job
     drawn = draw_clip(recipe)
     for folder in ("main", "boxes", "landmarks", "phones", "mouths"):
@@ -142,7 +141,7 @@ def _draw_to_disk(job: tuple[Recipe, Path]) -> None:
     np.save(base / "boxes" / f"{drawn.id}.npy", drawn.boxes)
     np.save(base / "landmarks" / f"{drawn.id}.npy", drawn.landmarks)
     np.save(base / "mouths" / f"{drawn.id}.npy", drawn.mouths)
-    rows = "".join(f"{p.start:.3f} {p.end:.3f} {p.symbol}\n" for p in drawn.phones)
+    rows = "".join(f"{p.start:.3f} {p.end:.3f} {p.text}\n" for p in drawn.phones)
     (base / "phones" / f"{drawn.id}.txt").write_text(rows)
     write_video(base / "main" / f"{drawn.id}.mp4", drawn.media, encoding="compact")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, WeightsUsed
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.origins import foreign, origin_of
 from syncdiff_methods.syncdiff.method import LatentMethod, Progress, given
 
 if TYPE_CHECKING:
@@ -97,7 +98,6 @@ class DiffTalk(LatentMethod):
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         """A model, or an acoustic model before it, that was trained on other data."""
-        from syncdiff_bench.origins import foreign, origin_of
         from syncdiff_methods.difftalk.model import DiffTalkModel
         from syncdiff_methods.syncdiff.audio import foreign_acoustic_model
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from syncdiff_bench.contracts import Runtime, WeightsUsed
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.media.writing import ENCODINGS
 from syncdiff_bench.options import nearest, options_from_values, read_toml
+from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_methods.external.process import OUTPUT_NAME, Command, environment_with
 from syncdiff_methods.external.program import ClipFiles, ProgramMethod
 
@@ -84,8 +86,6 @@ def read_template(path: Path) -> Template:
 
 
 def _problems(template: Template) -> Iterator[str]:
-    from syncdiff_bench.media.writing import ENCODINGS
-
     if not template.command or not template.command[0]:
         yield 'command is empty; give the program and its arguments, command = ["program", "--audio", "{audio}"]'
     for name in sorted(template.placeholders - set(PLACEHOLDERS)):
@@ -187,8 +187,6 @@ class External(ProgramMethod):
 
         Raises UsageError as `check`.
         """
-        from syncdiff_bench.weights.digests import sha256_of
-
         self.check()
         files = dict.fromkeys((self.options.config, *files_of(self.template)))
         return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in files)

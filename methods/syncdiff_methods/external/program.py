@@ -17,6 +17,7 @@ from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import SAMPLE_RATE, Clip, Frames, Media, Method, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.fitting import LENGTH, read_fitted
+from syncdiff_bench.media.writing import write_video
 from syncdiff_methods.external.process import OUTPUT_NAME, Command, ending, last_line, run_process
 
 
@@ -34,8 +35,6 @@ class ClipFiles:
     @cached_property
     def video(self) -> Path:
         """The whole clip as mp4: 25 fps, with its audio."""
-        from syncdiff_bench.media.writing import write_video
-
         path = self.folder / "video.mp4"
         write_video(path, Media(self.clip.frames, self.clip.audio), encoding=self.encoding)
         return path
@@ -134,7 +133,10 @@ class ProgramMethod(Method):
                 self._run(command, clip, stdout, stderr)
                 video = only_video(files.output_folder, self.result_pattern, clip.id)
                 if video is None:
-                    raise self.explained(clip, stdout, stderr) or self._nothing_written(clip, stdout, stderr)
+                    message = f"{clip.id}: {self.name} ended well but wrote no {self.result_pattern}"
+                    raise self.explained(clip, stdout, stderr) or ClipError(
+                        "no-output", message + self._said(stdout, stderr)
+                    )
             return read_result(video, clip)
 
     def _run(self, command: Command, clip: Clip, stdout: Path, stderr: Path) -> None:
@@ -150,11 +152,6 @@ class ProgramMethod(Method):
             raise self.explained(clip, stdout, stderr) or ClipError(
                 "exit-status", f"{clip.id}: {self.name} {ending(status)}{self._said(stderr, stdout)}"
             )
-
-    def _nothing_written(self, clip: Clip, stdout: Path, stderr: Path) -> ClipError:
-        said = self._said(stdout, stderr)
-        message = f"{clip.id}: {self.name} ended well but wrote no {self.result_pattern}{said}"
-        return ClipError("no-output", message)
 
     def _said(self, *logs: Path) -> str:
         """The last line of the first log that has one, and where the rest is kept."""
@@ -194,15 +191,12 @@ def read_result(path: Path, clip: Clip) -> tuple[Frames, tuple[Caveat, ...]]:
     Raises ClipError of the kinds of `media.fitting.read_fitted`.
     """
     try:
-        media = read_fitted(path, _as_shown(clip))
+        # As the program saw it, at 25 frames per second: it is told nothing of how many frames the file has.
+        shown = replace(clip, audio_from=None, preloaded=replace(clip.media, source_frames=None, source_rate=None))
+        media = read_fitted(path, shown)
     except ClipError as error:
         # The file is gone once this is read.
         told = str(error).replace(str(path), path.name)
         does_not = "does not fit" if error.kind in (LENGTH, "size") else "cannot be read"
         raise ClipError(error.kind, f"{clip.id}: what came out {does_not} ({told})") from None
     return media.frames, tuple(replace(one, detail=f"output: {one.detail}") for one in media.caveats)
-
-
-def _as_shown(clip: Clip) -> Clip:
-    """The clip as the program saw it, at 25 frames per second: it is told nothing of how many frames the file has."""
-    return replace(clip, audio_from=None, preloaded=replace(clip.media, source_frames=None, source_rate=None))

@@ -45,7 +45,7 @@ class Acceleration:
             precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "fp32"
         if self.compile == "graphs" and not gpu:
             raise UsageError(f"compile=graphs needs a CUDA device, this is {device.type}; use compile=on or off")
-        if self.compile == "on" and device.type == "cpu" and not _cpp_compiler():
+        if self.compile == "on" and device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
             raise UsageError(
                 "compile=on needs a C++ compiler (g++ or clang++) on a CPU; install one or use compile=off"
             )
@@ -82,10 +82,6 @@ def _compile(unet: nn.Module, how: Compile) -> None:
         unet.compile()
     else:
         unet.compile()
-
-
-def _cpp_compiler() -> bool:
-    return any(shutil.which(name) for name in ("g++", "clang++"))
 
 
 # -------------------------------------------------------------------------------------- what it costs

@@ -13,6 +13,7 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError
+from syncdiff_bench.origins import foreign, origin_of
 from syncdiff_methods.syncdiff.config import (
     Compile,
     Feedback,
@@ -177,7 +178,6 @@ class SyncDiff(LatentMethod):
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         """A model, or an acoustic model before it, that was trained on other data."""
-        from syncdiff_bench.origins import foreign, origin_of
         from syncdiff_methods.syncdiff.audio import foreign_acoustic_model
         from syncdiff_methods.syncdiff.model import SyncDiffModel
 

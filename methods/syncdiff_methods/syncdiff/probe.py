@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from syncdiff_bench.reproduction.probing import Case, FrameOf
     from syncdiff_methods.syncdiff.model import SyncDiffModel
 
-LAYERS = ("mid", "z0")  # output of the UNet's middle block; the finished latent
-
 
 @torch.inference_mode()
 def probe_latents(
@@ -30,6 +28,7 @@ def probe_latents(
 ) -> NDArray[np.float32]:
     """(N, D) latents, D = channels x height x width of the layer.
 
+    layer: `mid`, the output of the UNet's middle block, or `z0`, the finished latent.
     step: timestep at which `mid` is read, one that the sampler visits; None for the last, where the image is all but
         finished. `z0` has no step. All cases get the same noise.
     Raises UsageError for a step that the sampler does not visit.
@@ -64,10 +63,10 @@ def _probe_batch(
     model: SyncDiffModel, latents: FrameLatents, cases: Sequence[Case], layer: str, timestep: int, seed: int
 ) -> Tensor:
     condition = model.config.condition
-    masked = torch.stack([latents.masked(case.target) for case in cases])
-    identity = torch.stack([latents.clean(case.identity) for case in cases])
+    masked = torch.stack([latents.encoded(case.target, masked=True) for case in cases])
+    identity = torch.stack([latents.encoded(case.identity) for case in cases])
     depth = condition.previous_frames if condition.previous != "none" else 0
-    previous = [torch.stack([latents.clean(_back(case.pose, k)) for case in cases]) for k in range(depth)]
+    previous = [torch.stack([latents.encoded(_back(case.pose, k)) for case in cases]) for k in range(depth)]
     tokens = torch.stack([latents.token(case.target) for case in cases])
     visual = model.denoiser.visual_condition(masked, identity, previous)
     unet = predictor(model.denoiser, visual, tokens)
@@ -107,14 +106,6 @@ class FrameLatents:
         self.device = model.denoiser.unet.device
         self._known: dict[tuple[str, str, int], Tensor] = {}
 
-    def clean(self, frame: FrameOf) -> Tensor:
-        """(3, h, w) latent of a frame."""
-        return self._encoded("clean", frame)
-
-    def masked(self, frame: FrameOf) -> Tensor:
-        """(3, h, w) latent of a frame whose lower face is masked."""
-        return self._encoded("masked", frame)
-
     def token(self, frame: FrameOf) -> Tensor:
         """(dim,) audio condition of a frame; all of its clip are computed at once."""
         key = ("tokens", frame.clip.id, 0)
@@ -123,11 +114,13 @@ class FrameLatents:
             self._known[key] = self.model.audio(features[None].to(self.device))[0]
         return self._known[key][frame.index]
 
-    def _encoded(self, kind: str, frame: FrameOf) -> Tensor:
-        key, config, clip = (kind, frame.clip.id, frame.index), self.model.config, frame.clip
+    def encoded(self, frame: FrameOf, *, masked: bool = False) -> Tensor:
+        """(3, h, w) latent of a frame, with its lower face masked where wanted."""
+        key = ("masked" if masked else "clean", frame.clip.id, frame.index)
+        config, clip = self.model.config, frame.clip
         if key not in self._known:
             image = to_images(torch.from_numpy(clip.frames[frame.index][None]).to(self.device), config.frame_size)
-            if kind == "masked":
+            if masked:
                 mask = clip_mask(clip, config.condition, config.frame_size)[frame.index][None]
                 image = apply_mask(image, mask.to(self.device))
             self._known[key] = self.model.autoencoder.encode(image)[0]

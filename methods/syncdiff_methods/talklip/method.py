@@ -11,6 +11,9 @@ import numpy as np
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Boxes, Clip, Frames, WeightsUsed
+from syncdiff_bench.networks.avhubert.features import audio_features
+from syncdiff_bench.origins import PUBLISHED, foreign
+from syncdiff_bench.weights.finding import find_weights, is_file, weights_found
 from syncdiff_methods.wav2lip.faces import inside
 from syncdiff_methods.wav2lip.method import FaceMethod, Reference, require_one_or_more
 
@@ -69,8 +72,6 @@ class TalkLip(FaceMethod):
         """(T, 768). The whole utterance at once: every row depends on all of it."""
         import torch
 
-        from syncdiff_bench.networks.avhubert.features import audio_features
-
         features = torch.from_numpy(audio_features(clip.audio, len(clip.frames), align="centre"))
         with torch.inference_mode():
             return self.network.encode_audio(features[None].to(self.runtime.device))[0].cpu()
@@ -94,19 +95,12 @@ class TalkLip(FaceMethod):
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         """The published weights on faces such as they never saw."""
-        from syncdiff_bench.origins import PUBLISHED, foreign
-        from syncdiff_bench.weights.finding import is_file
-
         origin = None if is_file(self.options.checkpoint) else PUBLISHED
         return foreign(origin, self.runtime.dataset, f"{self.name} runs a model")
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
-        from syncdiff_bench.weights.finding import weights_found
-
         return (weights_found(self.options.checkpoint, self._path),)
 
     @property
     def _path(self) -> Path:
-        from syncdiff_bench.weights.finding import find_weights
-
         return find_weights(self.options.checkpoint, self.runtime, owner="talklip")

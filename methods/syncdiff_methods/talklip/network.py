@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
-from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
+from syncdiff_bench.networks.avhubert.encoder import EncoderSlot
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_methods.wav2lip.generator import FaceGenerator, Wav2LipConfig
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 ENCODER = AVHubertConfig(decoder_layers=0)  # Base, with the video front-end that the file carries
-
-
-class AudioEncoder(nn.Module):
-    """Gives AV-HuBERT its published prefix."""
-
-    def __init__(self, config: AVHubertConfig) -> None:
-        super().__init__()
-        self.w2v_model = AVHubertEncoder(config)
 
 
 class SyncNet(nn.Module):
@@ -39,7 +27,7 @@ class TalkLip(FaceGenerator):
 
     def __init__(self, encoder: AVHubertConfig = ENCODER, face: Wav2LipConfig | None = None) -> None:
         super().__init__(face)
-        self.audio_encoder = AudioEncoder(encoder)
+        self.audio_encoder = EncoderSlot(encoder)
         self.audio_map = nn.Linear(encoder.dim, self.config.channels(512))
         self.sync_net = SyncNet(encoder.dim)
 
@@ -64,11 +52,6 @@ class TalkLip(FaceGenerator):
 
 def load_talklip(path: Path) -> TalkLip:
     """The network of the published file, on the CPU and in evaluation mode. Raises WeightsError."""
-    return talklip_of(load_tensors(path), str(path))
-
-
-def talklip_of(tensors: Mapping[str, Tensor], name: str) -> TalkLip:
-    """Build and fill. name: the file, for the message. Raises WeightsError naming the first tensor that is wrong."""
     network = TalkLip()
-    check_state_dict(network, tensors, name)
+    check_state_dict(network, load_tensors(path), str(path))
     return network.eval()

@@ -8,7 +8,6 @@ pocket, DIR                 a small one of this project: config.json and generat
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from syncdiff_bench.contracts import Runtime, WeightsUsed
 from syncdiff_bench.errors import WeightsError
@@ -18,9 +17,6 @@ from syncdiff_bench.weights.finding import find_weights, is_file, weights_found
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors, save_network
 from syncdiff_methods.model_folder import CONFIG, load_part, read_config, write_config
 from syncdiff_methods.wav2lip.generator import Wav2Lip, Wav2LipConfig
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 SHIPPED = "pocket"
@@ -33,23 +29,19 @@ def load_generator(checkpoint: str, runtime: Runtime) -> Wav2Lip:
     Raises WeightsError where the file is missing (with `missing` for a catalogue name) or of another network.
     """
     path = locate(checkpoint, runtime)
-    if path.name != TENSORS:
-        return generator_of(published_tensors(path), Wav2LipConfig(), str(path))
-    generator = Wav2Lip(read_config(Wav2LipConfig, path.parent, "wav2lip config", "train it again", WeightsError))
-    load_part(generator, path)
+    if path.name == TENSORS:
+        generator = Wav2Lip(read_config(Wav2LipConfig, path.parent, "wav2lip config", "train it again", WeightsError))
+        load_part(generator, path)
+    else:
+        generator = Wav2Lip()
+        fill_published(generator, path)
     return generator.eval()
 
 
-def published_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of an official file by the network's own names; the official code drops every `module.`."""
-    return {name.replace("module.", ""): tensor for name, tensor in load_tensors(path).items()}
-
-
-def generator_of(tensors: dict[str, Tensor], config: Wav2LipConfig, name: str) -> Wav2Lip:
-    """Build and fill. name: the file, for the message. Raises WeightsError naming the first tensor that is wrong."""
-    generator = Wav2Lip(config)
-    check_state_dict(generator, tensors, name)
-    return generator.eval()
+def fill_published(generator: Wav2Lip, path: Path) -> None:
+    """Load an official file by the network's own names; the official code drops every `module.`."""
+    tensors = {name.replace("module.", ""): tensor for name, tensor in load_tensors(path).items()}
+    check_state_dict(generator, tensors, str(path))
 
 
 def save_generator(generator: Wav2Lip, folder: Path, *, half: bool) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, NoBoxes, UsageError
+from syncdiff_bench.origins import foreign
 from syncdiff_methods.wav2lip.faces import BoxConfig, cut_faces, face_areas, paste
+from syncdiff_methods.wav2lip.mel import mel_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,8 +148,6 @@ class Wav2Lip(FaceMethod):
     def audio_of(self, clip: Clip) -> Tensor:
         import torch
 
-        from syncdiff_methods.wav2lip.mel import mel_windows
-
         return torch.from_numpy(mel_windows(clip.audio, len(clip.frames)))[:, None]
 
     def boxes_of(self, clip: Clip) -> Boxes:
@@ -159,7 +159,6 @@ class Wav2Lip(FaceMethod):
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         """A checkpoint that was trained on other data."""
-        from syncdiff_bench.origins import foreign
         from syncdiff_methods.wav2lip.checkpoint import origin
 
         return foreign(origin(self.options.checkpoint, self.runtime), self.runtime.dataset, f"{self.name} runs a model")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -137,20 +137,15 @@ class VSRModel:
     patches: PatchNormalisation
 
 
-def load_encoder(path: Path, *, video: bool = True) -> AVHubertEncoder:
-    """The encoder of a pre-trained or fine-tuned file, on the CPU, frozen and in evaluation mode.
+def load_encoder(path: Path) -> tuple[AVHubertEncoder, PatchNormalisation]:
+    """The encoder of a pre-trained or fine-tuned file, on the CPU, frozen and in evaluation mode, and what it sees.
 
-    video: False leaves the ResNet front-end out (11 M parameters that an audio encoder never uses).
-    Raises WeightsError where the file is not an AV-HuBERT of the published architecture.
+    Raises WeightsError where the file is not an AV-HuBERT of the published architecture, or is blind.
     """
     checkpoint = read_checkpoint(path)
-    config = replace(checkpoint.config, video=video and checkpoint.config.video)
-    tensors = {
-        name: tensor
-        for name, tensor in checkpoint.encoder.items()
-        if config.video or not name.startswith("feature_extractor_video.")
-    }
-    return _filled(AVHubertEncoder, config, tensors, path)
+    if not checkpoint.config.video:
+        raise WeightsError(f"{path}: no video front-end inside; give an AV-HuBERT that hears and sees")
+    return _filled(AVHubertEncoder, checkpoint.config, checkpoint.encoder, path), checkpoint.patches
 
 
 def load_vsr_model(path: Path) -> VSRModel:

@@ -9,25 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
-from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder, merge_heads, split_heads
+from syncdiff_bench.networks.avhubert.encoder import Attention, EncoderSlot, KeysValues
 from syncdiff_bench.networks.avhubert.tokenizer import PAD
-
-
-class KeysValues(NamedTuple):
-    """Projected keys and values, each (N, heads, steps, dim / heads)."""
-
-    keys: Tensor
-    values: Tensor
-
-    def select(self, rows: Tensor) -> KeysValues:
-        return KeysValues(self.keys.index_select(0, rows), self.values.index_select(0, rows))
 
 
 @dataclass(frozen=True)
@@ -54,29 +44,6 @@ class DecoderState:
         seen = tuple(layer.select(clips) for layer in self.seen)
         keep = None if self.keep is None else self.keep.index_select(0, clips)
         return DecoderState(spoken, seen, keep, self.length)
-
-
-class Attention(nn.Module):
-    """Multi-head attention whose keys and values may come from elsewhere, or from a cache."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.k_proj = nn.Linear(dim, dim)
-        self.v_proj = nn.Linear(dim, dim)
-        self.q_proj = nn.Linear(dim, dim)
-        self.out_proj = nn.Linear(dim, dim)
-
-    def project(self, source: Tensor) -> KeysValues:
-        """Keys and values of `source` (N, S, dim)."""
-        return KeysValues(split_heads(self.k_proj(source), self.heads), split_heads(self.v_proj(source), self.heads))
-
-    def forward(self, x: Tensor, past: KeysValues, *, keep: Tensor | None = None, causal: bool = False) -> Tensor:
-        """x: (N, L, dim) queries; keep: bool, broadcast to (N, heads, L, S). Returns (N, L, dim)."""
-        query = split_heads(self.q_proj(x), self.heads)
-        attended = F.scaled_dot_product_attention(query, *past, attn_mask=keep, is_causal=causal)
-        out: Tensor = self.out_proj(merge_heads(attended))
-        return out
 
 
 class DecoderLayer(nn.Module):
@@ -201,21 +168,13 @@ class AVHubertDecoder(nn.Module):
         return F.linear(self.layer_norm(x), self.embed_tokens.weight)
 
 
-class _EncoderSlot(nn.Module):
-    """The encoder under the name that fine-tuned checkpoints give it."""
-
-    def __init__(self, config: AVHubertConfig) -> None:
-        super().__init__()
-        self.w2v_model = AVHubertEncoder(config)
-
-
 class AVHubertSeq2Seq(nn.Module):
     """Encoder and decoder together: what reads lips."""
 
     def __init__(self, config: AVHubertConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = _EncoderSlot(config)
+        self.encoder = EncoderSlot(config)
         self.decoder = AVHubertDecoder(config)
 
     def encode(
@@ -223,14 +182,3 @@ class AVHubertSeq2Seq(nn.Module):
     ) -> Tensor:
         """Encoder features (B, T, dim); arguments as in `AVHubertEncoder.forward`."""
         return self.encoder.w2v_model(audio, video, padding_mask)  # type: ignore[no-any-return]
-
-    def forward(
-        self,
-        tokens: Tensor,
-        audio: Tensor | None = None,
-        video: Tensor | None = None,
-        padding_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Teacher-forced logits (B, L, vocab); arguments as in `encode` and `AVHubertDecoder.forward`."""
-        features = self.encode(audio, video, padding_mask)
-        return self.decoder(tokens, features, padding_mask)  # type: ignore[no-any-return]

@@ -55,8 +55,18 @@ class WeightNormConv1d(nn.Module):
         return out[..., : x.shape[-1]]
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention over the whole clip."""
+class KeysValues(NamedTuple):
+    """Projected keys and values, each (N, heads, steps, dim / heads)."""
+
+    keys: Tensor
+    values: Tensor
+
+    def select(self, rows: Tensor) -> KeysValues:
+        return KeysValues(self.keys.index_select(0, rows), self.values.index_select(0, rows))
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values may come from elsewhere, or from a cache."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -66,21 +76,18 @@ class SelfAttention(nn.Module):
         self.q_proj = nn.Linear(dim, dim)
         self.out_proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        """x: (B, T, dim); keep: (B, 1, 1, T) bool, True where a step may be attended to, None for all."""
-        q, k, v = (split_heads(proj(x), self.heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
-        return self.out_proj(merge_heads(attended))  # type: ignore[no-any-return]
+    def project(self, source: Tensor) -> KeysValues:
+        """Keys and values of `source` (N, S, dim)."""
+        return KeysValues(self._split(self.k_proj(source)), self._split(self.v_proj(source)))
 
+    def forward(self, x: Tensor, past: KeysValues, *, keep: Tensor | None = None, causal: bool = False) -> Tensor:
+        """x: (N, L, dim) queries; keep: bool, broadcast to (N, heads, L, S). Returns (N, L, dim)."""
+        attended = F.scaled_dot_product_attention(self._split(self.q_proj(x)), *past, attn_mask=keep, is_causal=causal)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(B, T, dim) -> (B, heads, T, dim / heads)."""
-    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
-
-
-def merge_heads(x: Tensor) -> Tensor:
-    """(B, heads, T, dim / heads) -> (B, T, dim)."""
-    return x.transpose(1, 2).flatten(2)
+    def _split(self, x: Tensor) -> Tensor:
+        """(N, S, dim) -> (N, heads, S, dim / heads)."""
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class EncoderLayer(nn.Module):
@@ -89,14 +96,15 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: AVHubertConfig) -> None:
         super().__init__()
         self.dropout = config.dropout
-        self.self_attn = SelfAttention(config.dim, config.heads)
+        self.self_attn = Attention(config.dim, config.heads)
         self.self_attn_layer_norm = nn.LayerNorm(config.dim)
         self.fc1 = nn.Linear(config.dim, config.ffn_dim)
         self.fc2 = nn.Linear(config.ffn_dim, config.dim)
         self.final_layer_norm = nn.LayerNorm(config.dim)
 
     def forward(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        x = x + self._drop(self.self_attn(self.self_attn_layer_norm(x), keep))
+        normed = self.self_attn_layer_norm(x)
+        x = x + self._drop(self.self_attn(normed, self.self_attn.project(normed), keep=keep))
         return x + self._drop(self.fc2(F.gelu(self.fc1(self.final_layer_norm(x)))))
 
     def _drop(self, x: Tensor) -> Tensor:
@@ -116,8 +124,8 @@ class TransformerEncoder(nn.Module):
 class AVHubertEncoder(nn.Module):
     """Audio, video or both to one vector per frame.
 
-    `forward` is `embed`, `run_layers`, `final_norm` in a row. A caller that keeps the first layers frozen
-    caches `run_layers(embed(audio), 0, NF)` per clip and trains on `final_norm(run_layers(cached, NF))`.
+    `forward` is `hear` and `see`, `embed`, `run_layers`, `final_norm` in a row. A caller that keeps the first layers
+    frozen caches `forward(audio, stop=NF)` per clip and trains on `final_norm(run_layers(cached, NF))`.
     """
 
     def __init__(self, config: AVHubertConfig) -> None:
@@ -152,18 +160,9 @@ class AVHubertEncoder(nn.Module):
         Returns (B, T, dim) float32. Raises UsageError where neither stream is given, the encoder has no video
         front-end, or the network has fewer layers.
         """
-        x = self.run_layers(self.embed(audio, video, padding_mask), 0, stop, padding_mask)
-        return self.final_norm(x) if stop is None else x
-
-    def embed(
-        self, audio: Tensor | None = None, video: Tensor | None = None, padding_mask: Tensor | None = None
-    ) -> Tensor:
-        """Fusion of the streams and position embedding: the (B, T, dim) activations that enter layer 0.
-
-        A missing stream counts as zeros of the encoder's width; audio comes first in the concatenation.
-        """
         heard, seen = (None if audio is None else self.hear(audio)), (None if video is None else self.see(video))
-        return self.embed_streams(heard, seen, padding_mask)
+        x = self.run_layers(self.embed(heard, seen, padding_mask), 0, stop, padding_mask)
+        return self.final_norm(x) if stop is None else x
 
     def hear(self, audio: Tensor) -> Tensor:
         """The audio front-end alone: (B, T, 104) -> (B, T, dim)."""
@@ -175,8 +174,11 @@ class AVHubertEncoder(nn.Module):
             raise UsageError("this AV-HuBERT has no video front-end; build it with video=True")
         return self.feature_extractor_video(video)  # type: ignore[no-any-return]
 
-    def embed_streams(self, heard: Tensor | None, seen: Tensor | None, padding_mask: Tensor | None = None) -> Tensor:
-        """`embed` of what `hear` and `see` gave, (B, T, dim) each or None."""
+    def embed(self, heard: Tensor | None, seen: Tensor | None, padding_mask: Tensor | None = None) -> Tensor:
+        """Fusion of what `hear` and `see` gave, and position embedding: what enters layer 0, all (B, T, dim).
+
+        A missing stream counts as zeros of the encoder's width; audio comes first in the concatenation.
+        """
         known = seen if heard is None else heard
         if known is None:
             raise UsageError("AV-HuBERT needs audio, video or both; both are None")
@@ -215,6 +217,14 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+class EncoderSlot(nn.Module):
+    """The encoder under the name that fine-tuned checkpoints and TalkLip's give it."""
+
+    def __init__(self, config: AVHubertConfig) -> None:
+        super().__init__()
+        self.w2v_model = AVHubertEncoder(config)
+
+
 # ---------------------------------------------------------------------------- several clips in one pass
 
 
@@ -244,7 +254,7 @@ def encode_clips(encoder: AVHubertEncoder, clips: Sequence[Streams]) -> tuple[Te
     if min(lengths) < longest and known is not None:
         steps = torch.arange(longest, device=known.device)
         mask = steps >= torch.tensor(lengths, device=known.device)[:, None]
-    x = encoder.embed_streams(heard, seen, mask)
+    x = encoder.embed(heard, seen, mask)
     return encoder.final_norm(encoder.run_layers(x, padding_mask=mask)), mask
 
 
