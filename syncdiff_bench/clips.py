@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from syncdiff_bench.arrays import Audio, Frames, Media
-from syncdiff_bench.errors import ClipError
+from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
+from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, CENTRED, GIVEN, FaceBoxes, centred_boxes, read_boxes
 from syncdiff_bench.faces.detection import detected_boxes
+from syncdiff_bench.faces.landmarks import (
+    POINTS,
+    FaceAlignmentSource,
+    Landmarks,
+    LandmarkSource,
+    interpolated,
+    landmarks_in,
+    read_landmarks,
+)
 from syncdiff_bench.media.fitting import picked, with_audio
 from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.weights.digests import sha256_in_process
@@ -162,3 +173,63 @@ class Clip:
         if every.source_frames is None or every.frames.shape[1:] != self.frames.shape[1:]:
             return None
         return whole if np.array_equal(every.source_frames[:n], sources) else None  # type: ignore[arg-type]
+
+
+# -------------------------------------------------------------------------------------------- landmarks
+
+
+def landmarks_of(clip: Clip, folder: str = "") -> Landmarks:
+    """(T, 68, 2) float32, all finite: x and y in pixels of the clip's frames.
+
+    Those of `<folder>/<clip id>.npy` where a folder is given; else the dataset's own, else detected ones. A frame
+    without a face has them interpolated between its neighbours.
+    Raises ClipError (`landmarks`) where a file is not of that shape, where no frame has a face, and where there are
+    neither files nor a detector.
+    """
+    if folder:
+        found = read_landmarks(Path(folder), clip.id, clip.media)
+    elif clip.landmarks_path is not None:
+        found = landmarks_in(clip.landmarks_path, clip.media)
+    else:
+        try:
+            found = clip_landmarks(clip, _face_alignment())
+        except NotApplicable as error:
+            mend = f"no landmarks, and none can be detected ({error}); or give landmarks=DIR"
+            raise ClipError("landmarks", f"{clip.id}: {mend}") from None
+    filled = interpolated(found)
+    if filled is None:
+        raise ClipError("landmarks", f"{clip.id}: no frame has the landmarks of a face")
+    return filled.astype(np.float32)
+
+
+@lru_cache
+def _face_alignment() -> LandmarkSource:
+    return FaceAlignmentSource()
+
+
+def clip_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks:
+    """(T, 68, 2) float32 of a clip, detected on the first use and then read from `landmarks/` in `home()`.
+
+    The entry belongs to the content of the clip's file (of its frames, for a clip in memory) and to the source.
+    Raises ClipError where the clip cannot be decoded.
+    """
+    known = known_landmarks(clip, source)
+    if known is not None:
+        return known
+    found = source.detect(clip.media.frames)
+    with suppress(UsageError):  # where nothing can be written, it costs time
+        cache.write(_entry(clip, source), lambda file: np.save(file, found, allow_pickle=False))
+    return found
+
+
+def known_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks | None:
+    """What an earlier call of `clip_landmarks` found; None where there was none or it is damaged. Raises as it does."""
+    try:
+        found = np.load(_entry(clip, source), allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == (len(clip.media.frames), POINTS, 2) and found.dtype == np.float32 else None
+
+
+def _entry(clip: Clip, source: LandmarkSource) -> Path:
+    return cache.entry("landmarks", clip.content, source.identity)

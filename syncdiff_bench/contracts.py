@@ -12,18 +12,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from syncdiff_bench.arrays import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Boxes, Frames, Media, Planes, Subsampling
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.clips import Clip, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.media.video_folder import VideoFolder
+from syncdiff_bench.normalisation import TextRule
 from syncdiff_bench.weights.digests import WeightsUsed
-
-if TYPE_CHECKING:
-    from syncdiff_bench.media.video_folder import VideoFolder
-    from syncdiff_bench.normalisation import TextRule
-    from syncdiff_bench.weights.store import WeightsStore
+from syncdiff_bench.weights.store import WeightsStore
 
 __all__ = ["FPS", "FRAMES_TOGETHER", "SAMPLES_PER_FRAME", "SAMPLE_RATE", "Audio", "Boxes", "Caveat", "Clip"]
 __all__ += ["Column", "Dataset", "Finding", "Frames", "Media", "Method", "Metric", "Need", "NoOptions", "Pair"]

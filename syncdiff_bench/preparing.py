@@ -8,12 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from syncdiff_bench.clips import clip_landmarks, known_landmarks
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import BenchError, ClipError
 from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.detection import keep_boxes, known_boxes, single_face
 from syncdiff_bench.faces.detectors import FaceDetector
-from syncdiff_bench.faces.landmarks import LandmarkSource, clip_landmarks, known_landmarks
+from syncdiff_bench.faces.landmarks import LandmarkSource
 
 Outcome = Literal["detected", "known", "given", "failed"]
 

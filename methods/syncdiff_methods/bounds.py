@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +18,6 @@ from syncdiff_bench.origins import foreign, origin_of
 from syncdiff_bench.weights.digests import sha256_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from syncdiff_methods.syncdiff.model import Autoencoder
 
 CHUNK = 16  # frames per forward pass of the autoencoder

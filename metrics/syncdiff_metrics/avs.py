@@ -203,7 +203,7 @@ class AVS(Metric[AVSStats]):
 
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
-        return locate_weights(self.options.encoder, self.runtime, owner="avs")
+        return locate_weights(self.options.encoder, self.runtime.weights, owner="avs")
 
     @cached_property
     def _expert(self) -> tuple[AVHubertEncoder, PatchNormalisation]:

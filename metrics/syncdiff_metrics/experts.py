@@ -128,7 +128,7 @@ def locate_network(given: str, part: str, runtime: Runtime, *, owner: str) -> tu
     """
     folder = expert_folder(given, part)
     if folder is None:
-        return locate_weights(given, runtime, owner=owner)
+        return locate_weights(given, runtime.weights, owner=owner)
     file = folder / f"{part}.safetensors"
     if not file.is_file():
         raise WeightsError(f"{file}: no such file; reinstall syncdiff-bench or train the expert")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from syncdiff_bench.clips import clip_landmarks
 from syncdiff_bench.contracts import Clip, Frames, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
 from syncdiff_bench.faces.landmarks import (
@@ -22,7 +23,6 @@ from syncdiff_bench.faces.landmarks import (
     FaceAlignmentSource,
     Landmarks,
     LandmarkSource,
-    clip_landmarks,
     interpolated,
     read_landmarks,
 )
@@ -148,7 +148,7 @@ class MouthCropper:
 
     @cached_property
     def _mean_face_file(self) -> tuple[Path, WeightsUsed]:
-        return locate_weights(MEAN_FACE, self._runtime, owner="wer")
+        return locate_weights(MEAN_FACE, self._runtime.weights, owner="wer")
 
     @cached_property
     def _mean_face(self) -> Points:

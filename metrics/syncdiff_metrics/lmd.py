@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from syncdiff_bench.clips import clip_landmarks
 from syncdiff_bench.contracts import Column, Metric, Pair, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable
-from syncdiff_bench.faces.landmarks import MOUTH, FaceAlignmentSource, Landmarks, LandmarkSource, clip_landmarks
+from syncdiff_bench.faces.landmarks import MOUTH, FaceAlignmentSource, Landmarks, LandmarkSource
 from syncdiff_metrics.regions import check_same_size
 
 Align = Literal["centre", "none"]

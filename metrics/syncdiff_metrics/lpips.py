@@ -127,7 +127,7 @@ class LPIPS(Metric[FrameSum]):
 
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:
-        return locate_weights(f"lpips-{self.options.net}", self.runtime, owner="lpips")
+        return locate_weights(f"lpips-{self.options.net}", self.runtime.weights, owner="lpips")
 
     @cached_property
     def _network(self) -> LPIPSNetwork:

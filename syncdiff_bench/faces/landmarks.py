@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from contextlib import suppress
-from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -18,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.arrays import Frames, Media
-from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
-from syncdiff_bench.faces import cache
+from syncdiff_bench.errors import ClipError, NotApplicable
 from syncdiff_bench.faces.boxes import rows_of_frames
 from syncdiff_bench.faces.detectors import EXTRA
 from syncdiff_bench.weights.digests import WeightsUsed, sha256_of
@@ -29,22 +26,6 @@ POINTS = 68
 MOUTH = slice(48, 68)
 
 Landmarks = NDArray[np.float32]
-
-
-class Filmed(Protocol):
-    """The part of a clip that landmarks are of (`contracts.Clip`)."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def content(self) -> str: ...
-
-    @property
-    def media(self) -> Media: ...
-
-    @property
-    def landmarks_path(self) -> Path | None: ...
 
 
 class LandmarkSource(Protocol):
@@ -179,29 +160,6 @@ def landmarks_in(file: Path, media: Media) -> Landmarks:
     return landmarks
 
 
-# ------------------------------------------------------------------------------------------ of any clip
-
-
-def landmarks_of(clip: Filmed, folder: str = "") -> Landmarks:
-    """(T, 68, 2) float32, all finite: x and y in pixels of the clip's frames.
-
-    Those of `<folder>/<clip id>.npy` where a folder is given; else the dataset's own, else detected ones. A frame
-    without a face has them interpolated between its neighbours.
-    Raises ClipError (`landmarks`) where a file is not of that shape, where no frame has a face, and where there are
-    neither files nor a detector.
-    """
-    if folder:
-        found = read_landmarks(Path(folder), clip.id, clip.media)
-    elif clip.landmarks_path is not None:
-        found = landmarks_in(clip.landmarks_path, clip.media)
-    else:
-        found = clip_landmarks(clip, _detector(clip.id))
-    filled = interpolated(found)
-    if filled is None:
-        raise ClipError("landmarks", f"{clip.id}: no frame has the landmarks of a face")
-    return filled.astype(np.float32)
-
-
 def interpolated(landmarks: Landmarks) -> NDArray[np.float64] | None:
     """Rows that are not finite, linear between their neighbours; beyond the first and last face, those.
 
@@ -213,48 +171,3 @@ def interpolated(landmarks: Landmarks) -> NDArray[np.float64] | None:
     flat, rows = landmarks.reshape(len(landmarks), -1), np.arange(len(landmarks))
     filled = np.stack([np.interp(rows, seen, column[seen]) for column in flat.T], axis=1)
     return filled.reshape(landmarks.shape)
-
-
-def _detector(clip_id: str) -> LandmarkSource:
-    try:
-        return _face_alignment()
-    except NotApplicable as error:
-        raise ClipError(
-            "landmarks", f"{clip_id}: no landmarks, and none can be detected ({error}); or give landmarks=DIR"
-        ) from None
-
-
-@lru_cache
-def _face_alignment() -> LandmarkSource:
-    return FaceAlignmentSource()
-
-
-# ------------------------------------------------------------------------------------------------ the cache
-
-
-def clip_landmarks(clip: Filmed, source: LandmarkSource) -> Landmarks:
-    """(T, 68, 2) float32 of a clip, detected on the first use and then read from `landmarks/` in `home()`.
-
-    The entry belongs to the content of the clip's file (of its frames, for a clip in memory) and to the source.
-    Raises ClipError where the clip cannot be decoded.
-    """
-    known = known_landmarks(clip, source)
-    if known is not None:
-        return known
-    found = source.detect(clip.media.frames)
-    with suppress(UsageError):  # where nothing can be written, it costs time
-        cache.write(_entry(clip, source), lambda file: np.save(file, found, allow_pickle=False))
-    return found
-
-
-def known_landmarks(clip: Filmed, source: LandmarkSource) -> Landmarks | None:
-    """What an earlier call of `clip_landmarks` found; None where there was none or it is damaged. Raises as it does."""
-    try:
-        found = np.load(_entry(clip, source), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return found if found.shape == (len(clip.media.frames), POINTS, 2) and found.dtype == np.float32 else None
-
-
-def _entry(clip: Filmed, source: LandmarkSource) -> Path:
-    return cache.entry("landmarks", clip.content, source.identity)

@@ -86,37 +86,29 @@ class SyncNet(nn.Module):
         return self.netfclip(per_window.flatten(0, 1))  # type: ignore[no-any-return]
 
 
-def _convolution2d(inputs: int, outputs: int, kernel: int | tuple[int, int], padding: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, kernel, padding=padding),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
+def _layer(convolution: nn.Conv2d | nn.Conv3d) -> list[nn.Module]:
+    norm = nn.BatchNorm2d if isinstance(convolution, nn.Conv2d) else nn.BatchNorm3d
+    return [convolution, norm(convolution.out_channels), nn.ReLU(inplace=True)]
 
 
 def _audio_tower(config: SyncNetConfig) -> nn.Sequential:
     c = config.channels
     return nn.Sequential(
-        *_convolution2d(1, c(64), 3, 1),
+        *_layer(nn.Conv2d(1, c(64), 3, padding=1)),
         nn.MaxPool2d(1, stride=1),  # the identity; it holds the published index 3
-        *_convolution2d(c(64), c(192), 3, 1),
+        *_layer(nn.Conv2d(c(64), c(192), 3, padding=1)),
         nn.MaxPool2d(3, stride=(1, 2)),
-        *_convolution2d(c(192), c(384), 3, 1),
-        *_convolution2d(c(384), c(256), 3, 1),
-        *_convolution2d(c(256), c(256), 3, 1),
+        *_layer(nn.Conv2d(c(192), c(384), 3, padding=1)),
+        *_layer(nn.Conv2d(c(384), c(256), 3, padding=1)),
+        *_layer(nn.Conv2d(c(256), c(256), 3, padding=1)),
         nn.MaxPool2d(3, stride=2),
-        *_convolution2d(c(256), c(512), (5, 4), 0),
+        *_layer(nn.Conv2d(c(256), c(512), (5, 4), padding=0)),
     )
 
 
-def _convolution3d(
-    inputs: int, outputs: int, kernel: tuple[int, int, int], *, stride: int = 1, padding: int = 0
-) -> list[nn.Module]:
-    return [
-        nn.Conv3d(inputs, outputs, kernel, stride=(1, stride, stride), padding=(0, padding, padding)),
-        nn.BatchNorm3d(outputs),
-        nn.ReLU(inplace=True),
-    ]
+def _flat(inputs: int, outputs: int, kernel: tuple[int, int, int], *, stride: int = 1, padding: int = 0) -> nn.Conv3d:
+    """A convolution that strides and pads in space alone."""
+    return nn.Conv3d(inputs, outputs, kernel, stride=(1, stride, stride), padding=(0, padding, padding))
 
 
 def _pool3d(padding: int = 0) -> nn.MaxPool3d:
@@ -126,15 +118,15 @@ def _pool3d(padding: int = 0) -> nn.MaxPool3d:
 def _lip_tower(config: SyncNetConfig) -> nn.Sequential:
     c = config.channels
     return nn.Sequential(
-        *_convolution3d(3, c(96), (FRAMES_PER_WINDOW, 7, 7), stride=2),
+        *_layer(_flat(3, c(96), (FRAMES_PER_WINDOW, 7, 7), stride=2)),
         _pool3d(),
-        *_convolution3d(c(96), c(256), (1, 5, 5), stride=2, padding=1),
+        *_layer(_flat(c(96), c(256), (1, 5, 5), stride=2, padding=1)),
         _pool3d(padding=1),
-        *_convolution3d(c(256), c(256), (1, 3, 3), padding=1),
-        *_convolution3d(c(256), c(256), (1, 3, 3), padding=1),
-        *_convolution3d(c(256), c(256), (1, 3, 3), padding=1),
+        *_layer(_flat(c(256), c(256), (1, 3, 3), padding=1)),
+        *_layer(_flat(c(256), c(256), (1, 3, 3), padding=1)),
+        *_layer(_flat(c(256), c(256), (1, 3, 3), padding=1)),
         _pool3d(),
-        *_convolution3d(c(256), c(512), (1, config.lip_grid, config.lip_grid)),
+        *_layer(_flat(c(256), c(512), (1, config.lip_grid, config.lip_grid))),
     )
 
 

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Protocol
 
 from syncdiff_bench.errors import WeightsError
 from syncdiff_bench.weights.digests import WeightsUsed, digest_of, sha256_in_process, sha256_of
 from syncdiff_bench.weights.store import WeightsStore
 
 
-class Lender(Protocol):
-    """An object with a weights store (`contracts.Runtime`)."""
-
-    @property
-    def weights(self) -> WeightsStore | None: ...
-
-
-def find_weights(given: str, runtime: Lender, *, owner: str) -> Path:
+def find_weights(given: str, store: WeightsStore | None, *, owner: str) -> Path:
     """The file behind a catalogue name or a path, fetched first where the catalogue says `auto`.
 
-    owner: the plugin that asks, for messages.
+    store: None for the user's. owner: the plugin that asks, for messages.
     Raises WeightsError where the file is missing (with `missing` for a catalogue name), UsageError for a name that
     is neither in the catalogue nor looks like a file.
     """
     if not is_file(given):
-        return (runtime.weights or WeightsStore()).ensure(given)
+        return (store or WeightsStore()).ensure(given)
     file = Path(given)
     if not file.is_file():
         raise WeightsError(f"{owner}: {given}: no such file; give a checkpoint or a name of `weights list`")
     return file
 
 
-def locate_weights(given: str, runtime: Lender, *, owner: str) -> tuple[Path, WeightsUsed]:
+def locate_weights(given: str, store: WeightsStore | None, *, owner: str) -> tuple[Path, WeightsUsed]:
     """The file, as `find_weights`, and its name and digest for the record."""
-    path = find_weights(given, runtime, owner=owner)
+    path = find_weights(given, store, owner=owner)
     return path, weights_found(given, path)
 
 

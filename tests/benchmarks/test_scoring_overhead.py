@@ -37,7 +37,7 @@ CLIPS, FRAMES = 2, 41  # the mean length of a clip of LRS2 test
 SIX = ("psnr[protocol=talklip]", "ssim", "lpips", "lse", "wer")
 NETWORKS = (
     (SyncNet, ("embed_lips", "embed_audio")),
-    (AVHubertEncoder, ("hear", "see", "embed_streams", "run_layers", "final_norm")),
+    (AVHubertEncoder, ("hear", "see", "embed", "run_layers", "final_norm")),
     (LPIPSNetwork, ("forward",)),
     (beam, ("beam_search",)),
 )

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from syncdiff_bench import clips
 from syncdiff_bench.cli import main
+from syncdiff_bench.clips import landmarks_of
 from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
 from syncdiff_bench.errors import ClipError, NoBoxes, NotApplicable, UsageError
 from syncdiff_bench.faces import cache, detection, landmarks
 from syncdiff_bench.faces.boxes import DETECTORS, FaceBoxes, read_boxes, read_detected
 from syncdiff_bench.faces.detectors import Faces
-from syncdiff_bench.faces.landmarks import Landmarks, landmarks_of
+from syncdiff_bench.faces.landmarks import Landmarks
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.preparing import prepare_clip
 from syncdiff_datasets.folder import Folder
@@ -325,9 +327,10 @@ class ToldPoints:
 
 @pytest.fixture(autouse=True)
 def told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landmarks, "FaceAlignmentSource", ToldPoints)
+    for module in (clips, landmarks):
+        monkeypatch.setattr(module, "FaceAlignmentSource", ToldPoints)
     monkeypatch.setattr(ToldPoints, "calls", 0)
-    landmarks._face_alignment.cache_clear()
+    clips._face_alignment.cache_clear()
 
 
 def test_the_command_detects_once_and_tells_gaps_and_failures(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -360,7 +363,8 @@ def test_without_the_package_it_says_what_to_install(
     def missing(_device: str = "cpu") -> None:
         raise NotApplicable("package face-alignment missing; pip install 'syncdiff-bench[faces]'")
 
-    monkeypatch.setattr(landmarks, "FaceAlignmentSource", missing)
+    for module in (clips, landmarks):
+        monkeypatch.setattr(module, "FaceAlignmentSource", missing)
     assert main(["data", "prepare", "landmarks", "--dataset", "folder", "--data-root", str(tree)]) == 2
     assert "pip install 'syncdiff-bench[faces]'" in capsys.readouterr().err
     with pytest.raises(ClipError, match=r"gap: no landmarks, and none can be detected .*landmarks=DIR"):

@@ -16,7 +16,8 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.writing import write_video
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
 from syncdiff_methods.difftalk.model import DiffTalkConfig, DiffTalkModel
-from syncdiff_methods.difftalk.sampling import KEPT, kept_cells, neighbours
+from syncdiff_methods.difftalk.sampling import KEPT, kept_cells
+from syncdiff_methods.syncdiff.audio import around
 from syncdiff_methods.syncdiff.config import AutoencoderConfig, UNetConfig
 from syncdiff_methods.syncdiff.masking import below_nose, scaled
 
@@ -97,11 +98,11 @@ def test_cells_inside_jaw_and_nose_are_repainted() -> None:
 
 
 def test_neighbours_are_centred_and_zero_padded() -> None:
-    windows = np.repeat(np.arange(1, 6, dtype=np.float32), 16 * 29).reshape(5, 16, 29)
-    around = neighbours(windows, 8)
-    assert around.shape == (5, 8, 16, 29)
-    assert around[0, :, 3, 7].tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
-    assert around[4, :, 0, 0].tolist() == [1, 2, 3, 4, 5, 0, 0, 0]
+    rows = torch.arange(1.0, 6)[None, :, None] + torch.tensor([0, 10])
+    found = around(rows, 8)
+    assert found.shape == (1, 5, 8, 2)
+    assert found[0, 0, :, 0].tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
+    assert found[0, 4, :, 1].tolist() == [11, 12, 13, 14, 15, 0, 0, 0]
 
 
 # ------------------------------------------------------------------------------------------ generation

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from syncdiff_bench.clips import landmarks_of
 from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.faces.landmarks import landmarks_of
 from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
-from syncdiff_methods.difftalk.sampling import KEPT, neighbours
+from syncdiff_methods.difftalk.sampling import KEPT
 from syncdiff_methods.difftalk.training import DiffTalkTask, TrainedDiffTalk
 from syncdiff_methods.syncdiff.audio import clip_windows
 from syncdiff_methods.syncdiff.config import ConditionConfig
@@ -67,7 +67,8 @@ def test_examples_are_frame_mask_sound_and_landmarks_of_the_clip_that_is_named(t
             clean, masked = (task.autoencoder.encode(x[t : t + 1])[0] for x in (images, apply_mask(images, hidden)))
         torch.testing.assert_close(batch["clean"][i], clean, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(batch["masked"][i], masked, rtol=1e-3, atol=1e-3)
-        windows = neighbours(clip_windows(clip, len(clip.frames), "pocket"), 8)[t]
+        rows = clip_windows(clip, len(clip.frames), "pocket")
+        windows = np.pad(rows, ((4, 3), (0, 0), (0, 0)))[t : t + 8]
         np.testing.assert_allclose(batch["windows"][i].numpy(), windows, atol=1e-5)
         np.testing.assert_allclose(batch["landmarks"][i].numpy(), points[t, list(KEPT)], atol=1e-5)
         assert not torch.equal(batch["reference"][i], batch["clean"][i])

@@ -138,7 +138,8 @@ def test_a_probe_sees_previous_frames_nearest_first(count: int) -> None:
     )
     known = FrameLatents(model)
     for k, latent in enumerate(seen[0][0, 6:].chunk(count)):
-        assert torch.equal(latent, known.encoded(FrameOf(clip, max(0, 3 - k)))), f"previous frame {k + 1} is not {3 - k}"
+        expected = known.encoded(FrameOf(clip, max(0, 3 - k)))
+        assert torch.equal(latent, expected), f"previous frame {k + 1} is not {3 - k}"
 
 
 # ------------------------------------------------------------------------------------------- training

@@ -54,7 +54,7 @@ class Angles:
     def see(self, video: Tensor) -> Tensor:
         return video[:, 0].mean(dim=(2, 3))[..., None]
 
-    def embed_streams(self, heard: Tensor | None, seen: Tensor | None, mask: Tensor | None) -> Tensor:
+    def embed(self, heard: Tensor | None, seen: Tensor | None, mask: Tensor | None) -> Tensor:
         angle = torch.stack([stream for stream in (heard, seen) if stream is not None]).sum(dim=0)
         # the length of a vector must not matter
         length = 1 + torch.arange(angle.shape[1])[:, None]

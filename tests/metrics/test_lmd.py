@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from syncdiff_bench.clips import clip_landmarks
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
-from syncdiff_bench.faces.landmarks import FaceAlignmentSource, clip_landmarks, published_file
+from syncdiff_bench.faces.landmarks import FaceAlignmentSource, published_file
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.texts import metric_specs
 from syncdiff_metrics.lmd import LMD, LMDOptions, LMDStats

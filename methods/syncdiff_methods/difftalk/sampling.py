@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from syncdiff_bench.faces.landmarks import landmarks_of
+from syncdiff_bench.clips import Clip, landmarks_of
 from syncdiff_methods.difftalk.model import DiffTalkModel
-from syncdiff_methods.syncdiff.audio import clip_windows
+from syncdiff_methods.syncdiff.audio import around, clip_windows
 from syncdiff_methods.syncdiff.masking import NOSE_BASE, apply_mask, below_nose, scaled
 from syncdiff_methods.syncdiff.model import to_images
 from syncdiff_methods.syncdiff.sampling import (
@@ -34,8 +34,6 @@ from syncdiff_methods.syncdiff.sampling import (
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler
-
-    from syncdiff_bench.contracts import Clip
 
 Landmarks: TypeAlias = NDArray[np.float32]
 Reference = Literal["previous", "first", "same"]
@@ -59,18 +57,6 @@ def kept_cells(landmarks: Landmarks, size: int, latent_size: int) -> NDArray[np.
         ImageDraw.Draw(image).polygon([(float(x), float(y)) for x, y in points], fill=0)
         masks.append(np.asarray(image.resize((latent_size, latent_size), Image.Resampling.BICUBIC), np.float32))
     return np.stack(masks)
-
-
-def neighbours(windows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """(T, 16, 29) score windows -> (T, count, 16, 29): those of frames t - count / 2 .. t + count / 2 - 1.
-
-    Zeros beyond the ends of the clip.
-    """
-    before = count // 2
-    padded = np.pad(windows, ((before, count - 1 - before), (0, 0), (0, 0)))
-    view = np.lib.stride_tricks.sliding_window_view(padded, count, axis=0)
-    around: NDArray[np.float32] = view.transpose(0, 3, 1, 2).copy()
-    return around
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +92,9 @@ def clip_conditions(
     config, device, autoencoder = model.config, model.denoiser.device, model.autoencoder
     n, height, width = clip.frames.shape[:3]
     points = scaled(landmarks_of(clip, landmarks), (height, width), config.frame_size)
-    windows = neighbours(clip_windows(clip, n, config.logits), config.window)
-    tokens = model.conditions(torch.from_numpy(windows).to(device), torch.from_numpy(points[:, KEPT]).to(device))
+    windows = torch.from_numpy(clip_windows(clip, n, config.logits))
+    nearby = around(windows.flatten(1)[None], config.window)[0].unflatten(-1, windows.shape[1:])
+    tokens = model.conditions(nearby.to(device), torch.from_numpy(points[:, KEPT]).to(device))
     images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
     mask = torch.from_numpy(below_nose(points, config.frame_size)).to(device)
     masked = encode_chunks(autoencoder, apply_mask(images, mask))

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from syncdiff_bench.clips import landmarks_of
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_methods.difftalk.model import LANDMARKS, UNET_CHANNELS, Conditions, DiffTalkConfig, DiffTalkModel
 from syncdiff_methods.difftalk.sampling import KEPT
@@ -105,8 +106,6 @@ class DiffTalkTask(LatentTask):
         dataset, size = self.data.dataset, self.options.model.frame_size
 
         def seen(clip_id: str) -> dict[str, Tensor]:
-            from syncdiff_bench.faces.landmarks import landmarks_of
-
             clip = dataset.clip(clip_id)
             points = scaled(landmarks_of(clip), (clip.frames.shape[1], clip.frames.shape[2]), size)
             return {"landmarks": torch.from_numpy(points[:, KEPT].copy())}

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from syncdiff_bench import registry
+from syncdiff_bench.caveats import Caveat
+from syncdiff_bench.contracts import Audio, Clip, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
@@ -30,10 +32,6 @@ from syncdiff_bench.options import nearest
 from syncdiff_bench.origins import foreign
 from syncdiff_methods.model_folder import CONFIG
 from syncdiff_methods.syncdiff.config import AudioConfig
-
-if TYPE_CHECKING:
-    from syncdiff_bench.caveats import Caveat
-    from syncdiff_bench.contracts import Audio, Clip, WeightsUsed
 
 SYMBOLS = 29  # a space, a to z, the apostrophe, and CTC's blank
 WINDOW = 16
@@ -132,22 +130,22 @@ class AudioCondition(nn.Module):
         encoded = self.encode(activations, padding_mask)
         if self.filter is None:
             return encoded[torch.arange(len(frames)), frames]
-        windows = self._windows(encoded)
+        windows = around(encoded, self.config.window)
         return self.filter(windows[torch.arange(len(frames)), frames])  # type: ignore[no-any-return]
 
     def tokens(self, encoded: Tensor) -> Tensor:
         """(B, T, dim) encoder output -> (B, T, dim) filtered over the window around each frame."""
         if self.filter is None:
             return encoded
-        windows = self._windows(encoded)
+        windows = around(encoded, self.config.window)
         return self.filter(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])  # type: ignore[no-any-return]
 
-    def _windows(self, encoded: Tensor) -> Tensor:
-        """(B, T, dim) -> (B, T, W, dim): frames t - W/2 .. t + W/2 - 1, zeros beyond the ends."""
-        window = self.config.window
-        before = window // 2
-        padded = F.pad(encoded, (0, 0, before, window - 1 - before))
-        return padded.unfold(1, window, 1).transpose(2, 3)
+
+def around(rows: Tensor, count: int) -> Tensor:
+    """(B, T, dim) -> (B, T, count, dim): rows t - count / 2 .. t + count / 2 - 1, zeros beyond the ends."""
+    before = count // 2
+    padded = F.pad(rows, (0, 0, before, count - 1 - before))
+    return padded.unfold(1, count, 1).transpose(2, 3)
 
 
 def build_encoder(config: AudioConfig) -> AVHubertEncoder | AudioNet:

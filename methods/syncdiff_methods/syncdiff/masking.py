@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from syncdiff_bench.clips import Clip, landmarks_of
 from syncdiff_methods.syncdiff.config import ConditionConfig
-
-if TYPE_CHECKING:
-    from syncdiff_bench.contracts import Clip
 
 NOSE_BASE = 33  # of the 68 landmarks
 
@@ -24,8 +20,6 @@ def clip_mask(clip: Clip, condition: ConditionConfig, size: int) -> Tensor:
     """
     frame_hw = clip.frames.shape[1], clip.frames.shape[2]
     if condition.mask_mode == "nose_to_bottom":
-        from syncdiff_bench.faces.landmarks import landmarks_of
-
         return torch.from_numpy(below_nose(scaled(landmarks_of(clip), frame_hw, size), size))
     return lower_half_mask(torch.from_numpy(clip.face_boxes.boxes), frame_hw, size, condition.mask_pad)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +19,6 @@ from syncdiff_methods.wav2lip.faces import inside
 from syncdiff_methods.wav2lip.method import FaceMethod, Reference, require_one_or_more
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -103,4 +102,4 @@ class TalkLip(FaceMethod):
 
     @property
     def _path(self) -> Path:
-        return find_weights(self.options.checkpoint, self.runtime, owner="talklip")
+        return find_weights(self.options.checkpoint, self.runtime.weights, owner="talklip")

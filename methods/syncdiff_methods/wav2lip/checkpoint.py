@@ -74,7 +74,7 @@ def locate(checkpoint: str, runtime: Runtime) -> Path:
         if (folder / CONFIG).is_file():
             return folder / TENSORS
     try:
-        return find_weights(checkpoint, runtime, owner="wav2lip")
+        return find_weights(checkpoint, runtime.weights, owner="wav2lip")
     except WeightsError as error:
         if error.missing is None:
             raise

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.views import boxes_fact
@@ -26,11 +28,6 @@ from syncdiff_methods.wav2lip.checkpoint import save_generator
 from syncdiff_methods.wav2lip.faces import FACE_SIZE, BoxConfig, cut_faces, face_areas
 from syncdiff_methods.wav2lip.generator import Wav2Lip, Wav2LipConfig
 from syncdiff_methods.wav2lip.mel import BANDS, WINDOW, mel_windows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from syncdiff_bench.contracts import Clip, Dataset
 
 BOXES = BoxConfig()  # as the method cuts them unless told otherwise
 FRAMES = 5  # of one window, 0.2 s
@@ -195,8 +192,11 @@ def face_cache(dataset: Dataset, split: str, cache: Path) -> TensorCache:
     CACHE/faces96/<dataset>-<split>/      faces (T, 96, 96, 3) uint8 BGR, mel (T, 80, 16) float16
     """
 
-    def encode(clip_id: str) -> Mapping[str, Tensor]:
-        return cut_clip(dataset.clip(clip_id))
+    def encode(clip_id: str) -> dict[str, Tensor]:
+        clip = dataset.clip(clip_id)
+        areas = face_areas(clip.face_boxes.boxes, clip.frames.shape[1:3], BOXES)
+        mel = torch.from_numpy(mel_windows(clip.audio, len(clip.frames))).half()
+        return {"faces": torch.from_numpy(cut_faces(clip.frames, areas)), "mel": mel}
 
     return TensorCache(
         folder=cache / "faces96" / f"{dataset.name}-{split}",
@@ -208,15 +208,6 @@ def face_cache(dataset: Dataset, split: str, cache: Path) -> TensorCache:
         encode=encode,
         bytes_per_frame=3 * FACE_SIZE**2 + 2 * BANDS * WINDOW,
     )
-
-
-def cut_clip(clip: Clip) -> dict[str, Tensor]:
-    """faces and mel of one clip. Raises ClipError where it cannot be read or has no audio."""
-    areas = face_areas(clip.face_boxes.boxes, clip.frames.shape[1:3], BOXES)
-    return {
-        "faces": torch.from_numpy(cut_faces(clip.frames, areas)),
-        "mel": torch.from_numpy(mel_windows(clip.audio, len(clip.frames))).half(),
-    }
 
 
 class Wav2LipTask(ClipTask):
