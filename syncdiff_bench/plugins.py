@@ -19,9 +19,7 @@ Values = Mapping[str, Any]
 
 def load_method(name: str, options: Values | None = None, runtime: Runtime | None = None) -> Method:
     """The method with these options. Raises UsageError as `load_class`, and for wrong options."""
-    cls = load_class("method", name)
-    built = options_from_values(cls.Options, options or {}, name)
-    return cast("Method", _construct("method", name, cls, built, runtime))
+    return cast("Method", _made("method", name, options, runtime))
 
 
 def default_options(method: str) -> dict[str, Any]:
@@ -35,9 +33,12 @@ def default_options(method: str) -> dict[str, Any]:
 
 def load_metric(name: str, options: Values | None = None, runtime: Runtime | None = None) -> Metric[Any]:
     """The metric with these options. Raises UsageError as `load_class`, and for wrong options."""
-    cls = load_class("metric", name)
-    built = options_from_values(cls.Options, options or {}, name)
-    return cast("Metric[Any]", _construct("metric", name, cls, built, runtime))
+    return cast("Metric[Any]", _made("metric", name, options, runtime))
+
+
+def _made(kind: Kind, name: str, options: Values | None, runtime: Runtime | None) -> Any:
+    cls = load_class(kind, name)
+    return _construct(kind, name, cls, options_from_values(cls.Options, options or {}, name), runtime)
 
 
 def dataset_options(name: str, given: Values) -> type[Any]:

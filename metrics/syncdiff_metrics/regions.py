@@ -11,12 +11,11 @@ import numpy as np
 
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Pair
 from syncdiff_bench.errors import ClipError, NotApplicable
-from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_bench.faces.boxes import cut_faces, refuse_empty
 
 # `own-`: each side is cut by boxes of its own, for videos of another crop than their references
 Region = Literal["face96", "mouth", "full", "own-face96", "own-mouth"]
 OWN = ("own-face96", "own-mouth")
-SIDE = 96
 MOUTH_TOP = 48  # SyncDiff blanks the lower half of the face box
 
 # several metrics look at the same pair one after the other; the faces go when the pair goes
@@ -70,6 +69,8 @@ def cut_pair(pair: Pair, region: Region) -> tuple[Frames, Frames]:
     known = _faces_of.setdefault(pair, {})
     if own not in known:
         known[own] = cut_faces(generated[:n], own_boxes), cut_faces(reference[:n], boxes)
+        for faces in known[own]:
+            faces.flags.writeable = False  # shared by the metrics of a pair
     top = MOUTH_TOP if region in ("mouth", "own-mouth") else 0
     ours, theirs = known[own]
     return ours[:, top:], theirs[:, top:]
@@ -87,25 +88,8 @@ def _own_boxes(pair: Pair, n: int) -> Boxes:
     return _boxes(pair.generated, n)
 
 
-def cut_faces(frames: Frames, boxes: Boxes) -> Frames:
-    """(T, 96, 96, 3) uint8: `frame[y1:y2, x1:x2]` of frames (T, H, W, 3), resized as OpenCV does."""
-    faces = np.empty((len(frames), SIDE, SIDE, 3), dtype=np.uint8)
-    for face, frame, (x1, y1, x2, y2) in zip(faces, frames, boxes, strict=True):
-        face[:] = resize_linear(frame[y1:y2, x1:x2], SIDE, SIDE)
-    faces.flags.writeable = False  # shared by the metrics of a pair
-    return faces
-
-
-def _boxes(reference: Clip, n: int) -> Boxes:
+def _boxes(clip: Clip, n: int) -> Boxes:
     """The first n boxes, negative sides set to 0 as in TalkLip's detector; numpy counts them from the end."""
-    boxes = np.maximum(reference.face_boxes.boxes[:n], 0)
-    height, width = reference.frames.shape[1:3]
-    x1, y1, x2, y2 = boxes.T
-    empty = np.flatnonzero((np.minimum(x2, width) <= x1) | (np.minimum(y2, height) <= y1))
-    if len(empty):
-        box = " ".join(str(side) for side in reference.face_boxes.boxes[empty[0]])
-        raise ClipError(
-            "boxes",
-            f"{reference.id}: face box {box} of frame {empty[0]} holds no pixel of {width}x{height}; detect it again",
-        )
-    return boxes
+    boxes = clip.face_boxes.boxes[:n]
+    refuse_empty(boxes, clip.frames.shape[1:3], clip.id)
+    return np.maximum(boxes, 0)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.arrays import Media
+from syncdiff_bench.arrays import Boxes, Frames, Media
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import ClipError, NoBoxes
+from syncdiff_bench.media.bilinear import resize_linear
 
 # Where the boxes of a clip come from (`Clip.boxes`, `FaceBoxes.source`).
 FILE = "file"  # the data set's own
@@ -29,6 +31,7 @@ DETECTORS = ("s3fd", "dlib-hog")  # in order of preference
 # clips it misses: its lower half begins at or below the lips (docs/protocols.md, Face boxes).
 CENTRED_FRACTION = 96 / 160
 
+FACE_SIZE = 96  # pixels of a face that image metrics, Wav2Lip and TalkLip look at
 FEW_ROWS = 3  # codecs drop or add a last frame or two, and tools count them or do not
 
 BOX_CAVEATS = frozenset({"guessed-boxes", "faceless-frames", "jumping-boxes", "rows"})
@@ -87,6 +90,25 @@ def jumping_frames(boxes: NDArray[np.int32]) -> list[int]:
     high = np.minimum(boxes[1:, 2:], boxes[:-1, 2:])
     apart: list[int] = (np.flatnonzero((high <= low).any(axis=1)) + 1).tolist()
     return apart
+
+
+def refuse_empty(boxes: NDArray[np.integer[Any]], frame_hw: tuple[int, int], clip: str = "") -> None:
+    """Raise ClipError (`boxes`) for the first of (T, 4) boxes that holds no pixel of its frame of (height, width)."""
+    height, width = frame_hw
+    x1, y1, x2, y2 = np.clip(boxes, 0, [width, height, width, height]).T
+    empty = np.flatnonzero((x2 <= x1) | (y2 <= y1))
+    if len(empty):
+        box = " ".join(str(side) for side in boxes[empty[0]])
+        where = f"{clip}: face box {box} of frame {empty[0]}" if clip else f"face box {box} of frame {empty[0]}"
+        raise ClipError("boxes", f"{where} holds no pixel of {width}x{height}; detect it again")
+
+
+def cut_faces(frames: Frames, boxes: Boxes) -> Frames:
+    """(T, 96, 96, 3) uint8: `frame[y1:y2, x1:x2]` of frames (T, H, W, 3), resized as OpenCV does."""
+    faces = np.empty((len(frames), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
+    for face, frame, (x1, y1, x2, y2) in zip(faces, frames, boxes, strict=True):
+        face[:] = resize_linear(frame[y1:y2, x1:x2], FACE_SIZE, FACE_SIZE)
+    return faces
 
 
 def centred_boxes(n_frames: int, height: int, width: int, source: str = CENTRED) -> FaceBoxes:

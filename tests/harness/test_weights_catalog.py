@@ -67,7 +67,7 @@ def test_a_third_party_adds_its_own(tmp_path, monkeypatch):
     [
         ("[[weights", "", "not a TOML file"),
         (MINIMAL, "raise RuntimeError('no licence')", "no licence"),
-        (MINIMAL.replace("licence", "license"), "", "licence is missing"),
+        (MINIMAL.replace("licence", "license"), "", "did you mean 'licence'"),
     ],
 )
 def test_a_broken_catalogue_takes_no_other_down(tmp_path, monkeypatch, text, code, problem):

@@ -91,7 +91,7 @@ def test_a_file_put_there_by_hand_is_checked(store):
         store.path("net")
     assert caught.value.missing is None
     assert [(s.state, s.problem) for s in store.status()] == [
-        ("wrong", "has 5 bytes, 17 expected"),
+        ("wrong", "has 5 bytes, 17 expected for net"),
         ("missing", ""),
     ]
     (store.folder / "net.bin").write_bytes(WRONG)

@@ -13,7 +13,7 @@ from skimage.transform import resize
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
-from syncdiff_bench.faces.boxes import FaceBoxes
+from syncdiff_bench.faces.boxes import FaceBoxes, cut_faces
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.features import normalise_rows, stacked_features
 from syncdiff_bench.weights.store import WeightsStore
@@ -21,7 +21,7 @@ from syncdiff_methods.talklip.method import TalkLip, TalkLipOptions
 from syncdiff_methods.talklip.network import TalkLip as TalkLipNetwork
 from syncdiff_methods.talklip.network import load_talklip
 from syncdiff_methods.wav2lip.checkpoint import fill_published, load_generator, save_generator
-from syncdiff_methods.wav2lip.faces import cut_faces, network_input
+from syncdiff_methods.wav2lip.faces import network_input
 from syncdiff_methods.wav2lip.generator import Wav2Lip as Generator
 from syncdiff_methods.wav2lip.generator import Wav2LipConfig
 from syncdiff_methods.wav2lip.inference import for_inference
@@ -248,7 +248,7 @@ def test_inference_step_by_step(network: TalkLipNetwork) -> None:
     frames = generate(talklip(network), given)["a"]
     rows = normalise_rows(stacked_features(given.audio))
     assert len(rows) == 7
-    faces = cut_faces(given.frames, given.face_boxes.boxes)
+    faces = cut_faces(given.frames[..., ::-1], given.face_boxes.boxes)
     with torch.inference_mode():
         heard = network.encode_audio(torch.from_numpy(rows[1:5])[None])[0]
         seen = torch.from_numpy(network_input(faces, np.repeat(faces[:1], 4, axis=0)))

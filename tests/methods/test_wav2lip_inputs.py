@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from syncdiff_bench.errors import ClipError
-from syncdiff_methods.wav2lip.faces import BoxConfig, cut_faces, face_areas, inside, network_input, paste, smoothed
+from syncdiff_bench.faces.boxes import cut_faces
+from syncdiff_methods.wav2lip.faces import BoxConfig, face_areas, inside, network_input, paste, smoothed
 from syncdiff_methods.wav2lip.mel import mel_filters, mel_spectrogram, mel_windows, window_starts
 
 DATA = Path(__file__).parents[1] / "data"
@@ -132,7 +133,7 @@ def test_a_box_without_pixels_names_its_frame(box: tuple[int, int, int, int]) ->
 def test_faces_are_bgr() -> None:
     frames = np.zeros((2, 50, 60, 3), np.uint8)
     frames[:, 10:40, 5:35] = (200, 100, 50)
-    faces = cut_faces(frames, boxes((5, 10, 35, 40), (5, 10, 35, 40)))
+    faces = cut_faces(frames[..., ::-1], boxes((5, 10, 35, 40), (5, 10, 35, 40)))
     assert faces.shape == (2, 96, 96, 3)
     assert (faces == (50, 100, 200)).all()
 
@@ -150,7 +151,7 @@ def test_what_is_cut_out_goes_back_to_its_place() -> None:
     """A box of 96 x 96 needs no resizing: cutting and pasting is the identity, and nothing else moves."""
     frames = np.random.default_rng(0).integers(0, 256, (1, 120, 130, 3), np.uint8)
     area = boxes((20, 10, 116, 106))
-    face = cut_faces(frames, area)[0]
+    face = cut_faces(frames[..., ::-1], area)[0]
     canvas = np.zeros((120, 130, 3), np.uint8)
     paste(canvas, face, area[0])
     np.testing.assert_array_equal(canvas[10:106, 20:116], frames[0, 10:106, 20:116])

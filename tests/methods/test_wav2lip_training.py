@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faces.boxes import cut_faces
 from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_methods.wav2lip.faces import cut_faces, face_areas
+from syncdiff_methods.wav2lip.faces import face_areas
 from syncdiff_methods.wav2lip.mel import mel_windows
 from syncdiff_methods.wav2lip.method import Wav2Lip, Wav2LipOptions
 from syncdiff_methods.wav2lip.training import (
@@ -75,7 +76,9 @@ def test_examples_are_faces_sound_and_another_window(task: Wav2LipTask) -> None:
         _, clip_id, _, start, _, end = words.split()
         first, last = int(start), int(end)
         clip = Pocket().clip(clip_id)
-        faces = cut_faces(clip.frames, face_areas(clip.face_boxes.boxes, (160, 160), BOXES)).transpose(0, 3, 1, 2)
+        faces = cut_faces(clip.frames[..., ::-1], face_areas(clip.face_boxes.boxes, (160, 160), BOXES)).transpose(
+            0, 3, 1, 2
+        )
         np.testing.assert_array_equal(batch["faces"][i], faces[first : last + 1])
         windows = mel_windows(clip.audio, len(faces))[first : first + 8]
         np.testing.assert_allclose(batch["mel"][i], windows, atol=2e-3)  # kept as float16
@@ -190,7 +193,7 @@ def test_samples_show_truth_above_generation(task: Wav2LipTask) -> None:
         picture = task.samples(module_of(task).eval())
     assert picture.shape == (3 * 2 * 96, 4 * 96, 3) and picture.dtype == np.uint8
     clip = Pocket().clip(Pocket().clip_ids("test")[0])
-    faces = cut_faces(clip.frames, face_areas(clip.face_boxes.boxes, (160, 160), BOXES))
+    faces = cut_faces(clip.frames[..., ::-1], face_areas(clip.face_boxes.boxes, (160, 160), BOXES))
     for column in range(4):
         shown = picture[:96, 96 * column : 96 * (column + 1)].astype(int)
         assert np.abs(shown - faces[3 * column][..., ::-1]).max() <= 1

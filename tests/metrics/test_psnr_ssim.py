@@ -12,10 +12,11 @@ import pytest
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faces.boxes import cut_faces
 from syncdiff_bench.plugins import load_metric
 from syncdiff_bench.texts import metric_specs
 from syncdiff_metrics.psnr import PSNR, PSNROptions, PSNRStats, psnr_of_wrapped_bytes, psnr_per_frame
-from syncdiff_metrics.regions import FrameSum, cut_faces
+from syncdiff_metrics.regions import FrameSum
 from syncdiff_metrics.ssim import SSIM, SSIMOptions, ssim_per_frame
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "image_quality.json").read_text(encoding="utf-8"))

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Boxes, Frames
-from syncdiff_bench.errors import ClipError
+from syncdiff_bench.faces.boxes import FACE_SIZE, refuse_empty
 from syncdiff_bench.media.bilinear import resize_linear
 
 Faces = NDArray[np.uint8]
-FACE_SIZE = 96
 SPAN = 5  # boxes in the moving average
 
 
@@ -61,23 +60,9 @@ def smoothed(boxes: Boxes) -> Boxes:
 
 def inside(boxes: NDArray[np.integer[Any]], frame_hw: tuple[int, int]) -> Boxes:
     """Boxes cut at the border of the frame. Raises ClipError (`boxes`) where nothing is left of one."""
+    refuse_empty(boxes, frame_hw)
     height, width = frame_hw
-    cut: Boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.int32)
-    empty = np.flatnonzero((cut[:, 2] <= cut[:, 0]) | (cut[:, 3] <= cut[:, 1]))
-    if len(empty):
-        box = " ".join(str(side) for side in boxes[empty[0]])
-        raise ClipError(
-            "boxes", f"face box {box} of frame {empty[0]} holds no pixel of {width}x{height}; detect it again"
-        )
-    return cut
-
-
-def cut_faces(frames: Frames, areas: Boxes) -> Faces:
-    """(T, 96, 96, 3) uint8 **BGR**, as the networks want it, of (T, H, W, 3) RGB; resized as OpenCV does."""
-    faces = np.empty((len(frames), FACE_SIZE, FACE_SIZE, 3), np.uint8)
-    for face, frame, (x1, y1, x2, y2) in zip(faces, frames, areas, strict=True):
-        face[:] = resize_linear(frame[y1:y2, x1:x2, ::-1], FACE_SIZE, FACE_SIZE)
-    return faces
+    return np.clip(boxes, 0, [width, height, width, height]).astype(np.int32)
 
 
 def network_input(faces: Faces, references: Faces) -> NDArray[np.float32]:

@@ -32,14 +32,12 @@ class Wav2LipConfig:
         return max(1, round(published * self.width))
 
 
-class Conv2d(nn.Module):
+class Block(nn.Module):
     """Convolution, batch norm, the input once more where `residual`, ReLU."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: Stride, padding: int, *, residual: bool = False
-    ) -> None:
+    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d, *, residual: bool = False) -> None:
         super().__init__()
-        self.conv_block = nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs))
+        self.conv_block = nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels))
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,22 +45,14 @@ class Conv2d(nn.Module):
         return F.relu(y + x if self.residual else y)
 
 
-class ConvTranspose2d(nn.Module):
-    """Transposed convolution, batch norm, ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int, output_padding: int) -> None:
-        super().__init__()
-        self.conv_block = nn.Sequential(
-            nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, output_padding), nn.BatchNorm2d(outputs)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv_block(x))
+def conv(inputs: int, outputs: int, kernel: int, stride: Stride, padding: int) -> Block:
+    """A convolving block."""
+    return Block(nn.Conv2d(inputs, outputs, kernel, stride, padding))
 
 
 def residuals(channels: int, count: int) -> list[nn.Module]:
     """`count` residual 3x3 blocks in a row."""
-    return [Conv2d(channels, channels, 3, 1, 1, residual=True) for _ in range(count)]
+    return [Block(nn.Conv2d(channels, channels, 3, 1, 1), residual=True) for _ in range(count)]
 
 
 class FaceGenerator(nn.Module):
@@ -74,7 +64,7 @@ class FaceGenerator(nn.Module):
         self.face_encoder_blocks = _face_encoder(self.config)
         self.face_decoder_blocks = _face_decoder(self.config)
         c = self.config.channels
-        self.output_block = nn.Sequential(Conv2d(c(64) + c(16), c(32), 3, 1, 1), nn.Conv2d(c(32), 3, 1), nn.Sigmoid())
+        self.output_block = nn.Sequential(conv(c(64) + c(16), c(32), 3, 1, 1), nn.Conv2d(c(32), 3, 1), nn.Sigmoid())
 
     def draw(self, audio: Tensor, faces: Tensor) -> Tensor:
         """(N, 3, 96, 96) float32 in 0..1, BGR.
@@ -115,23 +105,25 @@ class Wav2Lip(FaceGenerator):
 
 def _face_encoder(config: Wav2LipConfig) -> nn.ModuleList:
     c = config.channels
-    blocks = [nn.Sequential(Conv2d(6, c(16), 7, 1, 3))]
+    blocks = [nn.Sequential(conv(6, c(16), 7, 1, 3))]
     for inputs, outputs, count in ((16, 32, 2), (32, 64, 3), (64, 128, 2), (128, 256, 2), (256, 512, 1)):
-        blocks.append(nn.Sequential(Conv2d(c(inputs), c(outputs), 3, 2, 1), *residuals(c(outputs), count)))
-    blocks.append(nn.Sequential(Conv2d(c(512), c(512), 3, 1, 0), Conv2d(c(512), c(512), 1, 1, 0)))
+        blocks.append(nn.Sequential(conv(c(inputs), c(outputs), 3, 2, 1), *residuals(c(outputs), count)))
+    blocks.append(nn.Sequential(conv(c(512), c(512), 3, 1, 0), conv(c(512), c(512), 1, 1, 0)))
     return nn.ModuleList(blocks)
 
 
 def _face_decoder(config: Wav2LipConfig) -> nn.ModuleList:
     c = config.channels
     blocks = [
-        nn.Sequential(Conv2d(c(512), c(512), 1, 1, 0)),
-        nn.Sequential(ConvTranspose2d(2 * c(512), c(512), 3, 1, 0, 0), *residuals(c(512), 1)),
+        nn.Sequential(conv(c(512), c(512), 1, 1, 0)),
+        nn.Sequential(Block(nn.ConvTranspose2d(2 * c(512), c(512), 3, 1, 0, 0)), *residuals(c(512), 1)),
     ]
     inputs = 2 * c(512)
     # outputs of each block, and the channels of the encoder's map of the same size that follow them
     for outputs, skip in ((512, 256), (384, 128), (256, 64), (128, 32), (64, 16)):
-        blocks.append(nn.Sequential(ConvTranspose2d(inputs, c(outputs), 3, 2, 1, 1), *residuals(c(outputs), 2)))
+        blocks.append(
+            nn.Sequential(Block(nn.ConvTranspose2d(inputs, c(outputs), 3, 2, 1, 1)), *residuals(c(outputs), 2))
+        )
         inputs = c(outputs) + c(skip)
     return nn.ModuleList(blocks)
 
@@ -140,14 +132,14 @@ def audio_encoder(config: Wav2LipConfig) -> nn.Sequential:
     """(N, 1, 80, 16) mel windows to (N, 512, 1, 1)."""
     c = config.channels
     return nn.Sequential(
-        Conv2d(1, c(32), 3, 1, 1),
+        conv(1, c(32), 3, 1, 1),
         *residuals(c(32), 2),
-        Conv2d(c(32), c(64), 3, (3, 1), 1),
+        conv(c(32), c(64), 3, (3, 1), 1),
         *residuals(c(64), 2),
-        Conv2d(c(64), c(128), 3, 3, 1),
+        conv(c(64), c(128), 3, 3, 1),
         *residuals(c(128), 2),
-        Conv2d(c(128), c(256), 3, (3, 2), 1),
+        conv(c(128), c(256), 3, (3, 2), 1),
         *residuals(c(256), 1),
-        Conv2d(c(256), c(512), 3, 1, 0),
-        Conv2d(c(512), c(512), 1, 1, 0),
+        conv(c(256), c(512), 3, 1, 0),
+        conv(c(512), c(512), 1, 1, 0),
     )

@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from syncdiff_bench.contracts import Boxes, Frames
 from syncdiff_methods.wav2lip.faces import Faces, network_input
-from syncdiff_methods.wav2lip.generator import Conv2d, ConvTranspose2d, FaceGenerator
+from syncdiff_methods.wav2lip.generator import Block, FaceGenerator
 
 NetworkT = TypeVar("NetworkT", bound=FaceGenerator)
 Paste = Callable[[Frames, NDArray[np.float32], Boxes], None]
@@ -47,10 +47,10 @@ def for_inference(network: NetworkT, device: str) -> NetworkT:
     The folded network has other tensors: fill it before.
     """
     for module in network.eval().modules():
-        if isinstance(module, Conv2d | ConvTranspose2d):
+        if isinstance(module, Block):
             convolution, norm = module.conv_block
             assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d)
-            transposed = isinstance(module, ConvTranspose2d)
+            transposed = isinstance(convolution, nn.ConvTranspose2d)
             module.conv_block = nn.Sequential(fuse_conv_bn_eval(convolution, norm, transpose=transposed))
     for part in (network.face_encoder_blocks, network.face_decoder_blocks, network.output_block):
         part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -13,8 +13,9 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, NoBoxes, UsageError
+from syncdiff_bench.faces.boxes import cut_faces
 from syncdiff_bench.origins import foreign
-from syncdiff_methods.wav2lip.faces import BoxConfig, cut_faces, face_areas, paste
+from syncdiff_methods.wav2lip.faces import BoxConfig, face_areas, paste
 from syncdiff_methods.wav2lip.mel import mel_windows
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class FaceMethod(Method):
         from syncdiff_methods.wav2lip.inference import FaceClip
 
         audio, boxes = self.audio_of(clip), self.boxes_of(clip)
-        faces = cut_faces(clip.frames, boxes)
+        faces = cut_faces(clip.frames[..., ::-1], boxes)
         references = faces if self.options.reference == "same" else np.broadcast_to(faces[:1], faces.shape)
         return FaceClip(clip.id, clip.frames, boxes, faces, references, audio)
 

@@ -21,11 +21,12 @@ from torch.func import functional_call
 
 from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faces.boxes import cut_faces
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.views import boxes_fact
 from syncdiff_methods.clip_task import ClipTask, stacked
 from syncdiff_methods.wav2lip.checkpoint import save_generator
-from syncdiff_methods.wav2lip.faces import FACE_SIZE, BoxConfig, cut_faces, face_areas
+from syncdiff_methods.wav2lip.faces import FACE_SIZE, BoxConfig, face_areas
 from syncdiff_methods.wav2lip.generator import Wav2Lip, Wav2LipConfig
 from syncdiff_methods.wav2lip.mel import BANDS, WINDOW, mel_windows
 
@@ -196,7 +197,7 @@ def face_cache(dataset: Dataset, split: str, cache: Path) -> TensorCache:
         clip = dataset.clip(clip_id)
         areas = face_areas(clip.face_boxes.boxes, clip.frames.shape[1:3], BOXES)
         mel = torch.from_numpy(mel_windows(clip.audio, len(clip.frames))).half()
-        return {"faces": torch.from_numpy(cut_faces(clip.frames, areas)), "mel": mel}
+        return {"faces": torch.from_numpy(cut_faces(clip.frames[..., ::-1], areas)), "mel": mel}
 
     return TensorCache(
         folder=cache / "faces96" / f"{dataset.name}-{split}",

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from syncdiff_bench.networks.avhubert.beam import beam_search
 from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
@@ -182,15 +183,10 @@ class VSRTask(TrainingTask):
         return _Spoken(patches.copy(), audio, self.pieces.encode(clip.transcript), clip.transcript)
 
     def _heard(self, clips: Sequence[_Spoken]) -> dict[str, Tensor]:
-        longest, words = max(len(clip.audio) for clip in clips), max(2, *(len(clip.tokens) for clip in clips))
-        audio = torch.zeros(len(clips), longest, clips[0].audio.shape[1])
-        padding = torch.ones(len(clips), longest, dtype=torch.bool)
-        tokens = torch.full((len(clips), words), PAD)
-        for row, clip in enumerate(clips):
-            audio[row, : len(clip.audio)] = clip.audio
-            padding[row, : len(clip.audio)] = False
-            tokens[row, : len(clip.tokens)] = torch.tensor(clip.tokens)
-        return {"audio": audio, "padding": padding, "tokens": tokens}
+        audio = pad_sequence([clip.audio for clip in clips], batch_first=True)
+        lengths = torch.tensor([len(clip.audio) for clip in clips])
+        tokens = pad_sequence([torch.tensor(clip.tokens) for clip in clips], batch_first=True, padding_value=PAD)
+        return {"audio": audio, "padding": torch.arange(audio.shape[1]) >= lengths[:, None], "tokens": tokens}
 
     def _shown(self, clip: _Spoken, held: bool, rng: np.random.Generator) -> Tensor:
         patches = augmented(clip.patches, self.options.augmentation, rng)

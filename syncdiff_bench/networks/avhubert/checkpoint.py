@@ -51,16 +51,8 @@ _PRETRAINING_HEAD = ("final_proj.", "target_glu.")  # unit classifier of pre-tra
 # --------------------------------------------------------------------------- stand-ins for pickled classes
 
 
-class DictionaryStub:
-    """Stands in for `fairseq.data.dictionary.Dictionary`; only its `symbols` are read."""
-
-    symbols: list[str]
-
-
-class SentencepieceBpeStub:
-    """Stands in for `fairseq.data.encoders.sentencepiece_bpe.SentencepieceBPE`."""
-
-    sp: SentencePieceStub
+class AttributesStub:
+    """Stands in for a class of which at most attributes are read."""
 
 
 class SentencePieceStub:
@@ -86,16 +78,12 @@ class Latin1Bytes(bytes):
         return super().__new__(cls, text.encode("latin1"))
 
 
-class NamespaceStub:
-    """Stands in for `argparse.Namespace` in files older than the nested configuration."""
-
-
 STUBS: Mapping[str, type] = {
-    "fairseq.data.dictionary.Dictionary": DictionaryStub,
-    "fairseq.data.encoders.sentencepiece_bpe.SentencepieceBPE": SentencepieceBpeStub,
+    "fairseq.data.dictionary.Dictionary": AttributesStub,  # its `symbols`
+    "fairseq.data.encoders.sentencepiece_bpe.SentencepieceBPE": AttributesStub,  # its `sp`
     "sentencepiece.SentencePieceProcessor": SentencePieceStub,
     "_codecs.encode": Latin1Bytes,
-    "argparse.Namespace": NamespaceStub,
+    "argparse.Namespace": AttributesStub,  # of files older than the nested configuration
     "builtins.int": int,  # one of the settings that newer sentencepiece pickles
 }
 

@@ -7,6 +7,7 @@ Everything is batch-first: activations are (B, T, dim) float32 at 25 Hz, row t b
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
-from syncdiff_bench.networks.avhubert.visual import AudioFeatures, VideoFeatures
+from syncdiff_bench.networks.avhubert.visual import VideoFeatures
 
 PRETRAINING_DIM = 256  # width of the unit embeddings
 
@@ -134,7 +135,8 @@ class AVHubertEncoder(nn.Module):
         if config.pretraining_units:
             self.mask_emb = nn.Parameter(torch.empty(config.audio_feat_dim).uniform_())
             self.label_embs_concat = nn.Parameter(torch.empty(config.pretraining_units, PRETRAINING_DIM).uniform_())
-        self.feature_extractor_audio = AudioFeatures(config)
+        # (B, T, 104) -> (B, T, dim)
+        self.feature_extractor_audio = nn.Sequential(OrderedDict(proj=nn.Linear(config.audio_feat_dim, config.dim)))
         self.feature_extractor_video = VideoFeatures(config) if config.video else None
         self.layer_norm = nn.LayerNorm(2 * config.dim)
         self.post_extract_proj = nn.Linear(2 * config.dim, config.dim)

@@ -88,17 +88,6 @@ class VideoFeatures(nn.Module):
         return self.proj(self.resnet(video))  # type: ignore[no-any-return]
 
 
-class AudioFeatures(nn.Module):
-    """Projection of stacked log-mel rows to the encoder: (B, T, 104) -> (B, T, dim)."""
-
-    def __init__(self, config: AVHubertConfig) -> None:
-        super().__init__()
-        self.proj = nn.Linear(config.audio_feat_dim, config.dim)
-
-    def forward(self, audio: Tensor) -> Tensor:
-        return self.proj(audio)  # type: ignore[no-any-return]
-
-
 def normalise_patches(patches: Tensor, mean: float = 0.421, std: float = 0.165) -> Tensor:
     """Grey patches (..., 88, 88) uint8 to what the front-end reads: float32, `(x / 255 - mean) / std`."""
     return ((patches.to(torch.float64) / 255 - mean) / std).to(torch.float32)
