@@ -96,12 +96,12 @@ def _said(number: re.Match[str]) -> str:
         said = f"{_cardinal(whole)} point {_singly(fraction)}"
     elif number["ordinal"] and len(whole) < TOO_LONG:
         said = _spelt(whole, "ordinal")
-    elif _is_year(number["whole"]) and not money:
+    elif len(number["whole"]) == 4 and 1100 <= int(whole) <= 2099 and not money:  # 1,999 is no year
         said = _spelt(whole, "year")
     else:
         said = _cardinal(whole)
-    if number["plural"]:
-        said = _plural(said)
+    if number["plural"]:  # nineties, sixes, tens
+        said = said[:-1] + "ies" if said.endswith("y") else said + ("es" if said.endswith("x") else "s")
     unit = f" {_units(MONEY[money][0], '' if fraction or magnitude else whole)}" if money else ""
     return f" {said}{magnitude}{unit} "
 
@@ -122,14 +122,5 @@ def _spelt(digits: str, form: str) -> str:
     return str(num2words(int(digits), to=form, lang="en"))
 
 
-def _is_year(digits: str) -> bool:
-    return len(digits) == 4 and 1100 <= int(digits) <= 2099
-
-
 def _units(unit: str, count: str) -> str:
     return unit if count == "1" else f"{unit}s"
-
-
-def _plural(said: str) -> str:
-    """Of a numeral: nineties, sixes, tens."""
-    return said[:-1] + "ies" if said.endswith("y") else said + ("es" if said.endswith("x") else "s")

@@ -239,7 +239,8 @@ class WER(Metric[WERStats]):
         """What the VSR model sees of a clip, (T, side, side) uint8 grey on the CPU."""
         side = self._model.patches.crop
         if self._mouth is None:
-            return lip_patches(clip.frames, self._frame_size, side)
+            own = None if self._expert is None else expert_input(self._expert).frame_size
+            return lip_patches(clip.frames, own or self.options.lipreader_frame_size, side)
         return middle_patches(self._mouth.crops(clip), side)
 
     def _read_lips(self, clips: Sequence[Tensor]) -> list[str]:
@@ -276,12 +277,6 @@ class WER(Metric[WERStats]):
     @cached_property
     def _expert(self) -> Path | None:
         return expert_folder(self.options.reader, "lipreader")
-
-    @cached_property
-    def _frame_size(self) -> FrameSize | int:
-        if self._expert is None:
-            return self.options.lipreader_frame_size
-        return expert_input(self._expert).frame_size
 
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:

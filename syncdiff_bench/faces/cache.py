@@ -23,13 +23,8 @@ def entry(kind: Kind, content: str, detector: str) -> Path:
 
 
 def entries(content: str, detector: str) -> list[Path]:
-    """The boxes of a content by any version of a detector, by name."""
+    """The boxes of a content ("*" for any) by any version of a detector, by name."""
     return sorted((home() / "faces").glob(f"{content}-{detector}-*.npz"))
-
-
-def has_any_of(detector: str) -> bool:
-    """Whether there are boxes of a detector at all; spares the digests of a whole data set."""
-    return next((home() / "faces").glob(f"*-{detector}-*.npz"), None) is not None
 
 
 def detector_of(path: Path) -> str:

@@ -33,7 +33,6 @@ class MediaFacts:
     duration: float
     sample_rate: int
     channels: int
-    has_audio: bool
 
 
 @contextmanager
@@ -132,7 +131,6 @@ def probe(path: Path) -> MediaFacts:
             duration=duration,
             sample_rate=audio.sample_rate if audio else 0,
             channels=audio.channels if audio else 0,
-            has_audio=audio is not None,
         )
 
 

@@ -148,7 +148,10 @@ def _nearest(timing: Timing, path: Path, target: Fraction) -> Chosen:
     noticed = _starts_late(frames_until(starts[0], target), len(indices))
     if np.array_equal(indices, np.arange(len(starts))):  # 25.002 fps
         return indices, noticed
-    rate = rate_label(timing.rate) + (" (variable)" if is_variable(starts) else "")
+    steps = np.diff(starts)
+    # Steps differ by more than a clock's rounding.
+    variable = len(steps) and np.abs(steps - np.median(steps)).max() > np.median(steps) / 4
+    rate = rate_label(timing.rate) + (" (variable)" if variable else "")
     change = f"retimed {rate} -> {rate_label(target)} fps: {len(starts)} -> {len(indices)} frames"
     return indices, (*noticed, Caveat("retimed", f"retimed to {rate_label(target)} fps, nearest frames", change))
 
@@ -242,12 +245,6 @@ def label_rate(label: Fraction | None, measured: Fraction | None) -> Fraction:
     if label is not None and label <= FASTEST_LABEL:
         return label
     return measured.limit_denominator(1001) if measured else label or Fraction(FPS)
-
-
-def is_variable(starts: NDArray[np.float64]) -> bool:
-    """Whether steps between frames differ by more than a clock's rounding."""
-    steps = np.diff(starts)
-    return bool(len(steps)) and bool(np.abs(steps - np.median(steps)).max() > np.median(steps) / 4)
 
 
 def rate_label(rate: Fraction | float) -> str:

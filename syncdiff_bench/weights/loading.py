@@ -31,18 +31,23 @@ MEND = "it is truncated or another file; fetch or copy it again"
 def load_tensors(path: Path, *, float32: bool = False) -> dict[str, Tensor]:
     """Named tensors of a state-dict file, on the CPU.
 
-    path: `.safetensors`, or a file of `torch.save` (zip or legacy) that holds the tensors themselves or under
-        "state_dict", beside plain values such as a step count.
+    path: `.safetensors`, or a file of `torch.save` (zip, legacy or PyTorch Lightning's) that holds the tensors themselves
+        or under "state_dict". What else it holds is left out: settings, optimizers, counters (`global_step`).
     float32: make half-precision tensors float32; otherwise dtypes are those of the file.
-    Raises WeightsError where the file is missing, broken, holds other classes, or anything but tensors.
+    Raises WeightsError where the file is missing, broken, holds other classes, or no tensors.
     """
+    from torch import Tensor
+
     if path.suffix == ".safetensors":
         tensors = _load_safetensors(path)
     else:
-        content = load_torch(path)
-        if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-            content = content["state_dict"]
-        tensors = _only_tensors(content, path)
+        content = load_torch(path, dict.fromkeys(_inert_classes(path), Inert))
+        state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+        if not isinstance(state, Mapping):
+            raise WeightsError(f"{path} holds a {type(state).__name__}, expected named tensors: {MEND}")
+        tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+        if not tensors:
+            raise WeightsError(f"{path} holds no named tensors; give a checkpoint with a state_dict")
     if float32:
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     return tensors
@@ -214,17 +219,6 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is not a readable safetensors file ({_brief(error)}): {MEND}") from None
 
 
-def _only_tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    from torch import Tensor
-
-    if not isinstance(content, Mapping):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, expected named tensors: {MEND}")
-    for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise WeightsError(f"{path}: {key!r} is a {type(value).__name__}, expected named tensors: {MEND}")
-    return dict(content)
-
-
 def _check_file(path: Path) -> None:
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; `syncdiff-bench weights list` shows what is here")
@@ -260,26 +254,6 @@ class Inert:
 
     def __setstate__(self, _state: Any) -> None:
         """Forgets it."""
-
-
-def load_state_dict(path: Path) -> dict[str, Tensor]:
-    """The `state_dict` of a Lightning checkpoint (or of any file that `load_tensors` reads), on the CPU.
-
-    Raises WeightsError where the file is missing, broken, holds other classes, or no tensors.
-    """
-    if path.suffix == ".safetensors":
-        return load_tensors(path)
-    from torch import Tensor
-
-    content = load_torch(path, dict.fromkeys(_inert_classes(path), Inert))
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping):
-        raise WeightsError(f"{path} holds a {type(state).__name__}, expected named tensors; copy the file again")
-    # Counters among the tensors (`global_step`) are plain numbers in some files.
-    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise WeightsError(f"{path} holds no named tensors; give a checkpoint with a state_dict")
-    return tensors
 
 
 def _inert_classes(path: Path) -> list[str]:

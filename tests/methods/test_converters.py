@@ -17,7 +17,7 @@ from torch import Tensor
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import WeightsError
-from syncdiff_bench.weights.loading import load_state_dict
+from syncdiff_bench.weights.loading import load_tensors
 from syncdiff_methods.difftalk.converter import DiffTalkConverter, DiffTalkLayoutOptions
 from syncdiff_methods.difftalk.model import DiffTalkConfig, DiffTalkModel
 from syncdiff_methods.syncdiff.checkpoints import SyncDiffConverter, SyncDiffLayoutOptions
@@ -76,7 +76,7 @@ def test_difftalk_there_and_back(difftalk: Path, tmp_path: Path) -> None:
 def test_averages_are_taken_unless_told_otherwise(difftalk: Path, tmp_path: Path) -> None:
     file = tmp_path / "last.ckpt"
     DiffTalkConverter().export_checkpoint(difftalk, file)
-    averages = {n: 0.9 * t for n, t in load_state_dict(file).items() if n.startswith("model_ema.diffusion")}
+    averages = {n: 0.9 * t for n, t in load_tensors(file).items() if n.startswith("model_ema.diffusion")}
     edit(file, **averages)
     original = DiffTalkModel.from_pretrained(difftalk).denoiser.conv_in.weight
     for average, factor in ((True, 0.9), (False, 1.0)):
@@ -89,7 +89,7 @@ def test_averages_are_taken_unless_told_otherwise(difftalk: Path, tmp_path: Path
 def test_syncdiff_there_and_back(syncdiff: Path, tmp_path: Path) -> None:
     file, again = tmp_path / "last.ckpt", tmp_path / "again"
     SyncDiffConverter().export_checkpoint(syncdiff, file)
-    assert load_state_dict(file)["model.bottleneck.weight"].shape == (1, 3, 1, 1)
+    assert load_tensors(file)["model.bottleneck.weight"].shape == (1, 3, 1, 1)
     SyncDiffConverter(SyncDiffLayoutOptions(like=str(syncdiff))).import_checkpoint(file, again)
     loaded = SyncDiffModel.from_pretrained(again)
     assert loaded.config == SYNCDIFF
@@ -113,7 +113,7 @@ def test_an_autoencoder_alone_and_inside(prefix: str, tmp_path: Path) -> None:
     load_part(loaded, folder / "autoencoder.safetensors")
     assert same(loaded, autoencoder)
     AutoencoderConverter().export_checkpoint(folder, tmp_path / "again.ckpt")
-    again = load_state_dict(tmp_path / "again.ckpt")
+    again = load_tensors(tmp_path / "again.ckpt")
     assert all(torch.equal(again[n.removeprefix(prefix)], t) for n, t in state.items() if "loss." not in n)
 
 
@@ -180,7 +180,7 @@ def test_lightnings_own_classes_are_ignored(callback_class: type, tmp_path: Path
     torch.save({"state_dict": state, "callbacks": {callback_class: {"best": 1.0}}, "x": callback_class()}, file)
     for name in [name for name in sys.modules if name.startswith("pytorch_lightning")]:
         del sys.modules[name]
-    assert load_state_dict(file)["a"].tolist() == [1, 1, 1]
+    assert load_tensors(file)["a"].tolist() == [1, 1, 1]
 
 
 class Hostile:
@@ -192,7 +192,7 @@ def test_a_hostile_file_is_refused_by_name_and_not_run(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {"a": torch.ones(1)}, "callbacks": Hostile()}, "last.ckpt")
     with pytest.raises(WeightsError, match=r"last\.ckpt: holds the foreign class or function \w+\.system"):
-        load_state_dict(Path("last.ckpt"))
+        load_tensors(Path("last.ckpt"))
     assert not Path("hostile-was-here").exists()
 
 

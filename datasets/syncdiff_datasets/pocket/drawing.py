@@ -209,12 +209,11 @@ def nose_tip(persona: Persona) -> float:
 class Lips:
     """Where the lips run, at given u: heights v of the outer edge, the opening and the line between the lips.
 
-    half: half the width of the mouth. offset: u from its middle. arch: 1 in the middle, 0 in the corners.
+    half: half the width of the mouth. offset: u from its middle.
     """
 
     half: float
     offset: Plane
-    arch: Plane
     upper: Plane
     top: Plane
     line: Plane
@@ -241,7 +240,7 @@ def lips(persona: Persona, mouth: Mouth, u: Plane) -> Lips:
     cupid = 0.006 * np.exp(-((offset / 0.02) ** 2))
     upper = top - (0.022 * arch**0.8) * full + cupid
     lower = bottom + (0.030 * arch**0.9) * full * (1 - 0.45 * mouth.tuck)
-    return Lips(half, offset, arch, upper, top, line, bottom, lower, height)
+    return Lips(half, offset, upper, top, line, bottom, lower, height)
 
 
 def mouth_centre(mouth: Mouth) -> float:

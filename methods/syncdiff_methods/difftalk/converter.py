@@ -7,7 +7,7 @@ from pathlib import Path
 
 from syncdiff_bench.conversion import Converter
 from syncdiff_bench.errors import WeightsError
-from syncdiff_bench.weights.loading import load_state_dict
+from syncdiff_bench.weights.loading import load_tensors
 from syncdiff_methods.difftalk.model import UNET_CHANNELS, DiffTalkConfig, DiffTalkModel
 from syncdiff_methods.syncdiff import checkpoints, compvis
 from syncdiff_methods.syncdiff.checkpoints import Part
@@ -34,7 +34,7 @@ class DiffTalkConverter(Converter):
 
     def import_checkpoint(self, file: Path, folder: Path) -> None:
         """See `Converter`. Raises WeightsError naming what differs from DiffTalk, in one line."""
-        tensors, source = load_state_dict(file), str(file)
+        tensors, source = load_tensors(file), str(file)
         unet, channels, context = compvis.unet_config(checkpoints.below(tensors, checkpoints.UNET), source)
         config = replace(
             DiffTalkConfig(),

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from syncdiff_bench.conversion import Converter
 from syncdiff_bench.errors import WeightsError
 from syncdiff_bench.files import replacing
-from syncdiff_bench.weights.loading import check_state_dict, load_state_dict
+from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_methods.syncdiff import compvis
 from syncdiff_methods.syncdiff.config import DiffusionConfig, SyncDiffConfig, UNetConfig, shipped_config
 from syncdiff_methods.syncdiff.model import Autoencoder, SyncDiffModel, load_autoencoder, save_autoencoder
@@ -204,7 +204,7 @@ class AutoencoderConverter(Converter):
 
     def import_checkpoint(self, file: Path, folder: Path) -> None:
         """See `Converter`. Of a latent-diffusion file only the first stage is taken; loss networks are left out."""
-        tensors = load_state_dict(file)
+        tensors = load_tensors(file)
         tensors = below(tensors, FIRST_STAGE) or tensors
         config = replace(compvis.autoencoder_config(tensors, str(file)), norm_groups=self.options.norm_groups)
         model = Autoencoder(config)
@@ -252,7 +252,7 @@ class SyncDiffConverter(Converter):
 
     def import_checkpoint(self, file: Path, folder: Path) -> None:
         """See `Converter`. Raises WeightsError naming what differs from the variant, in one line."""
-        tensors, source = load_state_dict(file), str(file)
+        tensors, source = load_tensors(file), str(file)
         config = self._config(tensors, source)
         model = SyncDiffModel(config)
         read_parts(syncdiff_parts(model), tensors, config.diffusion, source, ema=self.options.average)

@@ -293,7 +293,8 @@ class Wav2LipTask(ClipTask):
         for index in rng.integers(len(clips), size=size):
             clip, stretch = clips[index], self.options.stretch
             start = int(rng.integers(len(clip) - stretch + 1))
-            other = _elsewhere(start, len(clip) - FRAMES + 1, rng)
+            other = int(rng.integers(len(clip) - FRAMES))
+            other += other >= start  # never the window that is drawn
             words.append(f"clip {clip.clip_id} frames {start} to {start + stretch - 1}")
             rows.append(
                 {
@@ -303,9 +304,3 @@ class Wav2LipTask(ClipTask):
                 }
             )
         return words, stacked(rows)
-
-
-def _elsewhere(start: int, starts: int, rng: np.random.Generator) -> int:
-    """A window of the same clip that does not begin where the drawn one does."""
-    other = int(rng.integers(starts - 1))
-    return other + (other >= start)

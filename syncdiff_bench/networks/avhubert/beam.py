@@ -74,7 +74,9 @@ def beam_search(
     forced.
     """
     batch, frames = features.shape[:2]
-    caps = _frame_counts(batch, frames, padding_mask) if max_lengths is None else list(max_lengths)
+    caps = list(max_lengths or ())
+    if max_lengths is None:
+        caps = [frames] * batch if padding_mask is None else (~padding_mask).sum(dim=1).tolist()
     beam = min(beam, decoder.config.vocab - 1)  # PAD is never said, so more cannot be told apart
     finished: list[list[Hypothesis]] = [[] for _ in range(batch)]
     state = decoder.start(features, padding_mask)
@@ -94,13 +96,6 @@ def beam_search(
         live, beam_rows, kept = _survivors(live, found, searching, beam)
         state = state.select(beam_rows, kept)
     return [sorted(hypotheses, key=lambda h: -h.score) for hypotheses in finished]
-
-
-def _frame_counts(batch: int, frames: int, padding_mask: Tensor | None) -> list[int]:
-    if padding_mask is None:
-        return [frames] * batch
-    counts: list[int] = (~padding_mask).sum(dim=1).tolist()
-    return counts
 
 
 def _best_continuations(logits: Tensor, scores: Tensor, at_cap: Tensor, beam: int, *, first: bool) -> _Candidates:
