@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,18 +38,6 @@ VSR_KEYS = frozenset({"network", "input", "words"})
 NetworkT = TypeVar("NetworkT", bound="nn.Module")
 
 
-@dataclass(frozen=True)
-class VSRInput:
-    """What a VSR model reads: whole frames stretched to `frame_size` pixels, grey, their middle `crop` pixels,
-    `(x / 255 - mean) / std`.
-    """
-
-    frame_size: int = 160
-    crop: int = 88
-    mean: float = 0.421
-    std: float = 0.165
-
-
 def save_syncnet(network: SyncNet, folder: Path, *, half: bool) -> None:
     """Write syncnet.json and syncnet.safetensors."""
     _save(network, folder / "syncnet.safetensors", {"network": asdict(network.config)}, half=half)
@@ -67,38 +55,32 @@ def load_expert_syncnet(folder: Path) -> SyncNet:
     return _filled(SyncNet(config), folder / "syncnet.safetensors")
 
 
-def save_vsr_model(vsr: VSRModel, frame_size: int, folder: Path, *, half: bool) -> None:
-    """Write lipreader.json and lipreader.safetensors; `frame_size` as in `VSRInput`."""
-    patches = VSRInput(frame_size, vsr.patches.crop, vsr.patches.mean, vsr.patches.std)
+def save_vsr_model(vsr: VSRModel, folder: Path, *, half: bool) -> None:
+    """Write lipreader.json and lipreader.safetensors."""
     described = {
         "network": asdict(vsr.model.config),
-        "input": asdict(patches),
+        "input": asdict(vsr.patches),
         "words": [symbol[1:] for symbol in vsr.pieces.symbols[len(SPECIALS) :]],
     }
     _save(vsr.model, folder / "lipreader.safetensors", described, half=half)
 
 
 def load_expert_vsr(folder: Path) -> VSRModel:
-    """The VSR model of a folder, on the CPU and in evaluation mode; `expert_input` says what it wants to be shown.
+    """The VSR model of a folder, on the CPU and in evaluation mode.
 
     Raises WeightsError where a file is missing or does not fit the other.
     """
     from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
     from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 
-    described, shown = _read(folder / "lipreader.json", VSR_KEYS), expert_input(folder)
-    pieces = WholeWords(described["words"])
-    config = _config(AVHubertConfig, described["network"], folder / "lipreader.json")
+    file = folder / "lipreader.json"
+    described = _read(file, VSR_KEYS)
+    pieces, patches = WholeWords(described["words"]), _config(PatchNormalisation, described["input"], file)
+    config = _config(AVHubertConfig, described["network"], file)
     if len(pieces) != config.vocab:
-        raise WeightsError(f"{folder / 'lipreader.json'}: {len(pieces)} words for {config.vocab} outputs; train again")
+        raise WeightsError(f"{file}: {len(pieces)} words for {config.vocab} outputs; train again")
     model = _filled(AVHubertSeq2Seq(config), folder / "lipreader.safetensors")
-    return VSRModel(model, pieces, PatchNormalisation(shown.crop, shown.mean, shown.std))
-
-
-def expert_input(folder: Path) -> VSRInput:
-    """How the VSR model of a folder wants frames to be cut. Raises WeightsError where lipreader.json is unreadable."""
-    shown: VSRInput = _config(VSRInput, _read(folder / "lipreader.json", VSR_KEYS)["input"], folder / "lipreader.json")
-    return shown
+    return VSRModel(model, pieces, patches)
 
 
 def expert_folder(name: str, part: str) -> Path | None:

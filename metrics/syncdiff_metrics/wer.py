@@ -28,7 +28,6 @@ from syncdiff_bench.normalisation import TextRule, normalised, numbers_in
 from syncdiff_bench.weights.finding import slug
 from syncdiff_metrics.experts import (
     expert_folder,
-    expert_input,
     foreign_network,
     load_expert_vsr,
     locate_network,
@@ -239,8 +238,9 @@ class WER(Metric[WERStats]):
         """What the VSR model sees of a clip, (T, side, side) uint8 grey on the CPU."""
         side = self._model.patches.crop
         if self._mouth is None:
-            own = None if self._expert is None else expert_input(self._expert).frame_size
-            return lip_patches(clip.frames, own or self.options.lipreader_frame_size, side)
+            published = self._expert is None
+            size = self.options.lipreader_frame_size if published else self._model.patches.frame_size
+            return lip_patches(clip.frames, size, side)
         return middle_patches(self._mouth.crops(clip), side)
 
     def _read_lips(self, clips: Sequence[Tensor]) -> list[str]:

@@ -7,7 +7,7 @@ the scores beyond 1e-3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,7 +173,8 @@ def embed_frames(network: SyncNet, frames: NDArray[np.uint8], windows: int, batc
     """
     parts = []
     with inference(str(_device(network))):
-        for start, stop in _spans(windows, batch):
+        for start in range(0, windows, batch):
+            stop = min(start + batch, windows)
             chunk = torch.from_numpy(frames[start : stop + FRAMES_PER_WINDOW - 1]).to(_device(network))
             clip = chunk.permute(3, 0, 1, 2).unsqueeze(0)  # still the same bytes: channels last already
             parts.append(network.embed_lips(clip.to(torch.float32, memory_format=torch.channels_last_3d)).cpu())
@@ -189,15 +190,8 @@ def embed_mfcc(network: SyncNet, features: NDArray[np.float64], windows: int, ba
     cepstra = torch.from_numpy(features.astype(np.float32))
     slid = cepstra.unfold(0, MFCC_PER_WINDOW, MFCC_PER_FRAME).unsqueeze(1)  # (n, 1, 13, 20)
     with inference(str(_device(network))):
-        parts = [
-            network.embed_audio(slid[start:stop].to(_device(network))).cpu() for start, stop in _spans(windows, batch)
-        ]
+        parts = [network.embed_audio(part.to(_device(network))).cpu() for part in slid[:windows].split(batch)]
     return torch.cat(parts)
-
-
-def _spans(windows: int, batch: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, windows, batch):
-        yield start, min(start + batch, windows)
 
 
 def _device(network: SyncNet) -> torch.device:

@@ -31,7 +31,7 @@ MEND = "it is truncated or another file; fetch or copy it again"
 def load_tensors(path: Path, *, float32: bool = False) -> dict[str, Tensor]:
     """Named tensors of a state-dict file, on the CPU.
 
-    path: `.safetensors`, or a file of `torch.save` (zip, legacy or PyTorch Lightning's) that holds the tensors themselves
+    path: `.safetensors`, or a file of `torch.save` (zip, legacy, PyTorch Lightning) that holds the tensors themselves
         or under "state_dict". What else it holds is left out: settings, optimizers, counters (`global_step`).
     float32: make half-precision tensors float32; otherwise dtypes are those of the file.
     Raises WeightsError where the file is missing, broken, holds other classes, or no tensors.

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_networks import BASE, LARGE
 
 from syncdiff_bench import pipeline
 from syncdiff_bench.contracts import Media
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.networks.avhubert import beam
 from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
-from syncdiff_bench.networks.avhubert.config import BASE, LARGE
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 from syncdiff_bench.networks.avhubert.tokenizer import WordPieces
@@ -83,7 +83,7 @@ def reader(request: pytest.FixtureRequest) -> AVHubertSeq2Seq:
 def load(metric: Any, reader: AVHubertSeq2Seq) -> None:
     """Put a network of the published size where the metric would load its weights."""
     torch.manual_seed(0)
-    patches = PatchNormalisation(88, 0.421, 0.165)
+    patches = PatchNormalisation(mean=0.421, std=0.165)
     networks: dict[str, Callable[[], dict[str, Any]]] = {
         "lse": lambda: {"_network": prepare_for_inference(SyncNet(), "cpu")},
         "lpips": lambda: {"_network": LPIPSNetwork("alex").eval()},

@@ -63,3 +63,9 @@ def narrow_syncnet(file: Path) -> Path:
     torch.manual_seed(0)
     torch.save(SyncNet(SyncNetConfig(width=1 / 16, embedding=32)).state_dict(), file)
     return file
+
+
+BASE = AVHubertConfig()
+LARGE = AVHubertConfig(
+    encoder_layers=24, dim=1024, ffn_dim=4096, heads=16, decoder_layers=9, decoder_ffn=4096, decoder_heads=8
+)  # as published

@@ -69,7 +69,7 @@ class Angles:
 
 def by_hand() -> AVS:
     metric = AVS()
-    metric.__dict__["_expert"] = (Angles(), PatchNormalisation(88, 0.0, 1.0))
+    metric.__dict__["_expert"] = (Angles(), PatchNormalisation(mean=0.0, std=1.0))
     return metric
 
 

@@ -13,13 +13,14 @@ import torch
 
 from syncdiff_bench.contracts import Clip, Pair
 from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.tokenizer import EOS, PAD, UNK
 from syncdiff_bench.training.loader import read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.task import TrainingData, TrainingSettings
 from syncdiff_datasets.pocket.dataset import Pocket
-from syncdiff_metrics.experts import VSRInput, WholeWords, words_of
+from syncdiff_metrics.experts import WholeWords, words_of
 from syncdiff_metrics.training.vsr import TrainedVSR, VSROptions, VSRTask
 from syncdiff_metrics.wer import WER, WEROptions
 
@@ -35,7 +36,7 @@ TINY = AVHubertConfig(
     decoder_ffn=32,
     decoder_heads=2,
 )
-OPTIONS = VSROptions(TINY, VSRInput(frame_size=56, crop=32), audio_steps=20, still_share=0.4, half=True)
+OPTIONS = VSROptions(TINY, PatchNormalisation(frame_size=56, crop=32), audio_steps=20, still_share=0.4, half=True)
 
 
 class FewClips(Pocket):

@@ -31,8 +31,8 @@ import pytest
 import sentencepiece
 import torch
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from tiny_networks import LARGE
 
-from syncdiff_bench.networks.avhubert.config import LARGE
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.syncnet import SyncNet
 from syncdiff_bench.weights.digests import sha256_of

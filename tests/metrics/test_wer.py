@@ -39,7 +39,7 @@ def reader() -> VSRModel:
     model = AVHubertSeq2Seq(config).eval()
     with torch.no_grad():
         model.decoder.embed_tokens.weight.mul_(5)  # a decided reader rather than one that shrugs
-    return VSRModel(model, SpelledPieces(), PatchNormalisation(88, 0.4, 0.2))
+    return VSRModel(model, SpelledPieces(), PatchNormalisation(mean=0.4, std=0.2))
 
 
 def noise(frames: int, side: int) -> np.ndarray:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_networks import avhubert
+from tiny_networks import BASE, LARGE, avhubert
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.networks.avhubert.beam import beam_search
-from syncdiff_bench.networks.avhubert.config import BASE, LARGE, AVHubertConfig
+from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder, Streams, WeightNormConv1d, encode_clips
 from syncdiff_bench.networks.inference import padded_batches

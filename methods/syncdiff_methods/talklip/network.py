@@ -14,14 +14,6 @@ from syncdiff_methods.wav2lip.generator import FaceGenerator, Wav2LipConfig
 ENCODER = AVHubertConfig(decoder_layers=0)  # Base, with the video front-end that the file carries
 
 
-class SyncNet(nn.Module):
-    """A layer that only TalkLip's training uses, and that its checkpoint holds."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.Linearaudio = nn.Linear(dim, dim)
-
-
 class TalkLip(FaceGenerator):
     """The generator: 137,603,099 parameters, 103,133,416 of them AV-HuBERT's."""
 
@@ -29,7 +21,8 @@ class TalkLip(FaceGenerator):
         super().__init__(face)
         self.audio_encoder = EncoderSlot(encoder)
         self.audio_map = nn.Linear(encoder.dim, self.config.channels(512))
-        self.sync_net = SyncNet(encoder.dim)
+        # only training uses this layer, and the checkpoint holds it
+        self.sync_net = nn.ModuleDict({"Linearaudio": nn.Linear(encoder.dim, encoder.dim)})
 
     def encode_audio(self, features: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """(B, T, dim) float32: the encoder's output for whole utterances, one row per frame.

@@ -33,7 +33,7 @@ from syncdiff_bench.networks.avhubert.features import audio_features
 from syncdiff_bench.networks.avhubert.tokenizer import EOS, PAD, UNK
 from syncdiff_bench.networks.avhubert.visual import normalise_patches
 from syncdiff_bench.training.task import TrainingTask
-from syncdiff_metrics.experts import VSRInput, WholeWords, save_vsr_model, words_of
+from syncdiff_metrics.experts import WholeWords, save_vsr_model, words_of
 from syncdiff_metrics.lip_patches import centre_patches, grey_frames
 from syncdiff_metrics.training.clips import Augmentation, TrainingClip, augmented, read_split
 from syncdiff_metrics.wer import word_errors
@@ -48,7 +48,7 @@ class VSROptions:
     """
 
     network: AVHubertConfig = field(default_factory=AVHubertConfig)
-    input: VSRInput = field(default_factory=VSRInput)
+    input: PatchNormalisation = field(default_factory=PatchNormalisation)
     audio_steps: int = 0
     match_weight: float = 1.0
     label_smoothing: float = 0.1
@@ -168,9 +168,7 @@ class VSRTask(TrainingTask):
     def export(self, model: nn.Module, folder: Path) -> None:
         """lipreader.safetensors and lipreader.json."""
         assert isinstance(model, TrainedVSR)
-        shown = self.options.input
-        vsr = VSRModel(model.model, self.pieces, PatchNormalisation(shown.crop, shown.mean, shown.std))
-        save_vsr_model(vsr, shown.frame_size, folder, half=self.options.half)
+        save_vsr_model(VSRModel(model.model, self.pieces, self.options.input), folder, half=self.options.half)
 
     def _read(self, split: str) -> list[TrainingClip]:
         clips = read_split(self.data.dataset, split, self.options.input.frame_size, self.data.cache / "experts")

@@ -93,8 +93,12 @@ STUBS: Mapping[str, type] = {
 
 @dataclass(frozen=True)
 class PatchNormalisation:
-    """How grey frames become what the network reads: centre crop, then `(x / 255 - mean) / std`."""
+    """How frames become what the network reads: grey, their middle `crop` pixels, `(x / 255 - mean) / std`.
 
+    frame_size: pixels of the square that whole frames are stretched to first, for a small model of this project.
+    """
+
+    frame_size: int = 160
     crop: int = MOUTH
     mean: float = 0.421
     std: float = 0.165
@@ -175,9 +179,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path}: tensors are not those of an AV-HuBERT; expected the published checkpoint"
         ) from None
     patches = PatchNormalisation(
-        int(task.get("image_crop_size", MOUTH)),
-        float(task.get("image_mean", 0.421)),
-        float(task.get("image_std", 0.165)),
+        crop=int(task.get("image_crop_size", MOUTH)),
+        mean=float(task.get("image_mean", 0.421)),
+        std=float(task.get("image_std", 0.165)),
     )
     pieces = _word_pieces(path, content.get("task_state")) if decoder else None
     return Checkpoint(path, config, encoder, decoder, pieces, patches)

@@ -9,7 +9,7 @@ from syncdiff_bench.errors import UsageError
 
 @dataclass(frozen=True)
 class AVHubertConfig:
-    """Architecture of one network; `BASE` and `LARGE` are the published ones.
+    """Architecture of one network; the defaults are the published Base.
 
     encoder_layers, dim, ffn_dim, heads: the Transformer encoder; the decoder shares `dim`.
     conv_pos, conv_pos_groups: kernel and groups of the convolutional position embedding.
@@ -48,16 +48,3 @@ class AVHubertConfig:
                 raise UsageError(f"AV-HuBERT: dim {self.dim} is not a multiple of {name} {divisor}; change one of them")
         if self.decoder_layers and self.dim % 2:
             raise UsageError(f"AV-HuBERT: dim {self.dim} is odd; the decoder's sinusoidal positions need an even one")
-
-
-BASE = AVHubertConfig()
-
-LARGE = AVHubertConfig(
-    encoder_layers=24,
-    dim=1024,
-    ffn_dim=4096,
-    heads=16,
-    decoder_layers=9,
-    decoder_ffn=4096,
-    decoder_heads=8,
-)
