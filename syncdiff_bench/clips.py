@@ -1,4 +1,4 @@
-"""One clip: where its files lie, and what they hold once somebody asks."""
+"""One clip: where its files lie, and what they hold, read at its first use."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Clip:
         """The decoded file, with the audio of `audio_from` where that is set. Raises ClipError."""
         if self.audio_from is not None:
             own = replace(self, audio_from=None).media
-            # A copy: its frames, which nobody wants, live no longer than this call.
+            # A copy: its frames, which are not used, live no longer than this call.
             return with_audio(own, replace(self.audio_from).media.audio, self.id, self.audio_from.id)
         if self.preloaded is not None:
             return self.preloaded

@@ -102,7 +102,7 @@ class Runtime:
     """What the harness lends a plugin: a torch device string, the weights store and, to a method, the run directory.
 
     folder: where a method may leave files of its own (logs) while it generates; None outside a run.
-    dataset: name of the data that the plugin is going to see; "" where nobody said.
+    dataset: name of the data that the plugin is going to see; "" where it is not known.
     """
 
     device: str = "cpu"
@@ -333,14 +333,14 @@ class Metric(ABC, Generic[StatsT]):
         return 0
 
     def with_left_out(self, stats: StatsT) -> StatsT:
-        """The statistics with `left_out` frames counted, at the highest value that anybody gives a perfect frame.
+        """The statistics with `left_out` frames counted, at the highest value that any script gives a perfect frame.
 
         `compare` gives no verdict where counting them would turn it round.
         """
         return stats
 
     def caveats(self, pair: Pair, stats: StatsT) -> tuple[Caveat, ...]:
-        """What a reader of this metric should know about the measured pair (a silent sound track, frames left out)."""
+        """What a reader of this metric should know about the measured pair (a silent audio track, frames left out)."""
         return ()
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What can go wrong, by who has to act: the caller (exit 2), or nobody but one clip (recorded, counted).
+r"""What can go wrong, by what it stops: the command \(exit 2\), or one clip \(recorded, counted\).
 
 Every message is one line: what is wrong with which file or value, then the mend.
 """

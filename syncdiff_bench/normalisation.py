@@ -50,7 +50,7 @@ def normalised(text: str) -> str:
 
 
 def to_learn(text: str | None, rule: TextRule) -> str:
-    """A transcript as a reader or a recogniser is trained on it, in the spelling that is compared; "" without words.
+    """A transcript as a VSR or ASR model is trained on it, in the spelling that is compared; "" without words.
 
     >>> to_learn("Soon!", "normalised"), to_learn("soon", "official"), to_learn(None, "official")
     ('soon', 'soon', '')

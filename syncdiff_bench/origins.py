@@ -38,7 +38,7 @@ class Origin:
 
     dataset: name of the data; "" where only the kind of faces is known, as of published weights.
     drawn: whether these faces were drawn, not filmed.
-    recorded: False where nobody wrote down any of this.
+    recorded: False where none of this was written down.
     """
 
     dataset: str = ""
@@ -100,7 +100,7 @@ def is_drawn(dataset: str) -> bool:
     """Whether the installed data set of that name says that its faces are drawn."""
     try:
         return bool(registry.load_class("dataset", matched(dataset)).drawn_faces)
-    except UsageError:  # clips of somebody's own, in memory
+    except UsageError:  # a caller's own clips, in memory
         return False
 
 

@@ -1,6 +1,6 @@
 """The one reader of entry points: what is registered under which name, by whom, and whether it can be used.
 
-The built-in plugins register through the same groups as anybody else's. Nothing is imported before it is used. A broken
+The built-in plugins register through the same groups as all others. Nothing is imported before it is used. A broken
 plugin, or a name that two distributions claim, is reported with the names of the distributions and takes nothing else
 down.
 """
@@ -115,7 +115,7 @@ def packages(kind: Kind) -> tuple[str, ...]:
         try:
             point.load()
             found.append(point.value)
-        except (Exception, SystemExit) as error:  # whatever somebody else's package does on import
+        except (Exception, SystemExit) as error:  # a third-party package may do anything on import
             logger.warning("%s of %s cannot be used: %s", GROUPS[kind].words, distribution_of(point), one_line(error))
     return tuple(dict.fromkeys(found))
 
@@ -158,7 +158,7 @@ def shipped_files(kind: Kind, folder: str, suffix: str) -> dict[str, Path]:
     for point in points(kind):
         try:
             beside = Path(str(files(point.module.rpartition(".")[0]) / folder))
-        except (Exception, SystemExit):  # whatever somebody else's package does on import
+        except (Exception, SystemExit):  # a third-party package may do anything on import
             continue
         found.update({f"{point.name}/{path.stem}": path for path in sorted(beside.glob(f"*{suffix}"))})
     return dict(sorted(found.items()))

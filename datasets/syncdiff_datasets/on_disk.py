@@ -110,7 +110,7 @@ class DatasetOnDisk(Dataset):
         """The transcript, and what is to be said about its file."""
         try:
             transcript = read_transcript(video.with_suffix(".txt"), plain=self.promise.plain)
-        except ClipError as error:  # the pictures are none the worse for it
+        except ClipError as error:  # the frames are none the worse for it
             return None, str(error)
         return transcript, transcript.encoding if transcript is not None and transcript.guessed else ""
 

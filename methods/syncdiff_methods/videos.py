@@ -1,4 +1,4 @@
-"""`videos`: a folder of videos that somebody else's program made."""
+"""`videos`: a folder of videos that another program made."""
 
 from __future__ import annotations
 

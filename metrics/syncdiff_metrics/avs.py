@@ -1,7 +1,7 @@
 """AVSu, AVSm and AVSv: lip synchronisation as cosine similarity of AV-HuBERT's features.
 
 Yaman et al. 2024, "Audio-Visual Speech Representation Expert for Enhanced Talking Face Video Generation and
-Evaluation" (arXiv 2405.04327). Per frame t of a clip with sound A and lips V, and the lips V* of its reference:
+Evaluation" (arXiv 2405.04327). Per frame t of a clip with audio A and lips V, and the lips V* of its reference:
 
     AVSu = cos(f(A)_t, f(V)_t)            what is heard against what is seen
     AVSm = cos(f(A, V)_t, f(A, V*)_t)     both streams, generated lips against those of the reference
@@ -58,9 +58,9 @@ class AVSOptions:
 class AVSStats:
     """One clip: cosine similarities summed over frames.
 
-    unimodal: over all `frames` of the generated clip; both are 0 without sound.
+    unimodal: over all `frames` of the generated clip; both are 0 without audio.
     multimodal, visual: over the `paired_frames` that it shares with its reference; all are 0 without one, and
-        `multimodal` without sound.
+        `multimodal` without audio.
     """
 
     unimodal: float
@@ -73,9 +73,9 @@ class AVSStats:
 class AVS(Metric[AVSStats]):
     """Unweighted mean over clips of each clip's mean over frames.
 
-    AVSu needs sound, AVSv a reference, AVSm both; the column of a clip that lacks it is undefined, and the clip is not
+    AVSu needs audio, AVSv a reference, AVSm both; the column of a clip that lacks it is undefined, and the clip is not
     applicable where nothing is left.
-    AVSm hears the sound of the generated clip on both sides, so that nothing but the lips can differ.
+    AVSm hears the audio of the generated clip on both sides, so that nothing but the lips can differ.
     """
 
     name = "avs"
@@ -110,7 +110,7 @@ class AVS(Metric[AVSStats]):
     def measure(self, pair: Pair) -> AVSStats:
         """Similarities of one pair, over the shorter of the two videos where they are compared.
 
-        Raises NotApplicable where there is neither sound nor a reference, ClipError `frame-size`.
+        Raises NotApplicable where there is neither audio nor a reference, ClipError `frame-size`.
         """
         return self._compared([self._streams(pair)])[0]
 
@@ -138,10 +138,10 @@ class AVS(Metric[AVSStats]):
         return (self._weights[1],)
 
     def _streams(self, pair: Pair) -> dict[str, Streams]:
-        """What is encoded of a pair, from front-ends that see each video and hear each sound once.
+        """What is encoded of a pair, from front-ends that see each video and hear each audio once.
 
-        sound, lips: of the whole generated clip, where it has sound; ours, theirs: of the frames that it shares with
-        its reference, ours + sound and theirs + sound with the generated clip's sound.
+        audio, lips: of the whole generated clip, where it has audio; ours, theirs: of the frames that it shares with
+        its reference, ours + audio and theirs + audio with the generated clip's audio.
         """
         from syncdiff_bench.networks.avhubert.encoder import Streams
 
@@ -150,7 +150,7 @@ class AVS(Metric[AVSStats]):
             raise NotApplicable("the clip has neither an audio track nor a reference video")
         n, seen = len(frames), self._see(frames)
         heard = self._hear(audio, n) if audio.size else None
-        wanted = {} if heard is None else {"sound": Streams(heard, None), "lips": Streams(None, seen)}
+        wanted = {} if heard is None else {"audio": Streams(heard, None), "lips": Streams(None, seen)}
         if pair.reference is None:
             return wanted
         paired = min(n, len(pair.reference.frames))
@@ -159,7 +159,7 @@ class AVS(Metric[AVSStats]):
             seen, heard = self._see(frames[:paired]), None if heard is None else self._hear(audio, paired)
         wanted |= {"ours": Streams(None, seen), "theirs": Streams(None, expected)}
         if heard is not None:
-            wanted |= {"ours + sound": Streams(heard, seen), "theirs + sound": Streams(heard, expected)}
+            wanted |= {"ours + audio": Streams(heard, seen), "theirs + audio": Streams(heard, expected)}
             if paired == n:
                 del wanted["ours"]  # the lips already
         return wanted
@@ -215,13 +215,13 @@ class AVS(Metric[AVSStats]):
 
 
 def _similarities(features: Mapping[str, Tensor]) -> AVSStats:
-    sound, ours = features.get("sound"), features.get("ours", features.get("lips"))
-    unimodal = 0.0 if sound is None else summed_cosine(sound, features["lips"])
-    frames = 0 if sound is None else len(sound)
+    audio, ours = features.get("audio"), features.get("ours", features.get("lips"))
+    unimodal = 0.0 if audio is None else summed_cosine(audio, features["lips"])
+    frames = 0 if audio is None else len(audio)
     if ours is None or "theirs" not in features:
         return AVSStats(unimodal, frames)
     visual = summed_cosine(ours, features["theirs"])
-    multimodal = 0.0 if sound is None else summed_cosine(features["ours + sound"], features["theirs + sound"])
+    multimodal = 0.0 if audio is None else summed_cosine(features["ours + audio"], features["theirs + audio"])
     return AVSStats(unimodal, frames, multimodal, visual, len(ours))
 
 

@@ -169,5 +169,5 @@ def words_of(transcripts: Iterable[str | None]) -> tuple[str, ...]:
     """The words that occur, sorted. Raises UsageError where there are none."""
     found = tuple(sorted({word for text in transcripts if text for word in text.lower().split()}))
     if not found:
-        raise UsageError("no clip has a transcript; a lip reader learns from what was said")
+        raise UsageError("no clip has a transcript; a VSR model learns from what was said")
     return found

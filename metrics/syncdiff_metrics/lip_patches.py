@@ -55,7 +55,7 @@ def centre_patches(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     if height < side or width < side:
         raise ClipError(
             "frame-size",
-            f"frames are {width}x{height}, the lip reader needs {side}x{side} at least; score larger videos",
+            f"frames are {width}x{height}, the VSR model needs {side}x{side} at least; score larger videos",
         )
     top, left = (height - side) // 2, (width - side) // 2
     return grey[:, top : top + side, left : left + side]

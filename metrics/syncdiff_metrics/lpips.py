@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from syncdiff_bench.networks.lpips import LPIPSNetwork
 
 Net = Literal["alex", "vgg"]
-Picture = NDArray[np.uint8]  # (H, W, 3)
+Frame = NDArray[np.uint8]  # (H, W, 3)
 BATCH_PIXELS = 1 << 18  # of one video: 28 faces of 96 x 96; the largest VGG feature map then takes 64 MiB
 
 
@@ -105,7 +105,7 @@ class LPIPS(Metric[FrameSum]):
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         return (self._weights[1],)
 
-    def distances(self, a: Sequence[Picture], b: Sequence[Picture]) -> NDArray[np.float64]:
+    def distances(self, a: Sequence[Frame], b: Sequence[Frame]) -> NDArray[np.float64]:
         """(T,) distances of frames (T, H, W, 3) uint8 RGB, a bounded number of pixels at a time."""
         import torch
 
@@ -118,12 +118,12 @@ class LPIPS(Metric[FrameSum]):
             ]
         return np.concatenate(parts).astype(np.float64)
 
-    def _to_tensor(self, frames: Sequence[Picture]) -> Tensor:
-        """(N, 3, H, W) float32 in [-1, 1] on the device, of N pictures (H, W, 3) uint8."""
+    def _to_tensor(self, frames: Sequence[Frame]) -> Tensor:
+        """(N, 3, H, W) float32 in [-1, 1] on the device, of N frames (H, W, 3) uint8."""
         import torch
 
-        pictures = torch.from_numpy(np.stack(list(frames))).to(self.runtime.device)
-        return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+        stacked = torch.from_numpy(np.stack(list(frames))).to(self.runtime.device)
+        return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     @cached_property
     def _weights(self) -> tuple[Path, WeightsUsed]:

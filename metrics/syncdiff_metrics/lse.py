@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from syncdiff_bench.networks.syncnet import SyncNet
 
 PUBLISHED_WEIGHTS = "syncnet-v2"
-SILENT = Caveat("silent", "the sound track is silence, with which no lips are in step")
+SILENT = Caveat("silent", "the audio track is silence, with which no lips are in step")
 
 DEEP = Caveat("deep-pictures", "more than 8 bits: the JPEG stage starts from RGB, where ffmpeg never leaves YCbCr")
 
@@ -103,7 +103,7 @@ class LSEStats:
 
 
 class LSE(Metric[LSEStats | RealVideoStats]):
-    """Lip-sync error of a clip against its own sound; no reference is needed.
+    """Lip-sync error of a clip against its own audio; no reference is needed.
 
     The column is the unweighted mean over clips (`real-video`: over the face tracks of all clips), however long they
     are, as in the official script.
@@ -166,14 +166,14 @@ class LSE(Metric[LSEStats | RealVideoStats]):
         )
 
     def _measured(self, clip: Clip) -> LSEStats:
-        with self._opened(clip) as (n_frames, pictures, audio):
+        with self._opened(clip) as (n_frames, frames, audio):
             windows = _scored_windows(clip, n_frames, audio)
             # the last frame that any window sees; the encoder's rate control never looks ahead
-            faces = stretched(islice(pictures, windows + 4), windows + 4, self._network.config.side)
+            faces = stretched(islice(frames, windows + 4), windows + 4, self._network.config.side)
         return self._score(faces, audio, windows)
 
     def caveats(self, pair: Pair, stats: LSEStats | RealVideoStats) -> tuple[Caveat, ...]:
-        """A SyncNet on faces of other data than it was trained on; no sound to hear; pictures that JPEG cannot hold."""
+        """A SyncNet on faces of other data than it was trained on; no audio to hear; frames that JPEG cannot hold."""
         foreign = foreign_network(self.options.weights, self._expert, pair.target)
         deep = self.options.frames == "jpeg" and pair.generated.media.bits > 8
         return (*foreign, *([] if pair.generated.audio.any() else [SILENT]), *([DEEP] if deep else []))
@@ -189,7 +189,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
         }
 
     def values(self, stats: LSEStats | RealVideoStats) -> Mapping[str, float | None]:
-        """Columns of one clip, and its offset in frames: positive where the sound is ahead of the picture.
+        """Columns of one clip, and its offset in frames: positive where the audio is ahead of the frames.
 
         With several tracks the offset is that of the longest.
         """
@@ -206,7 +206,7 @@ class LSE(Metric[LSEStats | RealVideoStats]):
 
     @contextmanager
     def _opened(self, clip: Clip) -> Iterator[tuple[int, Iterable[NDArray[np.uint8]], Audio]]:
-        """Number of frames, frames (H, W, 3) uint8 BGR one by one, and sound of a clip."""
+        """Number of frames, frames (H, W, 3) uint8 BGR one by one, and audio of a clip."""
         if self.options.frames == "ffmpeg":
             if clip.path is None:
                 raise ClipError("no-file", f"{clip.id}: frames=ffmpeg needs a video file; use frames=jpeg")
@@ -222,8 +222,8 @@ class LSE(Metric[LSEStats | RealVideoStats]):
 
         batch = self.options.batch
         lips = embed_frames(self._network, faces, windows, batch)
-        sound = embed_mfcc(self._network, mfcc(audio), windows, batch)
-        return score(shift_means(lips, sound), windows)
+        heard = embed_mfcc(self._network, mfcc(audio), windows, batch)
+        return score(shift_means(lips, heard), windows)
 
     @cached_property
     def _detector(self) -> FaceDetector | None:
@@ -249,25 +249,25 @@ class LSE(Metric[LSEStats | RealVideoStats]):
         return prepare_for_inference(network, self.runtime.device)
 
 
-def stretched(pictures: Iterable[NDArray[np.uint8]], count: int, side: int = 224) -> NDArray[np.uint8]:
+def stretched(frames: Iterable[NDArray[np.uint8]], count: int, side: int = 224) -> NDArray[np.uint8]:
     """(count, side, side, 3) uint8: whole frames, stretched whatever their aspect ratio.
 
-    pictures: `count` times (H, W, 3) uint8.
+    frames: `count` times (H, W, 3) uint8.
     """
     faces = np.empty((count, side, side, 3), np.uint8)
-    for face, picture in zip(faces, pictures, strict=True):
-        face[:] = resize_linear(picture, side, side)
+    for face, frame in zip(faces, frames, strict=True):
+        face[:] = resize_linear(frame, side, side)
     return faces
 
 
 def _scored_windows(clip: Clip, n_frames: int, audio: Audio) -> int:
     if not len(audio):
-        raise ClipError("no-audio", f"{clip.id}: has no sound; lse compares lips with sound, give a clip that has both")
+        raise ClipError("no-audio", f"{clip.id}: has no audio; lse compares lips with audio, give a clip that has both")
     windows = window_count(n_frames, len(audio))
     if windows < 1:
         raise ClipError(
             "too-short",
-            f"{clip.id}: {n_frames} frames with {len(audio) / 16_000:.2f} s of sound; "
+            f"{clip.id}: {n_frames} frames with {len(audio) / 16_000:.2f} s of audio; "
             "lse needs 6 frames and 0.24 s at least, leave this clip out",
         )
     return windows
@@ -288,18 +288,18 @@ def window_count(frames: int, samples: int) -> int:
     return min(frames, samples // SAMPLES_PER_FRAME) - 5
 
 
-def shift_means(lips: Tensor, sound: Tensor) -> Tensor:
-    """(31,) float32: for each shift of the sound by -15 .. 15 windows the mean distance over ALL windows.
+def shift_means(lips: Tensor, audio: Tensor) -> Tensor:
+    """(31,) float32: for each shift of the audio by -15 .. 15 windows the mean distance over ALL windows.
 
-    lips, sound: (n, E) float32 embeddings of the same windows.
-    Quirk: the sound is padded with zero rows and the padding is counted, so that a window without a partner
+    lips, audio: (n, E) float32 embeddings of the same windows.
+    Quirk: the audio is padded with zero rows and the padding is counted, so that a window without a partner
     contributes the norm of its lip embedding; in short clips this is a large part of the mean.
     Quirk: 1e-6 is added to every difference before the norm (torch's pairwise_distance).
     """
     import torch
     from torch.nn.functional import pad, pairwise_distance
 
-    padded = pad(sound, (0, 0, MAX_SHIFT, MAX_SHIFT))
+    padded = pad(audio, (0, 0, MAX_SHIFT, MAX_SHIFT))
     n = lips.shape[0]
     distances = [pairwise_distance(lips, padded[k : k + n], eps=1e-6) for k in range(2 * MAX_SHIFT + 1)]
     return torch.stack(distances).mean(dim=1)

@@ -235,7 +235,7 @@ def load_official(detector: Detector, runtime: Runtime) -> FaceDetector:
 
 
 def cut_tracks(clip: Clip, detector: FaceDetector, scale: float, min_track: int) -> Iterator[tuple[Track, Clip]]:
-    """Every face track of a clip, and its crop with its part of the sound as a clip in memory.
+    """Every face track of a clip, and its crop with its part of the audio as a clip in memory.
 
     scale: at which the detector sees the frames.
     Raises ClipError `no-track`, with the reason, where there is none.

@@ -45,7 +45,7 @@ EncoderPrecision = Literal["fp32", "bf16"]
 Text = Literal["auto", TextRule]
 
 
-UNSPELLABLE = "{sum} words of the references cannot be spelt by the reader, so that they are never read right"
+UNSPELLABLE = "{sum} words of the references cannot be spelt by the VSR model, so that they are never read right"
 NUMBERS = "{sum} numbers of the transcripts are in digits, spelt out in a way that need not be the one that was said"
 
 

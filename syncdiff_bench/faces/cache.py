@@ -1,6 +1,6 @@
 """What detectors found, on disk: `faces/<sha256 of the video file>-<detector>.npz` and `landmarks/...npy` in `home()`.
 
-Keyed by content, so that a data set may move, and may lie where nobody can write. Entries are written whole or not at
+Keyed by content, so that a data set may move, and may lie in a read-only folder. Entries are written whole or not at
 all, by any number of processes; the same arrays give the same bytes.
 """
 

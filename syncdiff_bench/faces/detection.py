@@ -193,7 +193,7 @@ def detected_boxes(clip_id: str, content: str, frames: Frames, wanted: str) -> F
     for name in _wanted(wanted):
         detector, reason = _usable(name)
         paths = cache.entries(content, name) if detector is None else [cache.entry("faces", content, detector.identity)]
-        # Of a detector that cannot be used here, the newest entry that somebody brought.
+        # Of a detector that cannot be used here, the newest entry that was copied here.
         found = known_boxes(paths[-1]) if paths else None
         if found is not None and len(found.boxes) != len(frames):
             found = None

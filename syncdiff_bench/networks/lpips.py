@@ -20,7 +20,7 @@ Net = Literal["alex", "vgg"]
 # what the authors' ScalingLayer does to RGB in [-1, 1] (ImageNet statistics)
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
-EPSILON = 1e-10  # keeps the features of a black picture finite
+EPSILON = 1e-10  # keeps the features of a black image finite
 
 Conv = tuple[int, int, int, int]  # output channels, kernel, stride, padding
 # stages end where LPIPS reads features; a pool comes before a stage
@@ -42,7 +42,7 @@ _FLAX_NAME: Mapping[Net, str] = {"alex": "AlexNet_0", "vgg": "VGG16_0"}
 
 
 class LPIPSNetwork(nn.Module):
-    """Distance of two batches of pictures.
+    """Distance of two batches of images.
 
     State dict: `convs.{i}.{weight,bias}` in the order of the network, `heads.{stage}` (channels,).
     """
@@ -63,16 +63,16 @@ class LPIPSNetwork(nn.Module):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """(N,) distances of a, b: (N, 3, H, W) float32, RGB in [-1, 1]; 0 for equal pictures."""
+        """(N,) distances of a, b: (N, 3, H, W) float32, RGB in [-1, 1]; 0 for equal images."""
         total = torch.zeros(len(a), device=a.device)
         for head, x, y in zip(self.heads, self.features(a), self.features(b), strict=True):
             difference = (_unit_length(x) - _unit_length(y)).square()
             total = total + torch.einsum("nchw,c->nhw", difference, head).mean(dim=(1, 2))
         return total
 
-    def features(self, pictures: Tensor) -> Iterator[Tensor]:
+    def features(self, images: Tensor) -> Iterator[Tensor]:
         """(N, C, h, w) behind the last ReLU of every stage."""
-        x = (pictures - cast("Tensor", self.shift)) / cast("Tensor", self.scale)
+        x = (images - cast("Tensor", self.shift)) / cast("Tensor", self.scale)
         convs = iter(self.convs)
         for pooled, depth in self.plan:
             x = self.pool(x) if pooled else x

@@ -3,7 +3,7 @@
     [[weights]]
     name = "lpips-alex"                 # letters, digits, dots, dashes
     file = "lpips_alexnet.ckpt"         # how the store calls it
-    size = 9884491                      # bytes; size and sha256 are left out where nobody has published them
+    size = 9884491                      # bytes; size and sha256 are left out where they are not published
     sha256 = "443c..."
     licence = "BSD-2-Clause"
     description = "..."
@@ -108,7 +108,7 @@ def read_catalogues(points: Iterable[EntryPoint]) -> Catalogue:
         owner = point.dist.name if point.dist is not None else point.value
         try:
             found = parse_catalogue(resources.files(point.value).joinpath(FILE_NAME).read_text(encoding="utf-8"))
-        # Importing somebody else's package may do anything, and so may its file.
+        # Importing a third-party package may do anything, and so may its file.
         except Exception as error:
             problems.append(f"{FILE_NAME} of {owner} cannot be used: {' '.join(str(error).split())}")
             continue

@@ -18,7 +18,7 @@ from syncdiff_bench.files import write_whole
 class Digest:
     """What is known about a file as it was at that size (bytes) and modification time (ns).
 
-    accepted: somebody kept this content under `--force` although another was expected.
+    accepted: this content was kept under `--force` although another was expected.
     """
 
     size: int

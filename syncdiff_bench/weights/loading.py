@@ -244,7 +244,7 @@ INERT = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "main.", "__ma
 
 
 class Inert:
-    """Stands in for any class whose content nobody reads."""
+    """Stands in for any class whose content is not read."""
 
     def __new__(cls, *_arguments: Any, **_named: Any) -> Inert:
         return super().__new__(cls)

@@ -131,7 +131,7 @@ class WeightsStore:
         return target
 
     def add(self, name: str, file: Path, *, force: bool = False) -> Path:
-        """Copy a file that somebody has into the store.
+        """Copy a downloaded file into the store.
 
         force: keep it even if it is not the published one; results then carry its own digest.
         Raises UsageError for an unknown name and a file that is not there, WeightsError for another file than
@@ -207,7 +207,7 @@ def _fetch_one(entry: Entry, source: Source, target: Path, progress: Progress) -
 
 
 def _mismatch(entry: Entry, path: Path) -> str:
-    """How a file of the store differs from what was published, unless somebody accepted that; remembered."""
+    """How a file of the store differs from what was published, unless it was added with --force; remembered."""
     size = path.stat().st_size
     if entry.sha256 is None and entry.size in (None, size):
         return ""

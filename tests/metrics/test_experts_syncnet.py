@@ -136,7 +136,7 @@ def test_clips_that_are_too_short_are_told(tmp_path: Path):
 
 
 def test_a_split_without_sound_is_told(tmp_path: Path):
-    with pytest.raises(UsageError, match="no clip with sound"):
+    with pytest.raises(UsageError, match="no clip with audio"):
         task_on(FlashingDiscs(samples_per_frame=0), tmp_path)
 
 

@@ -149,7 +149,7 @@ def test_frame_size_decides_how_large_the_mouth_is():
 def test_a_frame_smaller_than_the_patch_fails_its_clip(reader):
     metric = WER(WEROptions(lipreader_frame_size="native"))
     metric._model = reader
-    with pytest.raises(ClipError, match="64x64, the lip reader needs 88x88") as error:
+    with pytest.raises(ClipError, match="64x64, the VSR model needs 88x88") as error:
         metric.measure(Pair(clip_of(noise(3, 64), "bin blue")))
     assert error.value.kind == "frame-size"
 

@@ -114,7 +114,7 @@ def test_words_beyond_the_reader_and_numbers_are_counted_below_the_table(
     told = {one.kind: one for one in run.caveats if one.metric == "wer"}
     assert told["unspellable"].clips == ("a",)
     assert told["unspellable"].text.endswith(
-        "1 of 2 clips: 2 words of the references cannot be spelt by the reader, so that they are never read right "
+        "1 of 2 clips: 2 words of the references cannot be spelt by the VSR model, so that they are never read right "
         "(a: cannot spell 北京, zebra)"
     )
     assert told["numbers"].clips == ("b",)

@@ -165,7 +165,7 @@ def _styled(mouths: NDArray[np.float64], persona: Persona, rng: np.random.Genera
     jitter = np.convolve(rng.normal(0, 0.09, len(styled) + 4), np.ones(5) / 5, mode="valid")
     spread = np.convolve(rng.normal(0, 0.16, len(styled) + 4), np.ones(5) / 5, mode="valid")
     opening, width = PARAMETERS.index("opening"), PARAMETERS.index("width")
-    # Closures stay closed whoever speaks: the jitter scales with the opening.
+    # Closures stay closed for every speaker: the jitter scales with the opening.
     styled[:, opening] *= persona.gain * (1 + 2.0 * jitter)
     styled[:, width] = np.clip(styled[:, width] * (0.8 + 0.25 * persona.gain) + spread, -1.1, 1.1)
     styled[:, opening] = np.clip(styled[:, opening], 0, 1.15)

@@ -87,7 +87,7 @@ class DiffTalkTask(LatentTask):
     Options = DiffTalkTrainingOptions
     options: DiffTalkTrainingOptions
     Model = DiffTalkModel
-    learns_from: ClassVar[str] = "sound and landmarks"
+    learns_from: ClassVar[str] = "audio and landmarks"
 
     def build(self) -> nn.Module:
         return TrainedDiffTalk(self.options)

@@ -1,4 +1,4 @@
-"""One process that nobody trusts: its own group, a time limit, its output in files, nothing left running."""
+"""One process that is not trusted: its own group, a time limit, its output in files, nothing left running."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def mel_spectrogram(audio: Audio) -> NDArray[np.float32]:
     from scipy.signal import lfilter
 
     if len(audio) <= N_FFT // 2:
-        raise ClipError("too-short", f"{len(audio)} samples of sound; a mel spectrogram needs more than {N_FFT // 2}")
+        raise ClipError("too-short", f"{len(audio)} samples of audio; a mel spectrogram needs more than {N_FFT // 2}")
     emphasised = lfilter([1.0, -PRE_EMPHASIS], [1.0], audio.astype(np.float64) / 32768)
     padded = np.pad(emphasised, N_FFT // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
@@ -50,7 +50,7 @@ def mel_windows(audio: Audio, n_frames: int) -> NDArray[np.float32]:
     Raises ClipError (`no-audio`) for an empty track.
     """
     if len(audio) == 0:
-        raise ClipError("no-audio", "the clip has no sound to move lips to; give it an audio track")
+        raise ClipError("no-audio", "the clip has no audio to move lips to; give it an audio track")
     needed = max(n_frames * SAMPLES_PER_FRAME, (WINDOW - 1) * HOP)
     mel = mel_spectrogram(np.pad(audio, (0, max(0, needed - len(audio)))))
     last = mel.shape[1] - WINDOW

@@ -270,8 +270,8 @@ class Wav2LipTask(ClipTask):
             for faces in (real, drawn):
                 shown = faces[: self.options.stretch : 3].permute(2, 0, 3, 1).flatten(1, 2)  # side by side
                 rows.append((shown.flip(-1) * 255).to(torch.uint8))
-        picture: NDArray[Any] = torch.cat(rows).cpu().numpy()
-        return picture
+        image: NDArray[Any] = torch.cat(rows).cpu().numpy()
+        return image
 
     def export(self, model: nn.Module, folder: Path) -> None:
         assert isinstance(model, TrainedWav2Lip)

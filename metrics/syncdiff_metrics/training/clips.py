@@ -36,9 +36,9 @@ class TrainingClip:
 
 
 def read_split(dataset: Dataset, split: str, side: int, cache: Path) -> tuple[TrainingClip, ...]:
-    """All clips of a split that have sound, whole frames stretched to `side` pixels as the metrics do.
+    """All clips of a split that have audio, whole frames stretched to `side` pixels as the metrics do.
 
-    Decodes what `cache` does not hold yet. Raises UsageError where no clip has sound, ClipError where a file cannot be
+    Decodes what `cache` does not hold yet. Raises UsageError where no clip has audio, ClipError where a file cannot be
     read.
     """
     folder = cache / hashlib.sha256(f"{dataset.fingerprint(split)} {side}".encode()).hexdigest()[:16]
@@ -47,27 +47,27 @@ def read_split(dataset: Dataset, split: str, side: int, cache: Path) -> tuple[Tr
     )
     heard = tuple(clip for clip in clips if len(clip.audio))
     if not heard:
-        raise UsageError(f"split {split!r} of {dataset.name} has no clip with sound; there is nothing to train on")
+        raise UsageError(f"split {split!r} of {dataset.name} has no clip with audio; there is nothing to train on")
     return heard
 
 
 def _cached(clip: Clip, side: int, folder: Path, rule: TextRule) -> TrainingClip:
-    pictures, sound = (folder / f"{clip.id}.{kind}.npy" for kind in ("frames", "audio"))
-    if not (pictures.is_file() and sound.is_file()):
+    frames_file, audio_file = (folder / f"{clip.id}.{kind}.npy" for kind in ("frames", "audio"))
+    if not (frames_file.is_file() and audio_file.is_file()):
         frames = np.stack([resize_linear(frame, side, side) for frame in clip.frames])
-        for path, array in ((pictures, frames), (sound, _whole_frames(clip.audio, len(frames)))):
+        for path, array in ((frames_file, frames), (audio_file, _whole_frames(clip.audio, len(frames)))):
             with replacing(path) as partial, partial.open("wb") as file:
                 np.save(file, array)
     return TrainingClip(
         clip.id,
-        np.load(pictures, mmap_mode="r", allow_pickle=False),
-        np.load(sound, allow_pickle=False),
+        np.load(frames_file, mmap_mode="r", allow_pickle=False),
+        np.load(audio_file, allow_pickle=False),
         to_learn(clip.transcript, rule),
     )
 
 
 def _whole_frames(audio: Audio, n_frames: int) -> Audio:
-    """640 samples per frame, zeros at the end; a clip without sound stays without."""
+    """640 samples per frame, zeros at the end; a clip without audio stays without."""
     return np.pad(audio, (0, n_frames * SAMPLES_PER_FRAME - len(audio))) if len(audio) else audio
 
 

@@ -1,7 +1,7 @@
 """Train a small SyncNet from scratch, by contrast, under the very distance that LSE-C and LSE-D are made of.
 
-Every window of lips shall lie nearer to its own window of sound than to any other of the batch: those of the same clip
-at other times, those of other clips, and the zero vector, because the protocol pads shifted sound with zero rows and
+Every window of lips shall lie nearer to its own window of audio than to any other of the batch: those of the same clip
+at other times, those of other clips, and the zero vector, because the protocol pads shifted audio with zero rows and
 counts them (`lse.shift_means`). The published network was trained with a margin on pairs (Chung and Zisserman
 2016); all pairs of a batch at once (InfoNCE, van den Oord et al. 2018) need far fewer steps. Embeddings are not
 normalised, as in the published network.
@@ -66,21 +66,21 @@ class TrainedSyncNet(nn.Module):
     def forward(self, faces: Tensor, cepstra: Tensor) -> dict[str, Tensor]:
         """faces: (B, W + 4, S, S, 3) float32 BGR 0..255; cepstra: (B, W, 13, 20) float32.
 
-        "found" is the share of lip windows whose own sound is the nearest.
+        "found" is the share of lip windows whose own audio is the nearest.
         """
         lips = self.network.embed_lips(faces.permute(0, 4, 1, 2, 3)).float()
-        sound = self.network.embed_audio(cepstra.flatten(0, 1).unsqueeze(1)).float()
-        loss, found = contrast(lips, sound)
+        audio = self.network.embed_audio(cepstra.flatten(0, 1).unsqueeze(1)).float()
+        loss, found = contrast(lips, audio)
         return {"loss": loss, "found": found}
 
 
-def contrast(lips: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
-    """Symmetric InfoNCE with minus the Euclidean distance as similarity, and the share of lips that find their sound.
+def contrast(lips: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+    """Symmetric InfoNCE with minus the Euclidean distance as similarity, and the share of lips that find their audio.
 
-    lips, sound: (N, E) float32, partners in the same row. The zero vector is one more sound that fits no lips.
+    lips, audio: (N, E) float32, partners in the same row. The zero vector is one more audio that fits no lips.
     """
     partner = torch.arange(len(lips), device=lips.device)
-    apart = distances(lips, torch.cat([sound, torch.zeros_like(sound[:1])]))
+    apart = distances(lips, torch.cat([audio, torch.zeros_like(audio[:1])]))
     loss = (F.cross_entropy(-apart, partner) + F.cross_entropy(-apart[:, :-1].T, partner)) / 2
     return loss, (apart.argmin(dim=1) == partner).float().mean()
 
@@ -143,7 +143,7 @@ class SyncNetTask(TrainingTask):
         return cepstra + offset
 
     def _long_enough(self, clips: Sequence[TrainingClip]) -> tuple[TrainingClip, ...]:
-        """Those that have `windows` windows; the sound of a clip gives one window fewer than its frames do."""
+        """Those that have `windows` windows; the audio of a clip gives one window fewer than its frames do."""
         kept = tuple(clip for clip in clips if _windows(len(clip.frames)) > self.options.windows)
         if not kept:
             raise UsageError(

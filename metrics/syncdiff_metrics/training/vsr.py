@@ -1,9 +1,9 @@
 """Train a small AV-HuBERT to read lips from scratch, without any pre-training.
 
 Nine hundred short clips do not teach a visual front-end, an alignment and a language at once. The network hears as
-well as it sees, and hearing is easy and cheap, so sound comes first: for `audio_steps` steps encoder and decoder learn
-to transcribe sound. From then on every batch goes through the encoder twice. What the sound is encoded to is, frame by
-frame, the target of what the picture is encoded to (as in audio-to-video distillation of VSR models, Zhao et al.
+well as it sees, and hearing is easy and cheap, so audio comes first: for `audio_steps` steps encoder and decoder learn
+to transcribe audio. From then on every batch goes through the encoder twice. What the audio is encoded to is, frame by
+frame, the target of what the frames are encoded to (as in audio-to-video distillation of VSR models, Zhao et al.
 2020), beside the words themselves.
 
 A still face says nothing: some clips are shown as one frame held for their whole length, and what is to be read then
@@ -41,10 +41,10 @@ from syncdiff_metrics.wer import word_errors
 
 @dataclass(frozen=True)
 class VSROptions:
-    """network: its `vocab` is set by the transcripts, `pretraining_units` to 0. audio_steps: steps on sound alone.
-    match_weight: weight of the distance between what picture and sound are encoded to. label_smoothing: share of the
+    """network: its `vocab` is set by the transcripts, `pretraining_units` to 0. audio_steps: steps on audio alone.
+    match_weight: weight of the distance between what frames and audio are encoded to. label_smoothing: share of the
     target that is spread over all words. still_share: part of the clips shown as one held frame. audio_noise: standard
-    deviation of noise on the (normalised) sound features. half: export float16.
+    deviation of noise on the (normalised) audio features. half: export float16.
     """
 
     network: AVHubertConfig = field(default_factory=AVHubertConfig)
@@ -84,7 +84,7 @@ class TrainedVSR(nn.Module):
         self, audio: Tensor, padding: Tensor, tokens: Tensor, video: Tensor | None = None, still: Tensor | None = None
     ) -> dict[str, Tensor]:
         """audio: (B, T, 104); padding: (B, T) bool; tokens: (B, L) closed by EOS, then PAD; video: (B, 1, T, S, S),
-        None while only the sound is learnt; still: (B,) bool, clips whose picture does not move.
+        None while only the audio is learnt; still: (B,) bool, clips whose frames do not change.
         """
         heard = self.model.encode(audio=audio, padding_mask=padding)
         audio_loss = self._spelling(heard, padding, tokens)
@@ -122,7 +122,7 @@ class VSRTask(TrainingTask):
 
     Options = VSROptions
     options: VSROptions
-    unused_parameters: ClassVar[bool] = True  # the picture front-end, during `audio_steps`
+    unused_parameters: ClassVar[bool] = True  # the video front-end, during `audio_steps`
 
     def prepare(self) -> None:
         clips, held_out = (self._read(split) for split in (self.data.split, self.data.validation_split))
@@ -151,7 +151,7 @@ class VSRTask(TrainingTask):
         return {**batch, "video": self._video(video), "still": torch.from_numpy(still)}
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:
-        """Word error rates in percent on the held-out clips: of sound, of lips, and of their first frame held."""
+        """Word error rates in percent on the held-out clips: of audio, of lips, and of their first frame held."""
         assert isinstance(model, TrainedVSR)
         device = next(model.parameters()).device
         batch = self._heard(self.held_out)

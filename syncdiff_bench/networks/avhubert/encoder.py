@@ -244,7 +244,7 @@ class Streams(NamedTuple):
 def encode_clips(encoder: AVHubertEncoder, clips: Sequence[Streams]) -> tuple[Tensor, Tensor | None]:
     """The encoder's output for clips of any lengths, as each would have it alone to float rounding.
 
-    clips: at least one; every one has a stream. Those with sound and those without may be mixed.
+    clips: at least one; every one has a stream. Those with audio and those without may be mixed.
     Returns features (B, T, dim) with T the longest clip, and a padding mask (B, T), True on the steps that fill up
     and whose features mean nothing; None where all are of one length.
     """
