@@ -52,7 +52,7 @@ def test_a_file_that_nobody_thought_of_costs_the_others_nothing(
         if path.name == "00006.mp4":
             raise AttributeError("'NoneType' object has no attribute 'width'")
 
-    monkeypatch.setattr("syncdiff_bench.media.reading.probe", lambda path, of=reading.probe: probe(path) or of(path))
+    monkeypatch.setattr("syncdiff_datasets.verification.probe", lambda path, of=reading.probe: probe(path) or of(path))
     os.truncate(lrs3_home / "test" / "QoT0S2vu9m4" / "00002.mp4", 0)
     result = run(lrs3_home)
     assert result.exit_code == 1

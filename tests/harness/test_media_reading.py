@@ -291,7 +291,7 @@ def test_a_sound_whose_channels_change_is_heard_to_its_end(tmp_path: Path) -> No
 def test_probe_reads_the_header(tmp_path: Path) -> None:
     sound = np.stack([tone(3, 44_100)] * 2, 1)
     path = encode(tmp_path / "clip.mp4", numbered(90), rate=30, audio=sound, audio_rate=44_100)
-    assert probe(path) == MediaFacts(48, 32, 30.0, 90, 3.0, 44_100, 2, True)
+    assert probe(path) == MediaFacts(48, 32, 30.0, 90, 3.0, 44_100, 2)
     silent = probe(encode(tmp_path / "silent.mp4", numbered(5)))
     assert (silent.sample_rate, silent.channels, silent.frames) == (0, 0, 5)
 
