@@ -190,7 +190,7 @@ def embed_mfcc(network: SyncNet, features: NDArray[np.float64], windows: int, ba
     cepstra = torch.from_numpy(features.astype(np.float32))
     slid = cepstra.unfold(0, MFCC_PER_WINDOW, MFCC_PER_FRAME).unsqueeze(1)  # (n, 1, 13, 20)
     with inference(str(_device(network))):
-        parts = [network.embed_audio(part.to(_device(network))).cpu() for part in slid[:windows].split(batch)]
+        parts = [network.embed_audio(part.to(_device(network))).cpu() for part in torch.split(slid[:windows], batch)]
     return torch.cat(parts)
 
 

@@ -93,7 +93,7 @@ def clip_conditions(
     n, height, width = clip.frames.shape[:3]
     points = scaled(landmarks_of(clip, landmarks), (height, width), config.frame_size)
     windows = torch.from_numpy(clip_windows(clip, n, config.logits))
-    nearby = around(windows.flatten(1)[None], config.window)[0].unflatten(-1, windows.shape[1:])
+    nearby = around(windows.flatten(1)[None], config.window)[0].reshape(n, config.window, *windows.shape[1:])
     tokens = model.conditions(nearby.to(device), torch.from_numpy(points[:, KEPT]).to(device))
     images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
     mask = torch.from_numpy(below_nose(points, config.frame_size)).to(device)

@@ -62,7 +62,8 @@ def inside(boxes: NDArray[np.integer[Any]], frame_hw: tuple[int, int]) -> Boxes:
     """Boxes cut at the border of the frame. Raises ClipError (`boxes`) where nothing is left of one."""
     refuse_empty(boxes, frame_hw)
     height, width = frame_hw
-    return np.clip(boxes, 0, [width, height, width, height]).astype(np.int32)
+    cut: Boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.int32)
+    return cut
 
 
 def network_input(faces: Faces, references: Faces) -> NDArray[np.float32]:

@@ -21,12 +21,12 @@ from torch.func import functional_call
 
 from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.faces.boxes import cut_faces
+from syncdiff_bench.faces.boxes import FACE_SIZE, cut_faces
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.views import boxes_fact
 from syncdiff_methods.clip_task import ClipTask, stacked
 from syncdiff_methods.wav2lip.checkpoint import save_generator
-from syncdiff_methods.wav2lip.faces import FACE_SIZE, BoxConfig, face_areas
+from syncdiff_methods.wav2lip.faces import BoxConfig, face_areas
 from syncdiff_methods.wav2lip.generator import Wav2Lip, Wav2LipConfig
 from syncdiff_methods.wav2lip.mel import BANDS, WINDOW, mel_windows
 
