@@ -11,7 +11,8 @@ import numpy as np
 
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Pair
 from syncdiff_bench.errors import ClipError, NotApplicable
-from syncdiff_bench.faces.boxes import cut_faces, refuse_empty
+from syncdiff_bench.faces.boxes import refuse_empty
+from syncdiff_bench.media.bilinear import cut_faces
 
 # `own-`: each side is cut by boxes of its own, for videos of another crop than their references
 Region = Literal["face96", "mouth", "full", "own-face96", "own-mouth"]

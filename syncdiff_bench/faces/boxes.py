@@ -15,10 +15,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.arrays import Boxes, Frames, Media
+from syncdiff_bench.arrays import Media
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import ClipError, NoBoxes
-from syncdiff_bench.media.bilinear import resize_linear
 
 # Where the boxes of a clip come from (`Clip.boxes`, `FaceBoxes.source`).
 FILE = "file"  # the data set's own
@@ -31,7 +30,6 @@ DETECTORS = ("s3fd", "dlib-hog")  # in order of preference
 # clips it misses: its lower half begins at or below the lips (docs/protocols.md, Face boxes).
 CENTRED_FRACTION = 96 / 160
 
-FACE_SIZE = 96  # pixels of a face that image metrics, Wav2Lip and TalkLip look at
 FEW_ROWS = 3  # codecs drop or add a last frame or two, and tools count them or do not
 
 BOX_CAVEATS = frozenset({"guessed-boxes", "faceless-frames", "jumping-boxes", "rows"})
@@ -101,14 +99,6 @@ def refuse_empty(boxes: NDArray[np.integer[Any]], frame_hw: tuple[int, int], cli
         box = " ".join(str(side) for side in boxes[empty[0]])
         where = f"{clip}: face box {box} of frame {empty[0]}" if clip else f"face box {box} of frame {empty[0]}"
         raise ClipError("boxes", f"{where} holds no pixel of {width}x{height}; detect it again")
-
-
-def cut_faces(frames: Frames, boxes: Boxes) -> Frames:
-    """(T, 96, 96, 3) uint8: `frame[y1:y2, x1:x2]` of frames (T, H, W, 3), resized as OpenCV does."""
-    faces = np.empty((len(frames), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
-    for face, frame, (x1, y1, x2, y2) in zip(faces, frames, boxes, strict=True):
-        face[:] = resize_linear(frame[y1:y2, x1:x2], FACE_SIZE, FACE_SIZE)
-    return faces
 
 
 def centred_boxes(n_frames: int, height: int, width: int, source: str = CENTRED) -> FaceBoxes:

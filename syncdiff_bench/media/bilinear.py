@@ -10,6 +10,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from syncdiff_bench.arrays import Boxes, Frames
+
+FACE_SIZE = 96  # pixels of a face that image metrics, Wav2Lip and TalkLip look at
 _ONE = 2048  # OpenCV's weights have 11 fractional bits
 
 
@@ -40,6 +43,14 @@ def resize_linear(frame: NDArray[np.uint8], height: int, width: int) -> NDArray[
     mixed += 2
     mixed >>= 2
     return mixed.astype(np.uint8).reshape(height, width, -1)
+
+
+def cut_faces(frames: Frames, boxes: Boxes) -> Frames:
+    """(T, 96, 96, 3) uint8: `frame[y1:y2, x1:x2]` of frames (T, H, W, 3), resized as OpenCV does."""
+    faces = np.empty((len(frames), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
+    for face, frame, (x1, y1, x2, y2) in zip(faces, frames, boxes, strict=True):
+        face[:] = resize_linear(frame[y1:y2, x1:x2], FACE_SIZE, FACE_SIZE)
+    return faces
 
 
 def _product(rows: NDArray[np.int32], weights: NDArray[np.int32]) -> NDArray[np.int32]:

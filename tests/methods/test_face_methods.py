@@ -13,7 +13,8 @@ from skimage.transform import resize
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
-from syncdiff_bench.faces.boxes import FaceBoxes, cut_faces
+from syncdiff_bench.faces.boxes import FaceBoxes
+from syncdiff_bench.media.bilinear import cut_faces
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.features import normalise_rows, stacked_features
 from syncdiff_bench.weights.store import WeightsStore

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.faces.boxes import cut_faces
+from syncdiff_bench.media.bilinear import cut_faces
 from syncdiff_methods.wav2lip.faces import BoxConfig, face_areas, inside, network_input, paste, smoothed
 from syncdiff_methods.wav2lip.mel import mel_filters, mel_spectrogram, mel_windows, window_starts
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.faces.boxes import cut_faces
+from syncdiff_bench.media.bilinear import cut_faces
 from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket

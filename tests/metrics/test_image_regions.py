@@ -9,7 +9,7 @@ import pytest
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair
 from syncdiff_bench.errors import ClipError, NotApplicable
-from syncdiff_bench.faces.boxes import cut_faces
+from syncdiff_bench.media.bilinear import cut_faces
 from syncdiff_metrics.regions import cut_pair
 
 NO_SOUND = np.zeros(0, np.int16)

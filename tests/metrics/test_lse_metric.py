@@ -83,8 +83,8 @@ def test_a_column_is_the_mean_over_clips_however_long():
 @pytest.mark.parametrize(
     ("broken", "kind", "words"),
     [
-        (clip(9, samples=0), "no-audio", "has no sound"),
-        (clip(5), "too-short", "5 frames with 0.20 s of sound"),
+        (clip(9, samples=0), "no-audio", "has no audio"),
+        (clip(5), "too-short", "5 frames with 0.20 s of audio"),
         (clip(9, samples=3_839), "too-short", "9 frames with 0.24 s"),
     ],
 )

@@ -151,7 +151,7 @@ def test_a_clip_without_a_track_fails_with_the_reason(weights: Path, length: int
 def test_a_track_without_sound_is_told(weights: Path) -> None:
     video = clip(30)
     short = Clip(video.id, "test", preloaded=Media(video.frames, video.audio[: 8 * 640]))
-    with pytest.raises(ClipError, match=r"s/00001 \(frame 10 on\): has no sound"):
+    with pytest.raises(ClipError, match=r"s/00001 \(frame 10 on\): has no audio"):
         lse(weights, Told((range(10, 30), (90, 40, 210, 160))), min_track=12).measure(Pair(short))
 
 

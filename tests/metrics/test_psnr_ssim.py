@@ -12,7 +12,7 @@ import pytest
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.faces.boxes import cut_faces
+from syncdiff_bench.media.bilinear import cut_faces
 from syncdiff_bench.plugins import load_metric
 from syncdiff_bench.texts import metric_specs
 from syncdiff_metrics.psnr import PSNR, PSNROptions, PSNRStats, psnr_of_wrapped_bytes, psnr_per_frame

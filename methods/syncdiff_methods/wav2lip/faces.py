@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Boxes, Frames
-from syncdiff_bench.faces.boxes import FACE_SIZE, refuse_empty
-from syncdiff_bench.media.bilinear import resize_linear
+from syncdiff_bench.faces.boxes import refuse_empty
+from syncdiff_bench.media.bilinear import FACE_SIZE, resize_linear
 
 Faces = NDArray[np.uint8]
 SPAN = 5  # boxes in the moving average

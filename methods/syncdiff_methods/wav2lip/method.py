@@ -13,7 +13,7 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, NoBoxes, UsageError
-from syncdiff_bench.faces.boxes import cut_faces
+from syncdiff_bench.media.bilinear import cut_faces
 from syncdiff_bench.origins import foreign
 from syncdiff_methods.wav2lip.faces import BoxConfig, face_areas, paste
 from syncdiff_methods.wav2lip.mel import mel_windows

@@ -21,7 +21,7 @@ from torch.func import functional_call
 
 from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.faces.boxes import FACE_SIZE, cut_faces
+from syncdiff_bench.media.bilinear import FACE_SIZE, cut_faces
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.views import boxes_fact
 from syncdiff_methods.clip_task import ClipTask, stacked
