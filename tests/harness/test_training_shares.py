@@ -91,6 +91,7 @@ def test_a_step_that_cannot_be_shared_is_refused() -> None:
         replace(paper, micro_batch=0).share(3)
 
 
+@pytest.mark.slow
 def test_a_refused_launch_is_one_line(tmp_path: Path) -> None:
     done = launched(2, tmp_path / "out", SETTINGS)
     assert done.returncode != 0

@@ -24,8 +24,8 @@ SETTINGS = (
     "data.split=test",
     "data.validation_split=test",
     "training.steps=60",
-    "training.batch_size=2",
-    "training.gradient_accumulation=2",
+    "training.batch_size=8",
+    "training.micro_batch=2",
     "training.warmup_steps=4",
     "training.checkpoint_every=10",
     "training.log_every=10",
@@ -132,6 +132,6 @@ def test_nan_stops_both_processes_with_one_line(home: Path) -> None:
         assert process.wait(TIMEOUT) == 1  # torchrun's own
     said = (home / "poisoned.txt").read_text()
     (line,) = re.findall(r"^error: not a number at step .*$", said, re.MULTILINE)
-    assert re.search(r"in batch \d+ of process 1 \(clip \d+/\d+ frame \d+, clip", line)
-    assert re.search(r"in batch \d+ of process 0 \(clip", line)
+    assert re.search(r"in micro-batch [13] of process 1 \(clip \d+/\d+ frame \d+, clip", line)
+    assert re.search(r"in micro-batch [02] of process 0 \(clip", line)
     assert "there is no checkpoint yet" in line
