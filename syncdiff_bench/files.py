@@ -52,7 +52,15 @@ def write_whole(path: Path, content: str | bytes, option: str = "--out") -> None
 
 
 def replace_folder(partial: Path, folder: Path) -> None:
-    """Give a folder that is complete its name, in place of an older one. Raises OSError."""
+    """Give a folder that is complete its name, in place of an older one, and its files the umask's mode.
+
+    Raises OSError.
+    """
+    readable = (
+        partial.stat().st_mode & 0o666
+    )  # what `mkdir` made of it; some libraries write files for their user alone
+    for path in (path for path in partial.rglob("*") if path.is_file()):
+        path.chmod(path.stat().st_mode | readable)
     for path in () if os.name == "nt" else (*partial.rglob("*"), partial):
         descriptor = os.open(path, os.O_RDONLY)
         try:

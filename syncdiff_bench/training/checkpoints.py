@@ -3,7 +3,7 @@
 OUT/checkpoints/step-N/
     model.safetensors, optimizer.bin, random_states_RANK.pkl     written and read by accelerate
     averages.safetensors                                         EMA by parameter name
-    training.json                                                step, examples, processes, updates of the EMA
+    training.json                      step, examples, processes, updates of the EMA, bytes of each of these files
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import PickleError
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from syncdiff_bench.errors import UsageError
+import torch
+
+from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.training.ema import EMA
 
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA = 1
+OURS = "training.json"
+UNREADABLE = (ValueError, KeyError, EOFError)
+# What torch says of a file that it cannot write; it has no type of its own for that.
+UNWRITTEN = ("PytorchStreamWriter", "inline_container", "unexpected pos")
 
 
 def save(accelerator: Accelerator, out: Path, step: int, examples: int | None, ema: EMA | None, keep: int) -> None:
@@ -34,62 +41,104 @@ def save(accelerator: Accelerator, out: Path, step: int, examples: int | None, e
     """
     final = out / "checkpoints" / f"step-{step:08d}"
     partial = final.with_name(f".{final.name}.part")
-    try:
+    with written(partial):
         if accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
         accelerator.wait_for_everyone()
         accelerator.save_state(str(partial))
+        accelerator.wait_for_everyone()  # every process has written its random state
         if accelerator.is_main_process:
             known = {"step": step, "examples": examples, "processes": accelerator.num_processes}
             _write_ours(partial, known, ema)
-        accelerator.wait_for_everyone()  # every process has written its random state
-        if accelerator.is_main_process:
             replace_folder(partial, final)
-            for old in _complete(out)[:-keep]:
+            for old in complete(out)[:-keep]:
                 shutil.rmtree(old)
-    except OSError as error:
-        raise UsageError(
-            f"{partial} cannot be written ({error.strerror or error}); free space, then run the same command again"
-        ) from None
     accelerator.wait_for_everyone()
 
 
+@contextmanager
+def written(partial: Path) -> Iterator[None]:
+    """Raises UsageError, in one line, where the block cannot write a folder, which is deleted to make room."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in UNWRITTEN):
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise UsageError(
+            f"{partial} cannot be written ({reason}); free space, then run the same command again"
+        ) from None
+
+
 def resume(accelerator: Accelerator, out: Path, ema: EMA | None, names: Sequence[str]) -> tuple[int, int | None]:
-    """Load the newest checkpoint; returns the step to go on with, 0 where there is none, and the examples seen so far.
+    """Load the newest checkpoint that can be read; returns the step to go on with, 0 where there is none, and the
+    examples seen so far, None where a checkpoint of an older version does not say it.
 
     names: of all trained parameters, in the model's order.
-    Raises UsageError where the checkpoint is of another model or damaged.
+    Raises UsageError where there are checkpoints and none of them is whole and of this model.
     """
-    found = _complete(out)
-    if not found:
-        return 0, 0
-    folder = found[-1]
-    try:
-        with _as_accelerate_reads_it(folder) as readable:
-            accelerator.load_state(str(readable))
-        known = json.loads((folder / "training.json").read_text()) if (folder / "training.json").is_file() else None
-    except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
-        reason = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
-        raise UsageError(
-            f"{folder} does not fit this training ({reason[:200]}); choose another --out, or delete the checkpoint"
-        ) from None
-    if ema is not None:
-        tensors, updates = _saved_ema(folder, known, names)
-        ema.restore(tensors, updates, str(folder))
-    accelerator.step = 0  # counts micro-batches of this process, and may have been saved by another number of them
-    step = int(folder.name.removeprefix("step-"))
-    accelerator.print(f"resumed from {folder}")
-    return step, None if known is None else known.get("examples")
+    from accelerate.utils import gather_object
+    from safetensors import SafetensorError
+
+    reasons: list[str] = []
+    found = complete(out)
+    for folder in reversed(found):
+        reason = ""
+        try:
+            known = _load(accelerator, folder, ema, names)
+        except torch.OutOfMemoryError:
+            raise
+        except (BenchError, OSError, RuntimeError, SafetensorError, PickleError, *UNREADABLE) as error:
+            reason = _in_one_line(error)
+        reason = next(filter(None, gather_object([reason])), "")  # all go on with the same one
+        if reason:
+            reasons.append(f"{folder.name} does not fit this training ({reason.replace(f'{folder}/', '')})")
+            continue
+        accelerator.print(f"resumed from {folder}{''.join(f'; {reason}' for reason in reasons)}")
+        accelerator.step = 0  # counts micro-batches of this process, and may have been saved by another number of them
+        return int(folder.name.removeprefix("step-")), known.get("examples")
+    if reasons:
+        raise UsageError(f"{found[-1].parent / reasons[0]}; choose another --out, or delete the checkpoint")
+    return 0, 0
 
 
 def kept(out: Path) -> str:
     """Where a stopped training can go on from, in words."""
-    found = _complete(out)
+    found = complete(out)
     return f"the last good checkpoint is {found[-1]}" if found else "there is no checkpoint yet"
 
 
-def _complete(out: Path) -> list[Path]:
+def complete(out: Path) -> list[Path]:
+    """The checkpoints of a training, oldest first."""
     return sorted((out / "checkpoints").glob("step-*"))
+
+
+def _load(accelerator: Accelerator, folder: Path, ema: EMA | None, names: Sequence[str]) -> Mapping[str, Any]:
+    """Load everything; returns training.json, empty for version 0.1.0, which wrote none."""
+    path = folder / OURS
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for name, size in known.get("files", {}).items():
+        there = (folder / name).stat().st_size
+        if there != size:
+            raise ValueError(f"{name} has {there} of {size} bytes")
+    with _as_accelerate_reads_it(folder) as readable:
+        accelerator.load_state(str(readable))
+    if ema is not None:
+        tensors, updates = _saved_ema(folder, known, names)
+        ema.restore(tensors, updates, str(folder))
+    return dict(known)
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, BenchError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{Path(error.filename).name}: {error.strerror}"
+    text = str(error)
+    return next((line.strip() for line in text.splitlines()[1:] if line.strip()), text)[:200] or type(error).__name__
 
 
 def _write_ours(folder: Path, known: Mapping[str, Any], ema: EMA | None) -> None:
@@ -99,16 +148,17 @@ def _write_ours(folder: Path, known: Mapping[str, Any], ema: EMA | None) -> None
     if ema is not None:
         save_file(ema.tensors(), folder / "averages.safetensors")
         known["ema_updates"] = ema.updates
-    (folder / "training.json").write_text(json.dumps(known) + "\n")
+    known["files"] = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    (folder / OURS).write_text(json.dumps(known) + "\n", encoding="utf-8")
 
 
-def _saved_ema(folder: Path, known: Any, names: Sequence[str]) -> tuple[dict[str, Tensor], int]:
+def _saved_ema(folder: Path, known: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[str, Tensor], int]:
     from syncdiff_bench.weights.loading import load_tensors, load_torch
 
-    if known is not None and "ema_updates" in known:
+    if "ema_updates" in known:
         return load_tensors(folder / "averages.safetensors"), int(known["ema_updates"])
     unnamed = folder / "custom_checkpoint_1.pkl"  # how version 0.1.0 saved the EMA of all trained parameters
-    if known is None and unnamed.is_file():
+    if not known and unnamed.is_file():
         state = load_torch(unnamed)
         return dict(zip(names, state["shadow_params"], strict=True)), int(state["optimization_step"])
     raise UsageError(

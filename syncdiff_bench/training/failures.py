@@ -15,6 +15,7 @@ from torch import Tensor
 
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.training.checkpoints import kept
+from syncdiff_bench.training.processes import LostError, Processes
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 if TYPE_CHECKING:
@@ -79,23 +80,42 @@ def ending_plainly(
     out: Path,
     fitting_batch: FittingBatch | None,
 ) -> Iterator[None]:
-    """Turn what the block dies of (memory, a lost process, SIGTERM) into a BenchError of one line."""
+    """Turn what the block dies of (memory, a lost process, SIGTERM) into a BenchError of one line.
+
+    Of several processes each leaves behind what it died of, so that the others can say it. Raises LostError where that
+    is another process.
+    """
+    processes = Processes(out, accelerator.process_index, accelerator.num_processes)
     try:
-        with _sigterm_raises(out):
+        with _sigterm_raises(processes):
             yield
     except RuntimeError as error:  # torch.OutOfMemoryError and errors of collectives are RuntimeErrors
-        text = str(error)
-        if isinstance(error, torch.OutOfMemoryError) or any(sign in text for sign in NO_MEMORY):
-            device = str(accelerator.device)
-            fits = None if fitting_batch is None else fitting_batch(task, settings, device)
-            raise _out_of_memory(settings, accelerator.num_processes, fits, device, out) from None
-        lost = isinstance(error, torch.distributed.DistError) or any(sign in text for sign in LOST)
-        if lost and accelerator.num_processes > 1:
-            raise BenchError(
-                f"process {accelerator.process_index}: another process of this training has ended (its own message says"
-                f" why); {kept(out)}; {AGAIN}"
-            ) from None
+        plain = _plain(error, accelerator, task, settings, processes, fitting_batch)
+        processes.note_end(plain)
+        raise plain from None
+    except BaseException as error:
+        processes.note_end(error)
         raise
+
+
+def _plain(
+    error: RuntimeError,
+    accelerator: Accelerator,
+    task: TrainingTask,
+    settings: TrainingSettings,
+    processes: Processes,
+    fitting_batch: FittingBatch | None,
+) -> Exception:
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError) or any(sign in text for sign in NO_MEMORY):
+        device = str(accelerator.device)
+        fits = None if fitting_batch is None else fitting_batch(task, settings, device)
+        return _out_of_memory(settings, accelerator.num_processes, fits, device, processes.out)
+    lost = isinstance(error, torch.distributed.DistError) or any(sign in text for sign in LOST)
+    if lost and accelerator.num_processes > 1:
+        found = processes.lost() or "another process of this training cannot be reached"
+        return LostError(f"process {accelerator.process_index}: {found}; {kept(processes.out)}; {AGAIN}")
+    return error
 
 
 def _out_of_memory(settings: TrainingSettings, processes: int, fits: int | None, device: str, out: Path) -> BenchError:
@@ -110,14 +130,16 @@ def _out_of_memory(settings: TrainingSettings, processes: int, fits: int | None,
 
 
 @contextmanager
-def _sigterm_raises(out: Path) -> Iterator[None]:
+def _sigterm_raises(processes: Processes) -> Iterator[None]:
     """SIGTERM, as torchrun sends it to the others when one process has died, and clusters before a time limit."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        raise BenchError(f"stopped by SIGTERM, as when another process has died; {kept(out)}; {AGAIN}")
+        found = processes.lost(patience=0)
+        why = f"process {processes.index}: {found}" if found else "stopped by SIGTERM"
+        raise LostError(f"{why}; {kept(processes.out)}; {AGAIN}")
 
     before: Any = signal.signal(signal.SIGTERM, stop)
     try:

@@ -1,5 +1,6 @@
 """The training loop: accelerate underneath, any number of processes, resumable, nothing lost.
 
+OUT/training.json          what is trained on what, see `folder`
 OUT/checkpoints/step-N/    see `checkpoints`
 OUT/log.jsonl              one line per logged step and per validation, and one on how steps are shared out
 OUT/samples/step-N.png     what the model generates, for tasks that generate
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +25,18 @@ from torch import Tensor, nn
 
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.origins import write_origin
-from syncdiff_bench.training.checkpoints import resume, save
+from syncdiff_bench.training.checkpoints import resume, save, written
 from syncdiff_bench.training.ema import EMA
 from syncdiff_bench.training.failures import FittingBatch, ending_plainly, require_finite
+from syncdiff_bench.training.folder import check, facts_of, settle
+from syncdiff_bench.training.processes import alone, for_all
 from syncdiff_bench.training.record import Record, progress, require_trackers
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+PATIENCE = timedelta(hours=24)  # of processes that wait while the first one fills caches
 
 
 def train(
@@ -52,13 +58,15 @@ def train(
 
     require_trackers(settings)
     accelerator = _accelerator(task, settings, out, cpu=cpu)
-    with ending_plainly(accelerator, task, settings, out, fitting_batch):
+    with alone(accelerator, out), ending_plainly(accelerator, task, settings, out, fitting_batch):
+        facts = facts_of(task, settings)
+        for_all(accelerator, lambda: _say(accelerator, check(out, facts)))
         if accelerator.is_main_process:
-            out.mkdir(parents=True, exist_ok=True)
             task.prepare()
         accelerator.wait_for_everyone()
         if not accelerator.is_main_process:
             task.prepare()
+        for_all(accelerator, lambda: settle(out, facts, task.data))
         set_seed(settings.seed)  # the first weights do not depend on what had to be prepared
         training = _Training(accelerator, task, settings, out)
         training.run()
@@ -68,8 +76,13 @@ def train(
     return out / "model"
 
 
+def _say(accelerator: Accelerator, notes: Sequence[str]) -> None:
+    for note in notes:
+        accelerator.print(f"note: {note}")
+
+
 def _accelerator(task: TrainingTask, settings: TrainingSettings, out: Path, *, cpu: bool) -> Accelerator:
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()  # else a second training of this process cannot choose another precision
@@ -81,7 +94,7 @@ def _accelerator(task: TrainingTask, settings: TrainingSettings, out: Path, *, c
         mixed_precision=settings.mixed_precision,
         log_with=list(settings.trackers) or None,
         project_dir=str(out),
-        kwargs_handlers=[distributed],
+        kwargs_handlers=[distributed, InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     accelerator.gradient_accumulation_steps = settings.share(accelerator.num_processes)
     return accelerator
@@ -115,7 +128,8 @@ class _Training:
         self.step, self.examples = resume(self.accelerator, self.out, self.ema, list(self.trained))
         start = self.step
         self.record.begin(start, settings, self.task.options)
-        began = time.monotonic()
+        self._look(start, again=True)
+        began, self.away = time.monotonic(), 0.0
         batches = _drawn_ahead(self.task, settings, self.accelerator, start)
         try:
             with progress(self.accelerator, settings.steps, start) as advance:
@@ -125,10 +139,12 @@ class _Training:
                     self.step = done = step + 1
                     self.examples = None if self.examples is None else self.examples + settings.batch_size
                     if done % settings.log_every == 0:
-                        self._log(done, means, norm, (done - start) / (time.monotonic() - began))
-                    self._look(done)
+                        self._log(done, means, norm, (done - start) / (time.monotonic() - began - self.away))
+                    paused = time.monotonic()
                     if done % settings.checkpoint_every == 0 or done == settings.steps:
                         save(self.accelerator, self.out, done, self.examples, self.ema, settings.keep_last)
+                    self._look(done)
+                    self.away += time.monotonic() - paused
         finally:
             self.record.end()
 
@@ -174,29 +190,47 @@ class _Training:
         rate = self.settings.rate(step)
         self.record.write(step, {**figures, "gradient_norm": norm.item(), "lr": rate, "steps_per_s": steps_per_s})
 
-    def _look(self, step: int) -> None:
-        """Validation figures and sample images where they are due, with the EMA weights, by the main process."""
+    def _look(self, step: int, *, again: bool = False) -> None:
+        """Validation figures and sample images where they are due, with the EMA weights, by the main process.
+
+        again: after a kill; only what the step still lacks. The generators of random numbers stay as they are.
+        """
         settings, last = self.settings, step == self.settings.steps
         validates = step % settings.validate_every == 0 or last
         samples = settings.sample_every > 0 and (step % settings.sample_every == 0 or last)
+        if again:
+            validates = step > 0 and validates and not self.record.holds(step, "validation")
+            samples = step > 0 and samples and not self.record.picture_of(step).exists()
         if not self.accelerator.is_main_process or not (validates or samples):
             return
-        with self._averaged(), torch.no_grad():
+        device = self.accelerator.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), self._averaged(), torch.no_grad():
             if validates:
                 self.record.write(step, {"validation": dict(self.task.validation(self.bare))})
-            picture = self.task.samples(self.bare) if samples else None
-        if picture is not None:
-            self.record.picture(step, picture)
+            if samples:
+                self._sample(step)
+
+    def _sample(self, step: int) -> None:
+        """A picture is no reason to lose a training: what goes wrong with it is a note in the log."""
+        try:
+            picture = self.task.samples(self.bare)
+            if picture is not None:
+                self.record.picture(step, picture)
+        except Exception as error:
+            note = f"no sample image: {type(error).__name__}: {' '.join(str(error).split())}"
+            self.record.write(step, {"note": note})
+            self.accelerator.print(f"note: step {step}: {note}")
 
     def export(self, folder: Path) -> None:
         """Write the model under another name, then rename it: where there is a model, it is a complete one."""
         partial = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(partial, ignore_errors=True)
-        with self._averaged():
-            self.task.export(self.bare, partial)
         shared = self.settings.shared(self.accelerator.num_processes)
-        write_origin(partial, self.task.data.dataset, {"steps": self.step, "examples": self.examples, **shared})
-        replace_folder(partial, folder)
+        with written(partial):
+            with self._averaged():
+                self.task.export(self.bare, partial)
+            write_origin(partial, self.task.data.dataset, {"steps": self.step, "examples": self.examples, **shared})
+            replace_folder(partial, folder)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

@@ -73,9 +73,18 @@ class Record:
         """OUT/samples/step-N.png of (H, W, 3) uint8 RGB pixels."""
         from PIL import Image
 
-        path = self._out / "samples" / f"step-{step:08d}.png"
-        with replacing(path) as partial:
+        with replacing(self.picture_of(step)) as partial:
             Image.fromarray(pixels).save(partial, format="PNG")
+
+    def picture_of(self, step: int) -> Path:
+        """Where its picture lies, if there is one."""
+        return self._out / "samples" / f"step-{step:08d}.png"
+
+    def holds(self, step: int, figure: str) -> bool:
+        """Whether the log has a figure of that name for that step."""
+        return self._journal is not None and any(
+            row.get("step") == step and figure in row for row in self._journal.rows
+        )
 
     def end(self) -> None:
         """Close the trackers, also when the training failed."""

@@ -152,10 +152,12 @@ class TrainingTask(ABC):
     called from a second thread, one micro-batch ahead.
 
     unused_parameters: True where a step may leave some trained parameters without a gradient.
+    incidental: names of options that may change in the middle of a training, as they do not change what is learnt.
     """
 
     Options: ClassVar[type[Any]]
     unused_parameters: ClassVar[bool] = False
+    incidental: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, options: Any, data: TrainingData, device: str = "cpu") -> None:
         self.options = options

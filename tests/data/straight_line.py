@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from syncdiff_bench.errors import BenchError
-from syncdiff_bench.plugins import load_dataset
+from syncdiff_bench.contracts import Clip, Dataset, Finding
+from syncdiff_bench.errors import BenchError, ClipError
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
 
-DATA = TrainingData(load_dataset("pocket"), "train", "val", Path("cache"))
+
+class Points(Dataset):
+    """Stands behind examples that are drawn without any clip."""
+
+    name = "points"
+    drawn_faces = True
+    embedded = True
+
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "val")
+
+    def clip_ids(self, split: str) -> tuple[str, ...]:
+        return ()
+
+    def clip(self, clip_id: str) -> Clip:
+        raise ClipError("missing", clip_id)
+
+    def fingerprint(self, split: str) -> str:
+        return hashlib.sha256(split.encode()).hexdigest()
+
+    def verify(self, split: str) -> Iterator[Finding]:
+        return iter(())
+
+
+DATA = TrainingData(Points(), "train", "val", Path("cache"))
 TRUTH = torch.tensor([2.0, -1.0, 0.5])
 SETTINGS = TrainingSettings(
     steps=120, batch_size=8, learning_rate=0.1, schedule="cosine", ema_decay=0.9, gradient_clip=10.0,
@@ -52,6 +77,7 @@ class LineTask(TrainingTask):
 
     Options = LineOptions
     options: LineOptions
+    incidental = frozenset(("stop_at", "nan_at"))
 
     def prepare(self) -> None:
         return None

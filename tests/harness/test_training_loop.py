@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from straight_line import DATA, SETTINGS, TRUTH, LineOptions, LineTask, run
 from torch import Tensor, nn
 
-from syncdiff_bench.errors import UsageError, WeightsError
+from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import options_from_values
 from syncdiff_bench.origins import Origin, origin_of
 from syncdiff_bench.training.task import TrainingSettings
@@ -30,7 +31,7 @@ def test_it_learns(tmp_path: Path) -> None:
 
 def test_the_model_says_what_it_was_trained_on(tmp_path: Path) -> None:
     run(tmp_path, replace(SETTINGS, steps=20))
-    assert origin_of(tmp_path / "model") == Origin("pocket", drawn=True)
+    assert origin_of(tmp_path / "model") == Origin("points", drawn=True)
 
 
 def test_a_killed_training_resumes_bit_for_bit(tmp_path: Path) -> None:
@@ -152,7 +153,8 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "b", stop_at=70)
     as_version_010_wrote_it(tmp_path / "b/checkpoints/step-00000060", Bomb())
-    with pytest.raises(WeightsError, match="custom_checkpoint_1"):
+    shutil.rmtree(tmp_path / "b/checkpoints/step-00000040")
+    with pytest.raises(UsageError, match=r"step-00000060 does not fit this training \(custom_checkpoint_1.pkl"):
         run(tmp_path / "b")
     assert not (tmp_path / "exploded").exists()
 
