@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,11 @@ def launch(arguments: list[str], processes: int, out: Path) -> None:
 
     out: folder of the training, for the message. Raises BenchError where it ends without a model.
     """
+    from syncdiff_bench.training.processes import first_error
+
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    began = time.time()
     code = subprocess.run([*torchrun, "-m", "syncdiff_bench.train", *arguments], check=False).returncode
     if code:
-        raise BenchError(f"{out}: the training ended in one of its {processes} processes; its message is above")
+        why = first_error(out, began) or f"one of its {processes} processes has ended; its message is above"
+        raise BenchError(f"{out}: {why}")

@@ -113,10 +113,10 @@ class Processes:
         return self.out / ERRORS / f"process-{index}.txt"
 
 
-def first_error(out: Path) -> str:
-    """Why the last launch in a folder ended, of whichever of its processes says it; "" where none does."""
-    texts = (path.read_text(encoding="utf-8").strip() for path in sorted((out / ERRORS).glob("process-*.txt")))
-    return next(filter(None, texts), "")
+def first_error(out: Path, since: float) -> str:
+    """Why a launch of a later time than `since` ended, of whichever of its processes says it; "" where none does."""
+    left = [path for path in sorted((out / ERRORS).glob("process-*.txt")) if path.stat().st_mtime >= since]
+    return next(filter(None, (path.read_text(encoding="utf-8").strip() for path in left)), "")
 
 
 def _is_held(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -65,11 +66,15 @@ class Line(nn.Module):
 
 @dataclass(frozen=True)
 class LineOptions:
-    """stop_at: step that is interrupted. nan_at: step whose examples are broken. dropout: of the inputs."""
+    """stop_at: step that is interrupted. nan_at: step whose examples are broken. dropout: of the inputs.
+
+    ends: how process 1 ends at step 5, "raise" or "kill".
+    """
 
     stop_at: int = -1
     nan_at: int = -1
     dropout: float = 0.0
+    ends: str = ""
 
 
 class LineTask(TrainingTask):
@@ -77,7 +82,7 @@ class LineTask(TrainingTask):
 
     Options = LineOptions
     options: LineOptions
-    incidental = frozenset(("stop_at", "nan_at"))
+    incidental = frozenset(("stop_at", "nan_at", "ends"))
 
     def prepare(self) -> None:
         return None
@@ -88,6 +93,10 @@ class LineTask(TrainingTask):
     def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
         if step == self.options.stop_at:
             raise KeyboardInterrupt
+        if self.options.ends and step == 5 and os.environ.get("RANK") == "1":
+            if self.options.ends == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ValueError("the disk with\nthe clips is gone")
         x = torch.from_numpy(np.random.default_rng([seed, step, part]).standard_normal((size, 3), dtype=np.float32))
         return {"x": x, "y": x @ TRUTH * (float("nan") if step == self.options.nan_at else 1.0)}
 
