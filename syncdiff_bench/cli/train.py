@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 import click
+from click.formatting import wrap_text
 
 from syncdiff_bench.cli.commands import DIR, command, option, with_options
 from syncdiff_bench.cli.options import CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, VARIANT
@@ -14,6 +15,8 @@ from syncdiff_bench.cli.options import CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_R
 
 @command(
     examples="""
+  syncdiff-bench train
+      lists the configs that there are
   syncdiff-bench data prepare splits --dataset pocket
   syncdiff-bench train syncdiff-autoencoder/pocket-autoencoder
   syncdiff-bench train syncdiff/pocket --set training.steps=4000
@@ -22,14 +25,14 @@ from syncdiff_bench.cli.options import CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_R
       on six GPUs: the same training in less time""",
     former={"--cpu": "--device cpu"},
 )
-@click.argument("config")
+@click.argument("config", required=False)
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--out", DIR, "Folder of checkpoints, log and model.", shown="training/<config>")
 @option("--cache", DIR, "Folder for what is computed once.", shown="<out>/../cache")
 @with_options(DEVICE, DRY_RUN)
 def train(
     *,
-    config: str,
+    config: str | None,
     overrides: tuple[str, ...],
     variant: str,
     data_root: Path | None,
@@ -40,8 +43,11 @@ def train(
 ) -> None:
     """Train the model of a config; run it again to resume.
 
-    CONFIG is a TOML file, or the name of a shipped one.
+    CONFIG is a TOML file, or the name of a shipped one; without it, those are listed.
     """
+    if config is None:
+        list_configs()
+        return
     from syncdiff_bench.runs.plan import resolve_device
     from syncdiff_bench.training.loader import load_task, read_plan
 
@@ -71,3 +77,13 @@ def train(
     folder = run(task, plan.settings, out, cpu=device == "cpu", fitting_batch=fitting_batch)
     if os.environ.get("RANK", "0") == "0":
         click.echo(f"trained: {folder}")
+
+
+def list_configs() -> None:
+    """The shipped configs, by trainer, with what each of them says it is."""
+    from syncdiff_bench.training.loader import shipped_configs, title_of
+
+    configs = shipped_configs()
+    width = max(map(len, configs), default=0) + 2
+    for name, path in configs.items():
+        click.echo(wrap_text(title_of(path), 100, name.ljust(width), " " * width))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,23 @@ def load_task(plan: TrainingPlan, data_root: Path | None, cache: Path, device: s
     return cls(options, TrainingData(dataset, split, validation, cache), device)
 
 
-def shipped_configs() -> tuple[str, ...]:
-    """Names that `read_plan` knows without a path."""
-    return tuple(shipped_files("trainer", "configs", ".toml"))
+def shipped_configs() -> dict[str, Path]:
+    """Names that `read_plan` knows without a path, each by the trainer that it names."""
+    found = shipped_files("trainer", "configs", ".toml")
+    return {name: path for name, path in found.items() if _trainer(path) == name.partition("/")[0]}
+
+
+def title_of(config: Path) -> str:
+    """The first sentence of the comment that a config begins with; "" where it has none."""
+    lines = takewhile(lambda line: line.startswith("#"), config.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.lstrip("# ") for line in lines).partition(". ")[0].rstrip(".")
+
+
+def _trainer(config: Path) -> str:
+    try:
+        return str(_tables(config).get("trainer", ""))
+    except UsageError:  # told where it is asked for
+        return ""
 
 
 def _tables(path: Path, likened: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -109,7 +124,8 @@ def _find(config: str) -> Path:
         return path
     shipped = shipped_files("trainer", "configs", ".toml")
     if config not in shipped:
-        raise UsageError(f"no training config {config!r}; give a TOML file or one of: {', '.join(shipped)}")
+        known = shipped_configs()
+        raise UsageError(f"no training config {config!r}{nearest(config, known, 'configs')}; a path works too")
     return shipped[config]
 
 

@@ -132,7 +132,7 @@ class _Training:
         began, self.away = time.monotonic(), 0.0
         batches = _drawn_ahead(self.task, settings, self.accelerator, start)
         try:
-            with progress(self.accelerator, settings.steps, start) as advance:
+            with progress(self.accelerator, self.task, settings.steps, start) as advance:
                 for step in range(start, settings.steps):
                     means, norm = self._step(step, batches)
                     advance(dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)))

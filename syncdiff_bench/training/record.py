@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, replacing
 from syncdiff_bench.options import options_to_json
-from syncdiff_bench.training.task import TrainingSettings
+from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -112,10 +112,10 @@ def _without_nan(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def progress(accelerator: Accelerator, steps: int, start: int) -> Iterator[Any]:
+def progress(accelerator: Accelerator, task: TrainingTask, steps: int, start: int) -> Iterator[Any]:
     """A progress bar with the running loss and the time left, on the main process of a terminal.
 
-    Yields a function to call with the losses of each finished step.
+    What the task tells meanwhile stands beside it. Yields a function to call with the losses of each finished step.
     """
     from rich.progress import (
         BarColumn,
@@ -136,6 +136,7 @@ def progress(accelerator: Accelerator, steps: int, start: int) -> Iterator[Any]:
     )
     with Progress(*columns, disable=not accelerator.is_main_process) as bar:
         row = bar.add_task("", total=steps, completed=start)
+        task.tell = lambda text: bar.update(row, description=text)
 
         def advance(losses: Mapping[str, float]) -> None:
             bar.update(row, advance=1, description=" ".join(f"{name} {value:.4f}" for name, value in losses.items()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -163,6 +163,7 @@ class TrainingTask(ABC):
         self.options = options
         self.data = data
         self.device = device
+        self.tell: Callable[[str], None] = lambda _text: None  # a line beside the progress bar: "validation 3/8"
 
     @abstractmethod
     def prepare(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from straight_line import DATA, SETTINGS, LineOptions, LineTask, launched, run, weight_of
 from torch import Tensor
 
+from syncdiff_bench.cli import main
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import options_from_values
-from syncdiff_bench.training.loader import read_plan
+from syncdiff_bench.training.loader import read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.task import TrainingSettings
 
@@ -110,6 +112,21 @@ def test_a_micro_batch_divides_the_batch(micro_batch: int) -> None:
 def test_gradient_accumulation_says_what_took_its_place() -> None:
     with pytest.raises(UsageError, match=r"gradient_accumulation is gone; .* batch_size = 16 and micro_batch = 8$"):
         read_plan("syncdiff/pocket", ("training.gradient_accumulation=2",))
+
+
+def test_train_alone_lists_the_configs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each once, though several trainers of one package see its files."""
+    assert main(["train"]) == 0
+    printed = capsys.readouterr().out
+    names = [line.split()[0] for line in printed.splitlines() if not line.startswith(" ")]
+    assert len(names) == len(set(names)) == len({path for path in shipped_configs().values()}) >= 11
+    assert {name.partition("/")[0] for name in names} >= {"syncdiff", "syncdiff-autoencoder", "difftalk", "syncnet"}
+    assert all(read_plan(name).trainer == name.partition("/")[0] for name in names)
+    assert re.search(r"^syncdiff/paper +SyncDiff at the paper's size \(section 4.3\)$", printed, re.MULTILINE)
+    assert main(["train", "syncdiff/papers"]) == 2
+    error = capsys.readouterr().err
+    assert "no training config 'syncdiff/papers'; did you mean 'syncdiff/paper'?" in error
+    assert "syncdiff-autoencoder/pocket," not in error
 
 
 @pytest.mark.parametrize("config", ["syncdiff/paper", "difftalk/paper-difftalk"])

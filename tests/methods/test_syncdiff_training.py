@@ -94,6 +94,26 @@ def test_examples_are_what_the_paper_says(autoencoder: Path) -> None:
         assert not same[t]
 
 
+def test_validation_is_the_mean_of_as_many_batches_as_asked_for(autoencoder: Path) -> None:
+    """Of a network that returns 1, 2, 3, ...: each batch is given twice, the second time without its previous frame."""
+
+    class Counting(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, **_batch: torch.Tensor) -> dict[str, torch.Tensor]:
+            self.weight.data += 1
+            return {"loss": self.weight.detach().clone()}
+
+    task, told = plan_of(autoencoder, "options.validation_batches=3"), []
+    task.prepare()
+    task.tell = told.append
+    assert task.validation(Counting()) == pytest.approx({"loss": (1 + 3 + 5) / 3, "loss_without_previous": 4})
+    assert told == ["validation 1/3", "validation 2/3", "validation 3/3"]
+    assert plan_of(autoencoder).options.validation_batches == 8
+
+
 def test_loss_of_a_perfect_prediction_is_zero(autoencoder: Path) -> None:
     task = plan_of(autoencoder)
     task.prepare()

@@ -36,12 +36,14 @@ class DiffTalkTrainingOptions:
         taken; its config replaces `model.autoencoder`.
     area_weight: weight of the error where the frame is masked against 1 elsewhere (1 as released).
     half: export float16.
+    validation_batches: of 32 held-out examples each, of which a validation is the mean.
     """
 
     model: DiffTalkConfig = field(default_factory=DiffTalkConfig)
     autoencoder: str = ""
     area_weight: float = 1.0
     half: bool = False
+    validation_batches: int = 8
 
 
 class TrainedDiffTalk(nn.Module):

@@ -50,6 +50,7 @@ class AutoencoderOptions:
     edge_weight: weight of the L1 of image gradients.
     mouth_weight: weight of masked pixels against 1 outside.
     commitment: weight of the commitment loss.
+    validation_batches: of 32 held-out frames each (0: all).
     start: "average-pooling" (see `start_as_average_pooling`) or "random" (PyTorch's own).
     """
 
@@ -63,6 +64,7 @@ class AutoencoderOptions:
     mouth_weight: float = 3.0
     commitment: float = 0.25
     start: Literal["average-pooling", "random"] = "random"
+    validation_batches: int = 0
 
 
 class TrainedAutoencoder(nn.Module):
@@ -109,6 +111,7 @@ class AutoencoderTask(TrainingTask):
     Options = AutoencoderOptions
     options: AutoencoderOptions
     unused_parameters: ClassVar[bool] = True  # the codebook, until it is filled
+    incidental = frozenset(("validation_batches",))
 
     def prepare(self) -> None:
         data, options = self.data, self.options
@@ -134,11 +137,14 @@ class AutoencoderTask(TrainingTask):
         return {"images": torch.zeros(size, 3, side, side), "weight": torch.ones(size, 1, side, side)}
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:
-        """PSNR in dB over all held-out pixels, and over the mouth area; codes in use."""
+        """PSNR in dB over the held-out pixels, and over the mouth area; codes in use."""
         assert isinstance(model, TrainedAutoencoder)
         squared, mouth_squared, mouth_pixels = 0.0, 0.0, 0
         used: set[int] = set()
-        for frames, mask in zip(torch.split(self.held_out, 32), torch.split(self.held_masks, 32), strict=True):
+        chunks = list(zip(torch.split(self.held_out, 32), torch.split(self.held_masks, 32), strict=True))
+        chunks = chunks[: self.options.validation_batches or None]
+        for i, (frames, mask) in enumerate(chunks):
+            self.tell(f"validation {i + 1}/{len(chunks)}")
             images = to_images(frames, self.options.frame_size)
             latents = model.autoencoder.encode(images)
             decoded = model.autoencoder.decode(latents, quantise=bool(model.quantising)).clamp(-1, 1)
@@ -147,7 +153,7 @@ class AutoencoderTask(TrainingTask):
             mouth_squared += float(error[mask].sum())
             mouth_pixels += int(mask.sum())
             used.update(model.autoencoder.vq.quantize(latents)[2][2].tolist())
-        pixels = self.held_masks.numel()
+        pixels = sum(mask.numel() for _, mask in chunks)
         return {
             "psnr": -10 * float(np.log10(squared / pixels)),
             "psnr_mouth": -10 * float(np.log10(mouth_squared / mouth_pixels)),

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 CHUNK = 32  # frames that the autoencoder encodes together
 LOG_MEL = 104
-VALIDATION_BATCHES = 8
 PROBED_FRAMES = 75  # length of the clips that an estimate assumes
 
 
@@ -215,8 +214,8 @@ class DiffusionLoss:
 class LatentTask(ClipTask):
     """One random target frame of each of B random clips per step.
 
-    Its options have `model`, `half` (export float16) and `autoencoder`, a folder or a shipped name, which replaces
-    `model.autoencoder`. Raises UsageError where the autoencoder was trained on frames of another size.
+    Its options have `model`, `half` (export float16), `validation_batches` (of 32 examples each) and `autoencoder`, a
+    folder or a shipped name, which replaces `model.autoencoder`. Raises UsageError where the autoencoder was trained on frames of another size.
 
     Model: what is exported; its first part is the autoencoder, the trained module has the others.
     learns_from: what a clip must have, in words.
@@ -224,6 +223,7 @@ class LatentTask(ClipTask):
 
     Model: ClassVar[type[FolderModel]]
     learns_from: ClassVar[str]
+    incidental = frozenset(("validation_batches",))
 
     def __init__(self, options: Any, data: TrainingData, device: str = "cpu") -> None:
         super().__init__(options, data, device)
@@ -307,11 +307,13 @@ class LatentTask(ClipTask):
         """
         device = next(model.parameters()).device
         totals: dict[str, float] = {}
-        for i in range(VALIDATION_BATCHES):
+        batches = self.options.validation_batches
+        for i in range(batches):
+            self.tell(f"validation {i + 1}/{batches}")
             batch = self.draw(self.held_out, np.random.default_rng([77, i]), 32)[1]
             for given, end in ((batch, ""), ({**batch, **without(batch)}, suffix)):
                 for name, value in model(**{key: tensor.to(device) for key, tensor in given.items()}).items():
-                    totals[name + end] = totals.get(name + end, 0.0) + value.item() / VALIDATION_BATCHES
+                    totals[name + end] = totals.get(name + end, 0.0) + value.item() / batches
         return totals
 
     def whole(self, model: nn.Module) -> Any:

@@ -47,6 +47,7 @@ class SyncDiffTrainingOptions:
         paper); it teaches the model to live with its own imperfect frames, as does
     previous_dropout: how often the previous frame is replaced by the identity frame (0 in the paper).
     half: export float16.
+    validation_batches: of 32 held-out examples each, of which a validation is the mean.
     """
 
     model: SyncDiffConfig = field(default_factory=SyncDiffConfig)
@@ -56,6 +57,7 @@ class SyncDiffTrainingOptions:
     previous_noise: float = 0.0
     previous_dropout: float = 0.0
     half: bool = False
+    validation_batches: int = 8
 
 
 class TrainedSyncDiff(nn.Module):
