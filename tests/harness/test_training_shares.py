@@ -119,7 +119,7 @@ def test_train_alone_lists_the_configs(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["train"]) == 0
     printed = capsys.readouterr().out
     names = [line.split()[0] for line in printed.splitlines() if not line.startswith(" ")]
-    assert len(names) == len(set(names)) == len({path for path in shipped_configs().values()}) >= 11
+    assert len(names) == len(set(names)) == len(set(shipped_configs().values())) >= 11
     assert {name.partition("/")[0] for name in names} >= {"syncdiff", "syncdiff-autoencoder", "difftalk", "syncnet"}
     assert all(read_plan(name).trainer == name.partition("/")[0] for name in names)
     assert re.search(r"^syncdiff/paper +SyncDiff at the paper's size \(section 4.3\)$", printed, re.MULTILINE)

@@ -215,7 +215,8 @@ class LatentTask(ClipTask):
     """One random target frame of each of B random clips per step.
 
     Its options have `model`, `half` (export float16), `validation_batches` (of 32 examples each) and `autoencoder`, a
-    folder or a shipped name, which replaces `model.autoencoder`. Raises UsageError where the autoencoder was trained on frames of another size.
+    folder or a shipped name, which replaces `model.autoencoder`. Raises UsageError where the autoencoder was trained on
+    frames of another size.
 
     Model: what is exported; its first part is the autoencoder, the trained module has the others.
     learns_from: what a clip must have, in words.
