@@ -29,7 +29,7 @@ from syncdiff_bench.training.checkpoints import resume, save, written
 from syncdiff_bench.training.ema import EMA
 from syncdiff_bench.training.failures import FittingBatch, ending_plainly, require_finite
 from syncdiff_bench.training.folder import check, facts_of, settle
-from syncdiff_bench.training.processes import alone, for_all
+from syncdiff_bench.training.processes import LostError, alone, for_all
 from syncdiff_bench.training.record import Record, progress, require_trackers
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
@@ -216,6 +216,8 @@ class _Training:
             picture = self.task.samples(self.bare)
             if picture is not None:
                 self.record.picture(step, picture)
+        except LostError:
+            raise
         except Exception as error:
             note = f"no sample image: {type(error).__name__}: {' '.join(str(error).split())}"
             self.record.write(step, {"note": note})
