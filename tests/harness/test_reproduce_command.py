@@ -128,10 +128,7 @@ def test_a_trial_of_scoring_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -
 def test_a_dry_run_with_training_counts_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*REPRODUCE, "--dry-run", "--train"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert (
-        "train: base, about ? (not known before it runs), 1 micro-batch of 1, over 1 process: syncdiff-bench train"
-        in out
-    )
+    assert "train: base, about ? (not known before it runs), 1 micro-batch of 1, over 1 process: syncd" in out
     assert out.index("train: base") < out.index("train: small")
     assert "in all: about" in out
     assert "on top of a training come drawing its data and filling its caches" in out
