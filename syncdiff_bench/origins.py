@@ -50,14 +50,11 @@ PUBLISHED = Origin()
 UNRECORDED = Origin(recorded=False)
 
 
-def write_origin(folder: Path, dataset: Dataset, training: Mapping[str, Any]) -> None:
+def write_origin(folder: Path, dataset: Dataset, training: Mapping[str, Any] | None = None) -> None:
     """Record in a model's folder what it was trained on, and how. training: steps, batch_size, examples, ..."""
-    known = {
-        "schema": SCHEMA,
-        "dataset": matched(dataset.name),
-        "drawn": dataset.drawn_faces,
-        "training": dict(training),
-    }
+    known: dict[str, Any] = {"schema": SCHEMA, "dataset": matched(dataset.name), "drawn": dataset.drawn_faces}
+    if training is not None:
+        known["training"] = dict(training)
     (folder / RECORD).write_text(json.dumps(known) + "\n", encoding="utf-8")
 
 
