@@ -78,7 +78,7 @@ class TrainedVSR(nn.Module):
         front_end = self.model.encoder.w2v_model.feature_extractor_video
         # Half as fast again on a CPU. Under 8 channels, the backward pass of a strided 1x1 convolution in this layout
         # writes past its memory on CPUs without AVX-512 (oneDNN of torch 2.13).
-        if front_end is not None and front_end.resnet.frontend3D[0].out_channels >= 8:
+        if front_end is not None and next(front_end.resnet.parameters()).shape[0] >= 8:
             front_end.resnet.frontend3D.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
             front_end.resnet.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
