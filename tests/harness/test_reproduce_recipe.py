@@ -66,6 +66,13 @@ def test_metrics_and_options_exist(dataset: str) -> None:
         assert {*given, *([method.takes] if method.takes else [])} <= set(known)
 
 
+@pytest.mark.parametrize("dataset", SHIPPED)
+def test_difftalk_is_shown_no_true_mouth(dataset: str) -> None:
+    """The released script keeps latents of the true frame that have seen beyond the mask."""
+    recipe = recipe_of(dataset)
+    assert "blend=off" in recipe.methods["difftalk"].settings
+
+
 def test_lrs3_is_lrs2_with_other_data() -> None:
     lrs2, lrs3 = recipe_of("lrs2"), recipe_of("lrs3")
     assert (lrs3.dataset, lrs3.trains, lrs2.trains) == ("lrs3", False, True)
