@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import os
 import shutil
@@ -102,22 +103,50 @@ def locked(path: Path, *, refusal: str = "", member: int | None = None) -> Itera
     (member None), and while one of them lives nobody else gets it.
     Raises UsageError with `refusal`, OSError where the file cannot be written.
     """
-    from filelock import FileLock, Timeout
-
-    wait = 0 if refusal else -1
     file = path if member is None else path.with_name(f"{path.name}-{member}")
     with ExitStack() as held:
-        try:
-            held.enter_context(FileLock(file, timeout=wait))
-            for other in path.parent.glob(f"{path.name}-*") if member is None else ():
-                with FileLock(other, timeout=wait), suppress(OSError):  # Windows deletes no open file
-                    other.unlink()  # a killed member left it
-        except Timeout:
-            raise UsageError(refusal) from None
+        held.enter_context(_exclusive(file, refusal))
+        members = {one.name.removesuffix(SOFT) for one in path.parent.glob(f"{path.name}-*")} if member is None else ()
+        for other in map(path.with_name, sorted(members)):
+            with _exclusive(other, refusal), suppress(OSError):  # Windows deletes no open file
+                other.unlink()  # a killed member left it
         yield
         if member is not None:
             with suppress(OSError):
                 file.unlink()
+
+
+SOFT = ".soft"
+# What flock says on file systems without it: some mounts of Lustre, NFS without its lock service.
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+
+
+@contextmanager
+def _exclusive(file: Path, refusal: str) -> Iterator[None]:
+    """Hold one file's lock: by flock, or where the file system has none by the file `NAME.soft`, which names its owner.
+
+    Both kinds never share a file: what flock leaves behind would look like a soft lock that somebody holds. A soft lock
+    whose owner died is taken over on the same machine; of another machine's nobody can tell, so the refusal names it.
+    Raises as `locked`.
+    """
+    from filelock import FileLock, SoftFileLock, Timeout
+
+    wait = 0 if refusal else -1
+    soft = SoftFileLock(file.with_name(file.name + SOFT), timeout=wait)
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(file, timeout=wait, fallback_to_soft=False))
+        except Timeout:
+            raise UsageError(refusal) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            try:
+                held.enter_context(soft)
+            except Timeout:
+                told = f"process {soft.pid} has {soft.lock_file}; if it ran on another machine and died, delete that"
+                raise UsageError(f"{refusal} ({told})") from None
+        yield
 
 
 # ------------------------------------------------------------------------------------------------- journals
