@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from syncdiff_bench.contracts import FPS
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import replacing, unwritable, write_whole
+from syncdiff_bench.training.peers import Peers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 CLIPS_PER_SHARD = 64
+LINE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,7 @@ class TensorCache:
         return [i for i in range(self.shards) if not self._path(i).is_file()]
 
     def fill(self, part: int = 0, parts: int = 1) -> Iterator[tuple[int, int]]:
-        """Make the missing shards i with i % parts == part; yields (clips done, clips of the whole cache).
+        """Make the missing shards i with i % parts == part; yields (clips done, clips) of this part.
 
         Raises UsageError where the folder holds other facts or cannot be written.
         """
@@ -72,7 +75,8 @@ class TensorCache:
             return
         facts = json.dumps({"schema": SCHEMA, "facts": dict(self.facts)}, indent=1)
         write_whole(self._facts_path, facts + "\n", "--cache")
-        done = len(self.clip_ids) - sum(len(self._clips(i)) for i in todo)
+        total = sum(len(self._clips(i)) for i in range(part, self.shards, parts))
+        done = total - sum(len(self._clips(i)) for i in todo)
         for index in todo:
             tensors: dict[str, Tensor] = {}
             failures: dict[str, str] = {}
@@ -83,7 +87,7 @@ class TensorCache:
                 except ClipError as error:
                     failures[clip_id] = str(error)
                 done += 1
-                yield done, len(self.clip_ids)
+                yield done, total
             self._write(index, tensors, failures)
 
     def complete(self) -> None:
@@ -168,3 +172,27 @@ class TensorCache:
                     f"{self.folder} was made with another {name} ({known.get(name)}, now {value});"
                     " `syncdiff-bench data prepare latents CONFIG --fresh` makes it anew, or choose another --cache"
                 )
+
+
+def fill_together(caches: Sequence[TensorCache], peers: Peers) -> None:
+    """Every process makes its share of what is missing, then waits for the others; called by each.
+
+    The first process shows progress: a bar, or a line every five minutes where it writes to no terminal. Raises
+    UsageError as `TensorCache.fill`, DistError where another process has ended.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    told = time.monotonic()
+    with Progress(*columns, console=console, disable=peers.index > 0 or not console.is_terminal) as bar:
+        for cache in caches:
+            row = bar.add_task(cache.title, total=None)
+            for done, total in cache.fill(peers.index, peers.count):
+                bar.update(row, completed=done, total=total)
+                if peers.index == 0 and not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
+                    told = time.monotonic()
+                    share = f" (share of 1 of {peers.count} processes)" if peers.count > 1 else ""
+                    console.print(f"{cache.title}: {done:,} of {total:,} clips{share}", highlight=False)
+    peers.wait()

@@ -25,10 +25,12 @@ from torch import Tensor, nn
 
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.origins import write_origin
+from syncdiff_bench.training.cache import fill_together
 from syncdiff_bench.training.checkpoints import resume, save, written
 from syncdiff_bench.training.ema import EMA
 from syncdiff_bench.training.failures import FittingBatch, ending_plainly, require_finite
 from syncdiff_bench.training.folder import check, facts_of, settle
+from syncdiff_bench.training.peers import meet
 from syncdiff_bench.training.processes import LostError, alone, for_all
 from syncdiff_bench.training.record import Record, progress, require_trackers
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
@@ -61,11 +63,10 @@ def train(
     with alone(accelerator, out), ending_plainly(accelerator, task, settings, out, fitting_batch):
         facts = facts_of(task, settings)
         for_all(accelerator, lambda: _say(accelerator, check(out, facts)))
-        if accelerator.is_main_process:
-            task.prepare()
-        accelerator.wait_for_everyone()
-        if not accelerator.is_main_process:
-            task.prepare()
+        peers = meet(accelerator)
+        fill_together(task.caches(), peers)
+        task.prepare()
+        peers.wait()
         for_all(accelerator, lambda: settle(out, facts, task.data))
         set_seed(settings.seed)  # the first weights do not depend on what had to be prepared
         training = _Training(accelerator, task, settings, out)

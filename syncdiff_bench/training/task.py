@@ -167,7 +167,10 @@ class TrainingTask(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Read the data, filling its caches; called once, before `build`."""
+        """Read the data, filling what is missing of its caches; called once, before `build`.
+
+        Every process of a training calls it at the same time, once all of them together have filled `caches`.
+        """
 
     @abstractmethod
     def build(self) -> nn.Module:
