@@ -11,15 +11,16 @@ pairs: a file list of the field with one mismatched pair per line, `AUDIO VIDEO`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import make_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from syncdiff_bench.contracts import Clip, Dataset, Finding
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import CENTRED, DETECTORS, FILE, GIVEN
-from syncdiff_bench.faces.detection import expected_detector
+from syncdiff_bench.faces.detection import are_kept, expected_detector
 from syncdiff_bench.files import DecodedText, decode_text
 from syncdiff_bench.options import option_names
 
@@ -114,13 +115,13 @@ def _given_file(value: str, clip_id: str) -> Path:
     return file
 
 
-def expected_source(clip: Clip) -> str:
+def expected_source(clip: Clip, kept: cache.Kept) -> str:
     """What `clip.face_boxes.source` will be, decoding nothing; "none" where there are none and no detector."""
     if clip.boxes_path is not None and clip.boxes == "":
         return FILE
     if clip.boxes and clip.boxes not in DETECTORS:
         return clip.boxes
-    return expected_detector(lambda: clip.content, clip.boxes)
+    return expected_detector(lambda: clip.content, clip.boxes, kept)
 
 
 def boxes_of_clips(dataset: Dataset, clip_ids: Iterable[str]) -> str:
@@ -129,10 +130,11 @@ def boxes_of_clips(dataset: Dataset, clip_ids: Iterable[str]) -> str:
     Of files the digest is part of it. A clip that is missing says nothing.
     """
     sources: dict[str, Any] = {}
+    kept = cache.kept(DETECTORS)
     for clip_id in clip_ids:
         try:
             clip = dataset.clip(clip_id)
-            source = expected_source(clip)
+            source = expected_source(clip, kept)
         except ClipError:
             continue
         digest = sources.setdefault(source, hashlib.sha256())
@@ -145,9 +147,49 @@ def boxes_of_clips(dataset: Dataset, clip_ids: Iterable[str]) -> str:
 
 
 def boxes_fact(dataset: Dataset, split: str) -> dict[str, str]:
-    """What a cache of face crops or masks rests on beside the fingerprint of the split; nothing for own boxes."""
-    boxes = boxes_of_clips(dataset, dataset.clip_ids(split))
-    return {} if boxes.partition(" ")[0] == FILE and "," not in boxes else {"face boxes": boxes}
+    """What a cache of face crops or masks rests on beside the clips of the split: source and digest of their boxes.
+
+    A detector's name holds its version or the digest of its weights.
+    """
+    return {"face boxes": boxes_of_clips(dataset, dataset.clip_ids(split))}
+
+
+def require_boxes(dataset: Dataset, needed: Mapping[str, Sequence[str]]) -> None:
+    """A training takes boxes that are given, made ahead or asked for as a guess; it does not detect any by the way.
+
+    needed: clips by split. Clips in memory, which cannot be prepared ahead, may have theirs detected.
+    Raises UsageError with the command that makes those which are missing.
+    """
+    kept = cache.kept(DETECTORS)
+    lacking = {
+        split: clips for split, ids in needed.items() if (clips := [one for one in ids if _lacks(dataset, one, kept)])
+    }
+    if not lacking:
+        return
+    n, total = (sum(map(len, clips.values())) for clips in (lacking, needed))
+    wanted = getattr(dataset.options, "boxes", "")
+    command = [
+        f"syncdiff-bench data prepare faces --dataset {dataset.name}",
+        *([] if dataset.root is None else [f"--data-root {dataset.root}"]),
+        *(f"--split {split}" for split in lacking),
+        *([f"--detector {wanted}"] if wanted in DETECTORS else []),
+    ]
+    raise UsageError(
+        f"{dataset.name} {', '.join(lacking)}: {n:,} of {total:,} clips have no face boxes, so nothing says where to"
+        f" mask; `{' '.join(command)}` makes them, --boxes DIR gives those of another tool, --boxes {CENTRED} takes a"
+        " guess that leaves mouths in sight"
+    )
+
+
+def _lacks(dataset: Dataset, clip_id: str, kept: cache.Kept) -> bool:
+    try:
+        clip = dataset.clip(clip_id)
+        given = clip.boxes_path is not None and clip.boxes in ("", GIVEN)
+        if given or clip.path is None or (clip.boxes and clip.boxes not in DETECTORS):
+            return False
+        return not are_kept(lambda: clip.content, clip.boxes, kept)
+    except ClipError:  # told where it is read
+        return False
 
 
 # -------------------------------------------------------------------------------------------------------- damaged files

@@ -44,7 +44,14 @@ class ClipTask(TrainingTask):
 
     def caches(self) -> Sequence[TensorCache]:
         splits = dict.fromkeys((self.data.split, self.data.validation_split))
-        return [cache for split in splits for cache in self.caches_of(split)]
+        return [cache for split in splits for cache in self.known_caches(split)]
+
+    def known_caches(self, split: str) -> Sequence[TensorCache]:
+        """`caches_of`, asked once: facts of a large split take minutes to find."""
+        known: dict[str, Sequence[TensorCache]] = vars(self).setdefault("_known_caches", {})
+        if split not in known:
+            known[split] = self.caches_of(split)
+        return known[split]
 
     def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
         return self.draw(self.clips, np.random.default_rng([seed, step, part]), size)[1]

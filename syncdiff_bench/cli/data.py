@@ -12,7 +12,9 @@ import click
 
 from syncdiff_bench.cli.commands import DIR, NAME, N, command, option, with_options
 from syncdiff_bench.cli.options import (
+    BOXES,
     CLIPS,
+    CLIPS_OF_SPLITS,
     CONFIG_SETTINGS,
     DATA_ROOT,
     DATASET,
@@ -46,14 +48,34 @@ class Selection:
         return f"{self.dataset.name} {self.split}"
 
 
-def _selection(
-    *, dataset: str, data_root: Path | None, dataset_settings: tuple[str, ...], split: str | None, limit: int | None
-) -> Selection:
+def _selections(
+    *,
+    dataset: str,
+    data_root: Path | None,
+    dataset_settings: tuple[str, ...],
+    splits: tuple[str, ...],
+    limit: int | None,
+) -> list[Selection]:
+    """The first `limit` clips of each split; "all" stands for every split that is there.
+
+    Raises UsageError, before anything is done, for a split that is none.
+    """
+    from syncdiff_bench.errors import UsageError
     from syncdiff_bench.plugins import load_dataset
 
     opened = load_dataset(dataset, data_root, dataset_values(dataset, dataset_settings))
-    split = split or opened.default_split
-    return Selection(opened, split, tuple(opened.clip_ids(split)[:limit]))
+    there = opened.splits()
+    wanted = [name for split in splits or (opened.default_split,) for name in _named(split, there)]
+    try:
+        return [Selection(opened, split, tuple(opened.clip_ids(split)[:limit])) for split in dict.fromkeys(wanted)]
+    except UsageError as error:
+        told = str(error)
+        missing = [split for split in there if split not in told]
+        raise UsageError(f"{told} (splits found: {', '.join(there)})" if missing else told) from None
+
+
+def _named(split: str, there: Sequence[str]) -> Sequence[str]:
+    return there if split == "all" and "all" not in there else (split,)
 
 
 # --------------------------------------------------------------------------------------------- verify
@@ -67,12 +89,12 @@ def _selection(
 )
 @with_options(*CLIPS)
 @click.pass_context
-def verify(ctx: click.Context, /, **chosen: Any) -> None:
+def verify(ctx: click.Context, /, *, split: str | None, **chosen: Any) -> None:
     """Check a dataset on disk, clip by clip.
 
     Each clip of a split has to decode, and to have the rate, size, sound and words that it should have.
     """
-    selection = _selection(**chosen)
+    (selection,) = _selections(splits=(split,) if split else (), **chosen)
     title = f"{selection.dataset.name}, split {selection.split}"
     errors = _report(findings_of(selection), title, len(selection.clip_ids))
     ctx.exit(1 if errors else 0)
@@ -119,30 +141,33 @@ def _counted(n: int, noun: str) -> str:
 @command(
     examples="""
   syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3
-  syncdiff-bench run --dataset lrs3 --data-root /data/lrs3""",
+  syncdiff-bench run --dataset lrs3 --data-root /data/lrs3
+  syncdiff-bench data prepare faces --dataset lrs2 --data-root /data/lrs2 --split train --split val
+      before a training""",
 )
-@with_options(*CLIPS)
+@with_options(*CLIPS_OF_SPLITS)
 @option("--detector", NAME, "s3fd, dlib-hog, or auto: s3fd where its weights are.", default="auto")
 @DEVICE
 def faces(detector: str, device: str, **chosen: Any) -> None:
     """Detect the face of every clip, once.
 
-    Goes on where it was interrupted. Later commands would do so when they need the boxes; this does it ahead, on a
-    GPU. They take S3FD's before dlib's, unless --boxes says otherwise. Boxes of another tool are used without
-    preparing anything: `boxes/<clip id>.npy` in the dataset, or --boxes DIR.
+    Goes on where it was interrupted. Methods and metrics would do so when they need the boxes; this does it ahead, on
+    a GPU. A training that needs boxes waits for nobody: it wants its splits prepared. S3FD's are taken before dlib's,
+    unless --boxes says otherwise. Boxes of another tool are used without preparing anything: `boxes/<clip id>.npy` in
+    the dataset, or --boxes DIR.
     """
     from syncdiff_bench.faces.detection import choose_detector
     from syncdiff_bench.preparing import prepare_clip
     from syncdiff_bench.runs.plan import resolve_device
 
-    selection = _selection(**chosen)
+    selections = _selections(**chosen)
     chosen_one, passed_over = choose_detector(detector, resolve_device(device))
     for reason in passed_over:
         click.echo(f"passed over {reason}", err=True)
     _detect(
-        selection,
+        selections,
         "faces",
-        lambda clip_id: prepare_clip(selection.dataset, clip_id, chosen_one),
+        lambda dataset, clip_id: prepare_clip(dataset, clip_id, chosen_one),
         source=chosen_one.identity,
         own="boxes",
         faceless="without any face",
@@ -153,7 +178,7 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
     examples="""
   syncdiff-bench data prepare landmarks --dataset lrs2 --data-root /data/lrs2""",
 )
-@with_options(*CLIPS, DEVICE)
+@with_options(*CLIPS_OF_SPLITS, DEVICE)
 def landmarks(device: str, **chosen: Any) -> None:
     """Detect the 68 landmarks of every frame, once.
 
@@ -166,15 +191,15 @@ def landmarks(device: str, **chosen: Any) -> None:
     from syncdiff_bench.preparing import prepare_landmarks
     from syncdiff_bench.runs.plan import resolve_device
 
-    selection = _selection(**chosen)
+    selections = _selections(**chosen)
     try:
         source = room.FaceAlignmentSource(resolve_device(device))
     except NotApplicable as error:
         raise UsageError(str(error)) from None
     _detect(
-        selection,
+        selections,
         "landmarks",
-        lambda clip_id: prepare_landmarks(selection.dataset, clip_id, source),
+        lambda dataset, clip_id: prepare_landmarks(dataset, clip_id, source),
         source=source.identity,
         own="landmarks",
         faceless="without any face",
@@ -182,20 +207,27 @@ def landmarks(device: str, **chosen: Any) -> None:
 
 
 def _detect(
-    selection: Selection, what: str, detect: Callable[[str], Prepared], *, source: str, own: str, faceless: str
+    selections: Sequence[Selection],
+    what: str,
+    detect: Callable[[Dataset, str], Prepared],
+    *,
+    source: str,
+    own: str,
+    faceless: str,
 ) -> None:
-    """Clip by clip, with progress; then the clips that failed, and one line that counts them all."""
+    """Split by split and clip by clip, with progress; then the clips that failed, and one line that counts them all."""
     from syncdiff_bench.cli.output import stderr_progress
 
     progress = stderr_progress()
-    done: list[Prepared] = []
-    with progress.stage(f"{what} {selection}", len(selection.clip_ids)):
-        for clip_id in selection.clip_ids:
-            progress.working_on([clip_id])
-            done.append(detect(clip_id))
-            progress.clips_done()
-    _print_first("failed", [str(clip.problem) for clip in done if clip.outcome == "failed"])
-    click.echo(f"{selection}: {_summary(done, source, own=own, faceless=faceless)}")
+    for selection in selections:
+        done: list[Prepared] = []
+        with progress.stage(f"{what} {selection}", len(selection.clip_ids)):
+            for clip_id in selection.clip_ids:
+                progress.working_on([clip_id])
+                done.append(detect(selection.dataset, clip_id))
+                progress.clips_done()
+        _print_first("failed", [str(clip.problem) for clip in done if clip.outcome == "failed"])
+        click.echo(f"{selection}: {_summary(done, source, own=own, faceless=faceless)}")
 
 
 def _print_first(what: str, clips: Sequence[str]) -> None:
@@ -237,7 +269,7 @@ def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: st
 @click.argument("config")
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--cache", DIR, "Where to write.", default=Path("training/cache"))
-@with_options(DEVICE, SHARD, FRESH, DRY_RUN)
+@with_options(BOXES, DEVICE, SHARD, FRESH, DRY_RUN)
 def latents(
     *,
     config: str,
@@ -245,6 +277,7 @@ def latents(
     variant: str,
     data_root: Path | None,
     cache: Path,
+    boxes: str,
     device: str,
     shard: str,
     fresh: bool,
@@ -259,17 +292,20 @@ def latents(
     from syncdiff_bench.estimates.training import cache_line, split_size
     from syncdiff_bench.runs.plan import resolve_device
     from syncdiff_bench.training.loader import load_task, read_plan
+    from syncdiff_bench.views import require_boxes
 
     index, count = parse_shard(shard)
-    plan = read_plan(config, overrides, variant)
+    plan = read_plan(config, overrides, variant).with_boxes(boxes)
     task = load_task(plan, data_root, cache, resolve_device(device))
     caches = task.caches()
     if not caches:
         click.echo(f"{plan.name}: trainer {plan.trainer} caches nothing; start the training")
         return
-    for entry in caches:
-        if fresh and not dry_run:
+    if not dry_run:
+        for entry in caches if fresh else ():
             entry.clear()
+        require_boxes(task.data.dataset, task.boxed_clips(index - 1, count))
+    for entry in caches:
         click.echo(cache_line(entry, split_size(task.data.dataset, entry.split).hours))
         if dry_run:
             continue

@@ -65,8 +65,10 @@ DATASET_SETTINGS = option(
     many=True,
 )
 SPLIT = option("--split", NAME, "Split.", shown="the dataset's, mostly test")
+SPLITS = option("--split", NAME, "Split, or all.", name="splits", many=True, shown="the dataset's, mostly test")
 LIMIT = option("--limit", N, "Only the first N clips.")
 CLIPS = (DATASET, DATA_ROOT, DATASET_SETTINGS, SPLIT, LIMIT)
+CLIPS_OF_SPLITS = (DATASET, DATA_ROOT, DATASET_SETTINGS, SPLITS, LIMIT)
 
 SEED = option("--seed", at_least(0), "Seed of all noise.", default=0)
 BOXES = option(

@@ -10,7 +10,7 @@ import click
 from click.formatting import wrap_text
 
 from syncdiff_bench.cli.commands import DIR, command, option, with_options
-from syncdiff_bench.cli.options import CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, VARIANT
+from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, VARIANT
 
 
 @command(
@@ -29,7 +29,7 @@ from syncdiff_bench.cli.options import CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_R
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--out", DIR, "Folder of checkpoints, log and model.", shown="training/<config>")
 @option("--cache", DIR, "Folder for what is computed once.", shown="<out>/../cache")
-@with_options(DEVICE, DRY_RUN)
+@with_options(BOXES, DEVICE, DRY_RUN)
 def train(
     *,
     config: str | None,
@@ -38,12 +38,14 @@ def train(
     data_root: Path | None,
     out: Path | None,
     cache: Path | None,
+    boxes: str,
     device: str,
     dry_run: bool,
 ) -> None:
     """Train the model of a config; run it again to resume.
 
-    CONFIG is a TOML file, or the name of a shipped one; without it, those are listed.
+    CONFIG is a TOML file, or the name of a shipped one; without it, those are listed. What masks or cuts faces needs
+    their boxes made before: `data prepare faces` for the splits of the training.
     """
     if config is None:
         list_configs()
@@ -51,7 +53,7 @@ def train(
     from syncdiff_bench.runs.plan import resolve_device
     from syncdiff_bench.training.loader import load_task, read_plan
 
-    plan = read_plan(config, overrides, variant)
+    plan = read_plan(config, overrides, variant).with_boxes(boxes)
     out = Path("training") / plan.name if out is None else out
     cache = out.parent / "cache" if cache is None else cache
     device = resolve_device(device)

@@ -6,7 +6,7 @@ all, by any number of processes; the same arrays give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal
 
@@ -14,6 +14,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import home, replacing
 
 Kind = Literal["faces", "landmarks"]
+Kept = Mapping[str, Mapping[str, Sequence[str]]]  # detector -> content -> its identities, by name
 SUFFIXES = {"faces": ".npz", "landmarks": ".npy"}
 
 
@@ -25,6 +26,17 @@ def entry(kind: Kind, content: str, detector: str) -> Path:
 def entries(content: str, detector: str) -> list[Path]:
     """The boxes of a content ("*" for any) by any version of a detector, by name."""
     return sorted((home() / "faces").glob(f"{content}-{detector}-*.npz"))
+
+
+def kept(detectors: Sequence[str]) -> Kept:
+    """Which boxes of these detectors are there; the folder is listed once."""
+    found: dict[str, dict[str, list[str]]] = {name: {} for name in detectors}
+    for path in sorted((home() / "faces").glob("*.npz")):
+        content, _, identity = path.stem.partition("-")
+        for name in detectors:
+            if identity.startswith(f"{name}-"):
+                found[name].setdefault(content, []).append(identity)
+    return found
 
 
 def detector_of(path: Path) -> str:

@@ -212,16 +212,34 @@ def detected_boxes(clip_id: str, content: str, frames: Frames, wanted: str) -> F
     )
 
 
-def expected_detector(content: Callable[[], str], wanted: str) -> str:
-    """The detector that `detected_boxes` will name, decoding nothing; "none" where there is none."""
+def expected_detector(content: Callable[[], str], wanted: str, kept: cache.Kept) -> str:
+    """The detector that `detected_boxes` will name, decoding nothing; "none" where there is none.
+
+    kept: of `DETECTORS`; the content is not asked for where they have no boxes at all.
+    """
     for name in _wanted(wanted):
         detector, _ = _usable(name)
         if detector is not None:
             return detector.identity
-        entries = cache.entries(content(), name) if cache.entries("*", name) else []  # spares digests
-        if entries:
-            return cache.detector_of(entries[-1])
+        if brought := _of(name, content, kept):
+            return brought[-1]
     return "none"
+
+
+def are_kept(content: Callable[[], str], wanted: str, kept: cache.Kept) -> bool:
+    """Whether `detected_boxes` finds its boxes in the cache, so that nothing is detected; arguments as above."""
+    for name in _wanted(wanted):
+        detector, _ = _usable(name)
+        brought = _of(name, content, kept)
+        if detector is not None:
+            return detector.identity in brought
+        if brought:
+            return True
+    return False
+
+
+def _of(name: str, content: Callable[[], str], kept: cache.Kept) -> Sequence[str]:
+    return kept[name].get(content(), ()) if kept[name] else ()
 
 
 def known_boxes(path: Path) -> FaceBoxes | None:

@@ -144,12 +144,14 @@ def train_model(model: Model, leases: Leases, times: Times, lease: SoftFileLease
     from syncdiff_bench.plugins import load_dataset
     from syncdiff_bench.training.loader import load_task
     from syncdiff_bench.training.loop import train
+    from syncdiff_bench.views import require_boxes
 
     plan, root = model.plan(), model.request.data_root
     dataset = load_dataset(str(plan.data.get("dataset", "pocket")), root)
     for key, default in (("split", "train"), ("validation_split", "val")):
         _draw(dataset, str(plan.data.get(key, default)), leases)
     task = load_task(plan, root, model.cache, times.device)
+    require_boxes(task.data.dataset, task.boxed_clips())
     for cache in task.caches():
         with leases.taken(f"cache-{cache.folder.parent.name}-{cache.folder.name}", wait=True):
             for _ in cache.fill():

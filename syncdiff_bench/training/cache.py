@@ -41,6 +41,7 @@ class TensorCache:
     facts: everything that its tensors depend on, name -> value; other facts, other cache.
     encode: the tensors of a clip by name, all of T rows; may raise ClipError, which costs that clip only.
     bytes_per_frame: of all tensors of a clip together.
+    boxed: whether `encode` looks at the face boxes of a clip.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class TensorCache:
     clip_ids: Sequence[str]
     encode: Callable[[str], Mapping[str, Tensor]]
     bytes_per_frame: int
+    boxed: bool = False
 
     @property
     def bytes_per_hour(self) -> int:
@@ -64,6 +66,10 @@ class TensorCache:
         """Shards that are not made yet. Raises UsageError where the folder holds other facts."""
         self._check()
         return [i for i in range(self.shards) if not self._path(i).is_file()]
+
+    def missing_clips(self, part: int = 0, parts: int = 1) -> list[str]:
+        """What `fill` would encode. Raises UsageError where the folder holds other facts."""
+        return [clip for i in self.missing() if i % parts == part for clip in self._clips(i)]
 
     def fill(self, part: int = 0, parts: int = 1) -> Iterator[tuple[int, int]]:
         """Make the missing shards i with i % parts == part; yields (clips done, clips) of this part.

@@ -3,7 +3,7 @@
     like = "pocket.toml"                       # optional: a config beside this one, or one that a plugin ships
                                                # ("syncdiff/pocket"), whose values hold unless given here
     trainer = "syncdiff"                       # entry point of the group syncdiff_bench.trainers
-    [data]     dataset, split, validation_split
+    [data]     dataset, split, validation_split; boxes as --boxes
     [training] task.TrainingSettings
     [options]  the task's own
     [variants] name = {...}: what the variant of that name sets in the tables above, one line each
@@ -15,7 +15,7 @@ A config is a path, or `NAME/FILE` for one that a plugin ships: NAME is the trai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import nearest, options_from_values, parse_toml, read_toml
 from syncdiff_bench.registry import load_class, shipped_files
 from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
+from syncdiff_bench.views import AUTO
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class TrainingPlan:
     data: Mapping[str, Any]
     settings: TrainingSettings
     options: Mapping[str, Any]
+
+    def with_boxes(self, boxes: str) -> TrainingPlan:
+        """With the face boxes of --boxes in place of the config's, unless that says "auto"."""
+        return self if boxes == AUTO else replace(self, data={**self.data, "boxes": boxes})
 
 
 def read_plan(config: str, overrides: Sequence[str] = (), variant: str = "") -> TrainingPlan:
@@ -73,10 +78,11 @@ def load_task(plan: TrainingPlan, data_root: Path | None, cache: Path, device: s
 
     cls: type[TrainingTask] = load_class("trainer", plan.trainer)
     options = options_from_values(cls.Options, plan.options, f"trainer {plan.trainer}")
-    known = {"dataset", "split", "validation_split"}
+    known = {"dataset", "split", "validation_split", "boxes"}
     if unknown := set(plan.data) - known:
         raise UsageError(f"[data] has no key {sorted(unknown)[0]!r}; it has {', '.join(sorted(known))}")
-    dataset = load_dataset(str(plan.data.get("dataset", "pocket")), data_root)
+    boxes = {"boxes": plan.data["boxes"]} if "boxes" in plan.data else {}
+    dataset = load_dataset(str(plan.data.get("dataset", "pocket")), data_root, boxes)
     split, validation = str(plan.data.get("split", "train")), str(plan.data.get("validation_split", "val"))
     return cls(options, TrainingData(dataset, split, validation, cache), device)
 

@@ -34,6 +34,7 @@ from syncdiff_bench.training.peers import meet
 from syncdiff_bench.training.processes import LostError, alone, for_all
 from syncdiff_bench.training.record import Record, progress, require_trackers
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
+from syncdiff_bench.views import require_boxes
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -63,6 +64,8 @@ def train(
     with alone(accelerator, out), ending_plainly(accelerator, task, settings, out, fitting_batch):
         facts = facts_of(task, settings)
         for_all(accelerator, lambda: _say(accelerator, check(out, facts)))
+        needed = task.boxed_clips()
+        for_all(accelerator, lambda: require_boxes(task.data.dataset, needed))
         peers = meet(accelerator)
         fill_together(task.caches(), peers)
         task.prepare()

@@ -209,6 +209,17 @@ class TrainingTask(ABC):
         """What `prepare` computes once per clip; `syncdiff-bench data prepare latents` fills these and nothing else."""
         return ()
 
+    def boxed_clips(self, part: int = 0, parts: int = 1) -> Mapping[str, Sequence[str]]:
+        """The clips by split whose face boxes are needed to `prepare`: of `caches`, those that are not made yet.
+
+        part: the share of them that `TensorCache.fill` makes. `views.require_boxes` refuses those without boxes.
+        """
+        needed: dict[str, list[str]] = {}
+        for cache in self.caches():
+            if cache.boxed:
+                needed.setdefault(cache.split, []).extend(cache.missing_clips(part, parts))
+        return needed
+
     def probe_batch(self, size: int) -> Mapping[str, Tensor] | None:
         """A batch of the right shapes and any content, without reading data; None where that is not possible.
 

@@ -59,7 +59,7 @@ def few_clips(request: pytest.FixtureRequest) -> Iterator[None]:
     dataset = FewClips()
     dataset.count = getattr(request.module, "CLIPS", 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: dataset)
+        patch.setattr("syncdiff_bench.plugins.load_dataset", lambda *_: dataset)
         yield
 
 

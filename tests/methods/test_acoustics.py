@@ -160,7 +160,7 @@ def test_it_learns_the_words_that_are_compared(tmp_path: Path, monkeypatch: pyte
         def clip(self, clip_id: str) -> Clip:
             return replace(super().clip(clip_id), transcript="Bin — 2!")
 
-    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: Written())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda *_: Written())
     task = task_of(tmp_path)
     task.prepare()
     assert {clip.transcript for clip in task.clips} == {"bin two"}
@@ -171,7 +171,7 @@ def test_a_split_without_words_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         def clip(self, clip_id: str) -> Clip:
             return Clip(clip_id, "silent")
 
-    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: Silent())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda *_: Silent())
     with pytest.raises(UsageError, match="no clip with sound and transcript"):
         task_of(tmp_path).prepare()
 

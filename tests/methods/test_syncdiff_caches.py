@@ -50,7 +50,7 @@ class TwoClips(Pocket):
 
 @pytest.fixture(autouse=True)
 def two_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda _name, _root: TwoClips())
+    monkeypatch.setattr("syncdiff_bench.plugins.load_dataset", lambda *_: TwoClips())
 
 
 @pytest.fixture(scope="module", autouse=True)

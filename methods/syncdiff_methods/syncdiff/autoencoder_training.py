@@ -7,7 +7,7 @@ most codes unused at this budget. Until then nothing is quantised.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -118,6 +118,12 @@ class AutoencoderTask(TrainingTask):
         size, every = options.frame_size, options.every
         self.frames, self.masks = read_frames(data.dataset, data.split, size, every, options.max_clips)
         self.held_out, self.held_masks = read_frames(data.dataset, data.validation_split, size, 8 * every)
+
+    def boxed_clips(self, part: int = 0, parts: int = 1) -> Mapping[str, Sequence[str]]:
+        """All that `prepare` reads: nothing of them is kept."""
+        data, limit = self.data, self.options.max_clips or None
+        found = {data.validation_split: data.dataset.clip_ids(data.validation_split)}
+        return {**found, data.split: data.dataset.clip_ids(data.split)[:limit]}
 
     def build(self) -> nn.Module:
         return TrainedAutoencoder(self.options)

@@ -85,6 +85,7 @@ def latents_cache(
         return encode_frames(dataset.clip(clip_id), autoencoder, frame_size, condition, device)
 
     mask = {name: value for name, value in asdict(condition).items() if name.startswith("mask")}
+    boxed = condition.mask_mode != "nose_to_bottom"
     kind = "" if condition.mask_mode == ConditionConfig.mask_mode else f"-{condition.mask_mode}"
     cells = autoencoder.latent_size(frame_size) ** 2
     return TensorCache(
@@ -96,11 +97,12 @@ def latents_cache(
             "frame size": str(frame_size),
             "mask": json.dumps(mask),
             "list of clips": dataset.fingerprint(split)[:16],
-            **({} if condition.mask_mode == "nose_to_bottom" else boxes_fact(dataset, split)),
+            **(boxes_fact(dataset, split) if boxed else {}),
         },
         clip_ids=dataset.clip_ids(split),
         encode=encode,
         bytes_per_frame=cells * (2 * 3 * 2 + 1),
+        boxed=boxed,
     )
 
 
@@ -266,7 +268,7 @@ class LatentTask(ClipTask):
 
     def read_clips(self, split: str) -> list[ClipLatents]:
         """The clips that are in all caches and have two frames or more, mapped from disk."""
-        caches = [cache.read() for cache in self.caches_of(split)]
+        caches = [cache.read() for cache in self.known_caches(split)]
         clips = []
         for clip_id in caches[0]:
             if all(clip_id in cache for cache in caches) and len(caches[0][clip_id]["clean"]) >= 2:

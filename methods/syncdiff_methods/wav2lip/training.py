@@ -208,6 +208,7 @@ def face_cache(dataset: Dataset, split: str, cache: Path) -> TensorCache:
         clip_ids=dataset.clip_ids(split),
         encode=encode,
         bytes_per_frame=3 * FACE_SIZE**2 + 2 * BANDS * WINDOW,
+        boxed=True,
     )
 
 
@@ -222,7 +223,7 @@ class Wav2LipTask(ClipTask):
 
     def read_clips(self, split: str) -> list[ClipFaces]:
         """The clips that are long enough for an example, mapped from disk."""
-        (cache,) = self.caches_of(split)
+        (cache,) = self.known_caches(split)
         clips = [ClipFaces(clip_id, **tensors) for clip_id, tensors in cache.read().items()]
         long_enough = [clip for clip in clips if len(clip) >= self.options.stretch]
         if not long_enough:
