@@ -216,8 +216,8 @@ class TrainingTask(ABC):
         """
         needed: dict[str, list[str]] = {}
         for cache in self.caches():
-            if cache.boxed:
-                needed.setdefault(cache.split, []).extend(cache.missing_clips(part, parts))
+            if cache.boxed and (missing := cache.missing_clips(part, parts)):
+                needed.setdefault(cache.split, []).extend(missing)
         return needed
 
     def probe_batch(self, size: int) -> Mapping[str, Tensor] | None:

@@ -16,8 +16,8 @@ from skimage.feature import Cascade
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Media, WeightsUsed
 from syncdiff_bench.errors import NoBoxes, NotApplicable
-from syncdiff_bench.faces import detection
-from syncdiff_bench.faces.boxes import BOX_CAVEATS
+from syncdiff_bench.faces import cache, detection
+from syncdiff_bench.faces.boxes import BOX_CAVEATS, DETECTORS
 from syncdiff_bench.faces.detection import detected_boxes, detecting, reduced
 from syncdiff_bench.faces.detectors import DlibHOG, Faces
 from syncdiff_bench.media.writing import write_video
@@ -156,7 +156,7 @@ def test_what_was_found_belongs_to_the_frames_that_were_looked_at(clips: Path, m
     assert (len(whole.face_boxes.boxes), len(other.face_boxes.boxes)) == (3, 5)
     assert whole.content != other.content
     only(monkeypatch)
-    assert expected_source(Folder(clips).clip("a")) == "dlib-hog-1"
+    assert expected_source(Folder(clips).clip("a"), cache.kept(DETECTORS)) == "dlib-hog-1"
     only(monkeypatch, dlib_hog=Told("dlib-hog-1"))
     assert len(detected_boxes("a", whole.content, wide(4), "").boxes) == 4
 

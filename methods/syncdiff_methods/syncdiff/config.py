@@ -21,6 +21,7 @@ Previous = Literal["none", "full", "bottleneck"]
 PreviousAtTest = Literal["generated", "given"]
 IdentityAtTest = Literal["given", "previous"]
 MaskMode = Literal["face_lower_half", "nose_to_bottom"]
+MaskBoxes = Literal["frame", "smoothed", "clip"]
 Feedback = Literal["pixel", "latent"]
 FirstFrame = Literal["generate", "copy"]
 Noise = Literal["fresh", "shared"]
@@ -99,6 +100,8 @@ class ConditionConfig:
     mask_mode: the lower half of the face box, or every row from the base of the nose down over the full width, as
         DiffTalk masks (needs landmarks).
     mask_pad: pixels (of frame_size 256) by which the mask of the lower half reaches below the box.
+    mask_boxes: the mask of the lower half follows the box of every frame, and with it the jaw; or boxes smoothed over
+        time; or one area for the whole clip (`masking.steadied`).
     """
 
     identity: bool = True
@@ -108,6 +111,7 @@ class ConditionConfig:
     previous_frames: int = 1
     mask_mode: MaskMode = "face_lower_half"
     mask_pad: int = 0
+    mask_boxes: MaskBoxes = "frame"
 
     @property
     def channels(self) -> int:

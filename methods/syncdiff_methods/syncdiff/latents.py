@@ -86,7 +86,14 @@ def latents_cache(
 
     mask = {name: value for name, value in asdict(condition).items() if name.startswith("mask")}
     boxed = condition.mask_mode != "nose_to_bottom"
-    kind = "" if condition.mask_mode == ConditionConfig.mask_mode else f"-{condition.mask_mode}"
+    kind = "".join(
+        f"-{value}"
+        for value, usual in (
+            (condition.mask_mode, ConditionConfig.mask_mode),
+            (condition.mask_boxes, ConditionConfig.mask_boxes),
+        )
+        if value != usual
+    )
     cells = autoencoder.latent_size(frame_size) ** 2
     return TensorCache(
         folder=cache / "latents" / f"{dataset.name}-{split}{kind}",

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from syncdiff_bench.clips import Clip, landmarks_of
-from syncdiff_methods.syncdiff.config import ConditionConfig
+from syncdiff_methods.syncdiff.config import ConditionConfig, MaskBoxes
 
 NOSE_BASE = 33  # of the 68 landmarks
+REACH = 12  # frames, half a second to either side: several syllables
 
 
 def clip_mask(clip: Clip, condition: ConditionConfig, size: int) -> Tensor:
@@ -21,24 +22,55 @@ def clip_mask(clip: Clip, condition: ConditionConfig, size: int) -> Tensor:
     frame_hw = clip.frames.shape[1], clip.frames.shape[2]
     if condition.mask_mode == "nose_to_bottom":
         return torch.from_numpy(below_nose(scaled(landmarks_of(clip), frame_hw, size), size))
-    return lower_half_mask(torch.from_numpy(clip.face_boxes.boxes), frame_hw, size, condition.mask_pad)
+    halves = lower_halves(torch.from_numpy(clip.face_boxes.boxes), frame_hw, size, condition.mask_pad)
+    return filled(steadied(halves, condition.mask_boxes), size)
 
 
 def lower_half_mask(boxes: Tensor, frame_hw: tuple[int, int], size: int, pad: int = 0) -> Tensor:
-    """True where a pixel is masked.
+    """(T, size, size) bool, True where a pixel is masked: rows floor((y1 + y2) / 2) .. y2, columns x1 .. x2.
+
+    The arguments are those of `lower_halves`.
+    """
+    return filled(lower_halves(boxes, frame_hw, size, pad), size)
+
+
+def lower_halves(boxes: Tensor, frame_hw: tuple[int, int], size: int, pad: int = 0) -> Tensor:
+    """The lower half of each box in the resized frame, (T, 4) float32 x1, top, x2, bottom.
 
     boxes: (T, 4) integer x1 y1 x2 y2 in pixels of frames of (height, width) `frame_hw`.
     size: side of the resized square frame; boxes are scaled to it with their aspect.
     pad: pixels of a 256-pixel frame by which the mask reaches below the box (scaled with `size`).
-    Returns (T, size, size) bool: rows floor((y1 + y2) / 2) .. y2, columns x1 .. x2.
     """
     height, width = frame_hw
     scale = torch.tensor([size / width, size / height, size / width, size / height])
     x1, y1, x2, y2 = (boxes.float() * scale).unbind(dim=1)
-    top = torch.floor((y1 + y2) / 2)
-    bottom = y2 + pad * size / 256
+    return torch.stack([x1, (y1 + y2) / 2, x2, y2 + pad * size / 256], dim=1)
+
+
+def steadied(areas: Tensor, how: MaskBoxes) -> Tensor:
+    """Areas (T, 4) x1, top, x2, bottom that tell less of the jaw, each of which still holds what it held.
+
+    frame: as they are. smoothed: every side at its outermost within REACH frames, then its mean over as many. clip: one
+    area for the whole clip, which holds all of them.
+    """
+    if how == "frame":
+        return areas
+    outward = torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64)
+    sides = areas.double() * outward
+    if how == "clip":
+        steady = sides.amax(dim=0, keepdim=True).expand_as(sides)
+    else:
+        near = [slice(max(0, t - REACH), t + REACH + 1) for t in range(len(sides))]
+        outermost = torch.stack([sides[frames].amax(dim=0) for frames in near])
+        steady = torch.stack([outermost[frames].mean(dim=0) for frames in near]).maximum(sides)
+    return (steady * outward).to(areas.dtype)
+
+
+def filled(areas: Tensor, size: int) -> Tensor:
+    """(T, size, size) bool, True inside the areas (T, 4) x1, top, x2, bottom."""
+    x1, top, x2, bottom = areas.unbind(dim=1)
     grid = torch.arange(size)
-    rows = (grid >= top[:, None]) & (grid < bottom[:, None])
+    rows = (grid >= torch.floor(top)[:, None]) & (grid < bottom[:, None])
     columns = (grid >= torch.floor(x1)[:, None]) & (grid < x2[:, None])
     return rows[:, :, None] & columns[:, None, :]
 
