@@ -121,9 +121,9 @@ class AutoencoderTask(TrainingTask):
 
     def boxed_clips(self, part: int = 0, parts: int = 1) -> Mapping[str, Sequence[str]]:
         """All that `prepare` reads: nothing of them is kept."""
-        data, limit = self.data, self.options.max_clips or None
-        found = {data.validation_split: data.dataset.clip_ids(data.validation_split)}
-        return {**found, data.split: data.dataset.clip_ids(data.split)[:limit]}
+        data = self.data
+        found = {data.split: spread(data.dataset.clip_ids(data.split), self.options.max_clips)}
+        return {**found, data.validation_split: data.dataset.clip_ids(data.validation_split)}
 
     def build(self) -> nn.Module:
         return TrainedAutoencoder(self.options)
@@ -187,6 +187,12 @@ class AutoencoderTask(TrainingTask):
         return to_images(self.frames[rows], self.options.frame_size)
 
 
+def spread(clip_ids: Sequence[str], count: int) -> list[str]:
+    """So many of the clips (0: all), spread evenly."""
+    count = min(count or len(clip_ids), len(clip_ids))
+    return [clip_ids[i * len(clip_ids) // count] for i in range(count)]
+
+
 def read_frames(dataset: Dataset, split: str, size: int, every: int, max_clips: int = 0) -> tuple[Tensor, Tensor]:
     """Every n-th frame of `max_clips` clips (0: all), spread evenly over a split, already at the training size.
 
@@ -194,11 +200,9 @@ def read_frames(dataset: Dataset, split: str, size: int, every: int, max_clips: 
     out and named in the log. Raises UsageError where none is left.
     """
     frames, masks = [], []
-    known = dataset.clip_ids(split)
-    count = min(max_clips or len(known), len(known))
-    for i in range(count):
+    for clip_id in spread(dataset.clip_ids(split), max_clips):
         try:
-            clip = dataset.clip(known[i * len(known) // count])
+            clip = dataset.clip(clip_id)
             chosen = torch.from_numpy(clip.frames[::every].copy())
             boxes = torch.from_numpy(clip.face_boxes.boxes[::every].copy())
         except ClipError as error:
