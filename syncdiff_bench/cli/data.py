@@ -142,8 +142,8 @@ def _counted(n: int, noun: str) -> str:
     examples="""
   syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3
   syncdiff-bench run --dataset lrs3 --data-root /data/lrs3
-  syncdiff-bench data prepare faces --dataset lrs2 --data-root /data/lrs2 --split train --split val
-      before a training""",
+  syncdiff-bench data prepare faces --dataset lrs2 --data-root DIR --split all
+      of a training too""",
 )
 @with_options(*CLIPS_OF_SPLITS)
 @option("--detector", NAME, "s3fd, dlib-hog, or auto: s3fd where its weights are.", default="auto")
