@@ -39,11 +39,6 @@ def kept(detectors: Sequence[str]) -> Kept:
     return found
 
 
-def detector_of(path: Path) -> str:
-    """The identity of the detector that an entry is of."""
-    return path.stem.partition("-")[2]
-
-
 def write(path: Path, save: Callable[[IO[bytes]], None]) -> None:
     """Write an entry by `save`. Raises UsageError where the folder cannot be written."""
     try:
