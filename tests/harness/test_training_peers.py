@@ -73,7 +73,7 @@ class Slow(TrainingTask):
         folder.mkdir(parents=True)
 
 torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=GROUP_SECONDS))
-settings = TrainingSettings(steps=2, batch_size=2, learning_rate=0.1, ema_decay=0.0)
+settings = TrainingSettings(steps=2, batch_size=2, micro_batch=1, learning_rate=0.1, ema_decay=0.0)
 try:
     train(Slow(None, TrainingData(load_dataset("pocket"), "train", "val", OUT)), settings, OUT / "out", cpu=True)
 except BenchError as error:
