@@ -30,7 +30,7 @@ def missing(number):
 
 fcntl.flock = {flock}
 from syncdiff_bench.files import locked
-with locked(Path(sys.argv[1]), member={member}):
+with locked(Path(sys.argv[1]), member={member}, refusal="busy"):
     print("here", flush=True)
     time.sleep(60)
 """
