@@ -116,6 +116,17 @@ def locked(path: Path, *, refusal: str = "", member: int | None = None) -> Itera
                 file.unlink()
 
 
+def is_held(file: Path) -> bool:
+    """Whether another process holds this one lock file, of `locked` or of one of its members."""
+    try:
+        with _exclusive(file, "held"):
+            return False
+    except UsageError:
+        return True
+    except OSError:
+        return False
+
+
 SOFT = ".soft"
 # What flock says on file systems without it: some mounts of Lustre, NFS without its lock service.
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncdiff_bench.errors import BenchError
-from syncdiff_bench.files import locked, unwritable
+from syncdiff_bench.files import is_held, locked, unwritable
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -105,7 +105,7 @@ class Processes:
             if left.is_file():
                 if text := left.read_text(encoding="utf-8").strip():
                     return f"process {other} has ended: {text}"
-            elif not _is_held(self.out / (f"{LOCK}-{other}" if other else LOCK)):
+            elif not is_held(self.out / (f"{LOCK}-{other}" if other else LOCK)):
                 gone.append(f"process {other} is gone without a word (killed, as where memory runs out)")
         return " and ".join(gone)
 
@@ -117,15 +117,3 @@ def first_error(out: Path, since: float) -> str:
     """Why a launch of a later time than `since` ended, of whichever of its processes says it; "" where none does."""
     left = [path for path in sorted((out / ERRORS).glob("process-*.txt")) if path.stat().st_mtime >= since]
     return next(filter(None, (path.read_text(encoding="utf-8").strip() for path in left)), "")
-
-
-def _is_held(path: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:
-        return False
