@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from syncdiff_bench.contracts import NoOptions
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.plugins import load_dataset
 from syncdiff_bench.training import cache
@@ -75,7 +76,7 @@ class Slow(TrainingTask):
 torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=GROUP_SECONDS))
 settings = TrainingSettings(steps=2, batch_size=2, micro_batch=1, learning_rate=0.1, ema_decay=0.0)
 try:
-    train(Slow(None, TrainingData(load_dataset("pocket"), "train", "val", OUT)), settings, OUT / "out", cpu=True)
+    train(Slow(NoOptions(), TrainingData(load_dataset("pocket"), "test", "test", OUT)), settings, OUT / "out", cpu=True)
 except BenchError as error:
     raise SystemExit(f"error: {error}")
 """
