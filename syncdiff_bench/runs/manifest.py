@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -178,13 +179,18 @@ def versions() -> dict[str, str]:
     """Python, the installed distributions that can move a number, and the decoders inside PyAV."""
     import av
 
-    found = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found | {name: ".".join(map(str, av.library_versions[name])) for name in DECODERS}
+    found = {name: _installed(name) for name in VERSIONED}
+    decoders = {name: ".".join(map(str, av.library_versions[name])) for name in DECODERS}
+    return {"python": platform.python_version(), **{name: found[name] for name in found if found[name]}, **decoders}
+
+
+@cache  # the search of sys.path takes longer than a small run, and what is imported stays as it is
+def _installed(name: str) -> str:
+    """The version of a distribution; "" where there is none."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def decoders_differ(mine: Mapping[str, str], theirs: Mapping[str, str]) -> str:
