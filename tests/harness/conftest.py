@@ -18,9 +18,11 @@ TOY_PLUGINS = Path(__file__).parents[1] / "data" / "toy_plugins"
 
 @pytest.fixture
 def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, with the folder of weights and caches in it."""
+    """An empty current folder, with the folder of weights and caches in it; no network, no page of a CI to write to."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SYNCDIFF_BENCH_OFFLINE", "1")
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     return tmp_path
 
 

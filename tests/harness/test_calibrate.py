@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from dataclasses import replace
@@ -10,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from console import printed, refusal
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.registry import load_class
+from syncdiff_bench.report import anchors, packages
 from syncdiff_bench.report.anchors import Anchors, find_anchors, parse_anchors
 from syncdiff_bench.report.calibration import AnchorVerdict, Answer, judge, overall, summary_keys
 from syncdiff_bench.report.paper import table
@@ -23,13 +24,7 @@ from syncdiff_bench.runs.plan import load_metrics
 from syncdiff_bench.runs.summary import ColumnSummary
 from syncdiff_bench.texts import metric_specs
 
-
-@pytest.fixture(autouse=True)
-def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SYNCDIFF_BENCH_OFFLINE", "1")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("work_folder")
 
 
 def anchors_file(*anchors: str, dataset: str = "toy", clips: int = 5) -> bytes:
@@ -42,21 +37,12 @@ ZERO = 'metric = "toy-error"\ncolumn = "err"\nvalue = 0\ntolerance = 0.5'
 
 
 @pytest.fixture
-def install(work_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Install a leaderboard package that brings one anchors file."""
+def install(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let a leaderboard package bring one more anchors file."""
 
     def do(content: bytes) -> None:
-        site = work_folder / "site"
-        package = "boards_" + re.sub(r"\W", "_", work_folder.name)
-        for folder in (site / package / "anchors", site / package / "paper", site / f"{package}-1.0.dist-info"):
-            folder.mkdir(parents=True)
-        (site / package / "__init__.py").write_text("")
-        (site / package / "anchors" / "toy.toml").write_bytes(content)
-        info = site / f"{package}-1.0.dist-info"
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[syncdiff_bench.tables]\ntoy = {package}\n")
-        monkeypatch.syspath_prepend(str(site))
-        importlib.invalidate_caches()
+        more = ("boards/anchors/toy.toml", content)
+        monkeypatch.setattr(anchors, "sources", lambda folder: [*packages.sources(folder), more])
 
     return do
 
@@ -65,8 +51,7 @@ def install(work_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_pocket_agrees_with_its_closed_forms(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["paper", "calibrate", "--limit", "2", "--device", "cpu"]) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, ["paper", "calibrate", "--limit", "2", "--device", "cpu"])
     assert "pocket, test: ground truth of 2 of 24 clips" in out
     assert "SSIM (face96) 1.000, expected 1 ± 1e-06 [closed form]: agrees\n" in out
     assert "PSNR (talklip) N/A, expected N/A [closed form]: agrees\n" in out
@@ -81,8 +66,7 @@ def test_pocket_agrees_with_its_closed_forms(capsys: pytest.CaptureFixture[str])
 def test_a_right_and_a_wrong_anchor(install: Any, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = 'metric = "toy-error[signed]"\ncolumn = "err"\nvalue = 2.5\ntolerance = 0.5'
     install(anchors_file(ZERO, wrong))
-    assert main(["paper", "calibrate", "--dataset", "toy"]) == 1
-    lines = capsys.readouterr().out.splitlines()
+    lines = printed(capsys, ["paper", "calibrate", "--dataset", "toy"], 1).splitlines()
     assert lines == [
         "toy, test: ground truth of 5 of 5 clips",
         "  ERR (absolute) 0.0, expected 0 ± 0.5 [closed form]: agrees",
@@ -98,8 +82,7 @@ def test_missing_weights_and_undefined_columns(
 ) -> None:
     heavy = 'metric = "toy-heavy"\ncolumn = "heavy"\nvalue = 0\ntolerance = 0'
     install(anchors_file(heavy))
-    assert main(["paper", "calibrate", "--dataset", "toy"]) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, ["paper", "calibrate", "--dataset", "toy"])
     assert "HEAVY (absolute), expected 0 ± 0 [closed form]: not measured: weights toy missing; " in out
     assert out.endswith("nothing could be confirmed: 1 not measured\n")
     # what was missing is measured by the same command as soon as it is there
@@ -131,10 +114,7 @@ def test_unusable_input_ends_with_2(install: Any, capsys: pytest.CaptureFixture[
         (["--split", "val"], "no anchors for pocket, split val"),
         (["--dataset", "lrs2"], "needs its folder: --data-root DIR"),
     ):
-        assert main(["paper", "calibrate", *arguments]) == 2
-        err = capsys.readouterr().err
-        assert words in err
-        assert err.count("\n") == 1
+        assert words in refusal(capsys, ["paper", "calibrate", *arguments])
     assert not Path("runs").exists()
 
 
@@ -150,10 +130,10 @@ def measured(install: Any, toy_plugins: Path) -> Any:
     (entry,) = [ColumnSummary.from_json(row) for row in run.manifest["summary"]]
 
     def do(anchor: str, clips: int = 5, **changes: Any) -> AnchorVerdict:
-        anchors = parse_anchors("a.toml", anchors_file(f'metric = "toy-error"\ncolumn = "err"\n{anchor}', clips=clips))
+        given = parse_anchors("a.toml", anchors_file(f'metric = "toy-error"\ncolumn = "err"\n{anchor}', clips=clips))
         summary = [replace(entry, decimals=2, **changes).to_json()]
         made_up = replace(run, manifest={**run.manifest, "summary": summary})
-        (verdict,) = judge(anchors, summary_keys(anchors, Runtime(), load_class("dataset", "toy")), made_up)
+        (verdict,) = judge(given, summary_keys(given, Runtime(), load_class("dataset", "toy")), made_up)
         return verdict
 
     return do
@@ -234,10 +214,10 @@ def test_shipped_anchors_are_the_papers_row_of_ground_truth(dataset: str) -> Non
 
 @pytest.mark.parametrize(("dataset", "clips"), [("lrs2", 1243), ("lrs3", 1321), ("pocket", 24)])
 def test_every_shipped_anchor_is_explained(dataset: str, clips: int) -> None:
-    anchors: Anchors = find_anchors(dataset, "test")
-    assert anchors.clips == clips
-    assert all(anchor.source and anchor.reason and anchor.causes for anchor in anchors.anchors)
-    summary_keys(anchors, Runtime(), load_class("dataset", dataset))  # every metric and column exists
+    found: Anchors = find_anchors(dataset, "test")
+    assert found.clips == clips
+    assert all(anchor.source and anchor.reason and anchor.causes for anchor in found.anchors)
+    summary_keys(found, Runtime(), load_class("dataset", dataset))  # every metric and column exists
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,18 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from console import printed, refusal
+from encoded import write_grey
 
 from syncdiff_bench.cli import main
-from syncdiff_bench.contracts import Media
-from syncdiff_bench.files import locked
+from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.weights.digests import sha256_of
 
@@ -29,19 +31,20 @@ def scores(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (path / "scores.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def manifest(path: Path) -> dict[str, object]:
-    return dict(json.loads((path / "run.json").read_text(encoding="utf-8")))
-
-
 def summary(path: Path, column: str) -> dict[str, object]:
-    (entry,) = [entry for entry in manifest(path)["summary"] if entry["column"] == column]  # type: ignore[attr-defined]
+    (entry,) = [entry for entry in load_run(path).manifest["summary"] if entry["column"] == column]
     return dict(entry)
 
 
-def test_scores_follow_the_contract() -> None:
-    assert main(["run", *NOISE]) == 0
-    path = Path("runs/toy-test/toy-noise")
-    rows = scores(path)
+@pytest.fixture
+def made(work_folder: Path, toy_runs: Path) -> Path:
+    """What `run` with NOISE left in its default place."""
+    shutil.copytree(toy_runs / "runs/toy-test/toy-noise", "runs/toy-test/toy-noise")
+    return Path("runs/toy-test/toy-noise")
+
+
+def test_scores_follow_the_contract(made: Path) -> None:
+    rows = scores(made)
     assert [row["clip"] for row in rows] == ["s0/0", "s0/1", "s1/2", "s1/3", "s2/4"]
     assert rows[1] == {
         "schema": 1,
@@ -53,7 +56,7 @@ def test_scores_follow_the_contract() -> None:
         "values": {"err": 3.0},
         "stats": {"total": 3.0 * 3 * 16 * 16 * 3, "pixels": 3 * 16 * 16 * 3},
         "error": None,
-        "sha256": sha256_of(path / "videos/s0/1.mp4"),
+        "sha256": sha256_of(made / "videos/s0/1.mp4"),
     }
     names = ("schema", "method", "dataset", "clip", "metric", "protocol", "values", "stats", "error", "sha256")
     assert tuple(rows[0]) == names
@@ -61,7 +64,7 @@ def test_scores_follow_the_contract() -> None:
 
 def test_manifest_holds_what_a_repetition_needs() -> None:
     main(["run", *NOISE, "--seed", "2", "--dataset-set", "mark=c"])
-    run = manifest(Path("runs/toy-test/toy-noise"))
+    run = load_run(Path("runs/toy-test/toy-noise")).manifest
     assert run["schema"] == 1
     assert run["method"]["options"] == {"shift": 3, "batch": 2, "kind": "grey"}  # type: ignore[index]
     assert run["dataset"]["fingerprint"] == "c" * 64  # type: ignore[index]
@@ -77,18 +80,23 @@ def test_manifest_holds_what_a_repetition_needs() -> None:
     assert (entry["n"], entry["failed"], entry["direction"]) == (5, 0, "down")
 
 
-def test_a_run_reads_back_with_its_speakers() -> None:
-    main(["run", *NOISE])
-    run = load_run(Path("runs/toy-test/toy-noise"))
+def test_a_run_reads_back_with_its_speakers_frames_and_sound(made: Path) -> None:
+    run = load_run(made)
     assert run.finished
     assert run.speakers == {"s0/0": "s0", "s0/1": "s0", "s1/2": "s1", "s1/3": "s1", "s2/4": "s2"}
     assert [score.values for score in run.scores] == [{"err": 3.0}] * 5
     assert run.identity.options == {"shift": 3, "batch": 2, "kind": "grey"}
+    media = read_media(made / "videos/s1/3.mp4")
+    assert np.array_equal(media.frames, np.full((3, 16, 16, 3), 33, np.uint8))
+    assert media.audio.shape == (1920,)
 
 
-def test_one_leaderboard_with_best_in_bold(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_leaderboard_with_best_in_bold_and_only_the_culprits_of_a_batch_fail(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     methods = ["--method", "toy-truth", "--method", "toy-noise", "--method", "toy-troubled"]
-    assert main(["run", *methods, "--dataset", "toy", "--metrics", "toy-error", "--set", "toy-noise.shift=3"]) == 0
+    run = ["run", *methods, "--dataset", "toy", "--metrics", "toy-error", "--set", "toy-noise.shift=3"]
+    assert main([*run, "--strict"]) == 1
     printed = capsys.readouterr()
     board = Path("runs/toy-test/leaderboard.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in board.splitlines() if "toy-" in line]
@@ -102,16 +110,11 @@ def test_one_leaderboard_with_best_in_bold(capsys: pytest.CaptureFixture[str]) -
     assert "toy-noise" in printed.out
     assert "failed (toy-troubled): s0/1: toy-troubled made frames (2, 16, 16, 3)" in printed.err
     assert "RuntimeError: the GPU is on fire" in printed.err
-
-
-def test_only_the_culprits_of_a_batch_fail() -> None:
-    arguments = ["run", "--method", "toy-troubled", "--dataset", "toy", "--metrics", "toy-error"]
-    assert main([*arguments, "--strict"]) == 1
-    kinds = {row["clip"]: row["error"] and row["error"]["kind"] for row in scores(Path("runs/toy-test/toy-troubled"))}  # type: ignore[index]
+    troubled = scores(Path("runs/toy-test/toy-troubled"))
+    kinds = {row["clip"]: row["error"] and row["error"]["kind"] for row in troubled}  # type: ignore[index]
     failed = "generation"
     assert kinds == {"s0/0": None, "s0/1": failed, "s1/2": failed, "s1/3": failed, "s2/4": None}
-    assert summary(Path("runs/toy-test/toy-troubled"), "err")["failed"] == 3
-    assert main(arguments) == 0
+    assert main(run) == 0
 
 
 def test_where_no_clip_came_through_the_answer_is_no(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,19 +134,22 @@ def test_an_undecodable_clip_fails_alone_and_leaves_its_batch(monkeypatch: pytes
     assert row["error"] == {"kind": "generation", "message": "s1/2: cut short; copy it again"}
 
 
-def test_generated_videos_carry_frames_and_sound_exactly() -> None:
-    from syncdiff_bench.media.reading import read_media
-
-    main(["generate", *NOISE[:4], "--set", "shift=3"])
-    media = read_media(Path("runs/toy-test/toy-noise/videos/s1/3.mp4"))
-    assert np.array_equal(media.frames, np.full((3, 16, 16, 3), 33, np.uint8))
-    assert media.audio.shape == (1920,)
-
-
 def killed(variable: str, clip: str, *arguments: str) -> None:
     environment = {**os.environ, variable: clip}
     finished = subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, check=False)
     assert finished.returncode == -9, finished.stderr.decode()
+
+
+def interrupted(variable: str, clip: str, *arguments: str) -> None:
+    """By Ctrl-C where `killed` is killed; in this process."""
+
+    def interrupt(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(variable, clip)
+        patch.setattr(os, "kill", interrupt)
+        assert main(list(arguments)) == 130
 
 
 @pytest.mark.parametrize("variable", ["TOY_KILL", "TOY_KILL_SCORING"])
@@ -159,12 +165,12 @@ def test_kill_9_and_again_equals_never_killed(variable: str) -> None:
     assert (run / "scores.jsonl").read_bytes() == Path("whole/toy-noise/scores.jsonl").read_bytes()
     whole = {p.name: sha256_of(p) for p in Path("whole/toy-noise/videos").rglob("*.mp4")}
     assert {p.name: sha256_of(p) for p in (run / "videos").rglob("*.mp4")} == whole
-    assert manifest(run)["summary"] == manifest(Path("whole/toy-noise"))["summary"]
+    assert load_run(run).manifest["summary"] == load_run(Path("whole/toy-noise")).manifest["summary"]
     assert not list(run.rglob("*.part"))
 
 
 def test_a_resumed_batch_is_generated_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    killed("TOY_KILL", "s1/3", "generate", *NOISE[:4], "--out", "o")
+    interrupted("TOY_KILL", "s1/3", "generate", *NOISE[:4], "--out", "o")
     assert len((Path("o/toy-noise") / "generation.jsonl").read_text().splitlines()) == 3
     untouched = Path("o/toy-noise/videos/s1/2.mp4")
     before = untouched.stat().st_mtime_ns
@@ -174,16 +180,15 @@ def test_a_resumed_batch_is_generated_whole(monkeypatch: pytest.MonkeyPatch) -> 
     assert untouched.stat().st_mtime_ns == before
 
 
-def test_a_finished_run_does_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    main(["run", *NOISE])
-    first = manifest(Path("runs/toy-test/toy-noise"))
+def test_a_finished_run_does_nothing_again(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_run(made).manifest
     monkeypatch.setenv("TOY_LOG", "log.txt")
     assert main(["run", *NOISE]) == 0
     assert not Path("log.txt").exists()
-    assert manifest(Path("runs/toy-test/toy-noise")) == first
+    assert load_run(made).manifest == first
 
 
-def test_failures_are_final_until_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_are_final_until_asked_for() -> None:
     arguments = ["run", "--method", "toy-truth", "--dataset", "toy", "--metrics"]
     assert main([*arguments, "toy-error[fail=s0/0]", "--strict"]) == 1
     path = Path("runs/toy-test/toy-truth")
@@ -217,23 +222,18 @@ def test_the_folder_of_another_run_is_refused(
     assert {path: sha256_of(path) for path in Path("o").rglob("*") if path.is_file()} == before
 
 
-def test_metrics_can_be_added_later_and_stay() -> None:
-    main(["run", *NOISE])
-    path = Path("runs/toy-test/toy-noise")
-    assert main(["score", str(path), "--metrics", "toy-error[signed]"]) == 0
+def test_metrics_can_be_added_later_and_stay(made: Path) -> None:
+    assert main(["score", str(made), "--metrics", "toy-error[signed]"]) == 0
     assert main(["score", *NOISE[:4], "--set", "shift=3", "--metrics", "toy-words"]) == 0
-    order = [(row["clip"], row["metric"], row["protocol"]) for row in scores(path)][:4]
+    order = [(row["clip"], row["metric"], row["protocol"]) for row in scores(made)][:4]
     assert order == [
         ("s0/0", "toy-error", "absolute"),
         ("s0/0", "toy-error", "signed"),
         ("s0/0", "toy-words", "absolute"),
         ("s0/1", "toy-error", "absolute"),
     ]
-    assert [entry["metric"] for entry in manifest(path)["protocols"]] == [
-        "toy-error",
-        "toy-error",
-        "toy-words",
-    ]  # type: ignore[attr-defined]
+    protocols = load_run(made).manifest["protocols"]
+    assert [entry["metric"] for entry in protocols] == ["toy-error", "toy-error", "toy-words"]  # type: ignore[attr-defined]
 
 
 def test_unmet_needs_are_not_applicable_not_failed() -> None:
@@ -245,8 +245,6 @@ def test_unmet_needs_are_not_applicable_not_failed() -> None:
     entry = summary(path, "words")
     assert (entry["n"], entry["failed"], entry["mean"], entry["reason"]) == (1, 0, None, None)
 
-
-def test_no_audio_is_not_applicable() -> None:
     main(["run", *NOISE, "--metrics", "toy-words", "--dataset-set", "silent=true", "--limit", "1"])
     entry = summary(Path("runs/toy-test-first1/toy-noise"), "words")
     assert (entry["n"], entry["failed"], entry["reason"]) == (0, 0, "the clip has no audio track")
@@ -272,25 +270,16 @@ def test_half_scored_with_other_weights_is_refused(
 ) -> None:
     heavy = ["run", *NOISE[:4], "--metrics", "toy-heavy", "--out", "o"]
     monkeypatch.setenv("TOY_WEIGHTS", "a" * 64)
-    killed("TOY_KILL_SCORING", "s1/3", *heavy)
+    interrupted("TOY_KILL_SCORING", "s1/3", *heavy)
     monkeypatch.setenv("TOY_WEIGHTS", "b" * 64)
-    assert main(heavy) == 2
-    assert "other weights (toy aaaaaaaa -> toy bbbbbbbb)" in capsys.readouterr().err
-
-
-def write_toy_video(path: Path, value: int, frames: int = 3) -> None:
-    from syncdiff_bench.media.writing import write_video
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.full((frames, 16, 16, 3), value, dtype=np.uint8)
-    write_video(path, Media(pixels, np.zeros(640 * frames, dtype=np.int16)))
+    assert "other weights (toy aaaaaaaa -> toy bbbbbbbb)" in refusal(capsys, heavy)
 
 
 def test_videos_and_references_from_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a/1", "a/2", "b"):
-        write_toy_video(Path("truth") / f"{name}.mp4", 100)
-    write_toy_video(Path("mine/a_1.mp4"), 107)  # flat name
-    write_toy_video(Path("mine/b.mp4"), 109)
+        write_grey(Path("truth") / f"{name}.mp4", 100)
+    write_grey(Path("mine/a_1.mp4"), 107)  # flat name
+    write_grey(Path("mine/b.mp4"), 109)
     arguments = ["score", "--videos", "mine", "--reference", "truth", "--metrics", "toy-error"]
     assert main(arguments) == 0
     path = Path("runs/videos-mine/videos")
@@ -300,39 +289,26 @@ def test_videos_and_references_from_anywhere(capsys: pytest.CaptureFixture[str])
     assert summary(path, "err")["failed"] == 1
     assert "a/2: no video named a/2 nor a_2 in mine" in capsys.readouterr().err
 
-
-def test_videos_without_reference_read_na() -> None:
-    write_toy_video(Path("mine/b.mp4"), 109)
-    assert main(["score", "--videos", "mine", "--metrics", "toy-error"]) == 0
-    assert summary(Path("runs/videos-mine/videos"), "err")["reason"] == "there is no reference video"
+    assert main(["score", "--videos", "mine", "--metrics", "toy-error", "--out", "alone"]) == 0
+    assert summary(Path("alone/videos"), "err")["reason"] == "there is no reference video"
 
 
 def test_score_before_generate_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["score", *NOISE[:4]]) == 2
-    assert "runs/toy-test/toy-noise holds no run" in capsys.readouterr().err
-    killed("TOY_KILL", "s1/3", "generate", *NOISE[:4])
-    assert main(["score", *NOISE[:4]]) == 2
-    assert "2 of 5 clips are not generated yet" in capsys.readouterr().err
+    assert "runs/toy-test/toy-noise holds no run" in refusal(capsys, ["score", *NOISE[:4]])
+    interrupted("TOY_KILL", "s1/3", "generate", *NOISE[:4])
+    assert "2 of 5 clips are not generated yet" in refusal(capsys, ["score", *NOISE[:4]])
 
 
-def test_report_as_csv_and_json(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["run", *NOISE])
-    capsys.readouterr()
-    assert main(["report", "runs/toy-test", "--format", "csv"]) == 0
-    (record,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
-    assert (record["method"], record["column"], record["mean"], record["n"]) == (
-        "toy-noise",
-        "err",
-        "3.0",
-        "5",
-    )
+def test_report_as_csv_and_json(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (record,) = csv.DictReader(io.StringIO(printed(capsys, ["report", "runs/toy-test", "--format", "csv"])))
+    names = ("method", "column", "mean", "n")
+    assert [record[name] for name in names] == ["toy-noise", "err", "3.0", "5"]
     assert main(["report", "runs/toy-test/toy-noise", "--format", "json", "--out", "new/b.json"]) == 0
     (entry,) = json.loads(Path("new/b.json").read_text())
     assert (entry["mean"], entry["ci95"], entry["rank"]) == (3.0, [3.0, 3.0], 1)
 
 
-def test_runs_on_other_clips_never_share_a_board(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["run", *NOISE])
+def test_runs_on_other_clips_never_share_a_board(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["run", *NOISE, "--limit", "2"])
     capsys.readouterr()
     main(["report", "runs/toy-test", "runs/toy-test-first2", "--format", "markdown"])
@@ -348,28 +324,16 @@ def test_report_finds_runs_two_levels_down_and_passes_over_probes(capsys: pytest
     Path("all/two/toy-noise").rename("all/two/seed-0")
     Path("all/three/seed-0").mkdir(parents=True)
     Path("all/three/seed-0/run.json").write_text('{"schema": 1, "method": {}, "dataset": {}, "probe": {}}')
-    capsys.readouterr()
-    assert main(["report", "all", "--format", "csv"]) == 0
-    records = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    records = csv.DictReader(io.StringIO(printed(capsys, ["report", "all", "--format", "csv"])))
     assert [record["run"] for record in records] == ["all/one/toy-noise", "all/two/seed-0"]
-    assert main(["report", "all/three"]) == 2
-    assert "all/three holds no run.json of a run" in capsys.readouterr().err
+    assert "all/three holds no run.json of a run" in refusal(capsys, ["report", "all/three"])
 
 
 def test_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", *NOISE, "--dry-run"]) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, ["run", *NOISE, "--dry-run"])
     assert "5 clips" in out and "3 batches of up to 2" in out and "nothing done yet" in out
     assert "toy-error (absolute)" in out
     assert not Path("runs").exists()
     main(["run", *NOISE])
     main(["run", *NOISE, "--dry-run"])
     assert "done: 5 clips generated, 0 failed, 5 scores" in capsys.readouterr().out
-
-
-def test_a_run_in_use_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["run", *NOISE])
-    with locked(Path("runs/toy-test/toy-noise/.lock")):
-        capsys.readouterr()
-        assert main(["run", *NOISE]) == 2
-    assert "in use by another process" in capsys.readouterr().err

@@ -119,18 +119,7 @@ def test_no_option_means_two_things() -> None:
     assert {name: found for name, found in metavars.items() if len(found) > 1} == EITHER
 
 
-FORMER = (
-    "tables",
-    "reproduce",
-    "calibrate",
-    "probe",
-    "prepare",
-    "verify",
-    "convert",
-    "new",
-    "check-plugin",
-    "check-speed",
-)
+FORMER = tuple(cli.former)
 FORMER_CALLS = {
     "paper tables --runs .": ("`--runs` is now an argument without a name", 2),
     "tables --table 1": ("`syncdiff-bench paper tables`", 0),

@@ -1,23 +1,29 @@
-"""The conformance suite: built-in plugins pass it, and each way of being wrong is caught by the check named for it."""
+"""The conformance suite and `plugin check`: each way of being wrong is caught by the check that is named for it."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from console import printed, refusal
+from right_plugins import Distance, Grey, Sums, outcomes
 
 from syncdiff_bench import plugins
 from syncdiff_bench.cli import main
-from syncdiff_bench.contracts import Clip, Column, Frames, Method, Metric, Pair, Runtime
+from syncdiff_bench.contracts import Clip, Column, Frames, Pair, Runtime
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.reproduction.models import with_model
 from syncdiff_bench.runs.plan import load_methods
 from syncdiff_bench.testing import Check, checks_of, parametrize_with_checks
-from syncdiff_bench.testing.plugin_checks import Plugin, Skipped
+from syncdiff_bench.testing.plugin_checks import Plugin
 from syncdiff_bench.testing.samples import degraded, sample_clip
 from syncdiff_bench.texts import metric_specs
 from syncdiff_bench.weights.store import WeightsStore
@@ -43,32 +49,18 @@ def load(kind: str, spec: str) -> Plugin:
     return plugins.load_metric(one.name, one.options, runtime)
 
 
-def failing(plugin: Plugin, skipped: list[str] | None = None) -> dict[str, str]:
-    """Name -> message of the checks that fail. skipped: gets the reasons of those that are; without it they fail."""
-    failed = {}
-    for check in checks_of(plugin):
-        try:
-            check()
-        except Exception as error:
-            if skipped is not None and isinstance(error, Skipped):
-                skipped.append(str(error))
-            else:
-                failed[check.name] = str(error)
-    return failed
-
-
 @pytest.mark.parametrize(("kind", "spec"), QUICK)
 def test_built_in_plugins_pass(kind: str, spec: str) -> None:
-    assert failing(load(kind, spec)) == {}
+    assert outcomes(load(kind, spec)) == ({}, {})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "spec"), SLOW)
 def test_built_in_plugins_with_networks_pass(kind: str, spec: str) -> None:
-    skipped: list[str] = []
-    assert failing(load(kind, spec), skipped) == {}
+    failed, skipped = outcomes(load(kind, spec))
+    assert failed == {}
     if skipped:
-        pytest.skip(f"{len(skipped)} checks: {skipped[0]}")
+        pytest.skip(f"{len(skipped)} checks: {next(iter(skipped.values()))}")
 
 
 def test_samples_speak_and_can_be_told_apart() -> None:
@@ -80,51 +72,6 @@ def test_samples_speak_and_can_be_told_apart() -> None:
 
 
 # ----------------------------------------------------------------------------------------- wrong methods
-
-
-@dataclass(frozen=True)
-class Options:
-    level: int = 100
-
-
-class Grey(Method):
-    """Right in every way; the wrong ones below change one thing."""
-
-    name = "grey"
-    Options = Options
-
-    @property
-    def batch_size(self) -> int:
-        return 2
-
-    def picture(self, clip: Clip, seed: int, clips: Sequence[Clip]) -> Any:
-        return np.full_like(clip.frames, self.options.level + seed)
-
-    def generate(
-        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
-    ) -> Iterator[tuple[str, Frames | ClipError]]:
-        for clip in clips:
-            yield clip.id, self.picture(clip, seed, clips)
-
-
-class Random(Grey):
-    def picture(self, clip: Clip, seed: int, clips: Sequence[Clip]) -> Any:
-        return np.random.default_rng().integers(0, 255, clip.frames.shape).astype(np.uint8)
-
-
-class Sociable(Grey):
-    def picture(self, clip: Clip, seed: int, clips: Sequence[Clip]) -> Any:
-        return np.full_like(clip.frames, 40 * len(clips))
-
-
-class Narrow(Grey):
-    def picture(self, clip: Clip, seed: int, clips: Sequence[Clip]) -> Any:
-        return clip.frames[:, :, :-1]
-
-
-class Floating(Grey):
-    def picture(self, clip: Clip, seed: int, clips: Sequence[Clip]) -> Any:
-        return clip.frames / 255.0
 
 
 class Scribbler(Grey):
@@ -159,164 +106,130 @@ class Locked(Grey):
         self.lock = threading.Lock()
 
 
-class Shouting(Grey):
-    name = "My Method!"
-
-
 @dataclass
 class LooseOptions:
     level: int = 1
-
-
-class Loose(Grey):
-    Options = LooseOptions
-
-
-class Judged(Grey):
-    trained_against = "lse"  # type: ignore[assignment]
-
-
-class Careless(Grey):
-    incidental = frozenset({"speed"})
 
 
 FITTING = {"frames-fit-the-clip", "a-clip-of-one-frame", "a-silent-clip", "a-clip-without-sound"}
 
 
 def test_the_right_method_passes() -> None:
-    assert failing(Grey()) == {}
+    assert outcomes(Grey()) == ({}, {})
 
 
-@pytest.mark.parametrize(
-    ("method", "names"),
-    [
-        (Random(), {"same-seed-same-frames", "a-clip-does-not-depend-on-its-batch"}),
-        (Sociable(), {"a-clip-does-not-depend-on-its-batch"}),
-        (Narrow(), FITTING),
-        (Floating(), FITTING | {"a-clip-does-not-depend-on-its-batch"}),
-        (Scribbler(), {"inputs-are-not-changed"}),
-        (Forgetful(), {"every-clip-is-yielded-once", "a-clip-does-not-depend-on-its-batch"}),
-        (Rude(), {"a-clip-of-one-frame", "a-silent-clip", "a-clip-without-sound"}),
-        (Boastful(), {"progress-counts-frames"}),
-        (Locked(), {"copies"}),
-        (Shouting(), {"name"}),
-        (Loose(), {"options"}),
-        (Judged(), {"trained-against"}),
-        (Careless(), {"incidental"}),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Method) else "",
-)
-def test_a_wrong_method_is_caught_by_name(method: Method, names: set[str]) -> None:
-    assert set(failing(method)) == names
+def drawing(picture: Callable[[Clip, Sequence[Clip]], Any]) -> type[Grey]:
+    """A method that makes of a clip, in a batch of clips, what is given."""
+    return type("Drawing", (Grey,), {"picture": lambda _self, clip, _seed, clips: picture(clip, clips)})
+
+
+WRONG_METHODS = {
+    "random": (
+        drawing(lambda clip, _: np.random.default_rng().integers(0, 255, clip.frames.shape).astype(np.uint8)),
+        {"same-seed-same-frames", "a-clip-does-not-depend-on-its-batch"},
+    ),
+    "sociable": (
+        drawing(lambda clip, clips: np.full_like(clip.frames, 40 * len(clips))),
+        {"a-clip-does-not-depend-on-its-batch"},
+    ),
+    "narrow": (drawing(lambda clip, _: clip.frames[:, :, :-1]), FITTING),
+    "floating": (drawing(lambda clip, _: clip.frames / 255.0), FITTING | {"a-clip-does-not-depend-on-its-batch"}),
+    "scribbling": (Scribbler, {"inputs-are-not-changed"}),
+    "forgetful": (Forgetful, {"every-clip-is-yielded-once", "a-clip-does-not-depend-on-its-batch"}),
+    "rude": (Rude, {"a-clip-of-one-frame", "a-silent-clip", "a-clip-without-sound"}),
+    "boastful": (Boastful, {"progress-counts-frames"}),
+    "locked": (Locked, {"copies"}),
+    "shouting": (type("Shouting", (Grey,), {"name": "My Method!"}), {"name"}),
+    "loose": (type("Loose", (Grey,), {"Options": LooseOptions}), {"options"}),
+    "judged": (type("Judged", (Grey,), {"trained_against": "lse"}), {"trained-against"}),
+    "careless": (type("Careless", (Grey,), {"incidental": frozenset({"speed"})}), {"incidental"}),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_METHODS)
+def test_a_wrong_method_is_caught_by_name(wrong: str) -> None:
+    method, names = WRONG_METHODS[wrong]
+    assert set(outcomes(method())[0]) == names
 
 
 # ----------------------------------------------------------------------------------------- wrong metrics
 
 
-@dataclass(frozen=True)
-class Stats:
-    total: float
-    n: int
-
-
-class Distance(Metric[Stats]):
-    """Mean absolute error: right in every way."""
-
-    name = "error"
-    columns = (Column("e", "E", "down"),)
-    symmetric = True
-    Stats = Stats
-
-    def measure(self, pair: Pair) -> Stats:
-        assert pair.reference is not None
-        difference = np.abs(pair.generated.frames.astype(float) - pair.reference.frames)
-        return Stats(float(difference.sum()), difference.size)
-
-    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
-        return {"e": sum(s.total for s in stats) / sum(s.n for s in stats)}
-
-
-class Upside(Distance):
-    columns = (Column("e", "E", "up"),)
-
-
 class Clipper(Distance):
-    def measure(self, pair: Pair) -> Stats:
+    def measure(self, pair: Pair) -> Sums:
         np.clip(pair.generated.frames, 10, 200, out=pair.generated.frames)
         return super().measure(pair)
 
 
 class Summing(Distance):
-    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
+    def aggregate(self, stats: Sequence[Sums]) -> Mapping[str, float | None]:
         return {"e": sum(s.total / s.n for s in stats)}
 
 
 class FirstOnly(Distance):
-    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
+    def aggregate(self, stats: Sequence[Sums]) -> Mapping[str, float | None]:
         return super().aggregate(stats[:1])
 
 
 class Lopsided(Distance):
-    def measure(self, pair: Pair) -> Stats:
-        assert pair.reference is not None
-        return Stats(float(np.maximum(pair.generated.frames.astype(float) - pair.reference.frames, 0).sum()), 1)
+    def measure(self, pair: Pair) -> Sums:
+        return Sums(float(np.maximum(pair.generated.frames.astype(float) - pair.target.frames, 0).sum()), 1)
 
 
 class Noisy(Distance):
-    def measure(self, pair: Pair) -> Stats:
-        return Stats(float(np.random.default_rng().normal()) + super().measure(pair).total, 1)
+    def measure(self, pair: Pair) -> Sums:
+        return Sums(float(np.random.default_rng().normal()) + super().measure(pair).total, 1)
 
 
 class Misnamed(Distance):
-    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
+    def aggregate(self, stats: Sequence[Sums]) -> Mapping[str, float | None]:
         return {"f": super().aggregate(stats)["e"]}
 
 
 class Undefined(Distance):
-    def measure(self, pair: Pair) -> Stats:
+    def measure(self, pair: Pair) -> Sums:
         if len(pair.generated.frames) < 2:
             raise IndexError("list index out of range")
         return super().measure(pair)
 
 
 class Blurring(Distance):
-    def measure_many(self, pairs: Sequence[Pair]) -> list[Stats | Exception]:
+    def measure_many(self, pairs: Sequence[Pair]) -> list[Sums | Exception]:
         each = [self.measure(pair) for pair in pairs]
-        return [Stats(sum(stats.total for stats in each), sum(stats.n for stats in each))] * len(pairs)
+        return [Sums(sum(stats.total for stats in each), sum(stats.n for stats in each))] * len(pairs)
 
 
 class Dropping(Distance):
-    def measure(self, pair: Pair) -> Stats:
+    def measure(self, pair: Pair) -> Sums:
         if len(pair.generated.frames) < 2:
             raise ClipError("too-short", "two frames are needed")
         return super().measure(pair)
 
-    def measure_many(self, pairs: Sequence[Pair]) -> list[Stats | Exception]:
+    def measure_many(self, pairs: Sequence[Pair]) -> list[Sums | Exception]:
         return [self.measure(pair) for pair in pairs if len(pair.generated.frames) > 1]
 
 
 def test_the_right_metric_passes() -> None:
-    assert failing(Distance()) == {}
+    assert outcomes(Distance()) == ({}, {})
 
 
 @pytest.mark.parametrize(
     ("metric", "name"),
     [
-        (Upside(), "identical-is-best"),
-        (Clipper(), "inputs-are-not-changed"),
-        (Summing(), "shards-aggregate-to-the-whole"),
-        (FirstOnly(), "shards-aggregate-to-the-whole"),
-        (Lopsided(), "symmetry-where-it-is-claimed"),
-        (Noisy(), "measuring-is-repeatable"),
-        (Misnamed(), "values-name-every-column"),
-        (Undefined(), "a-clip-of-one-frame"),
-        (Blurring(), "measuring-many-is-measuring-each"),
-        (Dropping(), "measuring-many-is-measuring-each"),
+        (type("Upside", (Distance,), {"columns": (Column("e", "E", "up"),)}), "identical-is-best"),
+        (Clipper, "inputs-are-not-changed"),
+        (Summing, "shards-aggregate-to-the-whole"),
+        (FirstOnly, "shards-aggregate-to-the-whole"),
+        (Lopsided, "symmetry-where-it-is-claimed"),
+        (Noisy, "measuring-is-repeatable"),
+        (Misnamed, "values-name-every-column"),
+        (Undefined, "a-clip-of-one-frame"),
+        (Blurring, "measuring-many-is-measuring-each"),
+        (Dropping, "measuring-many-is-measuring-each"),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Metric) else "",
 )
-def test_a_wrong_metric_is_caught_by_name(metric: Metric[Any], name: str) -> None:
-    assert name in failing(metric)
+def test_a_wrong_metric_is_caught_by_name(metric: type[Distance], name: str) -> None:
+    assert name in outcomes(metric())[0]
 
 
 # ----------------------------------------------------------------------------------------- the doors
@@ -334,15 +247,61 @@ def test_something_else_is_refused() -> None:
 
 @pytest.mark.usefixtures("toy_plugins")
 def test_check_plugin_by_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plugin", "check", "toy-truth"]) == 0
-    assert "18 passed\n" in capsys.readouterr().out
-    assert main(["plugin", "check", "nobody"]) == 2
-    assert "no plugin 'nobody' is installed" in capsys.readouterr().err
+    assert "18 passed\n" in printed(capsys, ["plugin", "check", "toy-truth"])
+    assert "no plugin 'nobody' is installed" in refusal(capsys, ["plugin", "check", "nobody"])
 
 
 @pytest.mark.usefixtures("toy_plugins")
 def test_check_plugin_names_what_fails(capsys: pytest.CaptureFixture[str]) -> None:
     # toy-noise adds to uint8 frames of any clip, but `toy` does not refuse a clip that it does not have.
-    assert main(["plugin", "check", "toy"]) == 1
-    out = capsys.readouterr().out
+    out = printed(capsys, ["plugin", "check", "toy"], 1)
     assert "FAIL unknown-names-are-refused" in out and "12 passed, 1 failed" in out
+
+
+def test_check_plugin_counts_what_was_skipped(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path))
+    monkeypatch.setenv("SYNCDIFF_BENCH_OFFLINE", "1")
+    lines = printed(capsys, ["plugin", "check", "lse"]).splitlines()
+    assert lines[-1] == "8 passed, 9 skipped: weights syncnet-v2 missing; syncdiff-bench weights fetch syncnet-v2"
+    assert sum(line.startswith("skip ") for line in lines) == 9
+    assert main(["plugin", "check", "lse", "--strict"]) == 1
+    assert "no such file" in printed(capsys, ["plugin", "check", "lse[weights=nowhere.pt]"], 1)
+
+
+def test_check_plugin_takes_options_of_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugin", "check", "psnr", "--set", "protocol=nonsense"]) == 2
+    assert "nonsense" in refusal(capsys, ["plugin", "check", "static[nonsense=1]"])
+
+
+def test_a_plugin_that_exits_does_not_pass(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    def leave(*_: Any, **__: Any) -> None:
+        sys.exit(0)
+
+    monkeypatch.setattr("syncdiff_methods.bounds.Static.generate", leave)
+    assert "SystemExit: 0" in printed(capsys, ["plugin", "check", "static"], 1)
+
+
+def test_pytest_shows_the_reason(tmp_path: Path) -> None:
+    """A skipped check is a skipped test."""
+    (tmp_path / "test_it.py").write_text(
+        "from syncdiff_bench import plugins\n"
+        "from syncdiff_bench.testing import parametrize_with_checks\n\n"
+        "@parametrize_with_checks(plugins.load_metric('wer'))\n"
+        "def test_conformance(check):\n    check()\n"
+    )
+    told = run("-m", "pytest", "-p", "no:cacheprovider", "-rs", str(tmp_path), SYNCDIFF_BENCH_HOME=str(tmp_path))
+    assert told.returncode == 0 and "8 passed, 9 skipped" in told.stdout
+    assert "weights avhubert-lrs2-vsr missing; syncdiff-bench weights fetch avhubert-lrs2-vsr" in told.stdout
+
+
+def test_without_assertions_nothing_is_checked() -> None:
+    told = run("-O", "-m", "syncdiff_bench", "check-plugin", "gt")
+    assert told.returncode == 2 and "run it without -O" in told.stderr
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from right_plugins import Distance, Grey, Listed, Sums, outcomes
 
-from syncdiff_bench.contracts import Clip, Column, Dataset, Finding, Frames, Media, Method, Metric, Pair, Runtime
+from syncdiff_bench.contracts import Clip, Frames, Method, Pair, Runtime
 from syncdiff_bench.contracts import WeightsUsed as Used
-from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
+from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
 from syncdiff_bench.testing import checks_of
-from syncdiff_bench.testing.plugin_checks import Plugin, Skipped
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 
@@ -36,47 +36,12 @@ MEASURING = {
 }
 
 
-def outcomes(plugin: Plugin) -> tuple[dict[str, str], dict[str, str]]:
-    """Name -> message of the checks that fail, and of those that are skipped."""
-    failed, skipped = {}, {}
-    for check in checks_of(plugin):
-        try:
-            check()
-        except Skipped as reason:
-            skipped[check.name] = str(reason)
-        except Exception as error:
-            failed[check.name] = str(error)
-    return failed, skipped
-
-
 def store(folder: Path) -> WeightsStore:
     """That knows one file, `net`."""
     return WeightsStore(folder, Catalogue({"net": Entry("net", "net.bin", "a network", "none", "nowhere")}))
 
 
 # ----------------------------------------------------------------------------------------- metrics
-
-
-@dataclass(frozen=True)
-class Stats:
-    total: float
-    n: int
-
-
-class Distance(Metric[Stats]):
-    """Right in every way; those below change one thing."""
-
-    name = "error"
-    columns = (Column("e", "E", "down"),)
-    symmetric = True
-    Stats = Stats
-
-    def measure(self, pair: Pair) -> Stats:
-        difference = np.abs(pair.generated.frames.astype(float) - pair.target.frames)
-        return Stats(float(difference.sum()), difference.size)
-
-    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
-        return {"e": sum(s.total for s in stats) / sum(s.n for s in stats)}
 
 
 class Weighted(Distance):
@@ -91,59 +56,19 @@ class Weighted(Distance):
         return (Used("net", self.runtime.weights.digest("net")),)
 
 
-class Elsewhere(Distance):
-    """Has nothing to say on any machine of this kind."""
+def raising(hook: str, error: Exception) -> type[Distance]:
+    """A metric whose hook does nothing else."""
 
-    def prepare(self) -> None:
-        raise NotApplicable("package skimage-of-mine missing; pip install it")
+    def raises(*_: Any) -> Any:
+        raise error
 
-
-class Refusing(Distance):
-    def measure(self, pair: Pair) -> Stats:
-        raise ClipError("no-face", f"{pair.generated.id}: no face")
-
-
-class Declining(Distance):
-    def measure(self, pair: Pair) -> Stats:
-        raise NotApplicable("not today")
-
-
-class Crashing(Distance):
-    def measure(self, pair: Pair) -> Stats:
-        raise ZeroDivisionError("division by zero")
-
-
-class Blank(Distance):
-    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
-        return {"e": None}
-
-
-class Late(Distance):
-    """Finds out while it measures: the harness would count every clip as failed."""
-
-    def measure(self, pair: Pair) -> Stats:
-        raise WeightsError("weights net missing", missing="net")
-
-
-class Broken(Distance):
-    def prepare(self) -> None:
-        raise WeightsError("net.bin is truncated")
-
-
-class Inventing(Distance):
-    def prepare(self) -> None:
-        raise WeightsError("weights dream missing; fetch them", missing="dream")
-
-
-class Pretending(Distance):
-    def prepare(self) -> None:
-        raise WeightsError("weights net missing; fetch them", missing="net")
+    return type("Raising", (Distance,), {hook: raises})
 
 
 class Patient(Distance):
     """Needs two seconds, as a metric over windows may: the sample clips have to be long enough for it."""
 
-    def measure(self, pair: Pair) -> Stats:
+    def measure(self, pair: Pair) -> Sums:
         if len(pair.generated.frames) < 50:
             raise ClipError("too-short", f"{pair.generated.id}: 50 frames are needed")
         return super().measure(pair)
@@ -161,31 +86,41 @@ def test_missing_weights_skip_what_needs_them(tmp_path: Path) -> None:
 
 def test_a_missing_package_skips_what_needs_it() -> None:
     reason = "package skimage-of-mine missing; pip install it"
-    assert outcomes(Elsewhere()) == ({}, dict.fromkeys({*MEASURING, "weights-used"}, reason))
+    elsewhere = raising("prepare", NotApplicable(reason))
+    assert outcomes(elsewhere()) == ({}, dict.fromkeys({*MEASURING, "weights-used"}, reason))
 
 
-@pytest.mark.parametrize("metric", [Refusing, Declining, Crashing, Late])
-def test_a_metric_that_raises_on_every_clip_fails(metric: type[Distance], tmp_path: Path) -> None:
-    failed, skipped = outcomes(metric(None, Runtime("cpu", store(tmp_path))))
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClipError("no-face", "no face"),
+        NotApplicable("not today"),
+        ZeroDivisionError("division by zero"),
+        # found out while it measures: the harness would count every clip as failed
+        WeightsError("weights net missing", missing="net"),
+    ],
+)
+def test_a_metric_that_raises_on_every_clip_fails(error: Exception, tmp_path: Path) -> None:
+    failed, skipped = outcomes(raising("measure", error)(None, Runtime("cpu", store(tmp_path))))
     assert set(failed) >= MEASURING - {"a-clip-of-one-frame"} and skipped == {}
 
 
 def test_a_metric_without_a_value_on_any_clip_fails() -> None:
-    failed, _ = outcomes(Blank())
-    assert failed["values-name-every-column"] == "e is None for every clip"
+    blank = type("Blank", (Distance,), {"aggregate": lambda *_: {"e": None}})
+    assert outcomes(blank())[0]["values-name-every-column"] == "e is None for every clip"
 
 
 @pytest.mark.parametrize(
-    ("metric", "complaint"),
+    ("error", "complaint"),
     [
-        (Broken, "^net.bin is truncated$"),
-        (Inventing, "'dream' are missing, which no catalogue knows"),
-        (Pretending, "net are missing, but"),
+        (WeightsError("net.bin is truncated"), "^net.bin is truncated$"),
+        (WeightsError("fetch them", missing="dream"), "'dream' are missing, which no catalogue knows"),
+        (WeightsError("fetch them", missing="net"), "net are missing, but"),
     ],
 )
-def test_only_what_is_missing_is_an_excuse(metric: type[Distance], complaint: str, tmp_path: Path) -> None:
+def test_only_what_is_missing_is_an_excuse(error: WeightsError, complaint: str, tmp_path: Path) -> None:
     (tmp_path / "net.bin").write_bytes(b"tensors")
-    failed, skipped = outcomes(metric(None, Runtime("cpu", store(tmp_path))))
+    failed, skipped = outcomes(raising("prepare", error)(None, Runtime("cpu", store(tmp_path))))
     assert skipped == {} and set(failed) == {*MEASURING, "prepare-says-what-is-missing", "weights-used"}
     assert all(re.search(complaint, message) for message in failed.values())
 
@@ -223,19 +158,14 @@ class Claiming(Distance):
         return (Used(given.name, given.sha256, Path(given.file) if given.file else None),)
 
 
-class Still(Method):
+class Still(Grey):
     """The first frame, by weights that it names."""
 
-    name = "still"
     Options: ClassVar[type[Any]] = Claims
-
-    def generate(
-        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
-    ) -> Iterator[tuple[str, Frames | ClipError]]:
-        for clip in clips:
-            yield clip.id, np.repeat(clip.frames[:1], len(clip.frames), axis=0)
-
     weights_used = Claiming.weights_used
+
+    def picture(self, clip: Clip, seed: int, clips: Sequence[Clip]) -> Any:
+        return np.repeat(clip.frames[:1], len(clip.frames), axis=0)
 
 
 CONTENT = b"tensors"
@@ -290,17 +220,13 @@ class Waiting(Still):
         return (Used("net", self.runtime.weights.digest("net")),)
 
 
-class Yielding(Still):
-    def generate(self, clips: Sequence[Clip], **more: Any) -> Iterator[tuple[str, Frames | ClipError]]:
-        for clip in clips:
-            yield clip.id, ClipError("no-face", f"{clip.id}: no face")
-
-    def weights_used(self) -> tuple[Used, ...]:
-        return ()
+class Yielding(Grey):
+    def picture(self, clip: Clip, seed: int, clips: Sequence[Clip]) -> Any:
+        return ClipError("no-face", f"{clip.id}: no face")
 
 
-class Raising(Yielding):
-    def generate(self, clips: Sequence[Clip], **more: Any) -> Iterator[tuple[str, Frames | ClipError]]:
+class Raising(Grey):
+    def picture(self, clip: Clip, seed: int, clips: Sequence[Clip]) -> Any:
         raise ClipError("no-face", "no face")
 
 
@@ -323,35 +249,6 @@ def test_a_method_that_fails_on_every_clip_fails(method: Method) -> None:
 
 
 # ----------------------------------------------------------------------------------------- datasets
-
-
-class Listed(Dataset):
-    """Clips of each split, made in memory."""
-
-    name = "listed"
-    embedded = True
-    listed: ClassVar[Mapping[str, tuple[str, ...]]] = {"test": ("a", "b"), "val": ("c",)}
-    frames = 3
-
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.listed)
-
-    def clip_ids(self, split: str) -> tuple[str, ...]:
-        if split not in self.listed:
-            raise UsageError(f"no split {split!r}")
-        return self.listed[split]
-
-    def clip(self, clip_id: str) -> Clip:
-        if all(clip_id not in ids for ids in self.listed.values()):
-            raise ClipError("missing", f"no clip {clip_id!r}")
-        frames = np.zeros((self.frames, 8, 8, 3), np.uint8)
-        return Clip(clip_id, self.name, preloaded=Media(frames, np.zeros(0, np.int16)))
-
-    def fingerprint(self, split: str) -> str:
-        return hashlib.sha256(repr(self.listed[split]).encode()).hexdigest()
-
-    def verify(self, split: str) -> Iterator[Finding]:
-        return iter(())
 
 
 class Empty(Listed):

@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_networks import SYNCDIFF
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip
@@ -25,7 +27,6 @@ from syncdiff_bench.estimates.workload import Workload, clip_frames, in_words
 from syncdiff_datasets.pocket.dataset import Pocket
 from syncdiff_methods.syncdiff.acceleration import Acceleration, workload
 from syncdiff_methods.syncdiff.config import AutoencoderConfig, SyncDiffConfig
-from syncdiff_methods.syncdiff.method import SyncDiff, SyncDiffOptions
 from syncdiff_methods.syncdiff.model import Autoencoder, Denoiser
 
 
@@ -126,19 +127,19 @@ def test_sleep_and_waiting_do_not_count() -> None:
     """What a busy machine does to a trial: the clock on the wall goes on, the work does not."""
 
     def slow() -> None:
-        working(0.2)()
-        time.sleep(1.5)
+        working(0.1)()
+        time.sleep(0.8)
 
-    assert 0.2 <= seconds_of(slow, "cpu") < 0.8
-    assert seconds_of(lambda: time.sleep(0.5), "cpu") < 0.1
+    assert 0.1 <= seconds_of(slow, "cpu") < 0.6
+    assert seconds_of(lambda: time.sleep(0.3), "cpu") < 0.1
 
 
 def test_the_speed_is_that_of_the_work_and_not_of_the_wait() -> None:
     def trial() -> None:
-        working(0.4)()
-        time.sleep(1)
+        working(0.2)()
+        time.sleep(0.6)
 
-    assert 1000 / 0.9 < flops_per_second([(trial, 1000)], "cpu") <= 1000 / 0.4
+    assert 1000 / 0.6 < flops_per_second([(trial, 1000)], "cpu") <= 1000 / 0.2
 
 
 @pytest.mark.parametrize("lasting", [True, False])
@@ -222,21 +223,22 @@ def test_in_words() -> None:
     assert "not tried: too little memory" in next(in_words(light, 1, "cpu", 10))
 
 
+def with_steps(steps: int) -> SyncDiffConfig:
+    return replace(SYNCDIFF, diffusion=replace(SYNCDIFF.diffusion, steps=steps))
+
+
 def test_a_workload_is_the_sum_of_its_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "ENOUGH_SECONDS", 0.01)
-    config = SyncDiff(SyncDiffOptions("pocket", steps=5)).config
+    config = with_steps(5)
     ten = workload(config, [4, 6], 2, Acceleration(), "cpu")
     thousand = workload(config, [500, 500], 2, Acceleration(), "cpu")
     assert thousand.flops == 100 * ten.flops
     assert ten.seconds is not None and ten.seconds > 0
-    doubled = workload(SyncDiff(SyncDiffOptions("pocket", steps=10)).config, [4, 6], 2, Acceleration(), "cpu")
+    doubled = workload(with_steps(10), [4, 6], 2, Acceleration(), "cpu")
     assert 1.1 < doubled.flops / ten.flops < 2
 
 
-def test_dry_run_says_so_and_writes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_dry_run_says_so_and_writes_nothing(work_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--limit", "2", "--dry-run", "--method", "syncdiff", "--method", "static"]) == 0
     out = capsys.readouterr().out
     frames = sum(clip_frames(Pocket(), Pocket().clip_ids("test")[:2])[0])
@@ -244,16 +246,13 @@ def test_dry_run_says_so_and_writes_nothing(
     assert "GFLOP per frame; about" in out and "in a trial, by processor time, on a free machine)" in out
     assert "per clip at once" in out
     assert "no estimate of this method" in out
-    assert list(tmp_path.iterdir()) == []
+    assert list(work_folder.iterdir()) == []
 
 
-def test_an_impossible_step_count_is_refused_before_anything_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_impossible_step_count_is_refused_at_once(work_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--set", "steps=30"]) == 2
     assert main(["run", "--set", "sampler=unipc", "--set", "steps=1"]) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert first == "error: steps=30 does not divide 1000, so DDIM would start too low; use 25 or 20"
     assert second.startswith("error: steps=1 is not possible with sampler=unipc; give 2 to 100")
-    assert list(tmp_path.iterdir()) == []
+    assert list(work_folder.iterdir()) == []

@@ -8,12 +8,13 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
+from console import refusal
+from html_pages import Page
 from PIL import Image, ImageFont
 
 from syncdiff_bench.cli import main
@@ -38,11 +39,9 @@ from syncdiff_bench.significance.scored import from_run
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_plugins: Path, toy_runs: Path) -> list[Run]:
+def runs(work_folder: Path, toy_plugins: Path, toy_runs: Path) -> list[Run]:
     """Two methods over the toy dataset, with errors of 3 and of 0 grey levels; see `toy_runs` for the others there."""
-    shutil.copytree(toy_runs, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+    shutil.copytree(toy_runs, work_folder, dirs_exist_ok=True)
     return [load_run(Path("runs/toy-test") / name) for name in ("toy-noise", "toy-truth")]
 
 
@@ -140,8 +139,7 @@ def test_runs_are_called_what_the_user_says(runs: list[Run], capsys: pytest.Capt
     assert "is none of the runs" in error
     assert main(["report", "runs/toy-test", "--label", f"{folder}= Ours ", "--format", "markdown"]) == 0
     assert "| Ours" in capsys.readouterr().out
-    assert main(["report", "runs/toy-test", "--label", "Ours"]) == 2
-    assert "--label Ours: expected DIR=NAME" in capsys.readouterr().err
+    assert "--label Ours: expected DIR=NAME" in refusal(capsys, ["report", "runs/toy-test", "--label", "Ours"])
 
 
 def test_a_missing_clip_is_named(runs: list[Run]) -> None:
@@ -150,26 +148,6 @@ def test_a_missing_clip_is_named(runs: list[Run]) -> None:
 
 
 # ----------------------------------------------------------------------------------------- page
-
-
-class Page(HTMLParser):
-    """Every tag with its attributes, and the text of the data script."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.data: dict[str, Any] = {}
-        self._in_data = False
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._in_data = dict(attrs).get("id") == "data"
-
-    def handle_data(self, data: str) -> None:
-        if self._in_data:
-            self.data = json.loads(data)
-            self._in_data = False
 
 
 def test_the_page_holds_the_values_of_the_runs_and_loads_nothing(runs: list[Run]) -> None:
@@ -266,28 +244,6 @@ def test_tables_have_captions_and_what_scrolls_is_reached_by_keyboard(runs: list
     assert len({one["aria-label"] for one in scrolling}) == 3
 
 
-class Rows(HTMLParser):
-    """The cells of one table, row by row, as text."""
-
-    def __init__(self, text: str, table: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self._table, self._inside = table, False
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "table":
-            self._inside = dict(attrs).get("id") == self._table
-        elif self._inside and tag == "tr":
-            self.rows.append([])
-        elif self._inside and tag in ("th", "td"):
-            self.rows[-1].append("")
-
-    def handle_data(self, data: str) -> None:
-        if self._inside and self.rows and self.rows[-1]:
-            self.rows[-1][-1] += data
-
-
 def compared(a: Run, b: Run) -> Comparison:
     return compare(from_run(a), from_run(b))
 
@@ -310,7 +266,8 @@ def test_a_comparison_says_where_the_runs_differ(runs: list[Run]) -> None:
     after = with_errors(shifted("b"), {clips[0]: 1.0, clips[1]: 4.0})
     comparison = compared(before, after)
     text = build_page([before, after], comparison=comparison, clips=2)
-    header, row = Rows(text, "difference").rows
+    page = Page(text)
+    header, row = page.tables["difference"]
     found = dict(zip(header, row, strict=True))
     (column,) = comparison.columns
     assert (found["A"], found["B"], found["B - A"]) == ("4.0", f"{column.b:.1f}", f"{column.delta:+.1f}")
@@ -318,7 +275,6 @@ def test_a_comparison_says_where_the_runs_differ(runs: list[Run]) -> None:
     deltas = dict.fromkeys(clips, 5.0) | {clips[0]: -3.0, clips[1]: 0.0}
     total = sum(deltas[clip] * pixels[clip] for clip in clips)
     assert column.delta == pytest.approx(total / sum(pixels.values()))
-    page = Page(text)
     assert page.data["pair"] == {"a": "toy-noise (a)", "b": "toy-noise (b)", "columns": [0]}
     buttons = [attributes["data-clip"] for _, attributes in page.tags if attributes.get("class") == "watch"]
     assert buttons[:3] == list(clips[2:5])  # + 5 grey levels each

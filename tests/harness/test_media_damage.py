@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
@@ -30,6 +32,18 @@ KINDS = {
 
 
 def talk(path: Path, kind: str = "mp4") -> Path:
+    path = path.with_suffix(KINDS[kind][0])
+    path.write_bytes(talking(kind))
+    return path
+
+
+@cache
+def talking(kind: str) -> bytes:
+    with TemporaryDirectory() as folder:
+        return encode_talk(Path(folder, "clip"), kind).read_bytes()
+
+
+def encode_talk(path: Path, kind: str) -> Path:
     """40 pictures of moving noise, key frames every 10, and a tone."""
     suffix, options, pictures, sounds = KINDS[kind]
     rng = np.random.default_rng(0)

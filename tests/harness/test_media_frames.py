@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from av.filter import Graph
+from encoded import filtered
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Clip
@@ -129,26 +129,15 @@ MATRICES = {
 }
 
 
-def filtered(picture: NDArray[np.uint8], filters: tuple[str, ...]) -> NDArray[np.uint8]:
-    graph = Graph()
-    height, width = picture.shape[:2]
-    last = graph.add_buffer(width=width, height=height, format=av.VideoFormat("rgb24"), time_base=Fraction(1, 25))
-    for one in filters:
-        name, _, argument = one.partition("=")
-        following = graph.add(name, argument or None)
-        last.link_to(following)
-        last = following
-    last.link_to(graph.add("buffersink"))
-    graph.configure()
-    graph.push(av.VideoFrame.from_ndarray(picture, format="rgb24"))
-    return np.asarray(graph.pull().to_ndarray(format="rgb24"))
+def turned(picture: NDArray[np.uint8], filters: tuple[str, ...]) -> NDArray[np.uint8]:
+    return filtered([av.VideoFrame.from_ndarray(picture, format="rgb24")], *filters)[0]
 
 
 @pytest.mark.parametrize("matrix", MATRICES)
 def test_pictures_are_turned_and_mirrored_as_ffmpeg_does(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
     media = read_media(write(tmp_path / "clip.mp4", "rgb24", matrix))
     filters, words = MATRICES[matrix]
-    np.testing.assert_array_equal(media.frames[0], filtered(noise(), filters))
+    np.testing.assert_array_equal(media.frames[0], turned(noise(), filters))
     assert media.notes[:-1] == words
     assert media.caveats == ()
 
@@ -161,7 +150,7 @@ def test_planes_are_turned_with_the_frames(tmp_path: Path, matrix: tuple[int, in
     assert upright.planes is not None
     for ours, plane in ((media.planes.luma, upright.planes.luma), (media.planes.red, upright.planes.red)):
         grey = np.repeat(plane[1][..., None], 3, axis=2)
-        np.testing.assert_array_equal(ours[1], filtered(grey, MATRICES[matrix][0])[..., 0])
+        np.testing.assert_array_equal(ours[1], turned(grey, MATRICES[matrix][0])[..., 0])
 
 
 def test_a_turn_by_another_angle_is_refused(tmp_path: Path) -> None:

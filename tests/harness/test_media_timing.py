@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from av.filter import Graph
 from av.stream import Disposition
+from encoded import encode, filtered
 
 from syncdiff_bench.contracts import Clip, Frames, Media
 from syncdiff_bench.errors import ClipError
@@ -21,10 +20,6 @@ from syncdiff_bench.media.containers import demuxed
 from syncdiff_bench.media.fitting import read_fitted
 from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.media.timing import constant_rate_indices, label_rate, nearest_indices, rate_label
-
-
-def test_a_clip_of_constant_rate_passes_untouched() -> None:
-    assert constant_rate_indices([(t, 1) for t in range(75)]) == list(range(75))
 
 
 def test_jitter_below_a_frame_neither_drops_nor_repeats() -> None:
@@ -60,24 +55,10 @@ def test_half_rate_frames_that_say_a_short_duration_are_each_shown_twice() -> No
 
 def fps_filter(ticks: list[int], time_base: Fraction) -> list[int]:
     """What ffmpeg's own filter shows at 25 fps of frames at these ticks: their numbers."""
-    graph = Graph()
-    source = graph.add_buffer(width=16, height=16, format=av.VideoFormat("gray"), time_base=time_base)
-    rate = graph.add("fps", "25")
-    sink = graph.add("buffersink")
-    source.link_to(rate)
-    rate.link_to(sink)
-    graph.configure()
-    shown: list[int] = []
-    for index, tick in enumerate([*ticks, None]):
-        frame = None
-        if tick is not None:
-            frame = av.VideoFrame.from_ndarray(np.full((16, 16), index, np.uint8), format="gray")
-            frame.pts, frame.time_base = tick, time_base
-        graph.push(frame)
-        with suppress(BlockingIOError, EOFError):
-            while True:
-                shown.append(int(graph.pull().to_ndarray()[0, 0]))
-    return shown
+    frames = [av.VideoFrame.from_ndarray(np.full((16, 16, 3), i, np.uint8), format="rgb24") for i in range(len(ticks))]
+    for frame, tick in zip(frames, ticks, strict=True):
+        frame.pts, frame.time_base = tick, time_base
+    return [int(shown[0, 0, 0]) for shown in filtered(frames, "fps=25")]
 
 
 @pytest.mark.parametrize("rate", [Fraction(30), Fraction(24000, 1001), Fraction(50), Fraction(15), Fraction(60)])
@@ -110,15 +91,9 @@ def test_the_label_is_the_rate_unless_it_is_a_clock() -> None:
 
 def test_an_avi_that_starts_late_starts_with_its_first_picture_held(tmp_path: Path) -> None:
     """FFmpeg writes the empty chunks of the delay after the first picture, not before it."""
-    path = tmp_path / "clip.avi"
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for number in range(10):
-            frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 24 * number, np.uint8), format="rgb24")
-            frame.pts, frame.time_base = number + 3, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    greys = np.repeat(24 * np.arange(10, dtype=np.uint8), 32 * 48 * 3).reshape(10, 32, 48, 3)
+    times = [(t + 3) / 25 for t in range(10)]
+    path = encode(tmp_path / "clip.avi", greys, times=times, clock=25, codec="mpeg4", coding={"bf": "0"})
     media = read_media(path)
     assert [round(float(frame.mean()) / 24) for frame in media.frames] == [0, 0, 0, *range(10)]
     assert [one.kind for one in media.caveats] == ["starts-late"]
@@ -195,19 +170,11 @@ def test_times_of_decoding_drop_no_picture(tmp_path: Path, suffix: str) -> None:
 
 def test_sound_beside_b_frames_in_avi_is_all_there(tmp_path: Path) -> None:
     """FFmpeg delays it by empty chunks, which the header counts."""
-    path = tmp_path / "a.avi"
-    with av.open(str(path), "w") as container:
-        video: Any = container.add_stream("libx264", rate=25, options={"bf": "2", "b_strategy": "0"})
-        video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
-        sound: Any = container.add_stream("libmp3lame", rate=44_100, layout="mono")
-        for t in range(N):
-            container.mux(video.encode(grey(t)))
-            tone = (8_000 * np.sin(np.arange(1764) / 9)).astype(np.int16)[None]
-            heard = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
-            heard.sample_rate, heard.pts, heard.time_base = 44_100, 1764 * t, Fraction(1, 44_100)
-            container.mux(sound.encode(heard))
-        container.mux(video.encode(None))
-        container.mux(sound.encode(None))
+    greys = np.repeat(40 + 4 * np.arange(N, dtype=np.uint8), 32 * 32 * 3).reshape(N, 32, 32, 3)
+    tone = (8_000 * np.sin(np.arange(1764 * N) / 9)).astype(np.int16)
+    pictures = {"clock": 25, "codec": "libx264", "coding": {"bf": "2", "b_strategy": "0"}}
+    sound = {"audio": tone, "audio_rate": 44_100, "audio_codec": "libmp3lame"}
+    path = encode(tmp_path / "a.avi", greys, **pictures, **sound)
     with av.open(str(path)) as container:
         packets = sum(packet.size > 0 for packet in container.demux(audio=0))
         assert container.streams.audio[0].frames > packets + 1
@@ -296,35 +263,16 @@ def test_a_track_that_appears_on_the_way_stops_reading(tmp_path: Path) -> None:
 
 
 def test_chroma_of_odd_sizes_is_enlarged_as_ffmpeg_does(tmp_path: Path) -> None:
-    path = tmp_path / "odd.mkv"
     noise = np.random.default_rng(0).integers(0, 256, (3, 37, 41, 3), np.uint8)
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 41, 37, "yuv420p"
-        for t, picture in enumerate(noise):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts = t
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    path = encode(tmp_path / "odd.mkv", noise, codec="ffv1")
     with av.open(str(path)) as container:
-        graph = Graph()
-        source = graph.add_buffer(template=container.streams.video[0])
-        graph.link_nodes(source, graph.add("format", "rgb24"), graph.add("buffersink")).configure()
-        for frame in container.decode(video=0):
-            graph.push(frame)
-        graph.push(None)
-        wanted = np.stack([graph.pull().to_ndarray() for _ in noise])
+        wanted = np.stack(filtered(container.decode(video=0), "format=rgb24"))
     assert np.array_equal(read_media(path).frames, wanted)
 
 
 def test_colours_that_have_no_rgb_fail_in_words(tmp_path: Path) -> None:
-    path = tmp_path / "ycgco.mp4"
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=25, options={"x264-params": "colormatrix=YCgCo"})
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        for t in range(3):
-            container.mux(stream.encode(grey(t)))
-        container.mux(stream.encode(None))
+    coding = {"x264-params": "colormatrix=YCgCo"}
+    path = encode(tmp_path / "ycgco.mp4", np.zeros((3, 32, 32, 3), np.uint8), codec="libx264", coding=coding)
     with pytest.raises(ClipError, match=r"colour space 8 have no RGB .*re-encode") as caught:
         read_media(path)
     assert caught.value.kind == "undecodable"

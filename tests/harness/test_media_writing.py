@@ -20,11 +20,12 @@ def noise(n: int, height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(n).integers(0, 256, (n, height, width, 3), np.uint8)
 
 
-def smooth(n: int, height: int, width: int) -> NDArray[np.uint8]:
-    """A moving ramp of colours, kind to a codec."""
+def textured(n: int, height: int, width: int) -> NDArray[np.uint8]:
+    """A moving wave with grain, which a codec has to throw away."""
     y, x, t = np.meshgrid(np.arange(height), np.arange(width), np.arange(n), indexing="ij")
-    planes = [128 + 100 * np.sin(x / 20 + t / 9), 128 + 100 * np.cos(y / 25), 100 + y / 2 + t]
-    return np.stack([np.clip(p, 0, 255).transpose(2, 0, 1) for p in planes], -1).astype(np.uint8)
+    wave = (128 + 80 * np.sin(x / 9 + t / 4) * np.cos(y / 11)).transpose(2, 0, 1)[..., None]
+    grain = np.random.default_rng(0).normal(0, 6, (n, height, width, 3))
+    return np.clip(wave + grain, 0, 255).astype(np.uint8)
 
 
 def sound(n_samples: int) -> NDArray[np.int16]:
@@ -62,7 +63,7 @@ def test_lossless_frames_need_no_timing_to_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(96, 96), (57, 43), (56, 43)])
 def test_crf23_is_h264_with_aac_and_close_to_the_picture(tmp_path: Path, height: int, width: int) -> None:
-    media = Media(smooth(25, height, width), (3_000 * np.sin(np.arange(16_000) / 8)).astype(np.int16))
+    media = Media(textured(25, height, width), (3_000 * np.sin(np.arange(16_000) / 8)).astype(np.int16))
     path = tmp_path / "clip.mp4"
     write_video(path, media, encoding="crf23")
     back = read_media(path)
@@ -81,7 +82,7 @@ def test_crf23_is_h264_with_aac_and_close_to_the_picture(tmp_path: Path, height:
 
 @pytest.mark.parametrize("encoding", sorted(ENCODINGS))
 def test_the_same_media_gives_the_same_bytes(tmp_path: Path, encoding: str) -> None:
-    media = Media(smooth(30, 96, 96), sound(19_200))
+    media = Media(textured(30, 96, 96), sound(19_200))
     written = set()
     for attempt in range(4):
         path = tmp_path / f"{attempt}.mp4"
@@ -140,14 +141,6 @@ def test_frames_of_another_kind_are_refused(tmp_path: Path, frames: NDArray[np.u
 # ------------------------------------------------------------------------------------------ talklip: MPEG-4, then H.264
 
 
-def textured(n: int, height: int, width: int) -> NDArray[np.uint8]:
-    """A moving wave with grain, which a codec has to throw away."""
-    y, x, t = np.meshgrid(np.arange(height), np.arange(width), np.arange(n), indexing="ij")
-    wave = (128 + 80 * np.sin(x / 9 + t / 4) * np.cos(y / 11)).transpose(2, 0, 1)[..., None]
-    grain = np.random.default_rng(0).normal(0, 6, (n, height, width, 3))
-    return np.clip(wave + grain, 0, 255).astype(np.uint8)
-
-
 def error(frames: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     return float(np.square(frames.astype(float) - truth).mean())
 
@@ -168,12 +161,10 @@ def test_every_frame_comes_back_in_its_place(tmp_path: Path, n: int, height: int
         assert np.argmin(errors, axis=1).tolist() == list(range(12))
 
 
-def test_it_loses_more_than_crf23_alone_and_always_the_same(tmp_path: Path) -> None:
+def test_it_loses_more_than_crf23_alone(tmp_path: Path) -> None:
     media = Media(textured(30, 96, 96), np.zeros(640, np.int16))
     once = written(tmp_path / "a.mp4", media, "talklip")
     assert error(once, media.frames) > error(written(tmp_path / "b.mp4", media, "crf23"), media.frames) > 1
-    written(tmp_path / "c.mp4", media, "talklip")
-    assert sha256_of(tmp_path / "a.mp4") == sha256_of(tmp_path / "c.mp4")
 
 
 def test_the_second_encoder_chooses_its_own_key_frames(tmp_path: Path) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import pytest
+from console import refusal
 
 from syncdiff_bench.cli import main
 
+pytestmark = pytest.mark.usefixtures("work_folder")
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [str(ROOT / folder) for folder in (".", "methods", "metrics", "datasets", "leaderboards")]
 
 
-def test_new_plugins_pass_their_own_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_new_plugins_pass_their_own_tests(tmp_path: Path) -> None:
     kinds = ("method", "metric", "dataset")
     for kind in kinds:
         assert main(["plugin", "new", kind, f"my-{kind}"]) == 0
@@ -39,21 +41,15 @@ def test_new_plugins_pass_their_own_tests(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["My-Method", "2fast", "a_b", "../up", "class", "a--b", ""])
 def test_a_name_that_cannot_be_imported_is_refused(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["plugin", "new", "method", name]) == 2
-    assert "no name for a plugin" in capsys.readouterr().err
+    assert "no name for a plugin" in refusal(capsys, ["plugin", "new", "method", name])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_folder_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_existing_folder_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").mkdir()
-    assert main(["plugin", "new", "metric", "mine"]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "exists already" in refusal(capsys, ["plugin", "new", "metric", "mine"])
     assert list((tmp_path / "mine").iterdir()) == []
 
 
@@ -64,13 +60,7 @@ class Machine:
         venv.create(folder / "venv", with_pip=False, symlinks=True)
         self.python = folder / "venv" / "bin" / "python"
         self.folder = folder
-        found = subprocess.run(
-            [str(self.python), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        self.site = Path(found.stdout.strip())
+        (self.site,) = (folder / "venv").glob("lib/python*/site-packages")
         installed = [path for path in sys.path if path.endswith("site-packages")]
         (self.site / "parent.pth").write_text("\n".join([*installed, *SOURCES]) + "\n")
 
@@ -93,21 +83,12 @@ class Machine:
 
     def uninstall(self, name: str) -> None:
         for path in self.site.glob(f"{name.replace('-', '_')}*"):
-            if path.is_dir():
-                for file in path.iterdir():
-                    file.unlink()
-                path.rmdir()
-            else:
-                path.unlink()
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    return Machine(tmp_path_factory.mktemp("machine"))
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.slow
-def test_new_plugins_are_installed_run_and_uninstalled(machine: Machine) -> None:
+def test_new_plugins_are_installed_run_and_uninstalled(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
     for kind in ("method", "metric", "dataset"):
         assert machine.run("syncdiff_bench", "new", kind, f"a-{kind}").returncode == 0
         machine.install(f"./a-{kind}")
@@ -124,25 +105,3 @@ def test_new_plugins_are_installed_run_and_uninstalled(machine: Machine) -> None
     for kind in ("method", "metric", "dataset"):
         machine.uninstall(f"a-{kind}")
         assert f"a-{kind}" not in machine.run("syncdiff_bench", "list", f"{kind}s").stdout
-
-
-@pytest.mark.slow
-def test_a_broken_and_a_duplicate_plugin_do_no_harm(machine: Machine) -> None:
-    for name in ("broken", "static"):
-        assert machine.run("syncdiff_bench", "new", "method", name).returncode == 0
-    (machine.folder / "broken" / "broken.py").write_text("import a_module_that_is_not_there\n")
-    for name in ("broken", "static"):
-        machine.install(f"./{name}")
-    try:
-        listed = machine.run("syncdiff_bench", "list", "methods")
-        assert listed.returncode == 0
-        lines = {line.split()[0]: line for line in listed.stdout.splitlines() if line.strip()}
-        assert "a_module_that_is_not_there" in lines["broken"]
-        assert "static" in lines["static"] and "syncdiff-bench" in lines["static"]  # both owners are named
-        refused = machine.run("syncdiff_bench", "run", "--method", "broken")
-        assert refused.returncode == 2 and "distribution broken" in refused.stderr
-        fine = machine.run("syncdiff_bench", "run", "--method", "gt", "--limit", "1", "--metrics", "psnr", "--out", "r")
-        assert fine.returncode == 0, fine.stderr
-    finally:
-        machine.uninstall("broken")
-        machine.uninstall("static")

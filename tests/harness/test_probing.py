@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from console import refusal
 from numpy.typing import NDArray
+from right_plugins import Grey, Listed
 
 from syncdiff_bench import plugins
 from syncdiff_bench.cli import main
-from syncdiff_bench.contracts import Clip, Dataset, Finding, Frames, Media, Method, Spoken
-from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.contracts import Clip, Media, Spoken
+from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.results import read_run
 from syncdiff_bench.reproduction.probing import (
     Case,
@@ -37,43 +39,26 @@ def clip(name: str, frames: int = 6, *, speaker: str = "s", spoken: tuple[Spoken
 W = Spoken("w", 0.08, 0.16)  # its middle is frame 3
 
 
-class ToyDataset(Dataset):
+class ToyDataset(Listed):
     name = "toy-spoken"
-    embedded = True
     clips: ClassVar = {
         "a": clip("a", speaker="one", spoken=(W, Spoken("w", 0.2, 0.22))),
         "b": clip("b", 8, speaker="two", spoken=(W,)),
         "c": clip("c", 7, speaker="one", spoken=(W,)),
         "d": clip("d", 3, speaker="one"),
     }
-
-    def splits(self) -> tuple[str, ...]:
-        return ("test",)
-
-    def clip_ids(self, split: str) -> tuple[str, ...]:
-        return tuple(self.clips)
+    listed: ClassVar = {"test": tuple(clips)}
 
     def clip(self, clip_id: str) -> Clip:
         return self.clips[clip_id]
 
-    def fingerprint(self, split: str) -> str:
-        return "0" * 64
 
-    def verify(self, split: str) -> Iterator[Finding]:
-        return iter(())
-
-
-class ToyMethod(Method):
+class ToyMethod(Grey):
     """Its latent is (identity frame, target frame), so variances are known."""
 
     name = "toy-probed"
     title = "Toy"
     probe_layers = ("mid",)
-
-    def generate(
-        self, clips: Sequence[Clip], *, seed: int, progress: Callable[[int], None] = lambda _frames: None
-    ) -> Iterator[tuple[str, Frames | ClipError]]:
-        return iter(())
 
     def probe(self, cases: Sequence[Case], *, layer: str, step: int | None, seed: int) -> NDArray[np.float32]:
         return np.array([[case.identity.index, case.target.index] for case in cases], np.float32)
@@ -161,11 +146,8 @@ def test_the_command_prints_and_records_both_experiments(tmp_path: Path, capsys:
     assert summary["pose"]["mean"] == 0
     assert summary["pose"]["ci95"] is None
     measured = {m.protocol: m for m in read_run(tmp_path / "run.json").summary}
-    assert (measured["ident"].metric, measured["ident"].column, measured["ident"].direction) == (
-        "variance",
-        "var",
-        "down",
-    )
+    ident = measured["ident"]
+    assert (ident.metric, ident.column, ident.direction) == ("variance", "var", "down")
 
 
 @pytest.mark.usefixtures("toys")
@@ -174,10 +156,8 @@ def test_the_command_prints_and_records_both_experiments(tmp_path: Path, capsys:
     [(["--layer", "top"], "toy-probed is read at mid"), (["--clip", "d"], "clip d has 3 frames")],
 )
 def test_wrong_usage_is_told(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["paper", "probe", "--method", "toy-probed", *arguments]) == 2
-    assert message in capsys.readouterr().err
+    assert message in refusal(capsys, ["paper", "probe", "--method", "toy-probed", *arguments])
 
 
 def test_a_method_without_latents_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["paper", "probe", "--method", "gt"]) == 2
-    assert "method gt has no latents to probe" in capsys.readouterr().err
+    assert "method gt has no latents to probe" in refusal(capsys, ["paper", "probe", "--method", "gt"])

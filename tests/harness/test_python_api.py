@@ -58,10 +58,8 @@ def test_a_run_as_a_data_frame(tmp_path: Path) -> None:
     assert again.to_pandas().equals(frame) and again.summary[0].mean == 3.0
 
 
-@pytest.mark.usefixtures("toy_plugins")
-def test_caveats_are_in_the_row_of_their_clip(tmp_path: Path) -> None:
-    run("toy-noise", "toy", metrics=["toy-error"], out=tmp_path)
-    done = load_run(tmp_path / "toy-noise")
+def test_caveats_are_in_the_row_of_their_clip(toy_runs: Path) -> None:
+    done = load_run(toy_runs / "runs/toy-test/toy-noise")
     short = Caveat("length", "up to {most} frames shorter", "8 of 9 frames", 1)
     silent = Caveat("silent", "silence")
     scores = tuple(replace(one, caveats=(silent,) if one.clip == "s0/1" else ()) for one in done.scores)
@@ -77,10 +75,8 @@ def test_caveats_are_in_the_row_of_their_clip(tmp_path: Path) -> None:
     assert replace(done, generated=old).to_pandas()["caveats"].str.endswith("unknown").all()
 
 
-@pytest.mark.usefixtures("toy_plugins")
-def test_two_metrics_never_share_a_column_of_the_data_frame(tmp_path: Path) -> None:
-    run("toy-noise", "toy", metrics=["toy-error"], options={"shift": 3}, out=tmp_path)
-    done = load_run(tmp_path / "toy-noise")
+def test_two_metrics_never_share_a_column_of_the_data_frame(toy_runs: Path) -> None:
+    done = load_run(toy_runs / "runs/toy-test/toy-noise")
     other = [replace(one, metric="mine", values={"err": 9.0}) for one in done.scores]
     frame = replace(done, scores=(*done.scores, *other)).to_pandas()
     assert frame["toy-error.err[absolute]"].tolist() == [3.0] * 5

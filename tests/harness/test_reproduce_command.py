@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from console import printed, refusal
 
 from syncdiff_bench import registry
 from syncdiff_bench.cli import main
@@ -85,8 +86,7 @@ def work_log() -> list[str]:
 
 
 def test_a_dry_run_names_what_is_missing_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*REPRODUCE, "--dry-run"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
+    out = " ".join(printed(capsys, [*REPRODUCE, "--dry-run"]).split())
     make_base = "syncdiff-bench train toy-shift/base"
     make_small = "syncdiff-bench train toy-shift/small --set options.start=training/base/model"
     assert f"blank: toy-trained: there is no small yet{ELSEWHERE}; what makes it: {make_base} && {make_small}" in out
@@ -103,8 +103,7 @@ def test_a_trial_of_scoring_leaves_out_what_it_would_have_to_fetch(
     """toy-heavy has no weights; ground truth is there to try with."""
     recipe = boards / "toy_boards" / "reproduction" / "toy.toml"
     recipe.write_text(recipe.read_text().replace('["toy-error"]', '["toy-error", "toy-heavy"]'))
-    assert main([*REPRODUCE, "--dry-run", "--input", "shift=5"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
+    out = " ".join(printed(capsys, [*REPRODUCE, "--dry-run", "--input", "shift=5"]).split())
     assert "(trial without toy-heavy)" in out and "trial: by processor time, on a free machine" in out
     assert "measured" not in out
 
@@ -126,8 +125,7 @@ def test_a_trial_of_scoring_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_dry_run_with_training_counts_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*REPRODUCE, "--dry-run", "--train"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
+    out = " ".join(printed(capsys, [*REPRODUCE, "--dry-run", "--train"]).split())
     assert "train: base, about ? (not known before it runs), 1 micro-batch of 1, over 1 process: syncd" in out
     assert out.index("train: base") < out.index("train: small")
     assert "in all: about" in out
@@ -137,8 +135,7 @@ def test_a_dry_run_with_training_counts_it(capsys: pytest.CaptureFixture[str]) -
 
 def test_without_train_rows_without_a_model_stay_blank(capsys: pytest.CaptureFixture[str]) -> None:
     train_small()
-    assert main(REPRODUCE) == 0
-    table = capsys.readouterr().out
+    table = printed(capsys, REPRODUCE)
     assert (
         f"wide is blank: there is no small-wide yet{ELSEWHERE}; what makes it: syncdiff-bench train toy-shift/small"
         in table
@@ -199,8 +196,7 @@ def test_a_model_that_was_trained_anew_needs_another_folder(capsys: pytest.Captu
     train_small()
     assert main([*REPRODUCE, "--seed", "0"]) == 0
     Path("training/small/model/shift.json").write_text("70")
-    assert main([*REPRODUCE, "--seed", "0", "--seed", "1"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
+    out = " ".join(printed(capsys, [*REPRODUCE, "--seed", "0", "--seed", "1"]).split())
     assert "holds another run (weights toy/shift" in out
     assert cells()["small"]["ours"] == 7
 
@@ -218,7 +214,7 @@ def test_a_shipped_variant_is_used_before_ones_own_unless_told_otherwise(boards:
     assert "12.0 ± 0.0" in Path("runs/own/tables/table9.md").read_text()
 
 
-def test_tables_of_an_ablation_compare_other_models(boards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_of_an_ablation_compare_other_models(boards: Path) -> None:
     """`small` stands in tables 8 and 9, of another training in the latter; each table has its own number."""
     tables = boards / "toy_boards" / "paper"
     table = (tables / "table9.toml").read_text()
@@ -254,7 +250,7 @@ note = "Table 9 compares quick trainings."
 # --------------------------------------------------------------------------------- killed, and together
 
 
-def test_killed_and_started_again_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_and_started_again_it_goes_on() -> None:
     train_small()
     killed = {**os.environ, "TOY_KILL": "s1/2"}
     done = subprocess.run([*COMMAND, *REPRODUCE], env=killed, capture_output=True, check=False, timeout=120)
@@ -364,8 +360,7 @@ def test_probes_are_estimated_by_earlier_ones() -> None:
 def test_recorded_times_are_printed_without_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     """Ground truth is shown how long it will take; scoring, of which nothing is known, is not tried."""
     record_time("generate", "gt", amount=1, seconds=3600)
-    assert main([*REPRODUCE, "--seed", "0"]) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, [*REPRODUCE, "--seed", "0"])
     assert "(measured)" in out and "in all: about" in out
     assert "trial" not in out and "measured: by wall time, of what was done here before" in out
 
@@ -386,13 +381,9 @@ def test_recorded_times_are_printed_without_a_dry_run(capsys: pytest.CaptureFixt
     ],
 )
 def test_wrong_usage_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["paper", "reproduce", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    assert message in refusal(capsys, ["paper", "reproduce", *arguments])
 
 
 def test_several_ranks_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(REPRODUCE) == 2
-    assert "one process per GPU" in capsys.readouterr().err
+    assert "one process per GPU" in refusal(capsys, REPRODUCE)

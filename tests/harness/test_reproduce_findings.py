@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from right_plugins import Distance
 
 from syncdiff_bench import plugins
-from syncdiff_bench.contracts import Column, Metric, Pair
+from syncdiff_bench.contracts import Column
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report import findings as files
 from syncdiff_bench.report import paper
@@ -26,7 +27,6 @@ from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.significance.scored import MetricScores, Scored
 
 CLIPS = tuple(f"s{i // 2:02}/{i % 2}" for i in range(24))
-COLUMNS = (Column("lse_c", "LSE-C", "up"), Column("lse_d", "LSE-D", "down"))
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,12 @@ class Stats:
     d: float
 
 
-class TwoColumns(Metric[Stats]):
+class TwoColumns(Distance):
     name = "lse"
-    columns = COLUMNS
-    Stats = Stats
+    columns = (Column("lse_c", "LSE-C", "up"), Column("lse_d", "LSE-D", "down"))
+    Stats = Stats  # type: ignore[assignment]
 
-    def measure(self, pair: Pair) -> Stats:
-        raise NotImplementedError
-
-    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
+    def aggregate(self, stats: Sequence[Any]) -> Mapping[str, float | None]:
         return {"lse_c": float(np.mean([s.c for s in stats])), "lse_d": float(np.mean([s.d for s in stats]))}
 
 
@@ -74,10 +71,7 @@ class FakeJob:
 def scored(seed: int, shift_c: float, shift_d: float, protocol: str = "lrs") -> Scored:
     rng = np.random.default_rng(seed)
     stats = {clip: {"c": 6 + shift_c + rng.normal(0, 0.2), "d": 7 + shift_d + rng.normal(0, 0.2)} for clip in CLIPS}
-    identity = Identity(
-        method="m", options={}, weights=(), dataset="pocket", split="test", fingerprint="f" * 64, clips=CLIPS,
-        dataset_options={}, seed=seed, encoding="lossless",
-    )  # fmt: skip
+    identity = Identity("m", {}, (), "pocket", "test", "f" * 64, CLIPS, {}, seed, "lossless")
     speakers = {clip: clip.partition("/")[0] for clip in CLIPS}
     return Scored("runs/m", identity, {("lse", protocol): MetricScores({}, (), stats, {})}, speakers)
 
@@ -118,23 +112,24 @@ def test_a_difference_as_claimed_holds(verdict_of: Any) -> None:
     assert c.paper == pytest.approx(7.80 - 7.05)
 
 
-def test_the_other_direction_contradicts_and_both_are_mixed(verdict_of: Any) -> None:
-    assert verdict_of(-0.5, 0.5).verdict == "contradicted"
-    assert verdict_of(0.5, 0.5).verdict == "mixed"
-
-
-def test_no_difference_is_undecided(verdict_of: Any) -> None:
-    assert verdict_of(0.0, 0.0).verdict == "undecided"
-
-
-def test_no_worse_holds_only_where_the_interval_stays_within_the_margin(verdict_of: Any) -> None:
-    """The noise of 72 pairs of spread .2 * sqrt(2) gives intervals of about .07 to either side."""
-    assert verdict_of(0.0, 0.0, margin=0.2).verdict == "holds"
-    assert verdict_of(0.5, -0.5, margin=0.2).verdict == "holds"
-    assert verdict_of(0.0, 0.0, margin=0.01).verdict == "undecided"  # not seen to be worse, nor to be as good
-    assert verdict_of(-0.15, 0.0, margin=0.5).verdict == "holds"  # worse, and by less than matters
-    assert verdict_of(-0.5, 0.0, margin=0.2).verdict == "contradicted"
-    assert verdict_of(0.0, 0.5, margin=0.2).verdict == "contradicted"
+@pytest.mark.parametrize(
+    ("shift_c", "shift_d", "margin", "verdict"),
+    [
+        (-0.5, 0.5, None, "contradicted"),
+        (0.5, 0.5, None, "mixed"),
+        (0.0, 0.0, None, "undecided"),
+        # The noise of 72 pairs of spread .2 * sqrt(2) gives intervals of about .07 to either side.
+        (0.0, 0.0, 0.2, "holds"),
+        (0.5, -0.5, 0.2, "holds"),
+        (0.0, 0.0, 0.01, "undecided"),  # not seen to be worse, nor to be as good
+        (-0.15, 0.0, 0.5, "holds"),  # worse, and by less than matters
+        (-0.5, 0.0, 0.2, "contradicted"),
+        (0.0, 0.5, 0.2, "contradicted"),
+    ],
+)
+def test_verdicts(verdict_of: Any, shift_c: float, shift_d: float, margin: float | None, verdict: str) -> None:
+    """No worse holds only where the interval stays within the margin."""
+    assert verdict_of(shift_c, shift_d, margin).verdict == verdict
 
 
 def test_the_page_of_one_table_keeps_what_others_showed_before(
@@ -208,7 +203,7 @@ def test_variances_are_compared_group_by_group(tmp_path: Path) -> None:
     assert ident.column.p_holm == pytest.approx(2 * 2 / 2**10)  # every speaker agrees, times two columns
 
 
-def test_the_page_says_what_holds_and_by_how_much(verdict_of: Any, tmp_path: Path) -> None:
+def test_the_page_says_what_holds_and_by_how_much(verdict_of: Any) -> None:
     page = rendered([verdict_of(0.5, -0.5), judge(finding("avhubert"), [])], "pocket")
     assert (
         "| Both together (SyncDiff) synchronise better than the random frame alone. | Table 3: RND+PRV⁻ better" in page

@@ -77,10 +77,6 @@ def test_each_stage_reads_a_file_once_and_what_did_not_change_is_not_written(ope
     assert read == {"generation.jsonl": 3, "scores.jsonl": 2, "run.json": 4, ".digests.json": 2}
     assert written == {}
 
-
-def test_scoring_and_reporting_again_read_a_file_once(openings: Openings) -> None:
-    assert main(RUN) == 0
-    openings.taken()
     assert main(["score", "o", "--metrics", "toy-error"]) == 0
     read, written = openings.taken()
     # What was scored with what, before the data set is opened; score; report.

@@ -1,45 +1,33 @@
-"""Aggregates, intervals, ranks and journals, against closed forms and an independent library."""
+"""Aggregates, intervals, ranks, resampling and journals, against closed forms and an independent library."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from right_plugins import Distance, Sums
 from scipy import stats as scipy_stats
 
-from syncdiff_bench.contracts import Column, Metric, Pair
+from syncdiff_bench.contracts import Column
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, encode_row, locked, read_rows, replacing, write_whole
 from syncdiff_bench.runs.directory import video_name
 from syncdiff_bench.runs.records import Failure, Score
 from syncdiff_bench.runs.summary import bootstrap, summarise
+from syncdiff_bench.statistics.resampling import difference_intervals, holm, permutation_p_values
 
 
-@dataclass(frozen=True)
-class Stats:
-    value: float
-    weight: float = 1.0
-
-
-class Mean(Metric[Stats]):
+class Mean(Distance):
     name = "mean"
     columns = (Column("m", "M", "up"),)
-    Stats = Stats
-
-    def measure(self, pair: Pair) -> Stats:
-        raise NotImplementedError
-
-    def aggregate(self, stats: Sequence[Stats]) -> Mapping[str, float | None]:
-        return {"m": sum(s.value * s.weight for s in stats) / sum(s.weight for s in stats)}
 
 
 def row(clip: str, value: float | None, kind: str | None = None) -> Score:
-    stats = None if value is None else {"value": value, "weight": 1.0}
+    stats = None if value is None else {"total": value, "n": 1}
     values = None if value is None else {"m": value}
     error = None if kind is None else Failure(kind, f"because of {kind}")
     return Score("m", "d", clip, "mean", "default", values, stats, error)
@@ -52,7 +40,7 @@ def students(values: Sequence[float]) -> tuple[float, float]:
 @pytest.mark.parametrize("speakers", [2, 4, 12, 60])
 def test_the_interval_of_a_mean_is_students_where_every_clip_is_its_own_speaker(speakers: int) -> None:
     values = np.random.default_rng(1).normal(20, 4, speakers)
-    ours = bootstrap(Mean(), [Stats(v) for v in values], [str(i) for i in range(speakers)], resamples=4000)[0]
+    ours = bootstrap(Mean(), [Sums(v) for v in values], [str(i) for i in range(speakers)], resamples=4000)[0]
     theirs = students(values)
     assert ours == pytest.approx(theirs, abs=0.03 * (theirs[1] - theirs[0]))
 
@@ -62,7 +50,7 @@ def test_the_interval_of_a_ratio_of_counts_is_the_delta_methods() -> None:
     rng = np.random.default_rng(4)
     words = rng.integers(2, 30, 40)
     errors = rng.binomial(words, 0.3)
-    stats = [Stats(e / w, w) for e, w in zip(errors, words, strict=True)]
+    stats = [Sums(e, w) for e, w in zip(errors, words, strict=True)]
     interval = bootstrap(Mean(), stats, [str(i) for i in range(40)], resamples=4000)[0]
     rate = errors.sum() / words.sum()
     error = np.sqrt(((errors - rate * words) ** 2).sum() * 40 / 39) / words.sum()
@@ -73,7 +61,7 @@ def test_the_interval_of_a_ratio_of_counts_is_the_delta_methods() -> None:
 def test_clustered_clips_widen_the_interval() -> None:
     # Ten speakers whose six clips agree: there are ten independent values, not sixty.
     values = np.repeat(np.random.default_rng(1).normal(20, 4, 10), 6)
-    stats = [Stats(v) for v in values]
+    stats = [Sums(v) for v in values]
     by_clip = bootstrap(Mean(), stats, [str(i) for i in range(60)])[0]
     by_speaker = bootstrap(Mean(), stats, [str(i // 6) for i in range(60)])[0]
     assert by_clip is not None and by_speaker is not None
@@ -82,7 +70,7 @@ def test_clustered_clips_widen_the_interval() -> None:
 
 
 def test_the_interval_is_reproducible_and_needs_two_speakers() -> None:
-    stats = [Stats(v) for v in (1.0, 2.0, 4.0)]
+    stats = [Sums(v) for v in (1.0, 2.0, 4.0)]
     assert bootstrap(Mean(), stats, ["a", "b", "c"]) == bootstrap(Mean(), stats, ["a", "b", "c"])
     assert bootstrap(Mean(), stats, ["a", "a", "a"]) == [None]
 
@@ -169,3 +157,54 @@ def test_clip_ids_cannot_leave_the_folder(wrong: str) -> None:
 
 def test_video_names_keep_dots() -> None:
     assert str(video_name("a.b/c.d")) == "a.b/c.d.mp4"
+
+
+def mean_difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:
+    return np.array([np.mean(b) - np.mean(a)])  # type: ignore[arg-type]
+
+
+def test_the_exact_permutation_p_is_scipys() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0, 1, 9), rng.normal(0.8, 1, 9)
+    clusters = [([x], [y]) for x, y in zip(a, b, strict=True)]
+    (p,) = permutation_p_values(clusters, mean_difference)
+    theirs = scipy_stats.permutation_test(
+        (a, b), lambda x, y: np.mean(y) - np.mean(x), permutation_type="samples", n_resamples=np.inf
+    ).pvalue
+    assert p == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("speakers", [2, 3, 10])
+def test_the_interval_of_a_mean_is_students_however_few_the_clusters(speakers: int) -> None:
+    deltas = np.random.default_rng(5).normal(1, 2, speakers)
+    clusters = [([0.0], [delta]) for delta in deltas]
+    (interval,) = difference_intervals(clusters, mean_difference, confidence=0.99, resamples=4000)
+    t = scipy_stats.t.interval(0.99, speakers - 1, loc=deltas.mean(), scale=scipy_stats.sem(deltas))
+    assert interval == pytest.approx(t, abs=0.03 * (t[1] - t[0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speakers", [2, 4, 12])
+def test_ten_independent_columns_raise_few_false_alarms_however_few_the_speakers(speakers: int) -> None:
+    """400 simulated comparisons in which nothing differs, one side of the gate's level."""
+    rng, alarms = np.random.default_rng(speakers), 0
+    for _ in range(400):
+        sides = rng.normal(0, 1, (2, speakers, 10))
+        clusters = [([sides[0, i]], [sides[1, i]]) for i in range(speakers)]
+
+        def difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:
+            change: np.ndarray = np.mean(np.array(b), axis=0) - np.mean(np.array(a), axis=0)
+            return change
+
+        intervals = difference_intervals(clusters, difference, confidence=1 - 0.05 / 10, resamples=200)
+        alarms += any(one is not None and one[0] > 0 for one in intervals)
+    assert alarms <= 0.05 * 400
+
+
+def test_no_interval_of_one_cluster() -> None:
+    assert difference_intervals([([1.0], [2.0])], mean_difference) == [None]
+
+
+def test_holm_against_the_worked_example() -> None:
+    # Sorted p times (m, m - 1, ...), made monotone: .01 x 4, .02 x 3, .03 x 2 -> .06, .04 x 1 -> .06
+    assert holm([0.04, 0.01, None, 0.03, 0.02]) == pytest.approx([0.06, 0.04, None, 0.06, 0.06])

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace as with_
 from pathlib import Path
 
 import numpy as np
 import pytest
+from console import refusal
+from encoded import encode, write_grey
 
 from syncdiff_bench.cli import main
-from syncdiff_bench.contracts import Media
+from syncdiff_bench.contracts import WeightsUsed
 from syncdiff_bench.files import locked
 from syncdiff_bench.media.reading import read_media
+from syncdiff_bench.report.page.material import Material
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.weights.digests import KnownFiles, sha256_of
 
@@ -23,15 +27,6 @@ NOISE = ["--method", "toy-noise", "--dataset", "toy", "--set", "shift=3"]
 METRICS = ["--metrics", "toy-error"]
 RUN = Path("runs/toy-test/toy-noise")
 CLIPS = ("s0/0", "s0/1", "s1/2", "s1/3", "s2/4")  # clip i is three frames of 10 i
-
-
-def write(path: Path, value: int, frames: int = 3, side: int = 16) -> Path:
-    from syncdiff_bench.media.writing import write_video
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.full((frames, side, side, 3), value, dtype=np.uint8)
-    write_video(path, Media(pixels, np.zeros(640 * frames, dtype=np.int16)))
-    return path
 
 
 def errors(path: Path) -> dict[str, float | None]:
@@ -47,7 +42,7 @@ def kinds(run: Run) -> list[str]:
 
 
 def replace(path: Path) -> None:
-    write(path, 200)
+    write_grey(path, 200)
 
 
 def cut_short(path: Path) -> None:
@@ -67,7 +62,7 @@ def keep_size_and_time(path: Path) -> None:
 
 
 def link_away(path: Path) -> None:
-    other = write(Path("elsewhere.mp4"), 77)
+    other = write_grey(Path("elsewhere.mp4"), 77)
     path.unlink()
     path.symlink_to(other.absolute())
 
@@ -141,7 +136,7 @@ def test_unchanged_files_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_damaged_memory_of_digests_costs_time_alone(tmp_path: Path) -> None:
-    file = write(tmp_path / "a.mp4", 1)
+    file = write_grey(tmp_path / "a.mp4", 1)
     for text in ("", "[]", '{"x": 1}', '{"x": [1, 2]}'):
         (tmp_path / ".digests.json").write_text(text)
         assert KnownFiles(tmp_path / ".digests.json").sha256(file) == sha256_of(file)
@@ -157,14 +152,14 @@ GIVEN_RUN = Path("runs/toy-test/videos")
 
 def give(*values: int) -> None:
     for clip, value in zip(CLIPS, values, strict=False):
-        write(Path("mine") / f"{clip}.mp4", value)
+        write_grey(Path("mine") / f"{clip}.mp4", value)
 
 
 def test_a_replaced_source_is_taken_again_and_scored_again(capsys: pytest.CaptureFixture[str]) -> None:
     give(5, 15, 25, 35, 45)
     assert main(GIVEN) == 0
     assert errors(GIVEN_RUN) == dict.fromkeys(CLIPS, 5.0)
-    write(Path("mine/s1/2.mp4"), 20)
+    write_grey(Path("mine/s1/2.mp4"), 20)
     capsys.readouterr()
     assert main(GIVEN) == 0
     said = capsys.readouterr().err
@@ -195,7 +190,7 @@ def test_two_files_of_one_clip_fail_it(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_files_of_no_clip_stand_below_the_table() -> None:
     give(5, 15, 25, 35, 45)
-    write(Path("mine/s9/9.mp4"), 0)
+    write_grey(Path("mine/s9/9.mp4"), 0)
     assert main([*GIVEN, "--limit", "2"]) == 0  # the others are clips of the split all the same
     assert kinds(load_run(Path("runs/toy-test-first2/videos"))) == ["unclaimed-videos"]
     board = Path("runs/toy-test-first2/leaderboard.md").read_text()
@@ -210,10 +205,10 @@ SCORED = Path("runs/videos-mine/videos")
 
 def test_a_replaced_video_is_scored_again(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
-        write(Path(f"truth/{name}.mp4"), 100)
-        write(Path(f"mine/{name}.mp4"), 107)
+        write_grey(Path(f"truth/{name}.mp4"), 100)
+        write_grey(Path(f"mine/{name}.mp4"), 107)
     assert main(SCORE) == 0
-    write(Path("mine/b.mp4"), 104)
+    write_grey(Path("mine/b.mp4"), 104)
     capsys.readouterr()
     assert main(SCORE) == 0
     assert "scored again: 1 clips, whose videos are others now (first: b)" in capsys.readouterr().err
@@ -222,19 +217,17 @@ def test_a_replaced_video_is_scored_again(capsys: pytest.CaptureFixture[str]) ->
     assert main([*SCORE, "--strict"]) == 1
     assert errors(SCORED) == {"a": 7.0, "b": None}
     assert load_run(SCORED).generated["b"].error is not None
-    write(Path("mine/b.mp4"), 104)
+    write_grey(Path("mine/b.mp4"), 104)
     assert main([*SCORE, "--strict"]) == 0
     assert errors(SCORED) == {"a": 7.0, "b": 4.0}
 
 
 def test_a_replaced_reference_is_another_run(capsys: pytest.CaptureFixture[str]) -> None:
-    write(Path("truth/a.mp4"), 100)
-    write(Path("mine/a.mp4"), 107)
+    write_grey(Path("truth/a.mp4"), 100)
+    write_grey(Path("mine/a.mp4"), 107)
     assert main(SCORE) == 0
-    write(Path("truth/a.mp4"), 101)
-    capsys.readouterr()
-    assert main(SCORE) == 2
-    said = capsys.readouterr().err
+    write_grey(Path("truth/a.mp4"), 101)
+    said = refusal(capsys, SCORE)
     assert "holds another run (the files of the clips changed: dataset fingerprint " in said
     assert "or --fresh to start it anew" in said
     assert main([*SCORE, "--fresh"]) == 0
@@ -242,20 +235,19 @@ def test_a_replaced_reference_is_another_run(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_folder_without_videos_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
-    write(Path("truth/a.mp4"), 100)
+    write_grey(Path("truth/a.mp4"), 100)
     Path("mine").mkdir()
-    assert main(SCORE) == 2
-    assert "mine: no video file here or below" in capsys.readouterr().err
+    assert "mine: no video file here or below" in refusal(capsys, SCORE)
 
 
 def test_length_size_and_leftovers_are_told_and_metrics_see_equal_lengths() -> None:
-    write(Path("truth/a.mp4"), 100, frames=40)
-    write(Path("truth/b.mp4"), 100, frames=40)
-    write(Path("truth/c.mp4"), 100, frames=40)
-    write(Path("mine/a.mp4"), 107, frames=38)
-    write(Path("mine/b.mp4"), 107, frames=40, side=32)
-    write(Path("mine/c.mp4"), 107, frames=37)
-    write(Path("mine/d.mp4"), 107)
+    write_grey(Path("truth/a.mp4"), 100, frames=40)
+    write_grey(Path("truth/b.mp4"), 100, frames=40)
+    write_grey(Path("truth/c.mp4"), 100, frames=40)
+    write_grey(Path("mine/a.mp4"), 107, frames=38)
+    write_grey(Path("mine/b.mp4"), 107, frames=40, side=32)
+    write_grey(Path("mine/c.mp4"), 107, frames=37)
+    write_grey(Path("mine/d.mp4"), 107)
     assert main(SCORE) == 0
     run = load_run(SCORED)
     assert errors(SCORED) == {"a": 7.0, "b": 7.0, "c": None}  # the toy subtracts whole arrays
@@ -269,8 +261,8 @@ def test_length_size_and_leftovers_are_told_and_metrics_see_equal_lengths() -> N
 
 def test_a_run_of_given_videos_is_as_long_as_they_are() -> None:
     """The same through `run --method videos`, where the video is written anew and the reference is cut to it."""
-    write(Path("truth/a.mp4"), 100, frames=40)
-    write(Path("mine/a.mp4"), 107, frames=38)
+    write_grey(Path("truth/a.mp4"), 100, frames=40)
+    write_grey(Path("mine/a.mp4"), 107, frames=38)
     command = ["run", "--method", "videos", "--set", "folder=mine", "--dataset", "folder", "--data-root", "truth"]
     assert main([*command, *METRICS, "--out", "o"]) == 0
     run = load_run(Path("o/videos"))
@@ -314,38 +306,24 @@ def test_fresh_scores_leave_the_videos(capsys: pytest.CaptureFixture[str], monke
 def test_fresh_does_not_disturb_a_run_at_work(capsys: pytest.CaptureFixture[str]) -> None:
     main(["run", *NOISE, *METRICS])
     with locked(RUN / ".lock"):
-        assert main(["run", *NOISE, *METRICS, "--fresh"]) == 2
-    assert "in use by another process" in capsys.readouterr().err
+        assert "in use by another process" in refusal(capsys, ["run", *NOISE, *METRICS, "--fresh"])
     assert errors(RUN) == dict.fromkeys(CLIPS, 3.0)
 
 
-def test_only_the_weights_that_changed_are_named() -> None:
-    from dataclasses import replace as with_
-
-    from syncdiff_bench.contracts import WeightsUsed
-
-    main(["run", *NOISE, *METRICS])
-    one = with_(load_run(RUN).identity, weights=(WeightsUsed("a", "1" * 64), WeightsUsed("b", "2" * 64)))
-    other = with_(one, weights=(WeightsUsed("a", "1" * 64), WeightsUsed("b", "3" * 64), WeightsUsed("c", "4" * 64)))
+def test_only_the_weights_that_changed_are_named(toy_runs: Path) -> None:
+    identity = load_run(toy_runs / RUN).identity
+    one, other = (
+        with_(identity, weights=tuple(WeightsUsed(name, digit * 64) for name, digit in used.items()))
+        for used in ({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"})
+    )
     assert one.differences(other) == ["weights b 22222222 -> b 33333333, c 44444444"]
 
 
 def test_figures_show_a_given_video_as_it_was_scored() -> None:
     """A video labelled 50 per second, taken frame by frame: not every second frame of it beside the reference."""
-    import av
-
-    from syncdiff_bench.report.page.material import Material
-
-    write(Path("truth/a.mp4"), 100, frames=4)
-    Path("mine").mkdir()
-    with av.open("mine/a.mp4", "w") as container:
-        stream = container.add_stream("libx264rgb", rate=50, options={"qp": "0"})
-        stream.width = stream.height = 16
-        stream.pix_fmt = "rgb24"
-        for level in (1, 2, 3, 4):
-            picture = np.full((16, 16, 3), level, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
+    write_grey(Path("truth/a.mp4"), 100, frames=4)
+    levels = np.repeat(np.arange(1, 5, dtype=np.uint8), 16 * 16 * 3).reshape(4, 16, 16, 3)
+    encode(Path("mine/a.mp4"), levels, rate=50)
     assert main(SCORE) == 0
     run = load_run(SCORED)
     assert kinds(run) == ["rate-label"]

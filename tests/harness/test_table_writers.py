@@ -6,10 +6,10 @@ import csv
 import io
 import json
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+from html_pages import Page
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Row, Table, letter, number, plain_notes, signed
@@ -65,34 +65,6 @@ def pipes(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
-class Tags(HTMLParser):
-    """Checks that tags nest; keeps the text of the cells of each row, and the tags."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.stack: list[str] = []
-        self.rows: list[list[str]] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-        assert self.stack == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-        if tag != "meta":
-            self.stack.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if {"td", "th"} & set(self.stack):
-            self.rows[-1][-1] += data
-
-
 def test_markdown_of_one_panel() -> None:
     text = render([TABLE], "markdown")
     shown = r"&lt;b&gt;&amp;\_%\$#\{\}\~^\\\|\*\[x\] red two"
@@ -125,17 +97,18 @@ def test_markdown_of_several_panels_lists_its_notes_below_a_legend() -> None:
 
 def test_html() -> None:
     text = render([TABLE, PANELS], "html")
-    tags = Tags(text)
-    assert tags.rows[0] == ["Row", "", "PSNR ↑face96", "WER ↓ <i>"]
-    assert tags.rows[1:5] == [
+    page = Page(text)
+    rows = page.tables[""]
+    assert rows[0] == ["Row", "", "PSNR ↑face96", "WER ↓ <i>"]
+    assert rows[1:5] == [
         ["bound", "ours", "N/Aa", "–"],
         ["mineab", "ours", "31.50b ± 0.25", "7.0"],
         ["delta", "-0.18", "+1.2†‡"],  # its name spans two rows
         [SHOWN, "", "1", SHOWN],
     ]
     assert "<strong>31.50</strong>" in text and 'title="second best">7.0<' in text
-    assert not {"b", "i", "script", "img"} & {tag for tag, _ in tags.seen}
-    assert [one["aria-label"] for tag, one in tags.seen if one.get("class") == "scroll"] == ["", "LRS2", "LRS3"]
+    assert not {"b", "i", "script", "img"} & {tag for tag, _ in page.tags}
+    assert [one["aria-label"] for _, one in page.tags if one.get("class") == "scroll"] == ["", "LRS2", "LRS3"]
     assert "<li><sup>b</sup> of mine</li>" in text and "<li>plain --note</li>" in text
     assert "Best <strong>bold</strong>, second best" in text
 
@@ -196,6 +169,9 @@ def test_records_keep_their_precision() -> None:
     }
     assert second == {"row": "b", "mean": "", "ci95_low": "", "ci95_high": "", "judge": "", "caveats": ""}
     plain = Table(TABLE.panels, records=TABLE.records[1:], fields=TABLE.fields)
+    # JSON is for programs: every character is there, those that a terminal obeys as escapes.
+    assert r"red\u001b[0m\ntwo" in render([TABLE], "json")
+    assert not set(render([TABLE], "json")) & set("\x1b\x07")
     assert json.loads(render([plain, plain], "json")) == [dict(TABLE.records[1])] * 2
 
 

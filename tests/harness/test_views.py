@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from syncdiff_bench.plugins import load_dataset
 from syncdiff_bench.runs.directory import load_run, video_name
 from syncdiff_bench.views import AcceptingDataset, BoxedDataset, PairedDataset
 
+pytestmark = pytest.mark.usefixtures("work_folder")
 FACTS = {
     "default_split": "odd",
     "default_metrics": ("psnr[region=full]",),
@@ -43,13 +45,6 @@ def test_a_view_says_of_its_clips_what_their_data_set_says(view: Any, tmp_path: 
 
 
 # ---------------------------------------------------------------------------------------------------------------- pairs
-
-
-@pytest.fixture(autouse=True)
-def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
-    return tmp_path
 
 
 @pytest.fixture
@@ -274,3 +269,65 @@ def test_lse_needs_no_matching_reference(tmp_path: Path) -> None:
     assert values[0]["lse_c"] > values[1]["lse_c"] + 2
     psnr = [row["error"] for row in run_rows(Path("runs/pocket-pairs-test/gt")) if row["metric"] == "psnr"]
     assert psnr[0] is None and psnr[1]["kind"] == "not-applicable"
+
+
+# ------------------------------------------------------------------------------------------- damaged files
+
+PSNR = ["--metrics", "psnr[region=full]"]
+
+
+@pytest.fixture
+def damaged(work_folder: Path) -> None:
+    """Three clips in `truth/`, brighter ones in `made/`, of which `b` has a picture of zeros in place of its bytes."""
+    random = np.random.default_rng(0)
+    for name in "abc":
+        frames = random.integers(8, 240, (12, 32, 32, 3)).astype(np.uint8)
+        sound = random.integers(-3000, 3000, 640 * 12).astype(np.int16)
+        write_video(Path("truth", f"{name}.mp4"), Media(frames, sound))
+        write_video(Path("made", f"{name}.mp4"), Media(frames + 4, sound))
+    with av.open("made/b.mp4") as container:
+        packet = bytes(list(container.demux(video=0))[6])
+    data = Path("made/b.mp4").read_bytes()
+    Path("made/b.mp4").write_bytes(data.replace(packet[500:], bytes(len(packet) - 500)))
+
+
+@pytest.mark.usefixtures("damaged")
+def test_without_it_the_clip_fails_and_with_it_the_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    score = ["score", "--videos", "made", "--reference", "truth", *PSNR]
+    assert main([*score, "--out", "refused", "--strict"]) == 1
+    refused = capsys.readouterr()
+    assert "damaged" in refused.err
+    assert "accept_damaged" not in json.dumps(load_run(Path("refused/videos")).manifest)
+
+    main([*score, "--out", "accepted", "--accept-damaged"])
+    accepted = capsys.readouterr()
+    assert "1 of 3 clips: the file is damaged" in accepted.out
+    assert "of 12 pictures are damaged" in accepted.out
+    assert load_run(Path("accepted/videos")).manifest["dataset"]["options"]["accept_damaged"] is True
+
+
+@pytest.mark.usefixtures("damaged")
+def test_a_run_that_accepts_is_another_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run = ["run", "--method", "gt", "--dataset", "folder", "--data-root", "made", "--out", "out", *PSNR]
+    assert main(run) == 0
+    capsys.readouterr()
+    assert main([*run, "--accept-damaged"]) == 2
+    assert "accept_damaged" in capsys.readouterr().err
+    assert main([*run[:-4], "--out", "again", *PSNR, "--accept-damaged"]) == 0
+    assert "1 of 3 clips: the file is damaged" in capsys.readouterr().out
+    assert load_run(Path("again/gt")).manifest["versions"]["libavcodec"]
+    assert main(["score", "again", *PSNR]) == 0  # opens the data as recorded
+
+
+@pytest.mark.usefixtures("damaged")
+def test_it_is_an_option_of_every_dataset_and_of_pairs(tmp_path: Path) -> None:
+    Path("pairs.txt").write_text("a b\n", encoding="utf-8")
+    accepting = plugins.load_dataset("folder", tmp_path / "made", {"accept_damaged": True, "pairs": "pairs.txt"})
+    (clip_id,) = accepting.clip_ids("all")
+    assert any(one.kind == "damaged" for one in accepting.clip(clip_id).media.caveats)
+    refusing = plugins.load_dataset("folder", tmp_path / "made", {"pairs": "pairs.txt"})
+    with pytest.raises(ClipError, match="damaged"):
+        _ = refusing.clip(clip_id).media
+    recorded = {"boxes": "", "accept_damaged": True}
+    assert plugins.load_dataset("folder", tmp_path / "made", recorded).clip("b").accept_damaged
+    assert not plugins.load_dataset("folder", tmp_path / "made", {"boxes": ""}).clip("b").accept_damaged
