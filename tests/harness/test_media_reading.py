@@ -112,6 +112,10 @@ def test_stereo_at_another_rate_is_mixed_and_resampled(tmp_path: Path) -> None:
     np.testing.assert_allclose(media.audio[inner], expected[inner], atol=8)
 
 
+def test_a_clip_of_one_frame(tmp_path: Path) -> None:
+    assert read_media(encode(tmp_path / "clip.mp4", numbered(1))).frames.shape == (1, 32, 48, 3)
+
+
 @pytest.mark.parametrize("name", ["with space.mp4", "with:colon.mp4", "100%d.mp4", "ünïcode.mp4"])
 def test_awkward_names(tmp_path: Path, name: str) -> None:
     path = encode(tmp_path / "clip.mp4", numbered(2)).rename(tmp_path / name)
