@@ -6,8 +6,8 @@ from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
+from official_files import by_number
 from torch import Tensor
 
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
@@ -37,25 +37,14 @@ def avhubert(**changes: object) -> AVHubertConfig:
 
 
 def filled_syncnet(shift: float = 0.0) -> OrderedDict[str, Tensor]:
-    """The weights behind the golden numbers: sorted key number i is from RandomState(1000 + i).
+    """The weights behind the golden numbers, by number.
 
     shift: added to the last biases; a large one keeps shifts into the silence from winning.
     """
-    state = SyncNet().state_dict()
-    for number, (key, old) in enumerate(sorted(state.items())):
-        z = np.random.RandomState(1000 + number).standard_normal(old.numel()).reshape(tuple(old.shape))
-        if key.endswith("num_batches_tracked"):
-            z = np.zeros_like(z)
-        elif key.endswith("running_var"):
-            z = 1 + 0.2 * np.abs(z)
-        elif old.ndim >= 2:
-            z = 1.3 / np.sqrt(old.numel() / old.shape[0]) * z
-        else:
-            z = 1 + 0.1 * z if key.endswith("weight") else 0.1 * z
-        if key in ("netfclip.3.bias", "netfcaud.3.bias"):
-            z = z + shift
-        state[key] = torch.from_numpy(np.asarray(z)).to(old.dtype)
-    return OrderedDict(state)
+    state = OrderedDict(by_number(SyncNet().state_dict()))
+    for name in ("netfclip.3.bias", "netfcaud.3.bias"):
+        state[name] += shift
+    return state
 
 
 def narrow_syncnet(file: Path) -> Path:

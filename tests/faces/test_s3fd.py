@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from official_files import by_number
 from torch import Tensor, nn
 
 from syncdiff_bench.errors import NotApplicable, WeightsError
@@ -172,16 +173,9 @@ def test_other_files_are_refused_by_name(package: list[Any], tmp_path: Path, con
 
 
 def filled(layout: nn.Module) -> dict[str, Tensor]:
-    """Every tensor by docs/spec/parity.md#by-number; weaker heads, so that scores are not all 0 or 1."""
-    tensors = {}
-    for i, (name, tensor) in enumerate(sorted(layout.state_dict().items())):
-        z = np.random.RandomState(1000 + i).standard_normal(tensor.numel()).reshape(tensor.shape)
-        scale = 1.3 / np.sqrt(tensor.numel() / tensor.shape[0]) if tensor.ndim > 1 else 0.1
-        scale *= HEADS if "mbox" in name else 1
-        tensors[name] = torch.from_numpy(
-            (1 + 0.1 * z if name.endswith("norm.weight") else scale * z).astype(np.float32)
-        )
-    return tensors
+    """By number; with weaker heads, so that scores are not all 0 or 1."""
+    tensors = by_number(layout.state_dict())
+    return {name: HEADS * tensor if "mbox" in name else tensor for name, tensor in tensors.items()}
 
 
 def decoded(maps: list[Tensor]) -> NDArray[np.float64]:

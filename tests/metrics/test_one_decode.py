@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 import pytest
+from official_files import lpips_file
 
 import syncdiff_datasets
 from syncdiff_bench.cli import main
-from syncdiff_bench.networks.lpips import ALEX
 from syncdiff_bench.weights.store import WeightsStore
 
 METRICS = "psnr[protocol=talklip],ssim,lpips,lse[weights=pocket],wer[reader=pocket]"
@@ -23,28 +21,12 @@ COLUMNS = {"psnr", "ssim", "lpips", "lse_c", "lse_d", "wer"}
 POCKET = Path(syncdiff_datasets.__file__).parent / "pocket" / "data" / "mvlrs_v1" / "main"
 
 
-def random_lpips(path: Path) -> Path:
-    """The layout of the published file; the distances mean nothing, the network costs what it costs."""
-    random = np.random.default_rng(0)
-    convs: dict[str, Any] = {}
-    content: dict[str, Any] = {"AlexNet_0": convs}
-    inputs = 3
-    for number, (outputs, kernel, _, _) in enumerate(conv for stage in ALEX for conv in stage):
-        shape = (kernel, kernel, inputs, outputs)
-        weights = random.standard_normal(shape).astype(np.float32) / np.float32(np.sqrt(kernel * kernel * inputs))
-        convs[f"Conv_{number}"] = {"kernel": weights, "bias": np.zeros(outputs, np.float32)}
-        content[f"NetLinLayer_{number}"] = {"Conv_0": {"kernel": np.ones((1, 1, outputs, 1), np.float32)}}
-        inputs = outputs
-    path.write_bytes(pickle.dumps(content, protocol=3))
-    return path
-
-
 @pytest.fixture
 def generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of two clips, generated and not scored yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
-    WeightsStore().add("lpips-alex", random_lpips(tmp_path / "alex.ckpt"), force=True)
+    WeightsStore().add("lpips-alex", lpips_file(tmp_path / "alex.ckpt"), force=True)
     assert main(["generate", "--method", "static", "--dataset", "pocket", "--limit", "2", "--out", "runs"]) == 0
     return tmp_path / "runs" / "static"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from official_files import by_number
 
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
@@ -26,36 +26,15 @@ TINY = AVHubertConfig(
 )
 
 
-def fill_by_rank(model: torch.nn.Module) -> None:
-    """The fixtures' weights: key number i of the sorted state dict gets RandomState(1000 + i) normals."""
-    state = model.state_dict()
-    for i, key in enumerate(sorted(state)):
-        old = state[key]
-        z = np.random.RandomState(1000 + i).standard_normal(old.numel()).reshape(old.shape)
-        prelu = "relu" in key or key.endswith("frontend3D.2.weight")
-        if key.endswith("_float_tensor"):
-            continue
-        if key.endswith("num_batches_tracked"):
-            z = np.zeros(old.shape)
-        elif key.endswith("running_var"):
-            z = 1 + 0.2 * np.abs(z)
-        elif key.endswith("embed_tokens.weight"):
-            z = 0.6 * z
-        elif key.endswith("weight_g") or (old.ndim == 1 and key.endswith("weight")):
-            z = 0.25 + 0.05 * z if prelu else 1 + 0.1 * z
-        elif old.ndim >= 2:
-            z = 1.3 / math.sqrt(old.numel() / old.shape[0]) * z
-        else:
-            z = 0.1 * z
-        state[key] = torch.from_numpy(np.asarray(z, dtype=np.float32)).to(old.dtype)
-    model.load_state_dict(state)
+def filled(config: AVHubertConfig) -> AVHubertSeq2Seq:
+    model = AVHubertSeq2Seq(config).eval()
+    model.load_state_dict(by_number(model.state_dict()))
+    return model
 
 
 @pytest.fixture(scope="session")
 def tiny() -> AVHubertSeq2Seq:
-    model = AVHubertSeq2Seq(TINY).eval()
-    fill_by_rank(model)
-    return model
+    return filled(TINY)
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +42,7 @@ def models(tiny: AVHubertSeq2Seq) -> dict[str, AVHubertSeq2Seq]:
     """`tiny_b`: twelve word pieces and a likelier EOS, so that sentences end by themselves. `tiny_c`: a decoder that
     listens, where that of `tiny` repeats one token.
     """
-    tiny_b = AVHubertSeq2Seq(replace(TINY, vocab=12)).eval()
-    fill_by_rank(tiny_b)
+    tiny_b = filled(replace(TINY, vocab=12))
     with torch.no_grad():
         embedding = tiny_b.decoder.embed_tokens.weight
         embedding[2] += torch.from_numpy(0.35 * np.random.RandomState(7).standard_normal(64)).float()

@@ -3,16 +3,14 @@
 import hashlib
 import pickle
 import pickletools
-import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import sentencepiece
 import torch
-from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from official_files import OldProcessor, fairseq_classes, save_with_old_processors, sentencepiece_model
+from sentencepiece import SentencePieceProcessor
 from tiny_networks import avhubert
 
 from syncdiff_bench.contracts import Clip, Media, Pair
@@ -36,59 +34,26 @@ SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
 TINY = avhubert(pretraining_units=6, decoder_layers=1, decoder_ffn=40, decoder_heads=2)
 
 
-class OldProcessor:
-    """What sentencepiece pickled when the official files were written: the serialized model alone."""
-
-    __module__, __qualname__ = "sentencepiece", "SentencePieceProcessor"
-
-    def __init__(self, model: bytes) -> None:
-        self.model = model
-
-    def __getstate__(self) -> bytes:
-        return self.model
+@pytest.fixture(scope="module")
+def pieces() -> bytes:
+    return sentencepiece_model(SENTENCES * 20, 36)
 
 
 @pytest.fixture(scope="module")
-def sentencepiece_model(tmp_path_factory) -> bytes:
-    """A unigram model with the ids of the published one: bos 0, pad 1, eos 2, unk 3."""
-    prefix = tmp_path_factory.mktemp("spm") / "pieces"
-    SentencePieceTrainer.train(
-        sentence_iterator=iter(SENTENCES * 20),
-        model_prefix=str(prefix),
-        vocab_size=36,
-        bos_id=0,
-        pad_id=1,
-        eos_id=2,
-        unk_id=3,
-        minloglevel=2,
-    )
-    return prefix.with_suffix(".model").read_bytes()
+def classes():
+    with fairseq_classes() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def fairseq_classes():
-    """Empty classes under fairseq's names, so that pickle writes what official files contain."""
-    dictionary = type("Dictionary", (), {"__module__": "fairseq.data.dictionary"})
-    bpe = type("SentencepieceBPE", (), {"__module__": "fairseq.data.encoders.sentencepiece_bpe"})
-    modules = {name: types.ModuleType(name) for name in ("fairseq", "fairseq.data", "fairseq.data.encoders")}
-    for cls in (dictionary, bpe):
-        modules[cls.__module__] = types.ModuleType(cls.__module__)
-        setattr(modules[cls.__module__], cls.__name__, cls)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, module in modules.items():
-            patch.setitem(sys.modules, name, module)
-        yield types.SimpleNamespace(dictionary=dictionary, bpe=bpe)
-
-
-@pytest.fixture(scope="module")
-def content(sentencepiece_model, fairseq_classes) -> dict:
+def content(pieces, classes) -> dict:
     """A fine-tuned checkpoint in memory."""
-    processor = SentencePieceProcessor(model_proto=sentencepiece_model)
-    dictionary = fairseq_classes.dictionary()
+    processor = SentencePieceProcessor(model_proto=pieces)
+    dictionary = classes["Dictionary"]()
     dictionary.symbols = SPECIALS + [processor.IdToPiece(i) for i in range(4, len(processor))]
     dictionary.pad_index = 1
-    bpe = fairseq_classes.bpe()
-    bpe.sp = OldProcessor(sentencepiece_model)
+    bpe = classes["SentencepieceBPE"]()
+    bpe.sp = OldProcessor(pieces)
     torch.manual_seed(0)
     model = AVHubertSeq2Seq(replace(TINY, vocab=len(processor)))
     pretraining = {
@@ -113,15 +78,8 @@ def content(sentencepiece_model, fairseq_classes) -> dict:
     }
 
 
-def saved(content: dict, path: Path) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sentencepiece, "SentencePieceProcessor", OldProcessor)
-        torch.save(content, path)
-    return path
-
-
 def test_a_fine_tuned_file_gives_its_network(content, tmp_path):
-    reader = load_vsr_model(saved(content, tmp_path / "reader.pt"))
+    reader = load_vsr_model(save_with_old_processors(content, tmp_path / "reader.pt"))
     assert reader.model.config == replace(TINY, vocab=36)
     assert (reader.patches.crop, reader.patches.mean, reader.patches.std) == (88, 0.4, 0.2)
     assert not reader.model.training
@@ -130,22 +88,22 @@ def test_a_fine_tuned_file_gives_its_network(content, tmp_path):
     assert all(torch.equal(ours[name], tensor) for name, tensor in content["model"].items())
 
 
-def test_word_pieces_are_those_of_sentencepiece(content, sentencepiece_model, tmp_path):
-    pieces = load_vsr_model(saved(content, tmp_path / "reader.pt")).pieces
-    reference = SentencePieceProcessor(model_proto=sentencepiece_model)
-    assert pieces.encode("Lay RED by q nine") == (*reference.EncodeAsIds("lay red by q nine"), 2)
-    assert pieces.decode([2, *reference.EncodeAsIds("set green"), 1, 2]) == "set green"
-    assert pieces.round_trip("Place white soon") == "place white soon"
-    assert pieces.round_trip("red!") == "red<unk>"
+def test_word_pieces_are_those_of_sentencepiece(content, pieces, tmp_path):
+    ours = load_vsr_model(save_with_old_processors(content, tmp_path / "reader.pt")).pieces
+    reference = SentencePieceProcessor(model_proto=pieces)
+    assert ours.encode("Lay RED by q nine") == (*reference.EncodeAsIds("lay red by q nine"), 2)
+    assert ours.decode([2, *reference.EncodeAsIds("set green"), 1, 2]) == "set green"
+    assert ours.round_trip("Place white soon") == "place white soon"
+    assert ours.round_trip("red!") == "red<unk>"
 
 
-def test_word_pieces_pickled_by_todays_sentencepiece(content, sentencepiece_model, tmp_path, fairseq_classes):
-    bpe = fairseq_classes.bpe()
-    bpe.sp = SentencePieceProcessor(model_proto=sentencepiece_model)
+def test_word_pieces_pickled_by_todays_sentencepiece(content, pieces, tmp_path, classes):
+    bpe = classes["SentencepieceBPE"]()
+    bpe.sp = SentencePieceProcessor(model_proto=pieces)
     task_state = {**content["task_state"], "s2s_tokenizer": bpe}
     path = tmp_path / "resaved.pt"
     torch.save({**content, "task_state": task_state}, path)
-    assert load_vsr_model(path).pieces.model == sentencepiece_model
+    assert load_vsr_model(path).pieces.model == pieces
 
 
 def test_half_precision_and_older_configurations_load(content, tmp_path):
@@ -157,7 +115,7 @@ def test_half_precision_and_older_configurations_load(content, tmp_path):
         },
         "cfg": {"model": {"_name": "av_hubert_seq2seq", "w2v_args": None}},
     }
-    reader = load_vsr_model(saved(old, tmp_path / "old.pt"))
+    reader = load_vsr_model(save_with_old_processors(old, tmp_path / "old.pt"))
     assert (reader.model.config.heads, reader.model.config.decoder_heads) == (1, 4)
     assert {parameter.dtype for parameter in reader.model.parameters()} == {torch.float32}
 
@@ -168,7 +126,7 @@ def test_a_pre_trained_file_gives_its_encoder(content, tmp_path):
     model["final_proj.weight"] = torch.zeros(3, 3)
     cfg = {"model": content["cfg"]["model"]["w2v_args"]["model"], "task": {}}
     task_state = {"dictionaries": content["task_state"]["dictionaries"]}
-    path = saved({"cfg": cfg, "model": model, "task_state": task_state}, tmp_path / "pretrained.pt")
+    path = save_with_old_processors({"cfg": cfg, "model": model, "task_state": task_state}, tmp_path / "pretrained.pt")
     encoder, patches = load_encoder(path)
     assert encoder.config == replace(TINY, decoder_layers=0, decoder_ffn=3072, decoder_heads=4)
     assert (patches.crop, patches.mean, patches.std) == (88, 0.421, 0.165)
@@ -178,14 +136,14 @@ def test_a_pre_trained_file_gives_its_encoder(content, tmp_path):
 
 
 def test_an_encoder_comes_out_of_a_fine_tuned_file_too(content, tmp_path):
-    encoder, patches = load_encoder(saved(content, tmp_path / "reader.pt"))
+    encoder, patches = load_encoder(save_with_old_processors(content, tmp_path / "reader.pt"))
     assert patches.mean == 0.4
     expected = content["model"]["encoder.w2v_model.encoder.layers.1.fc1.weight"]
     assert torch.equal(encoder.encoder.layers[1].fc1.weight, expected)
 
 
-def test_wer_reads_lips_with_a_checkpoint_file(content, sentencepiece_model, tmp_path):
-    path = saved(content, tmp_path / "reader.pt")
+def test_wer_reads_lips_with_a_checkpoint_file(content, pieces, tmp_path):
+    path = save_with_old_processors(content, tmp_path / "reader.pt")
     metric = WER(WEROptions(reader=str(path), beam=3))
     frames = np.random.default_rng(0).integers(0, 256, (4, 160, 160, 3), dtype=np.uint8)
     clip = Clip("a", "test", transcript="lay red", preloaded=Media(frames, np.zeros(0, np.int16)))
@@ -208,7 +166,7 @@ class Payload:
 @pytest.mark.parametrize("section", ["cfg", "extra_state", "task_state"])
 def test_a_foreign_class_is_refused_and_nothing_runs(content, tmp_path, section):
     mark = tmp_path / "mark"
-    path = saved({**content, section: {**content[section], "x": Payload(mark)}}, tmp_path / "bad.pt")
+    path = save_with_old_processors({**content, section: {**content[section], "x": Payload(mark)}}, tmp_path / "bad.pt")
     with pytest.raises(WeightsError, match=r"bad\.pt"):
         read_checkpoint(path)
     assert not mark.exists()
@@ -226,7 +184,7 @@ def test_a_foreign_class_is_refused_and_nothing_runs(content, tmp_path, section)
 )
 def test_other_networks_are_refused_by_name(content, tmp_path, change, message):
     with pytest.raises(WeightsError, match=message):
-        load_vsr_model(saved({**content, **change}, tmp_path / "other.pt"))
+        load_vsr_model(save_with_old_processors({**content, **change}, tmp_path / "other.pt"))
 
 
 def test_missing_surplus_and_misshapen_tensors_are_named(content, tmp_path):
@@ -239,11 +197,11 @@ def test_missing_surplus_and_misshapen_tensors_are_named(content, tmp_path):
     }
     for message, model in cases.items():
         with pytest.raises(WeightsError, match=message):
-            load_vsr_model(saved({**content, "model": model}, tmp_path / "x.pt"))
+            load_vsr_model(save_with_old_processors({**content, "model": model}, tmp_path / "x.pt"))
 
 
 def test_a_truncated_file_is_refused(content, tmp_path):
-    path = saved(content, tmp_path / "cut.pt")
+    path = save_with_old_processors(content, tmp_path / "cut.pt")
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(WeightsError, match=r"cut\.pt"):
         read_checkpoint(path)

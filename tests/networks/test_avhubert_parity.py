@@ -1,13 +1,12 @@
 """AV-HuBERT against numbers of the official fairseq code (docs/spec/parity.md)."""
 
 import json
-import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from official_files import fill_by_name
 
 from syncdiff_bench.networks.avhubert.beam import Hypothesis, beam_search
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
@@ -15,28 +14,6 @@ from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 
 DATA = Path(__file__).parents[1] / "data"
 BEAMS = json.loads((DATA / "avhubert_tiny_beams.json").read_text())
-
-
-def fill_by_name(model: torch.nn.Module, prefix: str) -> None:
-    """The weights of the TalkLip fixture: RandomState(crc32(full name)) normals."""
-    state = model.state_dict()
-    for key, old in state.items():
-        rng = np.random.RandomState(zlib.crc32((prefix + key).encode()) & 0x7FFFFFFF)
-        z = rng.standard_normal(old.numel()).astype(np.float32).reshape(old.shape)
-        if key.endswith("num_batches_tracked"):
-            z = np.zeros(old.shape)
-        elif key.endswith("running_var"):
-            z = 1 + 0.1 * np.abs(z)
-        elif key.endswith("running_mean"):
-            z = 0.1 * z
-        elif old.ndim >= 2:
-            z = z / np.float32(math.sqrt(math.prod(old.shape[1:])))
-        elif key.endswith("weight"):
-            z = 1 + 0.1 * z
-        else:
-            z = 0.05 * z
-        state[key] = torch.from_numpy(np.asarray(z, dtype=np.float32)).to(old.dtype)
-    model.load_state_dict(state)
 
 
 @pytest.fixture(scope="module")
