@@ -35,24 +35,24 @@ def test_psnr_and_ssim(benchmark, metric):
     assert benchmark(metric.measure, fresh_pair()).frames == FRAMES
 
 
-def test_lpips(benchmark):
+@pytest.fixture
+def lpips() -> LPIPS:
     metric = LPIPS()
     try:
         metric.prepare()
     except WeightsError as error:
         pytest.skip(str(error))
-    assert benchmark(metric.measure, fresh_pair()).frames == FRAMES
+    return metric
 
 
-def test_lpips_network_alone(benchmark):
+def test_lpips(benchmark, lpips):
+    assert benchmark(lpips.measure, fresh_pair()).frames == FRAMES
+
+
+def test_lpips_network_alone(benchmark, lpips):
     """What `lpips` cannot go below: the difference to it is the harness."""
     import torch
 
-    metric = LPIPS()
-    try:
-        metric.prepare()
-    except WeightsError as error:
-        pytest.skip(str(error))
     a, b = torch.rand(2, FRAMES, 3, 96, 96) * 2 - 1
     with torch.inference_mode():
-        benchmark(metric._network, a, b)
+        benchmark(lpips._network, a, b)

@@ -139,36 +139,28 @@ def test_a_boxes_folder_that_is_not_there_is_refused(lrs2_home: Path, tmp_path: 
         dataset.clip(FIRST)
 
 
-class TestUnusableInput:
-    def test_no_root(self) -> None:
-        with pytest.raises(UsageError, match="--data-root"):
-            LRS2().clip_ids("test")
+def test_roots_that_cannot_be_used_are_told(lrs2_home: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (lrs2_home.parent / "second" / "main").mkdir(parents=True)
+    for root, words in (
+        (None, "--data-root"),
+        (tmp_path / "nowhere", "does not exist"),
+        (tmp_path / "other", "main/ or pretrain/"),
+        (lrs2_home.parent, "more than one"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            LRS2(root).clip_ids("test")
 
-    def test_a_root_that_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="does not exist"):
-            LRS2(tmp_path / "nowhere").clip_ids("test")
 
-    def test_a_root_that_holds_something_else(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="main/ or pretrain/"):
-            LRS2(tmp_path).clip_ids("test")
-
-    def test_two_datasets_below_the_root(self, lrs2_home: Path) -> None:
-        (lrs2_home.parent / "second" / "main").mkdir(parents=True)
-        with pytest.raises(UsageError, match="more than one"):
-            LRS2(lrs2_home.parent).clip_ids("test")
-
-    def test_an_unknown_split(self, lrs2_home: Path) -> None:
-        with pytest.raises(UsageError, match="pretrain, train, val, test"):
-            LRS2(lrs2_home).clip_ids("tset")
-
-    def test_a_split_without_a_list(self, lrs2_home: Path) -> None:
-        with pytest.raises(UsageError, match=r"train\.txt.*splits found: pretrain, test"):
-            LRS2(lrs2_home).clip_ids("train")
-
-    def test_an_empty_list(self, lrs2_home: Path) -> None:
-        (lrs2_home / "test.txt").write_text("\n  \n")
-        with pytest.raises(UsageError, match="names no clip"):
-            LRS2(lrs2_home).clip_ids("test")
+def test_splits_that_cannot_be_read_are_told(lrs2_home: Path) -> None:
+    (lrs2_home / "test.txt").write_text("\n  \n")
+    for split, words in (
+        ("tset", "pretrain, train, val, test"),
+        ("train", r"train\.txt.*splits found: pretrain, test"),
+        ("test", "names no clip"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            LRS2(lrs2_home).clip_ids(split)
 
 
 class TestVerify:

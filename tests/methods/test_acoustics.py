@@ -16,7 +16,7 @@ from python_speech_features import mfcc
 from syncdiff_bench.contracts import Clip
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.origins import write_origin
-from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
+from syncdiff_bench.training.loader import load_task, read_plan
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
 from syncdiff_methods.acoustics.network import (
@@ -123,7 +123,6 @@ def test_the_loss_is_ctc_of_the_rows_that_count() -> None:
 
 @pytest.mark.usefixtures("few_clips")
 def test_a_trained_one_is_what_its_folder_holds(tmp_path: Path) -> None:
-    assert "acoustics/pocket-acoustics" in shipped_configs()
     plan = read_plan(
         "acoustics/pocket-acoustics", (*SMALL, "training.steps=3", "training.log_every=1", "options.half=false")
     )

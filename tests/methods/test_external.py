@@ -101,6 +101,12 @@ def tool(tmp_path: Path) -> Callable[..., External]:
     return make
 
 
+def external(folder: Path, text: str) -> External:
+    """The method of a template that says this."""
+    (folder / "t.toml").write_text(text)
+    return External(ExternalOptions(folder / "t.toml"))
+
+
 def clip(clip_id: str = "s/1", n_frames: int = 4, audio: int = 20) -> Clip:
     """Frame t is all t; 16 x 32 pixels."""
     frames = np.repeat(np.arange(n_frames, dtype=np.uint8), 16 * 32 * 3).reshape(n_frames, 16, 32, 3)
@@ -258,11 +264,8 @@ def test_ctrl_c_ends_the_program_and_its_children(tool: Callable[..., External],
 
 def test_everything_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
-    config = tmp_path / "t.toml"
-    config.write_text(
-        'command = ["no-such-program", "{output}"]\nfolder = "code"\nrequires = ["a.pth", "b/c.pth", "."]\n'
-    )
-    method = External(ExternalOptions(config))
+    text = 'command = ["no-such-program", "{output}"]\nfolder = "code"\nrequires = ["a.pth", "b/c.pth", "."]\n'
+    method = external(tmp_path, text)
     words = f"program no-such-program on the PATH, file {tmp_path}/code/a.pth, file {tmp_path}/code/b/c.pth;"
     for ask in (method.weights_used, lambda: list(method.generate([clip()], seed=0))):
         with pytest.raises(UsageError) as caught:
@@ -276,20 +279,16 @@ def test_the_program_may_lie_beside_the_file_or_in_the_folder(tmp_path: Path) ->
     program.write_text(f'#!{sys.executable}\nimport os; print(os.getcwd()); raise SystemExit("here")\n')
     program.chmod(0o755)
     for folder, command in (('folder = "code"', "bin/go"), ("", "code/bin/go"), ("", "./code/bin/go")):
-        config = tmp_path / "t.toml"
-        config.write_text(f'command = ["{command}", "{{output}}"]\n{folder}\n')
         with pytest.raises(ClipError, match=r"ended with status 1 \(here\)"):
-            made(External(ExternalOptions(config)))
+            made(external(tmp_path, f'command = ["{command}", "{{output}}"]\n{folder}\n'))
 
 
 def test_a_program_that_cannot_start_ends_the_run(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELF nonsense")
     program.chmod(0o755)
-    config = tmp_path / "t.toml"
-    config.write_text('command = ["./program", "{output}"]\n')
     with pytest.raises(UsageError, match="does not start"):
-        made(External(ExternalOptions(config)))
+        made(external(tmp_path, 'command = ["./program", "{output}"]\n'))
 
 
 def test_all_files_that_the_template_names_are_the_runs_identity(tmp_path: Path) -> None:
@@ -351,13 +350,12 @@ def test_a_template_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_no_shell_sees_the_command(tmp_path: Path) -> None:
-    config = tmp_path / "t.toml"
-    config.write_text(
+    text = (
         f"command = [{sys.executable!r}, '-c', 'import sys; sys.exit(repr(sys.argv[1:]))', "
         "'$HOME; `id` > x', 'a b', '{output}', '{\"json\": 1} {}']\n"
     )
     with pytest.raises(ClipError) as caught:
-        made(External(ExternalOptions(config)))
+        made(external(tmp_path, text))
     assert "['$HOME; `id` > x', 'a b', '" in str(caught.value)
     assert "'{\"json\": 1} {}']" in str(caught.value)
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from skimage.transform import resize
+from tiny_networks import avhubert
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
 from syncdiff_bench.faces.boxes import FaceBoxes
 from syncdiff_bench.media.bilinear import cut_faces
-from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.features import normalise_rows, stacked_features
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_methods.talklip.method import TalkLip, TalkLipOptions
@@ -29,9 +29,7 @@ from syncdiff_methods.wav2lip.inference import for_inference
 from syncdiff_methods.wav2lip.method import FaceMethod, Wav2Lip, Wav2LipOptions
 
 NARROW = Wav2LipConfig(width=1 / 16)
-SMALL = AVHubertConfig(
-    encoder_layers=1, dim=32, ffn_dim=32, heads=2, conv_pos=8, conv_pos_groups=2, video=False, decoder_layers=0
-)
+SMALL = avhubert(encoder_layers=1, ffn_dim=32, heads=2, conv_pos_groups=2, video=False)
 BOX = (12, 9, 75, 70)
 PADDED = {"wav2lip": 10, "talklip": 0}  # pixels added below
 Make = Callable[..., FaceMethod]

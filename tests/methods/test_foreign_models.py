@@ -171,23 +171,8 @@ def test_a_probe_takes_no_drawn_model(videos: Path, capsys: pytest.CaptureFixtur
     assert main(["paper", "probe", "--dataset", "folder", "--data-root", str(videos)]) == 2
     assert "syncdiff has no model for dataset folder" in capsys.readouterr().err
     clip(videos / "one.mp4", 5)
-    assert (
-        main(
-            [
-                "paper",
-                "probe",
-                "--dataset",
-                "folder",
-                "--data-root",
-                str(videos),
-                "--set",
-                "model=pocket",
-                "--boxes",
-                "centred",
-            ]
-        )
-        == 0
-    )
+    probe = ["paper", "probe", "--dataset", "folder", "--data-root", str(videos), "--set", "model=pocket"]
+    assert main([*probe, "--boxes", "centred"]) == 0
     caveats = read_run(Path("probes/folder-test/syncdiff/run.json")).caveats
     assert [one.kind for one in caveats] == [FOREIGN, "guessed-boxes"]
 
@@ -266,19 +251,9 @@ def test_what_was_given_stays() -> None:
 def test_the_table_says_that_the_model_is_a_stranger(
     settings: tuple[str, ...], said: str, videos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = (
-        "--dataset",
-        "folder",
-        "--data-root",
-        str(videos),
-        "--metrics",
-        "psnr[region=full]",
-        "--out",
-        "runs",
-        "--boxes",
-        "centred",
-    )
-    assert main(["run", *settings, *data]) == 0
+    data = ("--dataset", "folder", "--data-root", str(videos), "--boxes", "centred")
+    scored = ("--metrics", "psnr[region=full]", "--out", "runs")
+    assert main(["run", *settings, *data, *scored]) == 0
     assert said in " ".join(capsys.readouterr().out.split())
     assert said in Path("runs/leaderboard.md").read_text()
     recorded = json.loads((Path("runs") / settings[1] / "run.json").read_text())

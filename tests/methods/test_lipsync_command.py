@@ -15,6 +15,7 @@ from syncdiff_bench.media.reading import read_media
 from syncdiff_methods.talklip.network import TalkLip
 from syncdiff_methods.wav2lip.generator import Wav2Lip
 
+pytestmark = pytest.mark.slow
 SHARED = Path(os.environ.get("SYNCDIFF_BENCH_SHARED", Path(__file__).parents[3] / "shared"))
 LRS3 = SHARED / "clips" / "lrs3"
 
@@ -31,12 +32,6 @@ def source() -> list[str]:
     return [*found, "--limit", "2"]
 
 
-def test_missing_weights_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", *source(), "--method", "talklip"]) == 2
-    assert "weights talklip missing; syncdiff-bench weights fetch talklip" in capsys.readouterr().err
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "network", "prefix"), [("wav2lip", Wav2Lip, "module."), ("talklip", TalkLip, "")])
 def test_a_row_out_of_an_official_file(name: str, network: type[torch.nn.Module], prefix: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

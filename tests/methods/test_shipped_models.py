@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from syncdiff_bench.contracts import Method
+from syncdiff_bench.training.loader import read_plan, shipped_configs
 from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_methods.difftalk.method import DiffTalk, DiffTalkOptions
 from syncdiff_methods.difftalk.model import DiffTalkModel
@@ -54,3 +55,11 @@ def test_no_weights_lie_in_the_repository_twice() -> None:
     digests = [sha256_of(file) for file in files]
     assert len(files) > 5
     assert len(set(digests)) == len(digests)
+
+
+def test_training_configs_ship_and_can_be_read() -> None:
+    plans = {name: read_plan(name) for name in shipped_configs()}
+    for trainer in ("acoustics", "difftalk", "lipreader", "syncdiff-autoencoder", "syncnet", "wav2lip"):
+        size = trainer.removeprefix("syncdiff-")
+        assert plans[f"{trainer}/pocket-{size}"].trainer == trainer
+    assert plans["syncdiff/pocket"].trainer == "syncdiff"

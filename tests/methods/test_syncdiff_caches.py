@@ -189,31 +189,29 @@ def options(home: Path) -> list[str]:
 
 
 def test_prepare_latents_makes_what_train_reads(home: Path) -> None:
-    shown = invoke(
-        "data", "prepare", "latents", "syncdiff/pocket", "--cache", home / "ahead", *options(home), "--dry-run"
-    )
+    prepare = ("data", "prepare", "latents", "syncdiff/pocket", "--cache", home / "ahead", *options(home))
+    shown = invoke(*prepare, "--dry-run")
     assert not (home / "ahead").exists()
     # 8 x 8 cells of 2 x 3 float16 and one uint8, 104 float32 of sound; 90,000 frames an hour
     assert f"{8 * 8 * 13 * 90_000 / 1e9:.3f} GB per hour of video" in shown
     assert f"{104 * 4 * 90_000 / 1e9:.3f} GB per hour of video" in shown
-    made = invoke("data", "prepare", "latents", "syncdiff/pocket", "--cache", home / "ahead", *options(home))
+    made = invoke(*prepare)
     assert "1 of 1 shards to make" in made
     assert "left out: 3000000000000000009/99999" in made
     TwoClips.opened.clear()
     task_of(home, cache="ahead").prepare()
     assert TwoClips.decoded() == 0
-    again = invoke("data", "prepare", "latents", "syncdiff/pocket", "--cache", home / "ahead", *options(home))
+    again = invoke(*prepare)
     assert again.count("complete") == 2
     assert TwoClips.decoded() < 10  # headers for the estimate, no pictures
 
 
 def test_prepare_latents_fresh_replaces_another_cache(home: Path) -> None:
     task_of(home, cache="forced").prepare()
-    mask = ["--set", "options.model.condition.mask_pad=10"]
-    invoke(
-        "data", "prepare", "latents", "syncdiff/pocket", "--cache", home / "forced", *options(home), *mask, "--fresh"
-    )
-    task_of(home, "options.model.condition.mask_pad=10", cache="forced").prepare()
+    mask = "options.model.condition.mask_pad=10"
+    prepare = ("data", "prepare", "latents", "syncdiff/pocket", "--cache", home / "forced", *options(home))
+    invoke(*prepare, "--set", mask, "--fresh")
+    task_of(home, mask, cache="forced").prepare()
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b"])

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_networks import SYNCDIFF
 
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 from syncdiff_methods.syncdiff.audio import AudioCondition
-from syncdiff_methods.syncdiff.config import AudioConfig, AutoencoderConfig, SyncDiffConfig, UNetConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 from syncdiff_methods.syncdiff.training import fill_encoder
 
-AUDIO = AudioConfig(2, 16, 32, 2, 4, 2, frozen_layers=1, window=4)
+AUDIO = replace(SYNCDIFF.audio, frozen_layers=1)
 
 
 def fairseq_file(path: Path, **changes: int) -> dict[str, torch.Tensor]:
@@ -46,13 +46,7 @@ def test_other_sizes_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_the_encoder_of_another_model(tmp_path: Path) -> None:
-    config = SyncDiffConfig(
-        frame_size=32,
-        autoencoder=AutoencoderConfig((8, 8, 8), 1, 16, 8, mid_attention=False),
-        unet=UNetConfig((16, 16), (False, True), 1, 16, 8),
-        audio=replace(AUDIO, frozen_layers=0),
-    )
-    model = SyncDiffModel(config)
+    model = SyncDiffModel(SYNCDIFF)
     model.save_pretrained(tmp_path / "model")
     condition = AudioCondition(AUDIO)
     fill_encoder(condition, str(tmp_path / "model"))

@@ -22,11 +22,7 @@ from torch import Tensor
 from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.reproduction.probing import Case, FrameOf
 from syncdiff_bench.training.loader import load_task, read_plan
-from syncdiff_methods.syncdiff.config import (
-    ITSELF,
-    ConditionConfig,
-    DiffusionConfig,
-)
+from syncdiff_methods.syncdiff.config import ITSELF, ConditionConfig, DiffusionConfig
 from syncdiff_methods.syncdiff.latents import ClipLatents
 from syncdiff_methods.syncdiff.model import SyncDiffModel, zero_output_layers
 from syncdiff_methods.syncdiff.probe import FrameLatents, probe_latents
@@ -166,6 +162,7 @@ def drawn(task: SyncDiffTask, clip: ClipLatents, times: int) -> list[dict[str, N
         example = task.example(clip, np.random.default_rng(i))
         for value in (example["clean"], example["identity"], example["previous"]):
             assert torch.equal(value, value[..., :1, :1].expand_as(value))
+        assert (example["clean"] == example["frame"]).all() and (example["masked"] == -example["frame"]).all()
         found.append({name: value.numpy() for name, value in example.items()})
     return found
 

@@ -12,10 +12,7 @@ from tiny_networks import SYNCDIFF
 from syncdiff_bench.contracts import Clip, Media
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.reproduction.probing import Case, FrameOf, ident_cases, variance
-from syncdiff_methods.syncdiff.config import (
-    ConditionConfig,
-    DiffusionConfig,
-)
+from syncdiff_methods.syncdiff.config import ConditionConfig, DiffusionConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 from syncdiff_methods.syncdiff.probe import probe_latents
 

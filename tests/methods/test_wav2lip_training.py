@@ -12,7 +12,7 @@ from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.bilinear import cut_faces
-from syncdiff_bench.training.loader import load_task, read_plan, shipped_configs
+from syncdiff_bench.training.loader import load_task, read_plan
 from syncdiff_bench.training.loop import train
 from syncdiff_datasets.pocket.dataset import Pocket
 from syncdiff_methods.wav2lip.faces import face_areas
@@ -62,10 +62,6 @@ def module_of(task: Wav2LipTask) -> TrainedWav2Lip:
     made = task.build()
     assert isinstance(made, TrainedWav2Lip)
     return made
-
-
-def test_the_config_ships() -> None:
-    assert "wav2lip/pocket-wav2lip" in shipped_configs()
 
 
 def test_examples_are_faces_sound_and_another_window(task: Wav2LipTask) -> None:

@@ -14,15 +14,12 @@ from official_files import by_number
 from tiny_networks import avhubert
 from torch import Tensor
 
-from syncdiff_bench.contracts import Clip, Media, Pair, Runtime
-from syncdiff_bench.errors import NotApplicable, UsageError, WeightsError
+from syncdiff_bench.contracts import Clip, Media, Pair
+from syncdiff_bench.errors import NotApplicable, WeightsError
 from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 from syncdiff_bench.networks.avhubert.features import audio_features
-from syncdiff_bench.texts import metric_specs
-from syncdiff_bench.weights.catalog import Catalogue, Entry
-from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.avs import AVS, AVSOptions, AVSStats
 
 TINY = avhubert(pretraining_units=6)
@@ -238,31 +235,3 @@ def test_an_encoder_without_eyes_is_refused(tmp_path: Path) -> None:
     file = checkpoint(tmp_path / "deaf.pt", replace(TINY, video=False))
     with pytest.raises(WeightsError, match=r"deaf\.pt: no video front-end"):
         AVS(AVSOptions(encoder=str(file))).prepare()
-
-
-def test_missing_weights_are_named(tmp_path: Path) -> None:
-    entry = Entry("avhubert-lrs2-vsr", "reader.pt", "", "", "")
-    store = WeightsStore(tmp_path, Catalogue({entry.name: entry}))
-    with pytest.raises(WeightsError) as caught:
-        AVS(runtime=Runtime(weights=store)).prepare()
-    assert caught.value.missing == "avhubert-lrs2-vsr"
-    with pytest.raises(WeightsError, match=r"avs: .*none\.pt: no such file"):
-        AVS(AVSOptions(encoder=str(tmp_path / "none.pt"))).prepare()
-
-
-@pytest.mark.parametrize(
-    ("options", "protocol"),
-    [
-        (AVSOptions(), "centre88-160"),
-        (AVSOptions(frame_size="native"), "centre88-native"),
-        (AVSOptions(encoder="avhubert-base-vox-iter5"), "avhubert-base-vox-iter5-centre88-160"),
-        (AVSOptions(encoder="mine/avhubert-lrs2-vsr.pt"), "avhubert-lrs2-vsr-missing-centre88-160"),
-    ],
-)
-def test_every_option_is_part_of_the_protocol(options: AVSOptions, protocol: str) -> None:
-    assert AVS(options).protocol == protocol
-
-
-def test_a_wrong_frame_size_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="'96' is not one of 160, native"):
-        metric_specs(["avs[frame_size=96]"])

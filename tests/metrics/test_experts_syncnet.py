@@ -15,7 +15,6 @@ import torch
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Media, Pair
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.networks.syncnet import SyncNetConfig
-from syncdiff_bench.training.loader import read_plan, shipped_configs
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.task import TrainingData, TrainingSettings
 from syncdiff_metrics.lse import LSE, LSEOptions
@@ -155,8 +154,3 @@ def test_a_trained_network_finds_the_moment_and_scores_clips(tmp_path: Path):
     validated = next(row["validation"] for row in rows if "validation" in row)
     # float16 weights lie between the two
     assert metric.aggregate(scores)["lse_d"] == pytest.approx(validated["lse_d"], rel=0.02)
-
-
-def test_the_shipped_config_is_found_and_sound():
-    assert "syncnet/pocket-syncnet" in shipped_configs()
-    assert read_plan("syncnet/pocket-syncnet").trainer == "syncnet"

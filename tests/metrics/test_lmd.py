@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.clips import clip_landmarks
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, WeightsUsed
-from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
+from syncdiff_bench.errors import ClipError, NotApplicable
 from syncdiff_bench.faces.landmarks import FaceAlignmentSource, published_file
 from syncdiff_bench.media.writing import write_video
-from syncdiff_bench.texts import metric_specs
 from syncdiff_metrics.lmd import LMD, LMDOptions, LMDStats
 
 CIRCLE = np.stack([np.cos(np.arange(68)), np.sin(np.arange(68))], axis=-1)
@@ -128,12 +127,6 @@ def test_another_resolution_is_told() -> None:
     with pytest.raises(ClipError, match="generated at 8x8, its reference is 16x16") as caught:
         LMD(landmarks=Written(face=CIRCLE)).measure(pair)
     assert caught.value.kind == "size"
-
-
-def test_protocol_and_options() -> None:
-    assert (LMD().protocol, LMD(LMDOptions(align="none")).protocol) == ("centred", "uncentred")
-    with pytest.raises(UsageError, match="'mouth' is not one of centre, none"):
-        metric_specs(["lmd[align=mouth]"])
 
 
 # ----------------------------------------------------------------------------------------------- the cache

@@ -11,9 +11,8 @@ import torch
 from official_files import lpips_file
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime
-from syncdiff_bench.errors import ClipError, UsageError, WeightsError
+from syncdiff_bench.errors import ClipError, WeightsError
 from syncdiff_bench.networks.lpips import LPIPSNetwork, load_lpips
-from syncdiff_bench.texts import metric_specs
 from syncdiff_bench.weights.catalog import Catalogue, Entry
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics import lpips as lpips_module
@@ -100,28 +99,11 @@ def test_a_frame_below_the_networks_grain_fails_the_clip(store):
     assert caught.value.kind == "size"
 
 
-def test_missing_weights_are_named(tmp_path):
-    entry = Entry("lpips-alex", "alex.ckpt", "not here", "none", "nowhere")
-    metric = LPIPS(runtime=Runtime(weights=WeightsStore(tmp_path, Catalogue({entry.name: entry}))))
-    with pytest.raises(WeightsError, match=r"syncdiff-bench weights fetch lpips-alex$") as caught:
-        metric.prepare()
-    assert caught.value.missing == "lpips-alex"
-
-
 def test_weights_of_another_network_are_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"VGG16_0/.* is no part of LPIPS with alex"):
         load_lpips("alex", lpips_file(tmp_path / "vgg.ckpt", scope="VGG16_0"))
     with pytest.raises(WeightsError, match=r"mixed\.ckpt does not fit .*: convs\.5\.weight is missing"):
         load_lpips("vgg", lpips_file(tmp_path / "mixed.ckpt", scope="VGG16_0"))
-
-
-def test_options_and_protocols():
-    assert LPIPS().protocol == "alex-face96"
-    assert LPIPS(LPIPSOptions("vgg", "full")).protocol == "vgg-full"
-    with pytest.raises(UsageError, match="option net of lpips: 'squeeze' is not one of alex, vgg"):
-        metric_specs(["lpips[net=squeeze]"])
-    with pytest.raises(UsageError, match="'half' is not one of"):
-        metric_specs(["lpips[region=half]"])
 
 
 @pytest.fixture(scope="module")

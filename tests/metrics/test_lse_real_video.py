@@ -12,10 +12,9 @@ import pytest
 from tiny_networks import narrow_syncnet
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime, WeightsUsed
-from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
+from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
 from syncdiff_bench.faces.detectors import Faces
 from syncdiff_bench.media.bilinear import resize_linear
-from syncdiff_bench.options import options_from_values
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.lse import LSE, LSEOptions, LSEStats
 from syncdiff_metrics.real_video import RealVideoStats, TrackScore, detect_scaled
@@ -153,33 +152,6 @@ def test_a_track_without_sound_is_told(weights: Path) -> None:
     short = Clip(video.id, "test", preloaded=Media(video.frames, video.audio[: 8 * 640]))
     with pytest.raises(ClipError, match=r"s/00001 \(frame 10 on\): has no audio"):
         lse(weights, Told((range(10, 30), (90, 40, 210, 160))), min_track=12).measure(Pair(short))
-
-
-@pytest.mark.parametrize(
-    ("options", "slug"),
-    [
-        ({}, "real-video"),
-        ({"min_track": 50}, "real-video-min50"),
-        ({"detector": "dlib-hog", "frames": "direct"}, "real-video-dlib-hog-direct"),
-        ({"weights": "pocket"}, "pocket-real-video"),
-    ],
-)
-def test_protocols_never_share_a_column(options: dict[str, Any], slug: str) -> None:
-    assert LSE(LSEOptions(protocol="real-video", **options)).protocol == slug
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"protocol": "real"}, "'real' is not one of lrs, real-video"),
-        ({"detector": "mtcnn"}, "'mtcnn' is not one of s3fd, dlib-hog"),
-        ({"min_track": 5}, "min_track is 5; give 6 or more"),
-        ({"protocol": "real-video", "frames": "ffmpeg"}, "frames=ffmpeg reads whole files"),
-    ],
-)
-def test_wrong_options_are_usage_errors(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        options_from_values(LSEOptions, options, "lse")
 
 
 def test_detector_and_its_weights_belong_to_the_number(weights: Path) -> None:

@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair
-from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.bilinear import cut_faces
-from syncdiff_bench.plugins import load_metric
-from syncdiff_bench.texts import metric_specs
 from syncdiff_metrics.psnr import PSNR, PSNROptions, PSNRStats, psnr_of_wrapped_bytes, psnr_per_frame
 from syncdiff_metrics.regions import FrameSum
 from syncdiff_metrics.ssim import SSIM, SSIMOptions, ssim_per_frame
@@ -140,32 +138,6 @@ def test_ssim_needs_room_for_its_window():
     small = np.zeros((1, 10, 40, 3), np.uint8)
     with pytest.raises(ClipError, match="40x10 is smaller than SSIM's 11x11 window"):
         SSIM(SSIMOptions(region="full")).measure(pair(small, small))
-
-
-@pytest.mark.parametrize(
-    ("spec", "protocol"),
-    [
-        ("psnr", "face96"),
-        ("psnr[region=mouth]", "mouth"),
-        ("psnr[talklip]", "talklip"),
-        ("ssim", "face96"),
-        ("ssim[region=full]", "full"),
-    ],
-)
-def test_protocols(spec, protocol):
-    (one,) = metric_specs([spec])
-    assert load_metric(one.name, one.options).protocol == protocol
-
-
-def test_wrong_options_are_told_the_right_ones():
-    with pytest.raises(UsageError, match="option region of psnr: 'lips' is not one of face96, mouth, full"):
-        metric_specs(["psnr[region=lips]"])
-    with pytest.raises(UsageError, match="'uint8' is not one of float, talklip"):
-        metric_specs(["psnr[uint8]"])
-    with pytest.raises(UsageError, match="talklip is defined on region face96"):
-        PSNROptions(region="full", protocol="talklip")
-    with pytest.raises(UsageError, match="not one of face96, mouth, full"):
-        metric_specs(["ssim[region=face]"])
 
 
 def test_frames_that_equal_their_reference_can_be_counted_at_100_db() -> None:

@@ -5,15 +5,12 @@ import pytest
 import torch
 from tiny_networks import avhubert
 
-from syncdiff_bench.contracts import Clip, Media, Pair, Runtime
-from syncdiff_bench.errors import ClipError, UsageError, WeightsError
+from syncdiff_bench.contracts import Clip, Media, Pair
+from syncdiff_bench.errors import ClipError
 from syncdiff_bench.networks.avhubert.beam import beam_search
 from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.tokenizer import WordPieces
-from syncdiff_bench.texts import metric_specs
-from syncdiff_bench.weights.catalog import Catalogue, Entry
-from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics.lip_patches import centre_patches, grey_frames, lip_patches
 from syncdiff_metrics.wer import WER, WEROptions, WERStats, word_errors
 
@@ -77,37 +74,6 @@ def test_corpus_wer_is_summed_and_never_clipped():
 def test_statistics_survive_json():
     stats = WERStats(1, 3, "bin red", "bin blue at")
     assert WER().stats_from_json(WER().stats_to_json(stats)) == stats
-
-
-@pytest.mark.parametrize(
-    ("options", "protocol"),
-    [
-        (WEROptions(), "centre88-160"),
-        (WEROptions(lipreader_frame_size="native"), "centre88-native"),
-        (WEROptions(beam=5, lenpen=0), "centre88-160-beam5-lenpen0"),
-        (WEROptions(reader="pocket"), "pocket"),
-        (WEROptions(reader="my lips/avhubert-lrs2-vsr.pt"), "avhubert-lrs2-vsr-missing-centre88-160"),
-    ],
-)
-def test_every_option_is_part_of_the_protocol(options, protocol):
-    assert WER(options).protocol == protocol
-
-
-def test_bad_options_are_refused():
-    with pytest.raises(UsageError, match="beam is 0"):
-        WEROptions(beam=0)
-    with pytest.raises(UsageError, match="'96' is not one of 160, native"):
-        metric_specs(["wer[lipreader_frame_size=96]"])
-
-
-def test_a_missing_reader_is_named(tmp_path):
-    entry = Entry("avhubert-lrs2-vsr", "reader.pt", "", "", "")
-    store = WeightsStore(tmp_path, Catalogue({entry.name: entry}))
-    with pytest.raises(WeightsError, match="avhubert-lrs2-vsr missing") as error:
-        WER(runtime=Runtime(weights=store)).prepare()
-    assert error.value.missing == "avhubert-lrs2-vsr"
-    with pytest.raises(WeightsError, match="no such file"):
-        WER(WEROptions(reader=str(tmp_path / "none.pt"))).prepare()
 
 
 def test_grey_of_pure_colours():

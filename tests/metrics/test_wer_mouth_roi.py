@@ -11,10 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import Clip, Frames, Media, Pair, Runtime, WeightsUsed
-from syncdiff_bench.errors import ClipError, NotApplicable, UsageError, WeightsError
+from syncdiff_bench.errors import ClipError, NotApplicable, WeightsError
 from syncdiff_bench.faces.landmarks import Landmarks, interpolated, read_landmarks
 from syncdiff_bench.media.bilinear import resize_linear
-from syncdiff_bench.options import options_from_values
 from syncdiff_bench.weights.catalog import Catalogue, Entry, installed
 from syncdiff_bench.weights.store import WeightsStore
 from syncdiff_metrics import lip_patches
@@ -297,13 +296,6 @@ def test_the_generated_clip_is_read(store: WeightsStore, monkeypatch: pytest.Mon
     assert shown == [generated]
 
 
-def test_protocols_name_the_crop_and_where_landmarks_come_from(tmp_path: Path) -> None:
-    assert WER(WEROptions(crop="mouth")).protocol == "mouth96-2dfan4"
-    assert WER(WEROptions(crop="mouth", landmarks=tmp_path)).protocol == "mouth96-given"
-    meta = WEROptions(crop="mouth", reader="avhubert-lrs3-vsr", beam=20)
-    assert WER(meta).protocol == "avhubert-lrs3-vsr-mouth96-2dfan4-beam20"
-
-
 def test_the_record_names_reader_mean_face_and_landmarks(store: WeightsStore, tmp_path: Path) -> None:
     face = WeightsUsed(MEAN_FACE, sha256((tmp_path / "face.npy").read_bytes()).hexdigest())
     detected, given = metric_of(store, Detected()), metric_of(store, landmarks=tmp_path)
@@ -332,17 +324,3 @@ def test_without_a_mean_face_the_column_is_not_applicable(tmp_path: Path) -> Non
         metric_of(empty, landmarks=tmp_path).prepare()
     assert caught.value.missing == MEAN_FACE
     assert installed().entries[MEAN_FACE].sources, "the shipped catalogue says where it is got"
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"crop": "lips"}, "'lips' is not one of centre, mouth"),
-        ({"landmarks": Path("x")}, "landmarks are for crop=mouth"),
-        ({"crop": "mouth", "lipreader_frame_size": "native"}, "leave lipreader_frame_size out"),
-        ({"crop": "mouth", "reader": "pocket"}, "states its own frame size and crop"),
-    ],
-)
-def test_options_that_contradict_each_other_are_refused(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        options_from_values(WEROptions, options, "wer")

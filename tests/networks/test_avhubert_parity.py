@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from official_files import fill_by_name
+from tiny_networks import avhubert
 
 from syncdiff_bench.networks.avhubert.beam import Hypothesis, beam_search
-from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 
 DATA = Path(__file__).parents[1] / "data"
@@ -86,16 +86,7 @@ def test_a_clip_that_stops_early_leaves_the_others_searching(tiny, features, cli
 
 def test_talklip_audio_encoder():
     """The audio side as TalkLip runs it: padded batch, single clip, one layer out."""
-    config = AVHubertConfig(
-        encoder_layers=2,
-        dim=96,
-        ffn_dim=192,
-        heads=4,
-        conv_pos=16,
-        conv_pos_groups=4,
-        video=False,
-        decoder_layers=0,
-    )
+    config = avhubert(dim=96, ffn_dim=192, conv_pos=16, video=False)
     encoder = AVHubertEncoder(config).eval()
     fill_by_name(encoder, "audio_encoder.w2v_model.")
     with np.load(DATA / "avhubert_talklip.npz", allow_pickle=False) as golden:
