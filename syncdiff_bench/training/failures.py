@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.training.checkpoints import kept
@@ -37,28 +37,28 @@ def require_finite(
     settings: TrainingSettings,
     out: Path,
     step: int,
-    norm: Tensor,
-    losses: Mapping[int, Tensor],
+    norm: float,
+    losses: Mapping[int, float],
 ) -> None:
     """Raise BenchError where the gradient of a step is not finite, naming the micro-batches whose loss was not.
 
     norm: of the gradient over all processes, hence the same on each of them. losses: number of a micro-batch -> loss,
     of this process. Called before the weights change.
     """
-    if torch.isfinite(norm):
+    if math.isfinite(norm):
         return
     from accelerate.utils import gather_object
 
     rank = accelerator.process_index
     broken: list[str] = []
     for part, loss in losses.items():
-        if not torch.isfinite(loss):
+        if not math.isfinite(loss):
             examples = task.describe(settings.seed, step, part, settings.size_at_once)
-            broken.append(f"loss {loss.item()} in micro-batch {part} of process {rank}{_listed(examples)}")
+            broken.append(f"loss {loss} in micro-batch {part} of process {rank}{_listed(examples)}")
     broken = gather_object(broken)
     if not accelerator.is_main_process:
         raise SystemExit(2)  # the main process says it
-    found = " and ".join(broken) or f"the losses are finite, the gradient is {norm.item()}"
+    found = " and ".join(broken) or f"the losses are finite, the gradient is {norm}"
     raise BenchError(
         f"not a number at step {step}: {found}; {kept(out)}; lower training.learning_rate or leave those clips out,"
         f" then {AGAIN}"

@@ -27,6 +27,7 @@ from syncdiff_bench.files import replace_folder
 from syncdiff_bench.origins import write_origin
 from syncdiff_bench.training.cache import fill_together
 from syncdiff_bench.training.checkpoints import resume, save, written
+from syncdiff_bench.training.device import adamw, arranged, float32_products, pinned, sent
 from syncdiff_bench.training.ema import EMA
 from syncdiff_bench.training.failures import FittingBatch, ending_plainly, require_finite
 from syncdiff_bench.training.folder import check, facts_of, settle
@@ -73,7 +74,8 @@ def train(
         for_all(accelerator, lambda: settle(out, facts, task.data))
         set_seed(settings.seed)  # the first weights do not depend on what had to be prepared
         training = _Training(accelerator, task, settings, out)
-        training.run()
+        with float32_products(settings, accelerator.device):
+            training.run()
         if accelerator.is_main_process:
             training.export(out / "model")
         accelerator.wait_for_everyone()
@@ -115,11 +117,9 @@ class _Training:
         self.task = task
         self.settings = settings
         self.out = out
-        model = task.build()
+        model = arranged(task.build(), settings, accelerator.device)
         self.trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        optimizer = torch.optim.AdamW(
-            self.trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        optimizer = adamw(self.trained.values(), settings, accelerator.device)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.bare: nn.Module = accelerator.unwrap_model(self.model)
         self.ema = EMA(task.averaged(self.bare), settings.ema_decay) if settings.ema_decay else None
@@ -138,8 +138,8 @@ class _Training:
         try:
             with progress(self.accelerator, self.task, settings.steps, start) as advance:
                 for step in range(start, settings.steps):
-                    means, norm = self._step(step, batches)
-                    advance(dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)))
+                    means, figures, norm = self._step(step, batches)
+                    advance(figures)
                     self.step = done = step + 1
                     self.examples = None if self.examples is None else self.examples + settings.batch_size
                     if done % settings.log_every == 0:
@@ -152,8 +152,13 @@ class _Training:
         finally:
             self.record.end()
 
-    def _step(self, step: int, batches: Iterator[tuple[int, Mapping[str, Tensor]]]) -> tuple[dict[str, Tensor], Tensor]:
-        """One update of the weights; each loss over this process's part of the batch, and the norm of the gradient."""
+    def _step(
+        self, step: int, batches: Iterator[tuple[int, Mapping[str, Tensor]]]
+    ) -> tuple[dict[str, Tensor], dict[str, float], float]:
+        """One update of the weights; each loss over this process's part of the batch, twice, and the norm of the gradient.
+
+        All three are read together, the one time in a step that the CPU waits for the device.
+        """
         accelerator, optimizer = self.accelerator, self.optimizer
         self.model.train()
         self._seed(step, self.settings.parts)
@@ -165,20 +170,23 @@ class _Training:
             part, batch = next(batches)
             self._seed(step, part)
             with accelerator.accumulate(self.model):
-                losses = self.model(**{key: tensor.to(accelerator.device) for key, tensor in batch.items()})
+                losses = self.model(**sent(batch, accelerator.device))
                 parts[part] = {name: value.detach().float() for name, value in losses.items()}
                 accelerator.backward(losses["loss"])
                 if accelerator.sync_gradients:
-                    norm = accelerator.clip_grad_norm_(
+                    gradient = accelerator.clip_grad_norm_(
                         [p for p in self.bare.parameters() if p.requires_grad], self.settings.gradient_clip
                     )
-                    loss_of = {part: values["loss"] for part, values in parts.items()}
+                    means = _means(list(parts.values()))
+                    each = [values["loss"] for values in parts.values()]
+                    norm, *read = torch.stack([gradient, *means.values(), *each]).tolist()
+                    loss_of = dict(zip(parts, read[len(means) :], strict=True))
                     require_finite(accelerator, self.task, self.settings, self.out, step, norm, loss_of)
                 optimizer.step()
                 optimizer.zero_grad()
         if self.ema is not None:
             self.ema.step()
-        return _means(list(parts.values())), norm
+        return means, dict(zip(means, read, strict=False)), norm
 
     def _seed(self, step: int, part: int) -> None:
         """Let what the network draws itself (dropout) hang on the micro-batch, not on the process that computes it.
@@ -189,10 +197,10 @@ class _Training:
             words = np.random.SeedSequence([self.settings.seed, step, part]).generate_state(1, np.uint64)
             torch.manual_seed(int(words[0]))
 
-    def _log(self, step: int, means: Mapping[str, Tensor], norm: Tensor, steps_per_s: float) -> None:
+    def _log(self, step: int, means: Mapping[str, Tensor], norm: float, steps_per_s: float) -> None:
         figures = {name: value.item() for name, value in self.accelerator.reduce(means, "mean").items()}
         rate = self.settings.rate(step)
-        self.record.write(step, {**figures, "gradient_norm": norm.item(), "lr": rate, "steps_per_s": steps_per_s})
+        self.record.write(step, {**figures, "gradient_norm": norm, "lr": rate, "steps_per_s": steps_per_s})
 
     def _look(self, step: int, *, again: bool = False) -> None:
         """Validation figures and sample images where they are due, with the EMA weights, by the main process.
@@ -257,7 +265,8 @@ def _drawn_ahead(
     order = ((step, part) for step in range(start, settings.steps) for part in parts)
 
     def draw(step: int, part: int) -> tuple[int, Mapping[str, Tensor]]:
-        return part, task.batch(settings.seed, step, part, settings.size_at_once)
+        batch = task.batch(settings.seed, step, part, settings.size_at_once)
+        return part, pinned(batch, accelerator.device)
 
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
         waiting: deque[Future[tuple[int, Mapping[str, Tensor]]]] = deque()

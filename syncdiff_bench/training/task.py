@@ -37,6 +37,10 @@ class TrainingSettings:
     gradient_clip: bound of the norm of a step's gradient.
     ema_decay: ceiling of (1 + n) / (10 + n), CompVis' warm-up (docs/spec/ldm.md#ema); 0 switches the EMA off.
     sample_every: interval of the sample images of tasks that have them (DiffTalk's); one more at the end; 0: never.
+    compile: torch.compile of the trained module; costs minutes at the start, and one more compilation for each new
+        length of clips until lengths may be any.
+    channels_last, tf32: of a GPU, and no matter on a CPU: the layout of two-dimensional convolutions, and float32
+        matrix products and convolutions with 10 bits of mantissa; see `device`.
     keep_last: checkpoints that stay.
     trackers: where the log goes besides log.jsonl.
 
@@ -53,6 +57,9 @@ class TrainingSettings:
     micro_batch: int = 0
     ema_decay: float = 0.9999
     mixed_precision: Literal["no", "bf16"] = "no"
+    compile: bool = False
+    channels_last: bool = True
+    tf32: bool = True
     seed: int = 0
     log_every: int = 50
     validate_every: int = 500
