@@ -30,7 +30,7 @@ def arranged(model: nn.Module, settings: TrainingSettings, device: torch.device)
     if settings.channels_last and device.type != "cpu":
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     if settings.compile:
         if device.type == "cpu" and not has_cpp_compiler():
             raise UsageError(

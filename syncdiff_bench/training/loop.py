@@ -155,7 +155,7 @@ class _Training:
     def _step(
         self, step: int, batches: Iterator[tuple[int, Mapping[str, Tensor]]]
     ) -> tuple[dict[str, Tensor], dict[str, float], float]:
-        """One update of the weights; each loss over this process's part of the batch, twice, and the norm of the gradient.
+        """One update of the weights; each loss over this process's part of the batch, twice, and the gradient's norm.
 
         All three are read together, the one time in a step that the CPU waits for the device.
         """

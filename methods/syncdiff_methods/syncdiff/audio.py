@@ -128,10 +128,11 @@ class AudioCondition(nn.Module):
         activations: (B, T, dim) of `frozen_activations`.
         """
         encoded = self.encode(activations, padding_mask)
+        rows = torch.arange(len(frames), device=frames.device)
         if self.filter is None:
-            return encoded[torch.arange(len(frames)), frames]
+            return encoded[rows, frames]
         windows = around(encoded, self.config.window)
-        return self.filter(windows[torch.arange(len(frames)), frames])  # type: ignore[no-any-return]
+        return self.filter(windows[rows, frames])  # type: ignore[no-any-return]
 
     def tokens(self, encoded: Tensor) -> Tensor:
         """(B, T, dim) encoder output -> (B, T, dim) filtered over the window around each frame."""
