@@ -30,6 +30,7 @@ from syncdiff_methods.syncdiff.sampling import (
     encode_chunks,
     frame_by_frame,
     one_token_attention,
+    sent,
 )
 
 if TYPE_CHECKING:
@@ -170,13 +171,15 @@ def blended_ddim(
     blended again. Latents near the border of `keep` carry what the encoder saw across it
     (docs/spec/difftalk.md#traps).
     """
-    scheduler.set_timesteps(steps, device=known.device)
+    scheduler.set_timesteps(steps)  # on the CPU, as in `denoise`
     shape, device = known.shape[1:], known.device
-    latents = drawn(noise, shape, device)
-    for timestep in scheduler.timesteps:
-        noised = scheduler.add_noise(known, drawn(noise, shape, device), timestep[None])
+    drawings = iter(drawn(noise, shape, 1 + steps * (1 + (eta > 0)), device))
+    latents = next(drawings)
+    for timestep, on_device in zip(scheduler.timesteps, sent(scheduler.timesteps, device), strict=True):
+        kept = scheduler.alphas_cumprod[timestep]
+        noised = kept**0.5 * known + (1 - kept) ** 0.5 * next(drawings)
         latents = noised * keep + (1 - keep) * latents
-        prediction = predict(latents, timestep)
-        fresh = drawn(noise, shape, device) if eta > 0 else None
+        prediction = predict(latents, on_device)
+        fresh = next(drawings) if eta > 0 else None
         latents = scheduler.step(prediction, timestep, latents, eta=eta, variance_noise=fresh).prev_sample
     return latents

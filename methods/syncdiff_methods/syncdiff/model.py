@@ -71,7 +71,8 @@ class Autoencoder(nn.Module):
         unscaled = latents / self.config.scaling_factor
         if quantise:
             unscaled = quantised(unscaled, self.vq.quantize.embedding.weight)
-        return self.vq.decode(unscaled, force_not_quantize=True).sample  # type: ignore[no-any-return]
+        # Without `vq.decode`, which would bring a number to the device that nobody asked for, and wait.
+        return self.vq.decoder(self.vq.post_quant_conv(unscaled))  # type: ignore[no-any-return]
 
 
 def quantised(latents: Tensor, codes: Tensor) -> Tensor:

@@ -140,17 +140,23 @@ def denoise(
         scheduler.set_begin_index(0)
     # Schedulers look their tables up on the CPU: a timestep on the GPU would make every step wait for it.
     timesteps = scheduler.timesteps[:steps]
-    latents = drawn(noise, shape, device)
-    for timestep, on_device in zip(timesteps, timesteps.to(device), strict=True):
+    latents, *fresh = drawn(noise, shape, 1 + steps * (eta > 0), device)
+    for i, (timestep, on_device) in enumerate(zip(timesteps, sent(timesteps, device), strict=True)):
         prediction = predict(latents, on_device)
-        random = {"eta": eta, "variance_noise": drawn(noise, shape, device)} if eta > 0 else {}
+        random = {"eta": eta, "variance_noise": fresh[i]} if eta > 0 else {}
         latents = scheduler.step(prediction, timestep, latents, **random).prev_sample
     return latents
 
 
-def drawn(noise: Sequence[NoiseSource], shape: Sequence[int], device: torch.device) -> Tensor:
-    """The next noise of each source, (B, *shape)."""
-    return torch.stack([source.draw(shape) for source in noise]).to(device)
+def drawn(noise: Sequence[NoiseSource], shape: Sequence[int], count: int, device: torch.device) -> Sequence[Tensor]:
+    """The next `count` noises of each source, (B, *shape) each, brought to the device together."""
+    rows = [torch.stack([source.draw(shape) for _ in range(count)]) for source in noise]
+    return sent(torch.stack(rows, dim=1), device).unbind()
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A copy of a tensor of the CPU on the device, or the tensor itself there; a CUDA device is not waited for."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 class OneTokenAttention:
@@ -239,7 +245,8 @@ def frame_by_frame(
             on_frame(i, t, images[row])
         going_on = [row for row, i in enumerate(clips) if t + 1 < lengths[i]]
         if going_on and feedback is not None:
-            shown = autoencoder.encode(images[going_on]) if feedback == "pixel" else latents[going_on]
+            rows = sent(torch.tensor(going_on), images.device)
+            shown = autoencoder.encode(images[rows]) if feedback == "pixel" else latents[rows]
             for latent, row in zip(shown, going_on, strict=True):
                 history[clips[row]] = [latent, *history[clips[row]][:-1]]
         progress(len(clips))
@@ -333,7 +340,12 @@ def predictor(denoiser: Denoiser, visual: Tensor, context: Tensor) -> Predict:
     """
     dtype = denoiser.unet.dtype
     visual, context = visual.to(dtype), context.to(dtype)
-    return lambda noisy, timestep: denoiser(noisy.to(dtype), timestep, visual, context).float()
+
+    def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
+        # A copy, always: a solver remembers predictions, and the memory of a CUDA graph is written anew at every call.
+        return denoiser(noisy.to(dtype), timestep, visual, context).to(torch.float32, copy=True)
+
+    return predict
 
 
 def _previous_frames(condition: ConditionConfig, history: Sequence[Sequence[Tensor]], given: Tensor) -> list[Tensor]:
