@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from syncdiff_bench.contracts import MEMORY_SHARE, Workload
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.estimates.counting import flops_of, peak_bytes_of
 from syncdiff_bench.estimates.machine import available_bytes, flops_per_second
+from syncdiff_bench.training.device import has_cpp_compiler
 from syncdiff_methods.syncdiff.config import Compile, Precision, SyncDiffConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 from syncdiff_methods.syncdiff.prepacked import can_prepack, prepack
@@ -45,7 +45,7 @@ class Acceleration:
             precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "fp32"
         if self.compile == "graphs" and not gpu:
             raise UsageError(f"compile=graphs needs a CUDA device, this is {device.type}; use compile=on or off")
-        if self.compile == "on" and device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
+        if self.compile == "on" and device.type == "cpu" and not has_cpp_compiler():
             raise UsageError(
                 "compile=on needs a C++ compiler (g++ or clang++) on a CPU; install one or use compile=off"
             )
@@ -125,6 +125,17 @@ class _Networks:
 
 
 @torch.inference_mode()
+def part_flops(config: SyncDiffConfig) -> dict[str, int]:
+    """FLOPs of sampling one clip: a `step` of the UNet as it is run here, to `encode` a frame, to `decode` one."""
+    return _part_flops(_Networks(config, "meta"))
+
+
+def _part_flops(shapes: _Networks) -> dict[str, int]:
+    side = shapes.config.latent_size
+    return {name: flops_of(partial(getattr(shapes, name), 1, side)) for name in ("step", "encode", "decode")}
+
+
+@torch.inference_mode()
 def workload(
     config: SyncDiffConfig, frames: Sequence[int], batch: int, acceleration: Acceleration, device: str
 ) -> Workload:
@@ -134,7 +145,7 @@ def workload(
     """
     shapes, side = _Networks(config, "meta"), config.latent_size
     calls: dict[str, Sized] = {"step": shapes.step, "encode": shapes.encode, "decode": shapes.decode}
-    flops = {name: flops_of(partial(call, 1, side)) for name, call in calls.items()}
+    flops = _part_flops(shapes)
     memory = {name: peak_bytes_of(partial(call, 1, side)) for name, call in calls.items()}
 
     total = sum(frames)
