@@ -46,17 +46,17 @@ def has_cpp_compiler() -> bool:
 
 
 @contextmanager
-def float32_products(settings: TrainingSettings, device: torch.device) -> Iterator[None]:
-    """Within the block, float32 matrix products and convolutions of a CUDA device run in TF32, or not, as `tf32` says.
+def float32_products(device: torch.device, *, tf32: bool) -> Iterator[None]:
+    """Within the block, float32 matrix products and convolutions of a CUDA device run in TF32, or not.
 
-    bfloat16 is not concerned, nor a CPU.
+    Bfloat16 is not concerned, nor a CPU.
     """
     if device.type != "cuda":
         yield
         return
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = settings.tf32
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
     try:
         yield
     finally:

@@ -74,7 +74,7 @@ def train(
         for_all(accelerator, lambda: settle(out, facts, task.data))
         set_seed(settings.seed)  # the first weights do not depend on what had to be prepared
         training = _Training(accelerator, task, settings, out)
-        with float32_products(settings, accelerator.device):
+        with float32_products(accelerator.device, tf32=settings.tf32):
             training.run()
         if accelerator.is_main_process:
             training.export(out / "model")

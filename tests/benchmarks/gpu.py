@@ -149,7 +149,7 @@ def train(report: Report, machine: Machine, size: Size) -> None:
                 cost = step_cost(step.task, replace(step.settings, batch_size=1))
                 flops = 0 if cost is None else cost.flops
             machine.gigabytes()
-            with float32_products(step.settings, machine.device):
+            with float32_products(machine.device, tf32=step.settings.tf32):
                 for _ in range(3):
                     step()
                 seconds = machine.seconds(lambda step=step: [step() for _ in range(size.updates)]) / size.updates

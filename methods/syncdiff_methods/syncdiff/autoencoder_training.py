@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.training.device import float32_products
 from syncdiff_bench.training.task import TrainingTask
 from syncdiff_methods.syncdiff.config import AutoencoderConfig
 from syncdiff_methods.syncdiff.masking import apply_mask, lower_half_mask
@@ -86,7 +87,8 @@ class TrainedAutoencoder(nn.Module):
         vq: VQModel = self.autoencoder.vq
         commitment = latents.new_zeros(())
         if bool(self.quantising):
-            quantised, commitment, _ = vq.quantize(latents)
+            with float32_products(latents.device, tf32=False):  # in TF32 close codes look the same
+                quantised, commitment, _ = vq.quantize(latents)
             decoded = vq.decode(quantised, force_not_quantize=True).sample
         else:
             decoded = vq.decode(latents, force_not_quantize=True).sample

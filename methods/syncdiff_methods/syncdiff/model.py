@@ -88,7 +88,8 @@ def quantised(latents: Tensor, codes: Tensor) -> Tensor:
         _, found = cKDTree(codes.detach().double().numpy()).query(finite.numpy())
         nearest = torch.from_numpy(found)
     else:
-        nearest = torch.cdist(points, codes).argmin(dim=1)
+        # Not by a matrix product, which in TF32 tells close codes apart no more.
+        nearest = torch.cdist(points, codes, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
     return codes.detach()[nearest].reshape(vectors.shape).movedim(-1, 1).contiguous()
 
 
