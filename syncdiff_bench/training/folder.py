@@ -24,7 +24,10 @@ SCHEMA = 1
 VERSIONED = ("syncdiff-bench", "torch", "accelerate", "diffusers", "numpy")
 # Settings that do not make another training of it; `steps` may grow.
 FREE = frozenset(
-    ("steps", "micro_batch", "log_every", "validate_every", "sample_every", "checkpoint_every", "keep_last", "trackers")
+    (
+        *("steps", "micro_batch", "log_every", "validate_every", "sample_every", "checkpoint_every", "keep_last"),
+        *("trackers", "compile", "channels_last", "tf32"),
+    )
 )
 MEND = "set it back, or choose another --out"
 
