@@ -3,8 +3,8 @@
     python tests/benchmarks/gpu.py --out gpu.md                          one GPU, the paper's size, under ten minutes
     python tests/benchmarks/gpu.py --out tiny.md --device cpu --tiny     whether this script works
 
-Latents, clips and weights are random; nothing is downloaded. The file is written after every measurement, so that one
-that is stopped keeps what it has; what is not begun within --limit seconds is listed as left out.
+Latents, clips and weights are random; nothing is downloaded. The file is written after every measurement, so that a
+run that is stopped keeps what it has; what is not begun within --limit seconds is listed as left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -27,7 +27,7 @@ from torch import Tensor
 from syncdiff_bench.contracts import Clip, Media, Pair, Runtime
 from syncdiff_bench.estimates.training import step_cost
 from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
-from syncdiff_bench.networks.avhubert.config import LARGE, AVHubertConfig
+from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.syncnet import SyncNet, SyncNetConfig, prepare_for_inference
 from syncdiff_bench.training.device import float32_products
@@ -70,9 +70,8 @@ class Size:
     scored: int
 
 
-PAPER = Size(
-    SyncDiffConfig(), (8, 32), 24, 10, (10, 50), 8192, SyncNetConfig(), replace(LARGE, pretraining_units=0), 50, 24
-)
+LARGE = AVHubertConfig(24, 1024, 4096, 16, pretraining_units=0, decoder_layers=9, decoder_ffn=4096, decoder_heads=8)
+PAPER = Size(SyncDiffConfig(), (8, 32), 24, 10, (10, 50), 8192, SyncNetConfig(), LARGE, 50, 24)
 TINY = Size(
     SyncDiffConfig(
         frame_size=32,
@@ -107,18 +106,21 @@ class Way:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def training_ways(size: Size, *, gpu: bool) -> list[Way]:
-    bf16 = {"mixed_precision": "bf16"}
-    shipped = [Way("bf16, as shipped", batch, bf16) for batch in size.batches]
-    if not gpu:
-        return shipped
-    small, large = size.batches[0], size.batches[-1]
-    return [
-        *shipped,
-        Way("bf16, compiled", small, {**bf16, "compile": True}),
-        Way("bf16, contiguous", large, {**bf16, "channels_last": False}),
-        Way("float32 in TF32", small),
-    ]
+BF16 = {"mixed_precision": "bf16"}
+
+
+def plain_trainings(size: Size, *, gpu: bool) -> list[Way]:
+    ways = [Way("bf16, as shipped", batch, BF16) for batch in size.batches]
+    if gpu:
+        ways += [
+            Way("bf16, contiguous", size.batches[-1], {**BF16, "channels_last": False}),
+            Way("float32 in TF32", size.batches[0]),
+        ]
+    return ways
+
+
+def compiled_trainings(size: Size, *, gpu: bool) -> list[Way]:
+    return [Way("bf16, compiled", batch, {**BF16, "compile": True}) for batch in size.batches] if gpu else []
 
 
 class Trainer:
@@ -137,32 +139,35 @@ class Trainer:
         self.done += 1
 
 
-def train(report: Report, machine: Machine, size: Size) -> None:
-    rows: list[list[object]] = []
-    flops = 0
-    for way in training_ways(size, gpu=machine.gpu):
+@cache
+def example_flops(config: SyncDiffConfig) -> int:
+    """Of one example, forward and backward."""
+    task = SyntheticTask(SyncDiffTrainingOptions(model=config), data=None)  # type: ignore[arg-type]
+    cost = step_cost(task, TrainingSettings(1, 1, 1.0))
+    assert cost is not None
+    return cost.flops
+
+
+def train(report: Report, machine: Machine, size: Size, ways: Sequence[Way]) -> None:
+    head = ("way", "batch", "ms per step", "examples/s", "TFLOP/s", "MFU", "GB")
+    for way in ways:
         with report.measuring(f"training, {way.name}, batch {way.batch}") as in_time, TemporaryDirectory() as folder:
             if not in_time:
                 continue
+            flops = example_flops(size.config)
             step = Trainer(size, way, machine.device, Path(folder))
-            if not flops:
-                cost = step_cost(step.task, replace(step.settings, batch_size=1))
-                flops = 0 if cost is None else cost.flops
             machine.gigabytes()
             with float32_products(machine.device, tf32=step.settings.tf32):
                 for _ in range(3):
                     step()
                 seconds = machine.seconds(lambda step=step: [step() for _ in range(size.updates)]) / size.updates
-                if not rows:
+                work = flops * way.batch
+                speed = [f"{1000 * seconds:.1f}", f"{way.batch / seconds:.1f}", f"{work / seconds / 1e12:.3g}"]
+                row = [way.name, way.batch, *speed, machine.share(work, seconds), machine.gigabytes()]
+                goal = f"Goal: {TRAINING_GOAL:.0%} of the bfloat16 peak. An example is {flops / 1e12:.3g} TFLOP."
+                report.add("Training", head, row, goal)
+                if way == plain_trainings(size, gpu=machine.gpu)[0]:
                     profile(report, machine, f"one training step of {way.batch}, {way.name}", step)
-            work = flops * way.batch
-            speed = [f"{1000 * seconds:.1f}", f"{way.batch / seconds:.1f}", f"{work / seconds / 1e12:.3g}"]
-            rows.append([way.name, way.batch, *speed, machine.share(work, seconds), machine.gigabytes()])
-    head = ("way", "batch", "ms per step", "examples/s", "TFLOP/s", "MFU", "GB")
-    goal = (
-        f"Goal: {TRAINING_GOAL:.0%} of the bfloat16 peak. An example is {flops / 1e12:.3g} TFLOP, forward and backward."
-    )
-    report.add("Training", head, rows, goal)
 
 
 # --------------------------------------------------------------------------------------------- sampling
@@ -171,43 +176,40 @@ def train(report: Report, machine: Machine, size: Size) -> None:
 SHOWN = 3  # frames of each clip; between them the generated one is encoded again
 
 
-def sample(report: Report, machine: Machine, size: Size) -> None:
-    rows: list[list[object]] = []
-    flops, (few, many) = part_flops(size.config), size.steps
-    ways: list[Compile] = ["off", "on", "graphs"] if machine.gpu else ["off"]
+def sample(report: Report, machine: Machine, size: Size, ways: Sequence[Compile]) -> None:
+    head = (
+        "way", "ms per step", "MFU of a step", "ms beside the steps", "MFU of a frame in 200", "frames/s in 200 steps",
+        "in 20", "GB",
+    )  # fmt: skip
+    few, many = size.steps
     for way in ways:
         with report.measuring(f"sampling, compile={way}") as in_time:
             if not in_time:
                 continue
             torch.compiler.reset()
-            sampler = Sampler(size, way, machine.device)
+            flops, sampler = part_flops(size.config), Sampler(size, way, machine.device)
             machine.gigabytes()
             sampler(few), sampler(few)  # compiles, chooses kernels, records graphs
             short, long = (median(machine.seconds(partial(sampler, n)) for _ in range(3)) for n in (few, many))
             step, rest = sampler.divided(short, long)
             work, around = size.clips * flops["step"], size.clips * (flops["encode"] + flops["decode"])
             frame = rest + 200 * step
-            rows.append(
-                [
-                    f"{sampler.precision}, compile={way}",
-                    f"{1000 * step:.2f}",
-                    machine.share(work, step),
-                    f"{1000 * rest:.1f}",
-                    machine.share(200 * work + around, frame),
-                    f"{size.clips / frame:.2f}",
-                    f"{size.clips / (rest + 20 * step):.2f}",
-                    machine.gigabytes(),
-                ]
-            )
+            row = [
+                f"{sampler.precision}, compile={way}",
+                f"{1000 * step:.2f}",
+                machine.share(work, step),
+                f"{1000 * rest:.1f}",
+                machine.share(200 * work + around, frame),
+                f"{size.clips / frame:.2f}",
+                f"{size.clips / (rest + 20 * step):.2f}",
+                machine.gigabytes(),
+            ]
+            goal = f"Goal: {SAMPLING_GOAL:.0%} of the bfloat16 peak."
+            about = f"{size.clips} clips together; a step is {flops['step'] / 1e12:.3g} TFLOP a clip, ms are of all."
+            report.add("Sampling", head, row, goal, about)
             if way == "off":
                 what = f"{SHOWN} frames of {size.clips} clips in {few} steps, {sampler.precision}"
                 profile(report, machine, what, partial(sampler, few))
-    head = (
-        "way", "ms per step", "MFU of a step", "ms beside the steps", "MFU of a frame in 200", "frames/s in 200 steps",
-        "in 20", "GB",
-    )  # fmt: skip
-    about = f"{size.clips} clips together; a step is {flops['step'] / 1e12:.3g} TFLOP a clip, times are of all clips."
-    report.add("Sampling", head, rows, f"Goal: {SAMPLING_GOAL:.0%} of the bfloat16 peak.", about)
 
 
 class Sampler:
@@ -257,14 +259,18 @@ def random_pairs(count: int) -> list[Pair]:
 
 
 def score(report: Report, machine: Machine, size: Size) -> None:
-    rows: list[list[object]] = []
     pairs, device = random_pairs(size.scored), str(machine.device)
     torch.manual_seed(0)
+    about = (
+        f"{size.scored} clips of {FRAMES} frames, from frames to score, the work of the CPU (JPEG, MFCC) included."
+        f" Random weights end no sentence: each search, beam {size.beam}, is {FRAMES} tokens long, as no real one is."
+    )
 
     def timed(name: str, call: Callable[[], Any]) -> None:
         call()
         seconds = machine.seconds(call) / len(pairs)
-        rows.append([name, f"{1 / seconds:.2f}", f"{FRAMES / seconds:.0f}", machine.gigabytes()])
+        row = [name, f"{1 / seconds:.2f}", f"{FRAMES / seconds:.0f}", machine.gigabytes()]
+        report.add("Scoring", ("metric", "clips/s", "frames/s", "GB"), row, about)
 
     with report.measuring("LSE") as in_time:
         if in_time:
@@ -273,17 +279,12 @@ def score(report: Report, machine: Machine, size: Size) -> None:
             timed("LSE", lambda: [lse.measure(pair) for pair in pairs])
     with report.measuring("WER") as in_time:
         if in_time:
+            network = AVHubertSeq2Seq(size.reader).eval().requires_grad_(False).to(device)
+            words = WholeWords([f"w{i}" for i in range(size.reader.vocab - 4)])
             for precision in ("fp32", "bf16") if machine.gpu else ("fp32",):
                 wer = WER(WEROptions(beam=size.beam, precision=precision), Runtime(device))
-                network = AVHubertSeq2Seq(size.reader).eval().requires_grad_(False).to(device)
-                words = WholeWords([f"w{i}" for i in range(size.reader.vocab - 4)])
                 wer.__dict__["_model"] = VSRModel(network, words, PatchNormalisation())
                 timed(f"WER, encoder in {precision}", lambda wer=wer: wer.measure_many(pairs))
-    about = (
-        f"{size.scored} clips of {FRAMES} frames, from frames to score, the work of the CPU (JPEG, MFCC) included."
-        f" Random weights end no sentence: each search, beam {size.beam}, is {FRAMES} tokens long, as no real one is."
-    )
-    report.add("Scoring", ("metric", "clips/s", "frames/s", "GB"), rows, about)
 
 
 # ------------------------------------------------------------------------------------------------- all
@@ -308,17 +309,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     a = torch.randn(size.product, size.product, device=machine.device, dtype=torch.bfloat16)
     rate = 2 * size.product**3 / min(machine.seconds(partial(torch.mm, a, a)) for _ in range(5)) / 1e12
     rows = [
-        ["device", name],
         ["networks", "tiny: no figure below says anything about the method" if chosen.tiny else "the paper's size"],
         ["bfloat16 peak, TFLOP/s", "?" if machine.peak is None else machine.peak],
         [f"a product of {size.product} x {size.product} in bfloat16, TFLOP/s", f"{rate:.3g}"],
         ["torch", f"{torch.__version__}, CUDA {torch.version.cuda}"],
     ]
-    report.add("Machine", ("", ""), rows)
-    train(report, machine, size)
-    sample(report, machine, size)
+    for row in rows:
+        report.add("Machine", ("device", name), row)
+    # What is compiled comes last: it takes minutes, and the rest shall not wait for it.
+    train(report, machine, size, plain_trainings(size, gpu=machine.gpu))
+    sample(report, machine, size, ["off"])
     score(report, machine, size)
-    report.add("Time", ("", "s"), [["all of this", f"{time.monotonic() - began:.0f}"]])
+    sample(report, machine, size, ["on", "graphs"] if machine.gpu else [])
+    train(report, machine, size, compiled_trainings(size, gpu=machine.gpu))
+    report.add("Machine", (), ["all of this, s", f"{time.monotonic() - began:.0f}"])
     print(f"{chosen.out}: written")
 
 

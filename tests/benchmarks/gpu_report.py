@@ -24,28 +24,33 @@ KERNELS = 15  # of a profile, that take most
 
 
 @dataclass
+class Section:
+    head: Sequence[str]
+    notes: Sequence[str]
+    rows: list[Sequence[object]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        notes = "".join(f"{note}\n\n" for note in self.notes)
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        return notes + "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+@dataclass
 class Report:
-    """Sections of Markdown, on disk as soon as they are there."""
+    """Tables of Markdown, on disk as soon as a row is there. ends: by `time.monotonic`, nothing is begun later."""
 
     path: Path
     ends: float
-    parts: list[str] = field(default_factory=list)
+    sections: dict[str, Section] = field(default_factory=dict)
 
-    def add(self, title: str, head: Sequence[str], rows: Sequence[Sequence[object]], *notes: str) -> None:
-        lines = [
-            f"## {title}",
-            "",
-            *(f"{note}\n" for note in notes),
-            f"| {' | '.join(head)} |",
-            "|---" * len(head) + "|",
-        ]
-        lines += [f"| {' | '.join(map(str, row))} |" for row in rows]
-        self.parts.append("\n".join(lines) + "\n")
-        self.path.write_text("\n".join(self.parts))
+    def add(self, title: str, head: Sequence[str], row: Sequence[object], *notes: str) -> None:
+        """A row of the section of that title."""
+        self.sections.setdefault(title, Section(head, notes)).rows.append(row)
+        self.path.write_text("\n".join(f"## {name}\n\n{section}" for name, section in self.sections.items()))
 
     @contextmanager
     def measuring(self, what: str) -> Iterator[bool]:
-        """Yields whether there is time; an error of the block becomes a line, and the next measurement is made."""
+        """Yields whether there is time; an error of the block becomes a row, and the next measurement is made."""
         in_time = time.monotonic() < self.ends
         try:
             yield in_time
@@ -53,8 +58,7 @@ class Report:
         except (BenchError, RuntimeError) as error:
             trouble = (str(error).splitlines() or [type(error).__name__])[0][:300]
         if trouble:
-            self.parts.append(f"**Left out: {what}**: {trouble}.\n")
-            self.path.write_text("\n".join(self.parts))
+            self.add("Left out", ("what", "why"), [what, trouble])
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -132,4 +136,5 @@ def profile(report: Report, machine: Machine, what: str, call: Callable[[], Any]
         if machine.gpu
         else f"{launches} operators."
     )
-    report.add(f"Profile: {what}", ("kernel", "times", "ms", "share"), rows, note)
+    for row in rows:
+        report.add(f"Profile: {what}", ("kernel", "times", "ms", "share"), row, note)

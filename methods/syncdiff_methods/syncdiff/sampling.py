@@ -343,7 +343,8 @@ def predictor(denoiser: Denoiser, visual: Tensor, context: Tensor) -> Predict:
 
     def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
         # A copy, always: a solver remembers predictions, and the memory of a CUDA graph is written anew at every call.
-        return denoiser(noisy.to(dtype), timestep, visual, context).to(torch.float32, copy=True)
+        made: Tensor = denoiser(noisy.to(dtype), timestep, visual, context)
+        return made.to(torch.float32, copy=True)
 
     return predict
 
