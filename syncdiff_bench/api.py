@@ -15,8 +15,8 @@ from syncdiff_bench.contracts import Dataset, Method, Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.reproduction.models import with_model
 from syncdiff_bench.runs.directory import Run, check_identity
-from syncdiff_bench.runs.directory import load_run as load_run_directory
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan, make_runtime, plan_given
+from syncdiff_bench.runs.workers import Crew
 from syncdiff_bench.texts import metric_specs
 
 Options = Mapping[str, object]
@@ -40,6 +40,7 @@ def run(
     device: str = "auto",
     retry_failed: bool = False,
     fresh: bool = False,
+    workers: int = 1,
 ) -> Run:
     """Generate and score, resuming what `out` holds already, as `syncdiff-bench run` does.
 
@@ -50,6 +51,8 @@ def run(
     out: folder that holds the run's directory `<method>/`; `runs/<dataset>-<split>` by default.
     retry_failed: try clips again whose failure is recorded.
     fresh: delete first what a former run left there.
+    workers: processes at work, this one among them; 0 for as many as pay. They import the script that calls this: its
+        work belongs below `if __name__ == "__main__":`.
 
     Raises UsageError for what cannot be, WeightsError where the method lacks weights. A clip that fails is a line of
     `scores` with a reason, never an exception.
@@ -80,8 +83,9 @@ def run(
     (run_plan,) = plan.runs
     if not fresh:
         check_identity(run_plan.path, run_plan.identity)
-    pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, fresh=fresh)
-    pipeline.score_run(plan, run_plan, retry_failed=retry_failed)
+    with Crew(workers) as crew:
+        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, fresh=fresh, crew=crew)
+        pipeline.score_run(plan, run_plan, retry_failed=retry_failed, crew=crew)
     return load_run(run_plan.path)
 
 
@@ -96,6 +100,7 @@ def score(
     device: str = "auto",
     retry_failed: bool = False,
     fresh: bool = False,
+    workers: int = 1,
 ) -> Run:
     """Score a folder of videos, with or without a folder of references of the same names.
 
@@ -103,6 +108,7 @@ def score(
     boxes: where face boxes come from, as `--boxes`.
     retry_failed: try clips again whose failure is recorded.
     fresh: delete first what a former run left in `out`, not the videos.
+    workers: as for `run`.
 
     Raises UsageError for folders that are missing or hold no videos.
     """
@@ -110,13 +116,14 @@ def score(
         raise UsageError('align="faces" compares videos with a reference; give one')
     selection = Selection(metrics=metric_specs(metrics), align=align, boxes=boxes, out=_path(out), device=device)
     plan = plan_given(selection, Path(videos), _path(reference))
-    pipeline.score_videos(plan, retry_failed=retry_failed, fresh=fresh)
+    with Crew(workers) as crew:
+        pipeline.score_videos(plan, retry_failed=retry_failed, fresh=fresh, crew=crew)
     return load_run(plan.path)
 
 
 def load_run(path: str | Path) -> Run:
     """A run directory, finished or not. Raises UsageError where there is none, or where it is damaged."""
-    return load_run_directory(Path(path))
+    return pipeline.load_whole(Path(path))
 
 
 def load_method(name: str, options: Options | None = None, *, dataset: str = "pocket", device: str = "auto") -> Method:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from syncdiff_bench.arrays import Audio, Frames, Media
+from syncdiff_bench.arrays import FPS, Audio, Frames, Media
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
 from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, CENTRED, GIVEN, FaceBoxes, centred_boxes, read_boxes
@@ -98,6 +98,16 @@ class Clip:
     def frames(self) -> Frames:
         """(T, H, W, 3) uint8 RGB."""
         return self.media.frames
+
+    @property
+    def header_frames(self) -> int:
+        """How many frames there are at 25 fps by the header of the file; decodes nothing. Raises ClipError."""
+        from syncdiff_bench.media.containers import probe
+
+        if self.path is None or self.preloaded is not None:
+            return len(self.frames)
+        facts = probe(self.path)
+        return round(facts.frames / facts.fps * FPS)
 
     @property
     def audio(self) -> Audio:

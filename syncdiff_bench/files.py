@@ -95,12 +95,12 @@ def home() -> Path:
 
 
 @contextmanager
-def locked(path: Path, *, refusal: str = "", member: int | None = None) -> Iterator[None]:
+def locked(path: Path, *, refusal: str = "", member: int | str | None = None) -> Iterator[None]:
     """Hold the lock `path`, which ends with its process, however that ends.
 
     refusal: what is wrong where another process holds it; "" waits for it instead.
-    member: number of a process that shares the lock. Members are let in by the process that holds the whole lock
-    (member None), and while one of them lives nobody else gets it.
+    member: number or name of a process that shares the lock. Members are let in by the process that holds the whole
+    lock (member None), and while one of them lives nobody else gets it.
     Raises UsageError with `refusal`, OSError where the file cannot be written.
     """
     file = path if member is None else path.with_name(f"{path.name}-{member}")

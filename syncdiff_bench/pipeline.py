@@ -12,9 +12,10 @@ from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
-from syncdiff_bench.faces.detection import detecting
-from syncdiff_bench.runs.directory import Run, RunDirectory, discard, identity_of, load_run, read_manifest, speakers
+from syncdiff_bench.progress import Progress
+from syncdiff_bench.runs.directory import Run, RunDirectory, identity_of, load_run, read_manifest, speakers
 from syncdiff_bench.runs.generating import generate
+from syncdiff_bench.runs.layout import GENERATION, PROTOCOLS, SCORES, InUse, discard, part_files
 from syncdiff_bench.runs.manifest import hardware, now, versions
 from syncdiff_bench.runs.plan import (
     AS_GIVEN,
@@ -27,13 +28,14 @@ from syncdiff_bench.runs.plan import (
     load_metrics,
     make_runtime,
     metric_entry,
+    recorded_metric,
 )
-from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos
 from syncdiff_bench.runs.summary import boxes_behind, boxes_of_run, run_caveats, summarise
+from syncdiff_bench.runs.workers import Crew
 from syncdiff_bench.views import boxes_of_clips
 
 
@@ -45,43 +47,102 @@ def generate_run(
     fresh: bool = False,
     progress: Progress | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
-) -> None:
-    """Stage one of one method, by all ranks together.
+    crew: Crew | None = None,
+) -> frozenset[str]:
+    """Stage one of one method, by all processes together; which clips are those of this launch.
 
     fresh: what the directory holds is deleted first, whatever run it is of.
     Raises UsageError and WeightsError as `generating.generate`.
     """
     progress = progress or Progress()
-    if fresh and ranks.first:
-        _discard(run_plan.path, progress)
-    device = plan.runtime.device
-    with (
-        RunDirectory.opened(run_plan.path, run_plan.identity, device, ranks) as run,
-        detecting(device, progress.looking_for_faces),
-    ):
-        generate(run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress)
-        if ranks.first and run.manifest["finished"] is None:
+    if fresh:
+        _discard(run_plan.path, progress, ranks)
+    with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device, ranks) as run:
+        ours = generate(run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress, crew=crew)
+        if run.whole and run.manifest["finished"] is None:
             _enter_clips(run, run.generated, ())
             run.save()
+    return ours
 
 
-def score_run(plan: Plan, run_plan: RunPlan, *, retry_failed: bool = False, progress: Progress | None = None) -> None:
-    """Stages two and three of one method, as `score_videos`."""
-    score_videos(plan.scoring(run_plan), retry_failed=retry_failed, progress=progress)
+def score_run(
+    plan: Plan,
+    run_plan: RunPlan,
+    *,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    crew: Crew | None = None,
+    own: frozenset[str] | None = None,
+) -> None:
+    """Stages two and three of one method, as `score_videos`. own: what `generate_run` returned, of a shard."""
+    own = None if ranks.shards == 1 else own
+    scoring = plan.scoring(run_plan, partly=own is not None)
+    score_videos(scoring, retry_failed=retry_failed, progress=progress, ranks=ranks, crew=crew, own=own)
 
 
 def score_videos(
-    plan: ScorePlan, *, retry_failed: bool = False, fresh: bool = False, progress: Progress | None = None
+    plan: ScorePlan,
+    *,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    progress: Progress | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    crew: Crew | None = None,
+    own: frozenset[str] | None = None,
 ) -> None:
-    """Stages two and three. fresh: scores that are there are deleted first, the videos kept.
+    """Stages two and three. fresh: scores that are there are deleted first, the videos kept. own: as `scoring.score`.
 
+    A shard leaves stage three to whoever puts the shards together (`assemble`).
     Raises UsageError where videos of a method are still missing.
     """
     progress = progress or Progress()
     if fresh:
-        _discard(plan.path, progress, scores_only=not plan.given)
-    with RunDirectory.opened(plan.path, plan.identity, plan.runtime.device) as run:
-        _score(run, plan, retry_failed, progress)
+        _discard(plan.path, progress, ranks, scores_only=not plan.given)
+    with RunDirectory.opened(plan.path, plan.identity, plan.runtime.device, ranks) as run:
+        if not ranks.first:
+            ranks.wait()
+        source = plan.videos(run)
+        if ranks.first:
+            ranks.wait()  # the others see no fewer videos
+        lines = Counter(key[1:] for key in run.scores)
+        complete = ranks.agreed([column for column, n in lines.items() if n == len(run.identity.clips)])
+        joined = joined_metrics(run.manifest, complete, plan.metrics, plan.runtime)
+        _enter_metrics(run, joined)
+        score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)
+        if run.whole:
+            _settle(run, joined, source.records)
+
+
+def assemble(path: Path) -> None:
+    """Put together what shards, or ranks that were killed, left in a run directory; as far as they came.
+
+    Whole, its files are those of one process. Nothing happens where there is nothing to put together, or another
+    process is at work.
+    Raises UsageError where the directory is damaged, or parts were scored with different weights.
+    """
+    if not part_files(path, GENERATION, SCORES, PROTOCOLS):
+        return
+    manifest = read_manifest(path)
+    try:
+        with RunDirectory.opened(path, identity_of(manifest, path), manifest["hardware"]["device"]) as run:
+            clips = run.identity.clips
+            if run.identity.encoding == AS_GIVEN or all(clip in run.generated for clip in clips):
+                run.settle_generated()
+            metrics = [recorded_metric(entry) for entry in run.manifest["protocols"]]
+            if metrics and all((clip, one.name, one.protocol) in run.scores for clip in clips for one in metrics):
+                _settle(run, metrics, run.generated)
+            else:
+                _enter_clips(run, run.generated, ())
+                run.save()
+    except InUse:
+        return
+
+
+def load_whole(path: Path) -> Run:
+    """`load_run` of a run directory that is put together first."""
+    assemble(path)
+    return load_run(path)
 
 
 def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
@@ -110,11 +171,14 @@ def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
 
 def load_runs(plan: Plan) -> tuple[Run, ...]:
     """The runs of a plan, read back from disk."""
-    return tuple(load_run(run_plan.path) for run_plan in plan.runs)
+    return tuple(load_whole(run_plan.path) for run_plan in plan.runs)
 
 
-def _discard(path: Path, progress: Progress, *, scores_only: bool = False) -> None:
-    if deleted := discard(path, scores_only=scores_only):
+def _discard(path: Path, progress: Progress, ranks: Ranks, *, scores_only: bool = False) -> None:
+    if ranks.shards > 1:
+        raise UsageError(f"--fresh would delete what other shards made; delete {path} yourself, before all of them")
+    deleted = discard(path, scores_only=scores_only) if ranks.first else ""
+    if deleted:
         progress.note(deleted)
 
 
@@ -134,22 +198,21 @@ def _enter_clips(run: RunDirectory, records: Mapping[str, Generated], scores: Se
     run.manifest["caveats"] = [one.to_json() for one in found]
 
 
-def _score(run: RunDirectory, plan: ScorePlan, retry_failed: bool, progress: Progress) -> None:
-    source = plan.videos(run)
-    lines = Counter(key[1:] for key in run.scores)
-    complete = [column for column, n in lines.items() if n == len(run.identity.clips)]
-    joined = joined_metrics(run.manifest, complete, plan.metrics, plan.runtime)
-    _enter_metrics(run, joined)
-    with detecting(plan.runtime.device, progress.looking_for_faces):
-        scores = score(run, source, joined, retry_failed=retry_failed, progress=progress)
+def _settle(run: RunDirectory, metrics: Sequence[Metric[Any]], records: Mapping[str, Generated]) -> None:
+    """Stage three: everything in plan order, and what run.json says of it."""
+    keys = [(metric.name, metric.protocol) for metric in metrics]
+    scores = tuple(run.scores[(clip, *key)] for clip in run.identity.clips for key in keys)
+    run.settle_scores(scores)
+    if run.identity.encoding == AS_GIVEN:
+        run.settle_generated()
     weights = {}
     for entry in run.manifest["protocols"]:
         column = (entry["metric"], entry["protocol"])
         entry["boxes"] = boxes_behind(row for row in scores if (row.metric, row.protocol) == column)
         weights[column] = entry["weights"]
     clusters = speakers(run.identity, run.generated)
-    run.manifest["summary"] = [entry.to_json() for entry in summarise(scores, joined, clusters, weights)]
-    _enter_clips(run, source.records, scores)
+    run.manifest["summary"] = [entry.to_json() for entry in summarise(scores, metrics, clusters, weights)]
+    _enter_clips(run, records, scores)
     run.manifest["finished"] = run.manifest["finished"] or now()
     run.save()
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
 from syncdiff_bench.errors import BenchError, UsageError, one_line
-from syncdiff_bench.options import defaults_to_json, option_names, options_from_values
+from syncdiff_bench.options import defaults_to_json, option_names, options_from_values, options_to_json
 from syncdiff_bench.registry import Kind, load_class, unusable
 from syncdiff_bench.views import AUTO, NAME_SUFFIX, AcceptingDataset, BoxedDataset, PairedDataset
 
@@ -45,6 +45,14 @@ def dataset_options(name: str, given: Values) -> type[Any]:
     """The Options class of a data set: its own fields, `boxes`, `pairs`, and `accept_damaged` where that is given."""
     own = BoxedDataset.options_with(load_class("dataset", name).Options)
     return PairedDataset.options_with(AcceptingDataset.options_with(own) if ACCEPT in given else own)
+
+
+DatasetSpec = tuple[str, Path | None, Values]
+
+
+def dataset_spec(dataset: Dataset) -> DatasetSpec:
+    """What `load_dataset` makes it from anew, in another process."""
+    return dataset.name, dataset.root, options_to_json(dataset.options)
 
 
 def load_dataset(name: str, root: Path | None = None, options: Values | None = None) -> Dataset:

@@ -26,6 +26,8 @@ CHUNK = 16  # frames per forward pass of the autoencoder
 class FromClip(Method):
     """Frames that are in the clip already."""
 
+    any_threads = True
+
     @abstractmethod
     def frames(self, clip: Clip) -> Frames:
         """(T, H, W, 3) uint8 RGB."""

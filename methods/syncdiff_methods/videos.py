@@ -26,6 +26,7 @@ class Videos(Method):
     """Yields the frames of `<folder>/<clip id>.mp4`, brought to those of the clip (`media.fitting.read_fitted`)."""
 
     name = "videos"
+    any_threads = True
     title = "Given videos"
     Options = VideosOptions
     options: VideosOptions

@@ -82,6 +82,7 @@ cli = Group(
         "compare": "report:compare",
         "check": "check:check",
         "train": "train:train",
+        "launch": "launch:launch",
         "doctor": "doctor:doctor",
         "list": "plugin:list_plugins",
         "data": DATA,

@@ -74,18 +74,18 @@ def check(
     places = Places(run, junit, summary)
     if run.suffix == ".json" and not run.is_dir():
         return _check_speed(run, baseline, tolerances, places, update=update)
+    from syncdiff_bench.pipeline import load_whole
     from syncdiff_bench.report.comparison import gate_table
-    from syncdiff_bench.runs.directory import load_run
     from syncdiff_bench.significance.gate import check as check_scored
     from syncdiff_bench.significance.scored import from_run, read_baseline
 
     if update:
-        _update(from_run(load_run(run)), baseline, tolerances)
+        _update(from_run(load_whole(run)), baseline, tolerances)
         return 0
     if tolerances:
         raise UsageError("--tolerance goes with --update; a baseline keeps its tolerances")
     with places.refusals():
-        report = check_scored(from_run(load_run(run)), read_baseline(baseline), any_boxes=any_boxes)
+        report = check_scored(from_run(load_whole(run)), read_baseline(baseline), any_boxes=any_boxes)
     lost = [JUnitCase(f"{name} {clip}", "failure", "lost clip", reason) for name, clip, reason in report.lost]
     places.publish(gate_table(report), passed=report.passed, more=lost)
     return 0 if report.passed else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from syncdiff_bench.cli.options import (
     DEVICE,
     DRY_RUN,
     FRESH,
+    PROGRESS,
     SHARD,
     VARIANT,
     dataset_values,
@@ -216,7 +217,7 @@ def _detect(
     faceless: str,
 ) -> None:
     """Split by split and clip by clip, with progress; then the clips that failed, and one line that counts them all."""
-    from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.progress import stderr_progress
 
     progress = stderr_progress()
     for selection in selections:
@@ -225,7 +226,7 @@ def _detect(
             for clip_id in selection.clip_ids:
                 progress.working_on([clip_id])
                 done.append(detect(selection.dataset, clip_id))
-                progress.clips_done()
+                progress.done()
         _print_first("failed", [str(clip.problem) for clip in done if clip.outcome == "failed"])
         click.echo(f"{selection}: {_summary(done, source, own=own, faceless=faceless)}")
 
@@ -269,7 +270,7 @@ def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: st
 @click.argument("config")
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--cache", DIR, "Where to write.", default=Path("training/cache"))
-@with_options(BOXES, DEVICE, SHARD, FRESH, DRY_RUN)
+@with_options(BOXES, DEVICE, SHARD, PROGRESS, FRESH, DRY_RUN)
 def latents(
     *,
     config: str,
@@ -280,6 +281,7 @@ def latents(
     boxes: str,
     device: str,
     shard: str,
+    progress: str,
     fresh: bool,
     dry_run: bool,
 ) -> None:
@@ -290,11 +292,13 @@ def latents(
     does it ahead, on any machine.
     """
     from syncdiff_bench.estimates.training import cache_line, split_size
+    from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.runs.plan import resolve_device
     from syncdiff_bench.training.loader import load_task, read_plan
     from syncdiff_bench.views import require_boxes
 
     index, count = parse_shard(shard)
+    followed = stderr_progress(progress)
     plan = read_plan(config, overrides, variant).with_boxes(boxes)
     task = load_task(plan, data_root, cache, resolve_device(device))
     caches = task.caches()
@@ -309,7 +313,7 @@ def latents(
         click.echo(cache_line(entry, split_size(task.data.dataset, entry.split).hours))
         if dry_run:
             continue
-        _advance({entry.title: entry.fill(index - 1, count)})
+        followed.each(entry.title, entry.fill(index - 1, count))
         reasons = entry.failures().items()
         _print_first("left out", [reason if clip in reason else f"{clip}: {reason}" for clip, reason in reasons])
 
@@ -322,27 +326,24 @@ def latents(
 @option("--data-root", DIR, "Where to write.", shown="the dataset's own folder")
 @option("--split", NAME, "Split to draw.", name="splits", many=True, default=("train", "val"))
 @option("--workers", N, "Processes.", default=2)
+@with_options(PROGRESS)
 def splits(
-    *, dataset: str, dataset_settings: tuple[str, ...], data_root: Path | None, splits: tuple[str, ...], workers: int
+    *,
+    dataset: str,
+    dataset_settings: tuple[str, ...],
+    data_root: Path | None,
+    splits: tuple[str, ...],
+    workers: int,
+    progress: str,
 ) -> None:
     """Draw splits that are not shipped, of a dataset that can.
 
     Goes on where it was interrupted.
     """
     from syncdiff_bench.plugins import load_dataset
+    from syncdiff_bench.progress import stderr_progress
 
     opened = load_dataset(dataset, data_root, dataset_values(dataset, dataset_settings))
-    _advance({f"{dataset} {split}": opened.prepare(split, workers) for split in splits})
+    for split in splits:
+        stderr_progress(progress).each(f"{dataset} {split}", opened.prepare(split, workers))
     click.echo(f"{dataset} {', '.join(splits)}: ready")
-
-
-def _advance(work: dict[str, Iterable[tuple[int, int]]]) -> None:
-    """One bar for each piece of work, which yields how much of it is done, and how much there is."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        for title, steps in work.items():
-            row = bar.add_task(title, total=None)
-            for done, total in steps:
-                bar.update(row, completed=done, total=total)

@@ -79,6 +79,18 @@ BOXES = option(
 )
 DEVICE = option("--device", Takes("DEVICE"), "auto, cpu, cuda, cuda:N or mps.", default="auto")
 SHARD = option("--shard", Takes("I/N"), "Only every N-th part of the work, from the I-th on.", default="1/1")
+WORKERS = option(
+    "--workers",
+    at_least(0),
+    "Processes on this machine, this one among them; 0: as many as its cores and memory allow and the work is worth.",
+    default=0,
+)
+PROGRESS = option(
+    "--progress",
+    click.Choice(["auto", "bar", "log", "off"]),
+    "How work is followed: a bar, or a line now and then with speed and time left; auto: a bar on a terminal.",
+    default="auto",
+)
 FRESH = option("--fresh", FLAG, "Delete first what was made before in the same place (and say so).")
 AS_JSON = option("--json", FLAG, "Print JSON, for programs.", name="as_json")
 DRY_RUN = option(
@@ -117,6 +129,7 @@ CARRYING_OUT = (
     FRESH,
     option("--strict", FLAG, "Exit with 1 when a clip failed or is left out of a column."),
 )
+SHARING = (SHARD, WORKERS, PROGRESS)
 
 LABELS = option(
     "--label",

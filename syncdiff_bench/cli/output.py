@@ -1,4 +1,4 @@
-"""What the commands print beside their tables: progress, failures, what was written; the leaderboard of a folder."""
+"""What the commands print beside their tables: failures, what was written; the leaderboard of a folder."""
 
 from __future__ import annotations
 
@@ -8,22 +8,14 @@ from pathlib import Path
 import click
 
 from syncdiff_bench.files import write_whole
+from syncdiff_bench.pipeline import load_whole
 from syncdiff_bench.report.leaderboard import leaderboards
 from syncdiff_bench.report.writers import render
 from syncdiff_bench.report.writers.characters import one_line
-from syncdiff_bench.runs.directory import Run, load_run, run_directories
-from syncdiff_bench.runs.progress import Bar, Notes, Progress
+from syncdiff_bench.runs.directory import Run, run_directories
 
 SHOWN_FAILURES = 10
 LEADERBOARD = "leaderboard.md"
-
-
-def stderr_progress() -> Progress:
-    """A bar on a terminal, notes alone elsewhere."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    return Bar(console) if console.is_terminal else Notes(console)
 
 
 def exit_code(runs: Sequence[Run], *, strict: bool) -> int:
@@ -87,7 +79,7 @@ def publish(out: Path, runs: Sequence[Run]) -> None:
     from syncdiff_bench.report.writers.terminal import print_tables
 
     known = {run.path.resolve(): run for run in runs}
-    tables = leaderboards(known.get(path.resolve()) or load_run(path) for path in run_directories([out]))
+    tables = leaderboards(known.get(path.resolve()) or load_whole(path) for path in run_directories([out]))
     file, text = out / LEADERBOARD, render(tables, "markdown")
     if not file.is_file() or file.read_bytes() != text.encode():
         write_whole(file, text)

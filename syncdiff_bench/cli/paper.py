@@ -111,7 +111,8 @@ def calibrate(
     files give the numbers of the literature. Resumes by itself.
     """
     from syncdiff_bench import pipeline
-    from syncdiff_bench.cli.output import print_failures, stderr_progress
+    from syncdiff_bench.cli.output import print_failures
+    from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.report import calibration
     from syncdiff_bench.report.anchors import find_anchors
     from syncdiff_bench.runs.directory import check_identity

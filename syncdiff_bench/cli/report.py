@@ -53,15 +53,18 @@ def report(
 ) -> None:
     """Show runs that exist: leaderboard, HTML page, figure, CSV.
 
-    Each DIR is a run directory, or a folder of them (two levels down). Nothing is scored.
+    Each DIR is a run directory, or a folder of them (two levels down). Nothing is scored; what shards made is put
+    together first.
     """
-    from syncdiff_bench.cli.output import stderr_progress, write_told
+    from syncdiff_bench.cli.output import write_told
+    from syncdiff_bench.pipeline import load_whole
+    from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.report.leaderboard import leaderboards
     from syncdiff_bench.report.writers import render
     from syncdiff_bench.report.writers.terminal import print_tables
-    from syncdiff_bench.runs.directory import load_run, run_directories
+    from syncdiff_bench.runs.directory import run_directories
 
-    runs = _labelled([load_run(path) for path in run_directories(folders)], labels)
+    runs = _labelled([load_whole(path) for path in run_directories(folders)], labels)
     if strip is not None:
         from syncdiff_bench.report.page.material import Material
         from syncdiff_bench.report.page.strip import draw_strip, make_strip
@@ -134,7 +137,8 @@ def compare(
     Every metric scored in both with the same protocol and weights: difference with its 95 % interval (bootstrap over
     speakers), permutation p with Holm's correction, effect size, and the clips that changed most.
     """
-    from syncdiff_bench.cli.output import stderr_progress, write_told
+    from syncdiff_bench.cli.output import write_told
+    from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.report.comparison import comparison_table
     from syncdiff_bench.report.writers import render
     from syncdiff_bench.report.writers.terminal import print_tables
@@ -160,10 +164,11 @@ def compare(
 
 def _seeds(folder: Path) -> list[Run]:
     """The run of a directory, or all below it that `reproduce` made with several seeds. Raises UsageError."""
-    from syncdiff_bench.runs.directory import MANIFEST, load_run
+    from syncdiff_bench.pipeline import load_whole
+    from syncdiff_bench.runs.layout import MANIFEST
 
     seeds = [] if (folder / MANIFEST).is_file() else sorted(folder.glob(f"seed-*/{MANIFEST}"))
-    return [load_run(path.parent) for path in seeds] or [load_run(folder)]
+    return [load_whole(path.parent) for path in seeds] or [load_whole(folder)]
 
 
 def _require_pairs(a: Sequence[Run], b: Sequence[Run], *, page: bool) -> None:

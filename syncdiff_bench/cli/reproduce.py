@@ -117,7 +117,7 @@ def reproduce(
 
 def _carry_out(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], times: Times) -> int:
     """Make the jobs that are not blank, then tables and findings of all jobs."""
-    from syncdiff_bench.cli.output import stderr_progress
+    from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.report.writers import render
     from syncdiff_bench.reproduction.findings import judge_all
     from syncdiff_bench.reproduction.leases import Leases

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from syncdiff_bench.cli.commands import command, with_options
-from syncdiff_bench.cli.options import CARRYING_OUT, DRY_RUN, GENERATION, METRICS, selected
+from syncdiff_bench.cli.options import CARRYING_OUT, DRY_RUN, GENERATION, METRICS, SHARING, parse_shard, selected
 
 if TYPE_CHECKING:
+    from syncdiff_bench.runs.directory import Run
     from syncdiff_bench.runs.plan import Plan
-    from syncdiff_bench.runs.progress import Progress
 
 
 @command(
@@ -25,33 +29,31 @@ if TYPE_CHECKING:
   syncdiff-bench run --method videos --set folder=mine/ --dataset pocket
       videos of another program, named <clip id>.mp4
   torchrun --nproc_per_node 4 -m syncdiff_bench run --dataset lrs2 ...
-      on four GPUs; the first one scores
+      on four GPUs
   syncdiff-bench run --metrics psnr,lpips[net=vgg] --set steps=50""",
     closing="Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was.",
 )
-@with_options(*GENERATION, METRICS, *CARRYING_OUT, DRY_RUN)
+@with_options(*GENERATION, METRICS, *CARRYING_OUT, *SHARING, DRY_RUN)
 @click.pass_context
-def run(
-    ctx: click.Context, /, *, retry_failed: bool, fresh: bool, strict: bool, dry_run: bool, **selection: Any
-) -> None:
+def run(ctx: click.Context, /, *, strict: bool, **given: Any) -> None:
     """Generate videos, score them, print the leaderboard.
 
     Each method gets a run directory below --out: run.json, videos/, scores.jsonl.
     """
     from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import exit_code, publish
-    from syncdiff_bench.reproduction.models import with_model
-    from syncdiff_bench.runs.plan import make_plan
 
-    plan = make_plan(selected(**selection), model_of=with_model)
-    progress = _generate(plan, retry_failed=retry_failed, fresh=fresh, dry_run=dry_run)
-    if progress is None:
+    with _generated(given) as (plan, work):
+        if work is None:
+            return
+        for run_plan, ours in zip(plan.runs, work.ours, strict=True):
+            pipeline.score_run(plan, run_plan, retry_failed=work.retry_failed, own=ours, **work.sharing)
+    if not work.first:
         return
-    for run_plan in plan.runs:
-        pipeline.score_run(plan, run_plan, retry_failed=retry_failed, progress=progress)
     runs = pipeline.load_runs(plan)
     code = exit_code(runs, strict=strict)
-    publish(plan.out, runs)
+    if not missing_parts(runs):
+        publish(plan.out, runs)
     ctx.exit(code)
 
 
@@ -61,22 +63,20 @@ def run(
       with training/paper/model, or --set model=DIR
   syncdiff-bench score runs/lrs3
   torchrun --nproc_per_node 4 -m syncdiff_bench generate --dataset lrs3 ...
-      on four GPUs, or processes; the videos are the same""",
+      on four GPUs, or processes; the videos are the same
+  syncdiff-bench generate --dataset lrs3 --shard 2/8 ...
+      the second of eight jobs""",
 )
-@with_options(*GENERATION, *CARRYING_OUT, DRY_RUN)
+@with_options(*GENERATION, *CARRYING_OUT, *SHARING, DRY_RUN)
 @click.pass_context
-def generate(
-    ctx: click.Context, /, *, retry_failed: bool, fresh: bool, strict: bool, dry_run: bool, **selection: Any
-) -> None:
+def generate(ctx: click.Context, /, *, strict: bool, **given: Any) -> None:
     """Generate the videos and stop; resumes by itself."""
     from syncdiff_bench import pipeline
     from syncdiff_bench.cli.output import exit_code, print_generated
-    from syncdiff_bench.reproduction.models import with_model
-    from syncdiff_bench.runs.plan import make_plan
 
-    plan = make_plan(selected(**selection), with_metrics=False, model_of=with_model)
-    if _generate(plan, retry_failed=retry_failed, fresh=fresh, dry_run=dry_run) is None:
-        return
+    with _generated(given, with_metrics=False) as (plan, work):
+        if work is None or not work.first:
+            return
     runs = pipeline.load_runs(plan)
     code = exit_code(runs, strict=strict)
     for finished in runs:
@@ -84,33 +84,83 @@ def generate(
     ctx.exit(code)
 
 
-def _generate(plan: Plan, *, retry_failed: bool, fresh: bool, dry_run: bool) -> Progress | None:
-    """The first stage, or with `dry_run` the plan on stdout; the progress to go on with, None where this ends here."""
-    from syncdiff_bench import pipeline
-    from syncdiff_bench.cli.output import stderr_progress
-    from syncdiff_bench.runs.directory import check_identity
-    from syncdiff_bench.runs.progress import Progress
-    from syncdiff_bench.runs.ranks import these_ranks
+@dataclass(frozen=True)
+class _Work:
+    """What the first stage leaves to go on with.
 
+    ours: of each run, the clips of this launch. sharing: what the next stage is carried out with.
+    """
+
+    ours: tuple[frozenset[str], ...]
+    retry_failed: bool
+    sharing: dict[str, Any]
+
+    @property
+    def first(self) -> bool:
+        """Whether this process prints."""
+        return bool(self.sharing["ranks"].first)
+
+
+@contextmanager
+def _generated(given: dict[str, Any], *, with_metrics: bool = True) -> Iterator[tuple[Plan, _Work | None]]:
+    """The first stage, or with `dry_run` the plan on stdout; the plan, and what to go on with, None where this ends."""
+    from syncdiff_bench import pipeline
+    from syncdiff_bench.reproduction.models import with_model
+    from syncdiff_bench.runs.directory import check_identity
+    from syncdiff_bench.runs.plan import make_plan
+
+    how = {name: given.pop(name) for name in ("retry_failed", "fresh", "dry_run", "shard", "workers", "progress")}
+    plan = make_plan(selected(**given), with_metrics=with_metrics, model_of=with_model)
     # Before the first of them works for an hour.
-    for run_plan in plan.runs if not fresh else ():
+    for run_plan in plan.runs if not how["fresh"] else ():
         check_identity(run_plan.path, run_plan.identity)
-    if dry_run:
+    if how["dry_run"]:
         print_plan(plan)
-        return None
-    ranks = these_ranks()
-    progress = stderr_progress() if ranks.first else Progress()
-    for run_plan in plan.runs:
-        pipeline.generate_run(plan, run_plan, retry_failed=retry_failed, fresh=fresh, progress=progress, ranks=ranks)
-    return progress if ranks.first else None
+        yield plan, None
+        return
+    with shared(how["shard"], how["workers"], how["progress"]) as sharing:
+        again = {"retry_failed": how["retry_failed"], "fresh": how["fresh"]}
+        ours = [pipeline.generate_run(plan, run_plan, **again, **sharing) for run_plan in plan.runs]
+        yield plan, _Work(tuple(ours), how["retry_failed"], sharing)
+
+
+@contextmanager
+def shared(shard: str, workers: int, progress: str) -> Iterator[dict[str, Any]]:
+    """What the stages of `pipeline` take of --shard, --workers, --progress and a launcher: ranks, crew, progress."""
+    from syncdiff_bench.progress import Progress, stderr_progress
+    from syncdiff_bench.runs.ranks import these_ranks
+    from syncdiff_bench.runs.workers import Crew
+
+    ranks = these_ranks(parse_shard(shard))
+    with Crew(workers) as crew:
+        yield {
+            "ranks": ranks,
+            "crew": crew,
+            "progress": stderr_progress(progress) if ranks.first else Progress(),
+        }
+        ranks.wait()  # nobody is at work in the run directories any more
+
+
+def missing_parts(runs: Sequence[Run]) -> bool:
+    """Whether other shards still have to come; says so."""
+    missing = False
+    for one in runs:
+        clips, made = len(one.identity.clips), len(one.generated)
+        if made < clips or not one.finished:
+            missing = True
+            lines = Counter(row.clip for row in one.scores)
+            scored = sum(n == max(lines.values()) for n in lines.values())
+            report = f"`syncdiff-bench report {one.path.parent}`"
+            told = f"{made} of {clips} clips generated, {scored} scored"
+            click.echo(f"{one.path}: {told}; once the other shards are done, {report}", err=True)
+    return missing
 
 
 def print_plan(plan: Plan) -> None:
     """What a run would do: clips, frames, batches, metrics, what is done already, and what generating costs."""
-    from math import ceil
-
     from syncdiff_bench.estimates.machine import available_bytes
     from syncdiff_bench.estimates.workload import clip_frames, in_words
+    from syncdiff_bench.runs.generating import planned_batches
 
     first = plan.runs[0].identity
     device = plan.runtime.device
@@ -124,7 +174,7 @@ def print_plan(plan: Plan) -> None:
         click.echo(f"metrics  {', '.join(f'{metric.name} ({metric.protocol})' for metric in plan.metrics)}")
     click.echo(f"seed     {first.seed}; encoding {first.encoding}; device {device}")
     for run_plan in plan.runs:
-        batches = ceil(len(first.clips) / run_plan.method.batch_size)
+        batches = len(planned_batches(first.clips, run_plan.method, plan.dataset))
         options = " ".join(f"{key}={value}" for key, value in run_plan.identity.options.items())
         click.echo(f"method   {run_plan.method.name} {options}".rstrip())
         click.echo(f"         {batches} batches of up to {run_plan.method.batch_size}; {_progress_of(run_plan)}")
@@ -138,7 +188,8 @@ def print_plan(plan: Plan) -> None:
 
 
 def _progress_of(run_plan: Any) -> str:
-    from syncdiff_bench.runs.directory import MANIFEST, load_run
+    from syncdiff_bench.runs.directory import load_run
+    from syncdiff_bench.runs.layout import MANIFEST
 
     if not (run_plan.path / MANIFEST).is_file():
         return "nothing done yet"

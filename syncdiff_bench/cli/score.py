@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from syncdiff_bench.cli.commands import ANY_PATH, DIR, command, option, with_options
-from syncdiff_bench.cli.options import CARRYING_OUT, GENERATION, METRICS, selected
+from syncdiff_bench.cli.options import CARRYING_OUT, GENERATION, METRICS, SHARING, selected
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "With --reference: what is compared; faces for videos of another shape or crop.",
     default="frames",
 )
-@with_options(*GENERATION, METRICS, *CARRYING_OUT)
+@with_options(*GENERATION, METRICS, *CARRYING_OUT, *SHARING)
 @click.pass_context
 def score(
     ctx: click.Context,
@@ -47,6 +47,9 @@ def score(
     retry_failed: bool,
     fresh: bool,
     strict: bool,
+    shard: str,
+    workers: int,
+    progress: str,
     **selection: Any,
 ) -> None:
     """Only score: a run, or videos of your own.
@@ -55,21 +58,24 @@ def score(
     of RUNs, never their videos.
     """
     from syncdiff_bench import pipeline
-    from syncdiff_bench.cli.output import exit_code, publish, stderr_progress
-    from syncdiff_bench.runs.directory import load_run
+    from syncdiff_bench.cli.output import exit_code, publish
+    from syncdiff_bench.cli.run import missing_parts, shared
 
     if bool(runs) + (videos is not None) > 1 or (reference is not None and videos is None):
         raise UsageError("give RUN directories, or --videos with or without --reference, not both")
     if selection["align"] == "faces" and reference is None:
         raise UsageError("--align faces goes with --videos and --reference")
     plans = _plans(selected(**selection), runs, videos, reference)
-    progress = stderr_progress()
-    for plan in plans:
-        pipeline.score_videos(plan, retry_failed=retry_failed, fresh=fresh, progress=progress)
-    scored = [load_run(plan.path) for plan in plans]
+    with shared(shard, workers, progress) as sharing:
+        for plan in plans:
+            pipeline.score_videos(plan, retry_failed=retry_failed, fresh=fresh, **sharing)
+        if not sharing["ranks"].first:
+            return
+    scored = [pipeline.load_whole(plan.path) for plan in plans]
     code = exit_code(scored, strict=strict)
-    for out in dict.fromkeys(plan.path.parent for plan in plans):
-        publish(out, scored)
+    if not missing_parts(scored):
+        for out in dict.fromkeys(plan.path.parent for plan in plans):
+            publish(out, scored)
     ctx.exit(code)
 
 
@@ -78,7 +84,8 @@ def _plans(
 ) -> list[ScorePlan]:
     from syncdiff_bench import pipeline
     from syncdiff_bench.reproduction.models import with_model
-    from syncdiff_bench.runs.directory import MANIFEST, check_identity, run_directories
+    from syncdiff_bench.runs.directory import check_identity, run_directories
+    from syncdiff_bench.runs.layout import MANIFEST
     from syncdiff_bench.runs.plan import make_plan, plan_given
 
     if videos is not None:

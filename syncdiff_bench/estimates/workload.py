@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from syncdiff_bench.contracts import FPS, Workload
+from syncdiff_bench.contracts import Workload
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.estimates.machine import clock
 
@@ -30,17 +30,10 @@ def clip_frames(dataset: Dataset, clip_ids: Sequence[str]) -> tuple[list[int], i
 
 def header_frames(dataset: Dataset, clip_ids: Sequence[str], at_most: int) -> dict[str, int]:
     """Frames at 25 fps of evenly chosen clips, without those whose header cannot be read; decodes nothing."""
-    from syncdiff_bench.media.containers import probe
-
     known: dict[str, int] = {}
     for clip_id in clip_ids[:: -(-len(clip_ids) // at_most)] if clip_ids else ():
         try:
-            clip = dataset.clip(clip_id)
-            if clip.path is None:
-                known[clip_id] = len(clip.frames)
-            else:
-                facts = probe(clip.path)
-                known[clip_id] = round(facts.frames / facts.fps * FPS)
+            known[clip_id] = dataset.clip(clip_id).header_frames
         except BenchError:
             continue
     return known

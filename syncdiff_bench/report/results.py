@@ -16,7 +16,8 @@ from typing import Any
 from syncdiff_bench.caveats import recorded
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.paper import System
-from syncdiff_bench.runs.directory import MANIFEST, Run
+from syncdiff_bench.runs.directory import Run
+from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import SCHEMA, finite_or_none
 

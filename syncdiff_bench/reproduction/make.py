@@ -23,7 +23,7 @@ from syncdiff_bench.reproduction.rows import Job, trainings
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Dataset
-    from syncdiff_bench.runs.progress import Progress
+    from syncdiff_bench.progress import Progress
 
 POLL = 5.0  # seconds between two looks at what others do
 

@@ -22,7 +22,7 @@ from syncdiff_bench.caveats import Counted, counted
 from syncdiff_bench.contracts import FPS, Clip, Dataset
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import read_text_file, write_whole
-from syncdiff_bench.runs.directory import MANIFEST
+from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.manifest import Identity, now
 from syncdiff_bench.runs.plan import Plan
 from syncdiff_bench.runs.records import SCHEMA

@@ -18,7 +18,8 @@ from syncdiff_bench.reproduction.findings import Judgement, rendered
 from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.probing import read_spreads, summary_entry
 from syncdiff_bench.reproduction.rows import Job
-from syncdiff_bench.runs.directory import MANIFEST, Run, load_run
+from syncdiff_bench.runs.directory import Run, load_run
+from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.plan import recorded_metric
 from syncdiff_bench.runs.summary import summarise
 from syncdiff_bench.significance.scored import require_alike

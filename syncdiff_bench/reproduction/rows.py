@@ -17,7 +17,8 @@ from syncdiff_bench.registry import load_class
 from syncdiff_bench.report.paper import PaperTable, System
 from syncdiff_bench.reproduction.models import Model, Request, with_model
 from syncdiff_bench.reproduction.recipe import MethodRecipe, VariantRecipe
-from syncdiff_bench.runs.directory import MANIFEST, check_identity, load_run, read_manifest
+from syncdiff_bench.runs.directory import check_identity, load_run, read_manifest
+from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.plan import Plan, RunPlan, Selection, load_metrics, make_plan
 from syncdiff_bench.texts import method_options, metric_specs
 

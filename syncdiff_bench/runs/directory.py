@@ -1,29 +1,31 @@
-"""The run directory on disk: who may write where, and reading it back.
-
-RUN/run.json           everything needed to repeat the run, and its summary
-RUN/generation.jsonl   one line per generated (or failed) clip
-RUN/generation.rank-N.jsonl   the same, of one process of several; merged into it at the end, or by the next run
-RUN/videos/<id>.mp4    what the method made
-RUN/scores.jsonl       one line per clip and metric
-RUN/.digests.json      what is remembered of files, so that they need not be read again (`KnownFiles`)
-"""
+"""The run directory on disk: opened for writing, and read back. Its files: `layout`."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from syncdiff_bench.caveats import Counted, recorded
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.files import Journal, locked, read_rows, unwritable, write_whole
+from syncdiff_bench.files import Journal, read_rows, unwritable, write_whole
 from syncdiff_bench.origins import ScoringNetwork, scoring_networks
-from syncdiff_bench.runs.manifest import Identity, new_manifest
+from syncdiff_bench.runs.layout import (
+    DIGESTS,
+    GENERATION,
+    MANIFEST,
+    PROTOCOLS,
+    SCORES,
+    claimed,
+    part_file,
+    part_files,
+    video_name,
+)
+from syncdiff_bench.runs.manifest import Identity, new_manifest, versions
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import SCHEMA, Generated, Score
 from syncdiff_bench.runs.summary import ColumnSummary, few_speakers
@@ -31,11 +33,6 @@ from syncdiff_bench.weights.digests import KnownFiles
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-MANIFEST = "run.json"
-GENERATION = "generation.jsonl"
-SCORES = "scores.jsonl"
-DIGESTS = ".digests.json"
 
 T = TypeVar("T")
 Key = tuple[str, str, str]  # clip, metric, protocol
@@ -130,12 +127,18 @@ def speakers(identity: Identity, generated: Mapping[str, Generated]) -> dict[str
 def load_run(path: Path) -> Run:
     """Read a run directory. Raises UsageError where there is none, or where it is damaged."""
     manifest = read_manifest(path)
-    files = [path / GENERATION, *_rank_journals(path)]
+    identity = identity_of(manifest, path)
+    scores = _parsed(path / SCORES, read_rows(path / SCORES), Score.from_row)
+    if parts := [row for file in part_files(path, SCORES) for row in _parsed(file, read_rows(file), Score.from_row)]:
+        place = {clip: number for number, clip in enumerate(identity.clips)}
+        known = {row.key: row for row in (*scores, *parts)}
+        scores = sorted(known.values(), key=lambda row: place.get(row.clip, len(place)))
+    files = [path / GENERATION, *part_files(path, GENERATION)]
     return Run(
         path=path,
         manifest=manifest,
-        identity=identity_of(manifest, path),
-        scores=tuple(_parsed(path / SCORES, read_rows(path / SCORES), Score.from_row)),
+        identity=identity,
+        scores=tuple(scores),
         generated={line.clip: line for file in files for line in _parsed(file, read_rows(file), Generated.from_row)},
     )
 
@@ -192,7 +195,7 @@ def identity_of(manifest: Mapping[str, Any], path: Path) -> Identity:
 
 
 class RunDirectory:
-    """A run directory opened for writing, by one process at a time or by the ranks of one launch together.
+    """A run directory opened for writing: by one process, by the ranks of one launch, or by shards beside each other.
 
     manifest: the content of run.json; `save` writes it.
     files: digests of the videos that the run rests on.
@@ -221,29 +224,49 @@ class RunDirectory:
     ) -> Iterator[RunDirectory]:
         """Create the directory, or go on with it. Of several ranks the first does so, and the others come after it.
 
+        What parts left is put together first, where nobody else is at work.
         Raises UsageError where it belongs to another identity, is in use, or cannot be written.
         """
         if not ranks.first:
             ranks.wait()
-        known = check_identity(path, identity)
+        if not path.is_dir():
+            check_identity(path, identity)  # a file?
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(path, error) from None
-        with _locked(path, None if ranks.first else ranks.index):
+
+        def entered(alone: bool) -> RunDirectory:
+            known = check_identity(path, identity)
             run = cls(path, identity, known or new_manifest(identity, device), ranks)
             if known:
                 run._saved = run._text()
             elif ranks.first:
-                run.save()
+                run._write()
+            if alone:
+                run.merge_parts()
+            return run
+
+        with claimed(path, ranks, entered) as run:
             if ranks.first:
-                run.merge_rank_journals()
                 ranks.wait()
             yield run
 
+    @property
+    def whole(self) -> bool:
+        """Whether this process is the one that puts together what all of them made."""
+        return self.ranks.first and self.ranks.shards == 1
+
     def save(self) -> None:
-        """Write run.json where it changed, and remember the digests."""
-        self.files.save()
+        """Write run.json where it changed, and remember the digests; a part writes what it knows of the metrics."""
+        if self.whole:
+            self.files.save()
+            self._write()
+        elif self.manifest["protocols"]:
+            text = json.dumps(self.manifest["protocols"], indent=1, ensure_ascii=False) + "\n"
+            write_whole(part_file(self.path, PROTOCOLS, self.ranks.part), text)
+
+    def _write(self) -> None:
         text = self._text()
         if text != self._saved:
             write_whole(self.path / MANIFEST, text)
@@ -262,42 +285,77 @@ class RunDirectory:
 
     @cached_property
     def generated(self) -> dict[str, Generated]:
-        journal = self._generation
-        return {line.clip: line for line in _parsed(journal.path, journal.rows, Generated.from_row)}
+        files = part_files(self.path, GENERATION)
+        rows: list[Sequence[Mapping[str, Any]]] = [self._generation.rows, *map(read_rows, files)]
+        lines = (_parsed(self._generation.path, some, Generated.from_row) for some in rows)
+        return {line.clip: line for some in lines for line in some}
 
     @cached_property
     def scores(self) -> dict[Key, Score]:
-        journal = self._scores
-        return {score.key: score for score in _parsed(journal.path, journal.rows, Score.from_row)}
+        files = part_files(self.path, SCORES)
+        rows: list[Sequence[Mapping[str, Any]]] = [self._scores.rows, *map(read_rows, files)]
+        lines = (_parsed(self._scores.path, some, Score.from_row) for some in rows)
+        return {line.key: line for some in lines for line in some}
 
     @cached_property
-    def _rank_journal(self) -> Journal:
-        return Journal(self.path / f"generation.rank-{self.ranks.index}.jsonl")
+    def _own_generation(self) -> Journal:
+        part = self.ranks.part
+        return Journal(part_file(self.path, GENERATION, part)) if part else self._generation
+
+    @cached_property
+    def _own_scores(self) -> Journal:
+        part = self.ranks.part
+        return Journal(part_file(self.path, SCORES, part)) if part else self._scores
 
     def add_generated(self, line: Generated) -> None:
-        """Note a clip; one of several ranks does so in a journal of its own."""
-        journal = self._generation if self.ranks.count == 1 else self._rank_journal
-        journal.append([line.to_row()])
+        """Note a clip; one of several processes does so in a journal of its own."""
+        self._own_generation.append([line.to_row()])
         self.generated[line.clip] = line
 
     def add_scores(self, rows: Sequence[Score]) -> None:
-        self._scores.append(row.to_row() for row in rows)
+        """As `add_generated`."""
+        self._own_scores.append(row.to_row() for row in rows)
         self.scores.update({row.key: row for row in rows})
 
-    def merge_rank_journals(self) -> None:
-        """Move the lines of all ranks into generation.jsonl. Killed in between, it does so again to the same end."""
-        paths = _rank_journals(self.path)
-        rows = [row for path in paths for row in read_rows(path)]
-        if rows:
-            self._generation.append(rows)
-            lines = _parsed(self._generation.path, rows, Generated.from_row)
-            self.generated.update({line.clip: line for line in lines})
-        for path in paths:
-            path.unlink()
+    def merge_parts(self) -> None:
+        """Move what all parts know into the files of the whole. Killed in between, it does so again to the same end.
+
+        Raises UsageError where parts scored with different weights.
+        """
+        files = part_files(self.path, PROTOCOLS, GENERATION, SCORES)
+        if not files:
+            return
+        # Before the first line that rests on what run.json says of a metric.
+        self._merge_protocols()
+        self._write()
+        for name, journal in ((GENERATION, self._generation), (SCORES, self._scores)):
+            rows = [row for file in part_files(self.path, name) for row in read_rows(file)]
+            if rows:
+                journal.append(rows)
+        for known in ("generated", "scores"):
+            self.__dict__.pop(known, None)
+        for file in files:
+            file.unlink()
+
+    def _merge_protocols(self) -> None:
+        joined: dict[tuple[str, str], dict[str, Any]] = {}
+        known = {(one["metric"], one["protocol"]): one for one in self.manifest["protocols"]}
+        for file in part_files(self.path, PROTOCOLS):
+            for entry in json.loads(file.read_text(encoding="utf-8")):
+                key = (entry["metric"], entry["protocol"])
+                mine = joined.setdefault(key, known.get(key, entry))
+                if not mine["weights"]:
+                    mine.update(weights=entry["weights"], provenance=entry["provenance"])
+                elif entry["weights"] and entry["weights"] != mine["weights"]:
+                    raise UsageError(
+                        f"{file}: {entry['metric']} was scored with other weights than in {self.path}; "
+                        "delete the file and the scores of that part, and `score` it again"
+                    )
+        if joined and list(joined.values()) != self.manifest["protocols"]:
+            self.manifest.update(protocols=list(joined.values()), finished=None, versions=versions())
 
     def settle_generated(self) -> None:
-        """Bring generation.jsonl into plan order: the same bytes for any number of ranks and interruptions."""
-        self.merge_rank_journals()
+        """Bring generation.jsonl into plan order: the same bytes for any number of processes and interruptions."""
         clips = (clip for clip in self.identity.clips if clip in self.generated)
         self._generation.rewrite([self.generated[clip].to_row() for clip in clips])
 
@@ -309,14 +367,6 @@ class RunDirectory:
     def video_path(self, clip_id: str) -> Path:
         """Raises UsageError for a clip id that leads out of the directory."""
         return self.path / "videos" / video_name(clip_id)
-
-
-def video_name(clip_id: str) -> PurePosixPath:
-    """`<clip id>.mp4`. Raises UsageError for an id that leads out of its folder."""
-    parts = PurePosixPath(clip_id)
-    if not clip_id or parts.is_absolute() or ".." in parts.parts or "\\" in clip_id or "\0" in clip_id:
-        raise UsageError(f"clip id {clip_id!r} leads out of its folder; the dataset must give relative ids")
-    return PurePosixPath(f"{clip_id}.mp4")
 
 
 def check_identity(path: Path, identity: Identity) -> dict[str, Any] | None:
@@ -336,57 +386,8 @@ def check_identity(path: Path, identity: Identity) -> dict[str, Any] | None:
     return manifest
 
 
-def discard(path: Path, *, scores_only: bool = False) -> str:
-    """Delete what a run wrote, so that it starts anew; returns what was deleted, in words, "" for nothing.
-
-    scores_only: keep the videos. Files that no run writes stay.
-    Raises UsageError where another process is at work there, or a file cannot be deleted.
-    """
-    if not (path / MANIFEST).is_file():
-        return ""
-    # run.json goes last: as long as it is there, the same command finishes what was begun.
-    names = (SCORES,) if scores_only else (SCORES, "videos", "logs", GENERATION, DIGESTS, MANIFEST)
-    deleted = []
-    with _locked(path):
-        for file in [*([] if scores_only else _rank_journals(path)), *(path / name for name in names)]:
-            if file.exists() or file.is_symlink():
-                deleted.append(_deleted(file))
-    return f"deleted {', '.join(deleted)} of {path}" if deleted else ""
-
-
-def _deleted(file: Path) -> str:
-    try:
-        if file.is_dir() and not file.is_symlink():
-            n = sum(one.is_file() for one in file.rglob("*"))
-            shutil.rmtree(file)
-            return f"{file.name}/ ({n} files)"
-        file.unlink()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be deleted ({error.strerror}); delete it yourself") from None
-    return file.name
-
-
 def _parsed(path: Path, rows: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
     try:
         return [parse(row) for row in rows]
     except (KeyError, TypeError) as error:
         raise UsageError(f"{path} has a line that is not of schema {SCHEMA} ({error}); delete the file") from None
-
-
-def _rank_journals(path: Path) -> list[Path]:
-    return sorted(path.glob("generation.rank-*.jsonl"))
-
-
-@contextmanager
-def _locked(path: Path, rank: int | None = None) -> Iterator[None]:
-    """Two processes that append to one journal would tear it.
-
-    rank: of a process that shares the directory with the first of its launch.
-    """
-    refusal = f"{path} is in use by another process; wait for it or choose another --out"
-    with ExitStack() as lock:
-        try:
-            lock.enter_context(locked(path / ".lock", refusal=refusal, member=rank))
-        except OSError as error:
-            raise unwritable(path, error) from None
-        yield

@@ -1,8 +1,7 @@
 """Stage one: the method's videos, resumable clip by clip.
 
-Batches are planned from the full list of clips, never from what is left, and a batch with an unfinished
-clip is generated whole: a clip sees the same batch mates whether or not the run was interrupted, so it gets
-the same bytes. Several ranks get whole batches each, for the same reason.
+A batch with an unfinished clip is generated whole: a clip sees the same batch mates (`batches`) whether or not the run
+was interrupted, so it gets the same bytes. Several processes get whole batches each, for the same reason.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,21 +17,30 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faces.detection import detecting
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
+from syncdiff_bench.plugins import DatasetSpec, dataset_spec, load_dataset
+from syncdiff_bench.progress import Progress
+from syncdiff_bench.runs.batches import generation_batches, header_length
 from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.runs.records import NOT_GENERATED, OUT_OF_MEMORY, Failure, Generated, clip_failure, one_line
-from syncdiff_bench.runs.sources import (
-    SOURCE_CHANGED,
-    VIDEO_CHANGED,
-    open_clip,
-    plan_batches,
-    record,
-    unfinished_clips,
+from syncdiff_bench.runs.layout import video_name
+from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.runs.records import (
+    NOT_GENERATED,
+    OUT_OF_MEMORY,
+    Failure,
+    Generated,
+    clip_failure,
+    lost_to_a_worker,
+    one_line,
 )
+from syncdiff_bench.runs.sources import SOURCE_CHANGED, VIDEO_CHANGED, open_clip, record, unfinished_clips
+from syncdiff_bench.runs.workers import Crew, Emit
+from syncdiff_bench.weights.digests import sha256_of
 
 Sources = Mapping[str, str | None]
+Task = tuple[tuple[str, ...], tuple[str, ...]]  # a planned batch, and the clips of it that are wanted
 
 
 def generate(
@@ -41,18 +50,25 @@ def generate(
     *,
     retry_failed: bool = False,
     progress: Progress | None = None,
-) -> None:
-    """Generate what is missing, so that `run.generated` has a line of every clip.
+    crew: Crew | None = None,
+) -> frozenset[str]:
+    """Generate what is missing of this process's share of the clips, all of them unless there are shards.
 
     A clip that cannot be decoded, or that the method fails on, is noted and the others go on. Of several ranks each
     generates its share of the batches, and all wait for the slowest.
+    crew: processes beside this one, on a CPU.
+    Returns the clips of this launch: its shard, or all.
     Raises UsageError where nothing can go on (disk full), WeightsError where the method's weights are no
     good, BenchError where another rank died.
     """
     progress, ranks = progress or Progress(), run.ranks
+    cpu = method_device(method) == "cpu"
     sources = _source_digests(run, method)
+    planned = ranks.of_shard(planned_batches(run.identity.clips, method, dataset))
+    ours = frozenset(clip_id for batch in planned for clip_id in batch)
     # The first rank decides: by the time another one looks, videos may be there that were missing.
     why = unfinished_clips(run, sources=sources, retry_failed=retry_failed) if ranks.first else {}
+    why = {clip_id: reason for clip_id, reason in why.items() if clip_id in ours}
     if why:
         # Until it ends again, a run that gets new videos is not finished.
         run.manifest["finished"] = None
@@ -62,23 +78,56 @@ def generate(
         if again:
             progress.note(f"{run.path}: made again: {reason.format(n=len(again), first=again[0])}")
     todo = set(ranks.agreed(list(why)))
-    batches = [batch for batch in plan_batches(run.identity.clips, _batch_size(method)) if todo.intersection(batch)]
+    batches = [batch for batch in planned if todo.intersection(batch)]
     mine = ranks.share(batches)
-    n_clips, title = len(run.identity.clips), f"generate {run.identity.method}"
+    n_clips, title = len(ours), f"generate {run.identity.method}{ranks.told}"
     if ranks.count > 1:
         todo &= {clip_id for batch in mine for clip_id in batch}
-        n_clips, title = len(todo), f"{title} (rank {ranks.index} of {ranks.count})"
+        n_clips = len(todo)
         if ranks.first and 0 < len(batches) < ranks.count:
-            progress.note(f"{len(batches)} batches for {ranks.count} ranks: the others have nothing to do")
+            progress.note(
+                f"{len(batches)} batches for {ranks.count} ranks: the others have nothing to do"
+                + ("; --set batch=N makes smaller ones" if "batch" in option_names(method.Options) else "")
+            )
     # A method with an __init__ of its own need not have kept the runtime.
     method.runtime = replace(getattr(method, "runtime", Runtime()), folder=run.path)
-    stage = _Generation(run, method, dataset, sources, progress)
+    work = Generation(run.path, run.identity, run.manifest["hardware"]["device"], method, dataset, sources, progress)
     with progress.stage(title, n_clips, n_clips - len(todo)):
-        for batch in mine:
-            stage.batch(batch, todo.intersection(batch))
+        left = set(todo)
+
+        def keep(_task: Task, line: Generated) -> None:
+            left.discard(line.clip)
+            if line.sha256 is not None:
+                run.files.remember(run.video_path(line.clip), line.sha256)
+            run.add_generated(line)
+            progress.done()
+
+        def lost(task: Task, reason: str) -> None:
+            gone = [clip_id for clip_id in task[1] if clip_id in left]
+            progress.note(f"a worker died ({reason}); {len(gone)} clips fail (first: {gone[0]}), the others go on")
+            for clip_id in gone:
+                keep(task, Generated(clip_id, error=lost_to_a_worker(clip_id, reason)))
+
+        tasks = [(tuple(batch), tuple(clip_id for clip_id in batch if clip_id in todo)) for batch in mine]
+        alone = not cpu or not method.any_threads
+        (crew or Crew()).each(tasks, work, keep, lost, most=1 if alone else None)
     ranks.wait()
-    if ranks.first:
+    if run.whole:
+        run.merge_parts()
         run.settle_generated()
+    return ours
+
+
+def planned_batches(clips: Sequence[str], method: Method, dataset: Dataset) -> list[list[str]]:
+    """The batches that a method generates clips in. Raises UsageError for a size that it cannot have."""
+    size = method.batch_size
+    if not isinstance(size, int) or size < 1:
+        raise UsageError(f"method {method.name!r} asks for batches of {size!r}; its batch_size must be at least 1")
+    return generation_batches(clips, size, header_length(dataset), cpu=method_device(method) == "cpu")
+
+
+def method_device(method: Method) -> str:
+    return getattr(method, "runtime", Runtime()).device
 
 
 def _source_digests(run: RunDirectory, method: Method) -> Sources:
@@ -117,36 +166,47 @@ def clear_memory() -> None:
         clear_device_cache()
 
 
-def _batch_size(method: Method) -> int:
-    size = method.batch_size
-    if not isinstance(size, int) or size < 1:
-        raise UsageError(f"method {method.name!r} asks for batches of {size!r}; its batch_size must be at least 1")
-    return size
+class Generation:
+    """A batch of clips to lines of generation.jsonl, the videos written; in whichever process (`workers.Work`).
 
+    folder: the run directory. device: for messages. A task is a planned batch, and which clips of it are wanted.
+    """
 
-class _Generation:
     def __init__(
         self,
-        run: RunDirectory,
+        folder: Path,
+        identity: Identity,
+        device: str,
         method: Method,
         dataset: Dataset,
         sources: Sources,
         progress: Progress,
     ) -> None:
-        self.run = run
+        self.folder = folder
+        self.identity = identity
+        self.device = device
         self.method = method
         self.dataset = dataset
         self.sources = sources
         self.progress = progress
+        self.emit: Emit
         # What a failure taught: how many clips fit into memory together, and how to say so.
         self.at_once: int | None = None
         self.memory_notes: tuple[str, ...] = ()
 
-    def batch(self, batch: Sequence[str], wanted: set[str]) -> None:
+    def __reduce__(self) -> Any:
+        method = (type(self.method), self.method.options, self.method.runtime)
+        dataset = dataset_spec(self.dataset)
+        return _generation_anew, (self.folder, self.identity, self.device, method, dataset, self.sources)
+
+    def __call__(self, task: Task, emit: Emit) -> None:
         """Generate a planned batch whole, and keep the wanted clips of it."""
-        self.progress.working_on([clip_id for clip_id in batch if clip_id in wanted])
-        clips = self._decoded(batch, wanted)
-        self._in_parts(clips, {clip.id: clip for clip in clips if clip.id in wanted})
+        batch, wanted = task[0], set(task[1])
+        self.emit = emit
+        self.progress.working_on(task[1])
+        with detecting(self.device, self.progress.looking_for_faces):
+            clips = self._decoded(batch, wanted)
+            self._in_parts(clips, {clip.id: clip for clip in clips if clip.id in wanted})
 
     def _in_parts(self, clips: Sequence[Clip], left: Mapping[str, Clip]) -> None:
         """At most `at_once` clips together; the result is the same, a clip does not depend on its batch mates."""
@@ -211,14 +271,14 @@ class _Generation:
         frames = max(len(clip.frames) for clip in clips)
         return Failure(
             OUT_OF_MEMORY,
-            f"{clips[0].id}: {frames} frames do not fit into the memory of {self.run.manifest['hardware']['device']}"
+            f"{clips[0].id}: {frames} frames do not fit into the memory of {self.device}"
             f" even alone; give a --device with more ({one_line(str(error))[:200]})",
         )
 
     def _yields(self, clips: Sequence[Clip]) -> Iterator[tuple[str, Any]]:
         # A generator of our own, so that a method that is none (returns a list, raises at once) fails in
         # `next` too.
-        yield from self.method.generate(clips, seed=self.run.identity.seed, progress=self.progress.frames_done)
+        yield from self.method.generate(clips, seed=self.identity.seed, progress=self.progress.frames_done)
 
     def _finish(self, clip: Clip, frames: Any) -> None:
         from syncdiff_bench.media.writing import write_video
@@ -236,17 +296,17 @@ class _Generation:
         if problem:
             self._fail(clip, Failure("wrong-output", f"{clip.id}: {self.method.name} made {problem}"))
             return
-        path = self.run.video_path(clip.id)
+        path = self.folder / "videos" / video_name(clip.id)
         if path.is_dir():
             self._fail(clip, Failure("encode", f"{path} is a folder; move it away and give --retry-failed"))
             return
         audio = clip.audio[: len(frames) * SAMPLES_PER_FRAME]
         try:
-            write_video(path, Media(frames, audio), encoding=self.run.identity.encoding)
+            write_video(path, Media(frames, audio), encoding=self.identity.encoding)
         except Exception as error:
             self._fail(clip, clip_failure(error, "encode"))
             return
-        made = self.run.files.sha256(path)
+        made = sha256_of(path)
         self._record(record(clip, len(frames), notes=self.memory_notes, caveats=noticed, sha256=made))
 
     def _notes(self, clip_id: str) -> Iterator[Caveat]:
@@ -258,8 +318,15 @@ class _Generation:
         self._record(record(clip, None, error=failure))
 
     def _record(self, line: Generated) -> None:
-        self.run.add_generated(replace(line, source=self.sources.get(line.clip)))
-        self.progress.clips_done()
+        self.emit(replace(line, source=self.sources.get(line.clip)))
+
+
+def _generation_anew(
+    folder: Path, identity: Identity, device: str, method: tuple[Any, ...], dataset: DatasetSpec, sources: Sources
+) -> Generation:
+    cls, options, runtime = method
+    made: Method = cls(options, runtime)
+    return Generation(folder, identity, device, made, load_dataset(*dataset), sources, Progress())
 
 
 def _frames_problem(clip: Clip, frames: Any, *, shorter: bool) -> str:

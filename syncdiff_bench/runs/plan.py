@@ -14,7 +14,8 @@ from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.options import options_to_json
-from syncdiff_bench.runs.directory import RunDirectory, video_name
+from syncdiff_bench.runs.directory import RunDirectory
+from syncdiff_bench.runs.layout import video_name
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
 from syncdiff_bench.texts import Spec, metric_specs
@@ -89,11 +90,13 @@ class Plan:
     metrics: tuple[Metric[Any], ...]
     runtime: Runtime
 
-    def scoring(self, run: RunPlan) -> ScorePlan:
-        """The second stage of one of its runs."""
-        return ScorePlan(
-            run.path, run.identity, lambda opened: GeneratedVideos(opened, self.dataset), self.metrics, self.runtime
-        )
+    def scoring(self, run: RunPlan, *, partly: bool = False) -> ScorePlan:
+        """The second stage of one of its runs. partly: of the videos that are there already."""
+
+        def videos(opened: RunDirectory) -> VideoSource:
+            return GeneratedVideos(opened, self.dataset, partly=partly)
+
+        return ScorePlan(run.path, run.identity, videos, self.metrics, self.runtime)
 
 
 @dataclass(frozen=True)
@@ -324,7 +327,9 @@ def recorded_metric(entry: Mapping[str, Any], runtime: Runtime | None = None) ->
     if metric.protocol == entry["protocol"]:
         return metric
     cls = type(metric)
-    kept: Metric[Any] = type(cls.__name__, (cls,), {"protocol": entry["protocol"]})(metric.options, metric.runtime)
+    anew = (recorded_metric, (dict(entry), metric.runtime))  # in another process
+    of_record = {"protocol": entry["protocol"], "__reduce__": lambda _self: anew}
+    kept: Metric[Any] = type(cls.__name__, (cls,), of_record)(metric.options, metric.runtime)
     return kept
 
 

@@ -54,6 +54,12 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def lost_to_a_worker(clip_id: str, reason: str) -> Failure:
+    """The failure of a clip whose process died. reason: how, "signal 9"."""
+    mend = "give --retry-failed, with fewer --workers where memory is short"
+    return Failure("worker-died", f"{clip_id}: the worker at it died ({reason}); {mend}")
+
+
 def finite_or_none(value: float | None) -> float | None:
     """A column's value as JSON and tables know it; NaN and infinity are "not defined"."""
     if value is None or not math.isfinite(value):

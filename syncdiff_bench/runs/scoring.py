@@ -1,35 +1,24 @@
 """Stage two: every metric on every clip, one line of scores.jsonl each, failures included.
 
-A clip is decoded once for all metrics. Lines are appended batch by batch (one clip each, unless a metric wants
-several at once), and the file is put into plan order at the end, so that an interrupted run ends with the very
-bytes of an undisturbed one.
+Lines are appended batch by batch (one clip each, unless a metric wants several at once), and the file is put into plan
+order at the end, so that an interrupted run, or one of several processes, ends with the very bytes of an undisturbed
+one. What a batch comes to is `measuring`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from typing import Any
 
-import numpy as np
-
-from syncdiff_bench.caveats import Caveat, as_caveats
-from syncdiff_bench.contracts import Metric, Pair, WeightsUsed
-from syncdiff_bench.errors import BenchError, ClipError, NoBoxes, NotApplicable, UsageError, WeightsError
-from syncdiff_bench.faces.boxes import FaceBoxes
+from syncdiff_bench.contracts import Metric, WeightsUsed
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.progress import Progress
+from syncdiff_bench.runs.batches import header_length, plan_batches
 from syncdiff_bench.runs.directory import Key, RunDirectory
-from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.runs.records import (
-    FRAMES_LEFT_OUT,
-    NOT_APPLICABLE,
-    NOT_GENERATED,
-    Failure,
-    Score,
-    clip_failure,
-    finite_or_none,
-    one_line,
-)
-from syncdiff_bench.runs.sources import VideoSource, boxes_used, plan_batches
+from syncdiff_bench.runs.measuring import Measured, Measuring, Prepared, Task, score_of
+from syncdiff_bench.runs.records import NOT_APPLICABLE, NOT_GENERATED, Failure, Generated, Score, lost_to_a_worker
+from syncdiff_bench.runs.sources import VideoSource
+from syncdiff_bench.runs.workers import Crew, torch_threads
 
 
 def score(
@@ -39,36 +28,47 @@ def score(
     *,
     retry_failed: bool = False,
     progress: Progress | None = None,
-) -> tuple[Score, ...]:
-    """Score what is missing and return the scores of all clips x metrics, in plan order.
+    crew: Crew | None = None,
+    own: Set[str] | None = None,
+) -> None:
+    """Score what is missing of this process's share, so that `run.scores` has a line of each of its clips x metrics.
 
+    crew: processes beside this one.
+    own: of a shard, the clips that it generated. It scores the batches that hold one of them; of a batch that others
+        still generate clips of, only what metrics measure clip by clip. None for every shards-th batch.
     run.json is written before the first line that rests on what `run.manifest["protocols"]` says of a metric, the
     digests of its weights among it.
-    Raises UsageError where earlier lines rest on other weights.
+    Raises UsageError where earlier lines rest on other weights, BenchError where another rank died.
     """
-    progress = progress or Progress()
+    progress, ranks = progress or Progress(), run.ranks
     stage = _Scoring(run, source, metrics, retry_failed, progress)
-    clips = run.identity.clips
-    todo = {clip_id for clip_id in clips if stage.missing(clip_id)}
-    again = [clip_id for clip_id in clips if clip_id in todo and stage.measured_another(clip_id)]
+    planned = stage.batches(run.identity.clips) if any(map(stage.missing, run.identity.clips)) else []
+    # The first rank decides: by the time another one looks, there may be videos and scores of other shards.
+    tasks = ranks.agreed([stage.task(batch, own) for batch in (planned if own else ranks.of_shard(planned))])
+    todo = [clip_id for task in tasks for clip_id, lacking in zip(*task, strict=True) if lacking]
+    again = list(filter(stage.measured_another, todo))
     if again:
         progress.note(f"{run.path}: scored again: {len(again)} clips, whose videos are others now (first: {again[0]})")
-    with progress.stage(f"score {run.identity.method}", len(clips), len(clips) - len(todo)):
-        for batch in stage.batches(clips, todo):
-            working = [clip_id for clip_id in batch if clip_id in todo]
-            if working:
-                progress.working_on(working)
-                rows = stage.measured(batch)
-                if stage.news:
-                    run.save()
-                    stage.news = False
-                run.add_scores(rows)
-                progress.clips_done(len(working))
+    n_clips = len(todo) if ranks.part else len(run.identity.clips)
+    mine = ranks.share([task for task in tasks if any(task[1])])
+    if ranks.count > 1:
+        n_clips = sum(sum(map(bool, lacking)) for _, lacking in mine)
+    done = 0 if ranks.part else n_clips - len(todo)
+    with progress.stage(f"score {run.identity.method}{ranks.told}", n_clips, done):
+        device = next((metric.runtime.device for metric in metrics), "cpu")
+        work = Measuring(run.identity, device, metrics, source, progress)
+        most = None if device == "cpu" or (crew and crew.workers) else 1
+        try:
+            (crew or Crew()).each(mine, work, stage.keep, stage.lost, most=most)
+        finally:
+            if work.threads_before is not None:
+                torch_threads(work.threads_before)
     if stage.news:
         run.save()
-    ordered = tuple(run.scores[key] for clip_id in clips for key in stage.keys(clip_id))
-    run.settle_scores(ordered)
-    return ordered
+    ranks.wait()
+    if run.whole:
+        run.merge_parts()
+        source.know(run.generated)
 
 
 class _Scoring:
@@ -87,8 +87,6 @@ class _Scoring:
         self.news = True  # run.json may lack what its manifest says of the metrics
         self.retry_failed = retry_failed
         self.progress = progress
-        self._opened: dict[str, Pair | Failure] = {}
-        self._prepared: dict[int, Failure | None] = {}
 
     def keys(self, clip_id: str) -> list[Key]:
         return [(clip_id, metric.name, metric.protocol) for metric in self.metrics]
@@ -116,177 +114,55 @@ class _Scoring:
         # What was not applicable may be by now (weights fetched); finding out costs little.
         return row.error.kind != NOT_APPLICABLE and not self.retry_failed
 
-    def batches(self, clips: Sequence[str], todo: Set[str]) -> Iterator[list[str]]:
-        """All clips in order, several together where a metric wants that; none is decoded that is not in `todo`."""
+    def batches(self, clips: Sequence[str]) -> list[list[str]]:
+        """All clips in order, several together where a metric wants that; mates change the last digit of a score."""
         budget = max((metric.batch_frames for metric in self.metrics), default=0)
-        return plan_batches(clips if todo else (), budget, lambda clip_id: self._frames(clip_id, clip_id in todo))
+        return list(plan_batches(clips, budget, header_length(self.source.dataset)))
 
-    def _frames(self, clip_id: str, wanted: bool) -> int:
-        """How many frames the video of a clip has; 0 without one."""
-        record = self.source.records.get(clip_id)
-        if record is None and wanted:
-            self._open(clip_id)
-            record = self.source.records.get(clip_id)
-        return 0 if record is None else record.frames or 0
+    def task(self, batch: Sequence[str], own: Set[str] | None) -> Task:
+        """A batch, and the metrics that each clip of it lacks, by their numbers; of a shard as `score` says."""
+        together = own is None or (own & set(batch) and not self.source.absent & set(batch))
+        clips = batch if together or own is None else [clip_id for clip_id in batch if clip_id in own]
+        asked = {id(one): n for n, one in enumerate(self.metrics) if together or not one.batch_frames}
+        lacking = [[asked[id(one)] for one in self.missing(clip_id) if id(one) in asked] for clip_id in clips]
+        return tuple(clips), tuple(map(tuple, lacking))
 
-    def measured(self, batch: Sequence[str]) -> list[Score]:
-        """The missing rows of a batch."""
-        missing = {clip_id: self.missing(clip_id) for clip_id in batch}
-        rows: list[Score] = []
-        for metric in self.metrics:
-            wanted = [clip_id for clip_id in batch if metric in missing[clip_id]]
-            if wanted:
-                # Mates change the last digit of a score, so that a batch is measured whole or not at all.
-                found = self._measured(metric, batch if metric.batch_frames else wanted)
-                rows += [found[clip_id] for clip_id in wanted]
-        for clip_id in batch:
-            self._opened.pop(clip_id, None)
-        return rows
+    def keep(self, _task: Task, item: Generated | Prepared | Measured) -> None:
+        """A line that came out, or what a metric rests on, which comes before the first line that does."""
+        if isinstance(item, Generated):
+            if self.run.generated.get(item.clip) != item:
+                self.run.add_generated(item)
+        elif isinstance(item, Prepared):
+            self._enter_weights(item)
+        else:
+            if self.news:
+                self.run.save()
+                self.news = False
+            self.run.add_scores(item.rows)
+            self.progress.done(item.clips)
 
-    def _open(self, clip_id: str) -> Pair | Failure:
-        """The pair of a clip, the same one for all metrics; why there is none."""
-        if clip_id not in self._opened:
-            failure = self.source.failures.get(clip_id)
-            try:
-                self._opened[clip_id] = failure or Pair(*self.source.pair(clip_id))
-            except ClipError as error:
-                self._opened[clip_id] = Failure.of(error, NOT_GENERATED)
-        return self._opened[clip_id]
+    def lost(self, task: Task, reason: str) -> None:
+        rows, clips = [], [clip_id for clip_id, lacking in zip(*task, strict=True) if lacking]
+        self.progress.note(f"a worker died ({reason}); {len(clips)} clips fail (first: {clips[0]}), the others go on")
+        for clip_id, lacking in zip(*task, strict=True):
+            error = lost_to_a_worker(clip_id, reason)
+            sha256 = self.source.digests.get(clip_id)
+            rows += [score_of(self.run.identity, clip_id, self.metrics[n], sha256, error=error) for n in lacking]
+        self.keep(task, Measured(tuple(rows), len(clips)))
 
-    def _row(self, clip_id: str, metric: Metric[Any], **outcome: Any) -> Score:
-        identity = self.run.identity
-        sha256 = self.source.digests.get(clip_id)
-        return Score(identity.method, identity.dataset, clip_id, metric.name, metric.protocol, sha256=sha256, **outcome)
-
-    def _measured(self, metric: Metric[Any], clip_ids: Sequence[str]) -> dict[str, Score]:
-        ready: dict[str, Pair] = {}
-        rows: dict[str, Score] = {}
-        for clip_id in clip_ids:
-            pair = self._ready(metric, clip_id)
-            if isinstance(pair, Failure):
-                rows[clip_id] = self._row(clip_id, metric, error=pair)
-            else:
-                ready[clip_id] = pair
-        for clip_id, outcome in zip(ready, self._outcomes(metric, list(ready.values())), strict=True):
-            rows[clip_id] = self._scored(clip_id, metric, ready[clip_id], outcome)
-        return rows
-
-    def _ready(self, metric: Metric[Any], clip_id: str) -> Pair | Failure:
-        """The pair of a clip; why this metric has nothing to measure there."""
-        pair = self._open(clip_id)
-        if isinstance(pair, Failure):
-            return pair
-        try:
-            return _unmet_requirement(metric, pair, self.source.no_reference) or self._not_ready(metric) or pair
-        except Exception as error:
-            return _failure(error)
-
-    def _outcomes(self, metric: Metric[Any], pairs: Sequence[Pair]) -> Sequence[Any]:
-        """Statistics of each pair, or the exception that it ended in."""
-        for clip in (clip for pair in pairs for clip in (pair.generated, pair.target)):
-            clip.asked_for.clear()
-        try:
-            found = metric.measure_many(pairs) if pairs else []
-            if len(found) == len(pairs):
-                return found
-            problem = f"{len(found)} results for {len(pairs)} clips"
-        # A metric that breaks on a batch, or runs out of memory, still measures the clips one by one.
-        except Exception as error:
-            problem = Failure.of(error, "metric").message
-        self.progress.note(f"{metric.name}: {len(pairs)} clips together failed ({problem}); measured one by one")
-        return Metric.measure_many(metric, pairs)
-
-    def _scored(self, clip_id: str, metric: Metric[Any], pair: Pair, outcome: Any) -> Score:
-        if isinstance(outcome, Exception):
-            return self._row(clip_id, metric, error=_failure(outcome))
-        try:
-            recorded = _plain(metric.stats_to_json(outcome))
-            defined = metric.values(metric.stats_from_json(recorded))
-            values = {column.name: finite_or_none(defined.get(column.name)) for column in metric.columns}
-            caveats = (*as_caveats(metric.caveats(pair, outcome)), *_left_out(metric.left_out(outcome)))
-            boxes = _boxes_used(pair)
-            every = dict.fromkeys((*caveats, *(one for found in boxes for one in found.caveats)))
-            seen = f"{boxes[0].source} {boxes[0].digest[:16]}" if boxes else ""
-            return self._row(clip_id, metric, values=values, stats=recorded, boxes=seen, caveats=tuple(every))
-        except Exception as error:
-            return self._row(clip_id, metric, error=_failure(error))
-
-    def _not_ready(self, metric: Metric[Any]) -> Failure | None:
-        """Prepare the metric on its first use; why it cannot be used, None where it can."""
-        if id(metric) not in self._prepared:
-            self._prepared[id(metric)] = self._prepare(metric)
-        return self._prepared[id(metric)]
-
-    def _prepare(self, metric: Metric[Any]) -> Failure | None:
-        try:
-            metric.prepare()
-        except Exception as error:
-            if isinstance(error, BenchError) and not isinstance(error, NotApplicable | WeightsError):
-                raise
-            return Failure.of(error, NOT_APPLICABLE)
-        self._enter_weights(metric)
-        return None
-
-    def _enter_weights(self, metric: Metric[Any]) -> None:
-        used, key = metric.weights_used(), (metric.name, metric.protocol)
+    def _enter_weights(self, of: Prepared) -> None:
+        key = (of.metric, of.protocol)
         entry = next(one for one in self.run.manifest["protocols"] if (one["metric"], one["protocol"]) == key)
         recorded = [WeightsUsed(**weights) for weights in entry["weights"]]
         rests_on_them = any(row.error is None and row.key[1:] == key for row in self.have.values())
-        if rests_on_them and recorded != list(used):
-            old, new = (", ".join(f"{w.name} {w.sha256[:8]}" for w in ws) or "none" for ws in (recorded, used))
+        if self.run.ranks.shards > 1 and not recorded:
+            rests_on_them = False  # lines of other shards, which are compared when they are put together
+        if rests_on_them and recorded != list(of.weights):
+            old, new = (", ".join(f"{w.name} {w.sha256[:8]}" for w in ws) or "none" for ws in (recorded, of.weights))
             raise UsageError(
-                f"{self.run.path} was scored by {metric.name} with other weights ({old} -> {new}); "
+                f"{self.run.path} was scored by {of.metric} with other weights ({old} -> {new}); "
                 "choose another --out, or `score` it with --fresh"
             )
-        entry["weights"] = [one.to_json() for one in used]
-        entry["provenance"] = dict(metric.provenance())
+        entry["weights"] = [one.to_json() for one in of.weights]
+        entry["provenance"] = dict(of.provenance)
         self.news = True
-
-
-def _unmet_requirement(metric: Metric[Any], pair: Pair, no_reference: str) -> Failure | None:
-    # The audio comes last: only asking for it decodes the video.
-    if "reference" in metric.requires and pair.reference is None:
-        return Failure(NOT_APPLICABLE, no_reference)
-    if "transcript" in metric.requires and pair.target.transcript is None:
-        if pair.target.transcript_note:
-            return Failure("transcript", pair.target.transcript_note)
-        return Failure(NOT_APPLICABLE, "the clip has no transcript")
-    if "audio" in metric.requires and pair.generated.audio.size == 0:
-        return Failure(NOT_APPLICABLE, "the clip has no audio track")
-    return None
-
-
-def _boxes_used(pair: Pair) -> list[FaceBoxes]:
-    """The face boxes that a metric asked for: of the reference, of the video itself."""
-    found = map(boxes_used, dict.fromkeys((pair.target, pair.generated)))
-    return [boxes for boxes in found if boxes is not None]
-
-
-def _failure(error: Exception) -> Failure:
-    """What an exception says about one clip. Raises those that are about the whole run."""
-    if isinstance(error, NoBoxes):
-        return Failure(NOT_APPLICABLE, one_line(error.reason))
-    if isinstance(error, NotApplicable | WeightsError):
-        return Failure.of(error, NOT_APPLICABLE)
-    return clip_failure(error, "metric")
-
-
-def _left_out(frames: int) -> tuple[Caveat, ...]:
-    sentence = "{sum} frames equal their reference, have no value and are left out"
-    return (Caveat(FRAMES_LEFT_OUT, sentence, amount=frames),) if frames else ()
-
-
-def _plain(value: Any) -> Any:
-    """Statistics as JSON holds them; numpy scalars and tuples become Python numbers and lists.
-
-    Raises ClipError `not-finite` for a number that JSON does not know.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ClipError("not-finite", f"the statistics hold {value}; the frames cannot be measured")
-    return value

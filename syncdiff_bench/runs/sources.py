@@ -1,8 +1,8 @@
-"""The clips and videos that the stages work on: planned into batches, opened, noted; given videos beside our own."""
+"""The clips and videos that the stages work on: opened, noted; given videos beside our own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,37 +15,13 @@ from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.faces.boxes import GIVEN, FaceBoxes
 from syncdiff_bench.media.fitting import LENGTH, read_fitted
 from syncdiff_bench.media.video_folder import VideoFolder
+from syncdiff_bench.plugins import dataset_spec, load_dataset
 from syncdiff_bench.runs.directory import RunDirectory
+from syncdiff_bench.runs.layout import video_name
 from syncdiff_bench.runs.records import NOT_GENERATED, Failure, Generated
 
 SOURCE_CHANGED = "{n} clips, whose files changed since they were taken (first: {first})"
 VIDEO_CHANGED = "{n} clips, whose videos are gone or not those that were generated (first: {first})"
-
-
-def plan_batches(
-    clips: Iterable[str], budget: int, size: Callable[[str], int] = lambda _clip: 1
-) -> Iterator[list[str]]:
-    """All clips in order, as many together as `budget` allows, but one at least; 0: one by one.
-
-    size: what a clip takes of the budget; asked once each, before the batch of the clip is yielded.
-    The plan depends on the whole list alone, never on what is left to do: a resumed run sees the same batches.
-
-    >>> list(plan_batches("abc", 2))
-    [['a', 'b'], ['c']]
-    >>> list(plan_batches("abcd", 7, {"a": 3, "b": 4, "c": 9, "d": 0}.__getitem__))
-    [['a', 'b'], ['c'], ['d']]
-    """
-    batch: list[str] = []
-    total = 0
-    for clip in clips:
-        length = size(clip) if budget else 1
-        if batch and total + length > budget:
-            yield batch
-            batch, total = [], 0
-        batch.append(clip)
-        total += length
-    if batch:
-        yield batch
 
 
 def open_clip(dataset: Dataset, clip_id: str) -> Clip:
@@ -141,51 +117,72 @@ class VideoSource(Protocol):
     records: what is known of the videos, by clip; of one that was never opened there is nothing.
     failures: clip -> why there is no video of it.
     digests: clip -> sha256 of its video; of a clip without one, or where that is not known, None or nothing.
+    absent: clips whose videos another shard still has to make.
+    dataset: whose clips say how long the videos are.
     """
 
     no_reference: str
     records: dict[str, Generated]
     failures: dict[str, Failure]
     digests: dict[str, str | None]
+    absent: frozenset[str]
+
+    @property
+    def dataset(self) -> Dataset: ...
 
     def pair(self, clip_id: str) -> tuple[Clip, Clip | None]:
         """(generated, reference or None) of the same length, each decoded at most once. Raises ClipError."""
+
+    def told(self) -> list[Generated]:
+        """What opening videos told since the last call, where the run does not know that yet."""
+
+    def know(self, generated: Mapping[str, Generated]) -> None:
+        """Take over what other processes were told. generated: clip -> its line."""
 
 
 class GeneratedVideos:
     """The videos of a run directory; the reference is the dataset's clip.
 
     A video that is not the one that was generated fails its clip.
+    partly: others still generate, and what is not there is `absent`.
     Raises UsageError where clips were not generated yet.
     """
 
     no_reference = "the sound is another clip's (pairs), so that no video shows what should be seen"
 
-    def __init__(self, run: RunDirectory, dataset: Dataset) -> None:
-        self.run = run
+    def __init__(self, run: RunDirectory, dataset: Dataset, *, partly: bool = False) -> None:
+        self.folder = run.path
         self.dataset = dataset
         self.records = run.generated
         self.failures: dict[str, Failure] = {}
         changed = unfinished_clips(run)
         missing = [one for one in changed if one not in self.records or not run.video_path(one).exists()]
-        if missing:
+        self.absent = frozenset(missing)
+        if missing and not partly:
             raise UsageError(
                 f"{run.path}: {len(missing)} of {len(run.identity.clips)} clips are not generated yet "
                 f"(first: {missing[0]}); run `syncdiff-bench generate` with the same options first"
             )
-        for clip_id in run.identity.clips:
+        for clip_id in (one for one in run.identity.clips if one not in self.absent):
             error = self.records[clip_id].error
             if clip_id in changed:
                 told = f"{run.video_path(clip_id)} is not the video that was generated; `generate` makes it again"
                 self.failures[clip_id] = Failure(NOT_GENERATED, told)
             elif error is not None:
                 self.failures[clip_id] = Failure(NOT_GENERATED, error.message)
-        self.digests = {one: None if one in changed else self.records[one].sha256 for one in run.identity.clips}
+        present = (one for one in run.identity.clips if one not in self.absent)
+        self.digests = {one: None if one in changed else self.records[one].sha256 for one in present}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"dataset": dataset_spec(self.dataset)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, dataset=load_dataset(*state["dataset"]))
 
     def pair(self, clip_id: str) -> tuple[Clip, Clip | None]:
         # A fresh copy: what it caches is dropped with it, even where the dataset keeps its clips.
         reference = replace(self.dataset.clip(clip_id))
-        video = self.run.video_path(clip_id)
+        video = self.folder / "videos" / video_name(clip_id)
         generated = replace(reference, path=video, preloaded=None, audio_from=None, accept_damaged=False)
         if reference.audio_from is not None:
             return generated, None
@@ -193,6 +190,12 @@ class GeneratedVideos:
         if any(caveat.kind == LENGTH for caveat in line.caveats or ()):
             reference = reference.first(len(generated.frames))
         return generated, reference
+
+    def told(self) -> list[Generated]:
+        return []
+
+    def know(self, generated: Mapping[str, Generated]) -> None:
+        self.records = dict(generated)
 
 
 class GivenVideos:
@@ -202,15 +205,17 @@ class GivenVideos:
     """
 
     no_reference = "there is no reference video"
+    absent: frozenset[str] = frozenset()
 
     def __init__(self, run: RunDirectory, videos: Dataset, folder: VideoFolder, reference: Dataset | None) -> None:
-        self.run = run
+        self.any_shape = run.identity.aligned
         self.videos = videos
         self.folder = folder
         self.reference = reference
         self.failures: dict[str, Failure] = {}
         self.digests: dict[str, str | None] = {}
         self._paths: dict[str, Path] = {}
+        self._told: list[Generated] = []
         for clip_id in run.identity.clips:
             try:
                 path = self._path(clip_id)
@@ -218,8 +223,20 @@ class GivenVideos:
                 self.failures[clip_id] = Failure(NOT_GENERATED, str(error))
             else:
                 self._paths[clip_id], self.digests[clip_id] = path, run.files.sha256(path)
-        known = run.generated.items()
-        self.records = {clip_id: line for clip_id, line in known if line.sha256 == self.digests.get(clip_id)}
+        self.records: dict[str, Generated] = {}
+        self.know(run.generated)
+
+    def __getstate__(self) -> dict[str, Any]:
+        reference = None if self.reference is None else dataset_spec(self.reference)
+        return vars(self) | {"videos": dataset_spec(self.videos), "reference": reference}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        videos, reference = (spec and load_dataset(*spec) for spec in (state["videos"], state["reference"]))
+        vars(self).update(state, videos=videos, reference=reference)
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.videos if self.reference is None else self.reference
 
     def _path(self, clip_id: str) -> Path:
         if self.reference is not None:
@@ -247,12 +264,21 @@ class GivenVideos:
             return open_clip(self.videos, clip_id), None
         path, reference = self._paths[clip_id], replace(self.reference.clip(clip_id))
         with decoding(clip_id):
-            media = read_fitted(path, reference, any_shape=self.run.identity.aligned)
+            media = read_fitted(path, reference, any_shape=self.any_shape)
         # A folder of boxes is of the reference; a guess, or a detector, is for both.
         boxes = "" if reference.boxes == GIVEN else reference.boxes
         return Clip(clip_id, self.videos.name, path, boxes=boxes, preloaded=media), reference.first(len(media.frames))
 
     def _note(self, line: Generated) -> None:
         if self.records.get(line.clip) != line:
-            self.run.add_generated(line)
             self.records[line.clip] = line
+            self._told.append(line)
+
+    def told(self) -> list[Generated]:
+        found, self._told = self._told, []
+        return found
+
+    def know(self, generated: Mapping[str, Generated]) -> None:
+        """Of other files of the same clips nothing is known."""
+        known = generated.items()
+        self.records = {clip_id: line for clip_id, line in known if line.sha256 == self.digests.get(clip_id)}

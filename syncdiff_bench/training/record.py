@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, replacing
 from syncdiff_bench.options import options_to_json
+from syncdiff_bench.progress import Progress, stderr_progress
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 if TYPE_CHECKING:
@@ -113,32 +114,16 @@ def _without_nan(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def progress(accelerator: Accelerator, task: TrainingTask, steps: int, start: int) -> Iterator[Any]:
-    """A progress bar with the running loss and the time left, on the main process of a terminal.
+    """The main process tells the running loss and the time left: a bar on a terminal, else a line now and then.
 
     What the task tells meanwhile stands beside it. Yields a function to call with the losses of each finished step.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    followed = stderr_progress() if accelerator.is_main_process else Progress()
 
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, disable=not accelerator.is_main_process) as bar:
-        row = bar.add_task("", total=steps, completed=start)
-        task.tell = lambda text: bar.update(row, description=text)
+    task.tell = lambda text: followed.done(0, about=text)
 
-        def advance(losses: Mapping[str, float]) -> None:
-            bar.update(row, advance=1, description=" ".join(f"{name} {value:.4f}" for name, value in losses.items()))
+    def advance(losses: Mapping[str, float]) -> None:
+        followed.done(about=" ".join(f"{name} {value:.4f}" for name, value in losses.items()))
 
+    with followed.stage("training", steps, start, unit="steps"):
         yield advance

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -140,6 +141,12 @@ class KnownFiles:
         except OSError:
             return None
         return known[1]
+
+    def remember(self, path: Path, sha256: str) -> None:
+        """Take over what somebody else found just now."""
+        with suppress(OSError):
+            self._known[os.path.abspath(path)] = (_facts(path), sha256)  # noqa: PTH100
+            self._changed = True
 
     def save(self) -> None:
         """Raises UsageError where the file cannot be written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +18,11 @@ from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Pair, attempt
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.pipeline import generate_run
+from syncdiff_bench.progress import Progress
+from syncdiff_bench.runs.batches import plan_batches
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.runs.generating import out_of_memory
 from syncdiff_bench.runs.plan import Selection, make_plan
-from syncdiff_bench.runs.progress import Progress
-from syncdiff_bench.runs.sources import plan_batches
 from syncdiff_bench.weights.digests import sha256_of
 
 pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
@@ -231,3 +232,28 @@ def test_attempt_gives_the_result_or_the_exception() -> None:
     pair: Any = object()
     assert attempt(lambda _: 3, pair) == 3
     assert isinstance(attempt(fails, pair), ClipError)
+
+
+def test_metrics_compute_in_one_thread_and_leave_the_number_as_it_was(
+    toy_plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last digit of a convolution depends on how many threads compute it."""
+    import torch
+
+    toy = importlib.import_module("toy_plugins").Difference
+    seen: list[int] = []
+    measure = toy.measure
+
+    def watched(self: Any, pair: Pair) -> Any:
+        seen.append(torch.get_num_threads())
+        return measure(self, pair)
+
+    monkeypatch.setattr(toy, "measure", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert main([*RUN, "--out", "o"]) == 0
+        assert seen and set(seen) == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

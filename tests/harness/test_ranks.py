@@ -64,7 +64,7 @@ def produced(run: Path) -> dict[str, str]:
     """sha256 of everything but what holds times (the manifest, the remembered digests) and the lock: pytest shows what
     differs, and would compare the bytes of two videos for hours.
     """
-    timed = ("run.json", ".digests.json", ".lock")
+    timed = ("run.json", ".digests.json", ".lock", ".lock.gate")
     files = (path for path in run.rglob("*") if path.is_file() and path.name not in timed)
     return {str(path.relative_to(run)): sha256_of(path) for path in files}
 
@@ -91,15 +91,49 @@ def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_any_number_of_ranks_makes_the_files_of_one_and_scores_once(count: int) -> None:
-    arguments = [*NOISE, "--metrics", "toy-error"]
-    assert main(["run", *arguments, "--out", "one"]) == 0
-    done = torchrun(count, "run", *arguments, "--out", "several")
+def test_any_number_of_ranks_makes_the_files_of_one(count: int) -> None:
+    assert main(["generate", *NOISE, "--out", "one"]) == 0
+    done = torchrun(count, "generate", *NOISE, "--out", "several")
     assert done.returncode == 0, done.stderr
     assert produced(Path("several/toy-noise")) == produced(Path("one/toy-noise"))
-    assert Path("several/leaderboard.md").read_bytes() == Path("one/leaderboard.md").read_bytes()
     # One process reports, not each.
     assert done.stderr.count("5 of 5 clips generated") == 1
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_ranks_of_a_whole_run_score_and_equal_one_process(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """The first rank has no clip with a transcript but the first one: all know what every metric rests on."""
+    monkeypatch.setenv("TOY_WEIGHTS", "ab" * 32)
+    arguments = [*NOISE, "--metrics", "toy-error,toy-words,toy-heavy"]
+    assert main(["run", *arguments, "--out", "one"]) == 0
+    done = torchrun(count, "run", *arguments, "--out", "two")
+    assert done.returncode == 0, done.stderr
+    assert produced(Path("two/toy-noise")) == produced(Path("one/toy-noise"))
+    assert Path("two/leaderboard.md").read_bytes() == Path("one/leaderboard.md").read_bytes()
+    assert done.stdout.count("toy, test: 5 clips") == 1
+
+
+def test_what_a_killed_rank_scored_stays_and_one_process_goes_on() -> None:
+    arguments = [*NOISE, "--metrics", "toy-error"]
+    assert main(["run", *arguments, "--out", "one"]) == 0
+    assert main(["generate", *NOISE, "--out", "two"]) == 0
+    died = torchrun(2, "score", *arguments, "--out", "two", TOY_KILL_SCORING="s1/3")
+    assert died.returncode != 0 and "Signal 9" in died.stderr
+    run = Path("two/toy-noise")
+    assert records(run / "scores.rank-1.jsonl") == ["s0/1"]
+    assert "s0/1" in {row.clip for row in load_run(run).scores}  # before anybody merges
+    assert main(["score", *arguments, "--out", "two"]) == 0
+    assert produced(run) == produced(Path("one/toy-noise"))
+
+
+@pytest.mark.slow
+def test_shards_of_several_ranks_equal_one_process() -> None:
+    arguments = [*NOISE, "--metrics", "toy-error"]
+    assert main(["run", *arguments, "--out", "one"]) == 0
+    for index in (1, 2):
+        done = torchrun(2, "run", *arguments, "--out", "two", "--shard", f"{index}/2")
+        assert done.returncode == 0, done.stderr
+    assert produced(Path("two/toy-noise")) == produced(Path("one/toy-noise"))
 
 
 @pytest.mark.slow

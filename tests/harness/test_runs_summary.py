@@ -15,7 +15,7 @@ from scipy import stats as scipy_stats
 from syncdiff_bench.contracts import Column
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, encode_row, locked, read_rows, replacing, write_whole
-from syncdiff_bench.runs.directory import video_name
+from syncdiff_bench.runs.layout import video_name
 from syncdiff_bench.runs.records import Failure, Score
 from syncdiff_bench.runs.summary import bootstrap, summarise
 from syncdiff_bench.statistics.resampling import difference_intervals, holm, permutation_p_values

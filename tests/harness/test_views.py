@@ -18,7 +18,8 @@ from syncdiff_bench.errors import ClipError, NoBoxes, UsageError
 from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.media.writing import write_video
 from syncdiff_bench.plugins import load_dataset
-from syncdiff_bench.runs.directory import load_run, video_name
+from syncdiff_bench.runs.directory import load_run
+from syncdiff_bench.runs.layout import video_name
 from syncdiff_bench.views import AcceptingDataset, BoxedDataset, PairedDataset
 
 pytestmark = pytest.mark.usefixtures("work_folder")

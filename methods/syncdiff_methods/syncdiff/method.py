@@ -112,6 +112,7 @@ class SyncDiff(LatentMethod):
     """Latent diffusion with masked, identity and bottlenecked previous frame, AV-HuBERT audio, frame by frame."""
 
     name = "syncdiff"
+    any_threads = True
     title = "SyncDiff"
     incidental = frozenset({"model", "logits", "batch", "compile", "channels_last"})
     Options = SyncDiffOptions

@@ -15,6 +15,7 @@ from string import Template
 from typing import Any
 
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.progress import Progress
 from syncdiff_bench.report.comparison import SHOWN_CHANGES, change_text, comparison_table, largest_changes
 from syncdiff_bench.report.leaderboard import REFERENCE, Board, boards
 from syncdiff_bench.report.page.material import (
@@ -29,7 +30,6 @@ from syncdiff_bench.report.page.strip import reference_row, strip_of
 from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Row, number
 from syncdiff_bench.report.writers.html import escape, notes_html, panel_html, scrolling
 from syncdiff_bench.runs.directory import Run
-from syncdiff_bench.runs.progress import Progress
 from syncdiff_bench.runs.records import NOT_APPLICABLE
 from syncdiff_bench.significance.comparison import ColumnComparison, Comparison
 
@@ -66,7 +66,7 @@ def build_page(
         for clip_id in chosen:
             progress.working_on([clip_id])
             watch[clip_id] = _watchable(material, board, clip_id)
-            progress.clips_done()
+            progress.done()
     if comparison is None:
         return _document(board, watch, material.problem)
     names = {id(row.run): row.name for row in board.rows}

@@ -1,0 +1,215 @@
+"""Several processes of one machine at a stage: the files of one, whoever dies; and none is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from syncdiff_bench.cli import main
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.progress import Progress
+from syncdiff_bench.runs import workers
+from syncdiff_bench.runs.directory import load_run
+from syncdiff_bench.runs.workers import Crew
+from syncdiff_bench.weights.digests import sha256_of
+
+pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
+
+NOISE = ["--method", "toy-noise", "--dataset", "toy", "--set", "shift=3", "--set", "batch=1"]
+SCORED = [*NOISE, "--metrics", "toy-error,toy-words,toy-heavy"]
+
+
+@pytest.fixture(autouse=True)
+def meeting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Processes wait for each other, so that they share the work however fast it is."""
+    folder = tmp_path / "meeting"
+    folder.mkdir()
+    monkeypatch.setenv("TOY_MEET", str(folder))
+    monkeypatch.setenv("TOY_WEIGHTS", "ab" * 32)
+    return folder
+
+
+def alone(*arguments: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TOY_MEET")
+        assert main([*arguments, "--workers", "1"]) == 0
+
+
+def produced(run: Path) -> dict[str, str]:
+    timed = ("run.json", ".digests.json")
+    files = (path for path in run.rglob("*") if path.is_file() and path.name not in timed)
+    return {str(path.relative_to(run)): sha256_of(path) for path in files}
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_any_number_of_workers_makes_the_files_of_one(count: int, meeting: Path) -> None:
+    alone("run", *SCORED, "--out", "one")
+    assert main(["run", *SCORED, "--out", "several", "--workers", str(count)]) == 0
+    assert sorted(path.name for path in meeting.iterdir()) == ["generate", "score"]  # others took part
+    assert produced(Path("several/toy-noise")) == produced(Path("one/toy-noise"))
+
+
+@pytest.mark.slow
+def test_given_videos_are_noted_and_scored_by_several(meeting: Path) -> None:
+    alone("run", *SCORED, "--out", "one")
+    videos = "one/toy-noise/videos"
+    given = ["score", "--videos", videos, "--reference", videos, "--metrics", "toy-error"]
+    alone(*given, "--out", "a")
+    assert main([*given, "--out", "b", "--workers", "2"]) == 0
+    assert (meeting / "score").exists()
+    assert produced(Path("b/videos")) == produced(Path("a/videos"))
+
+
+def test_a_worker_that_dies_costs_its_clips(
+    monkeypatch: pytest.MonkeyPatch, meeting: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """This process is at s0/1 while the other one meets its end at s1/2 and comes again."""
+    alone("run", *SCORED, "--out", "one")
+    monkeypatch.setenv("TOY_KILL", "s1/2")
+    capsys.readouterr()
+    assert main(["run", *SCORED, "--out", "o", "--workers", "2"]) == 0
+    assert "note: a worker died (signal 9); 1 clips fail (first: s1/2), the others go on" in capsys.readouterr().err
+    run = load_run(Path("o/toy-noise"))
+    errors = {clip: line.error.message for clip, line in run.generated.items() if line.error}
+    assert list(errors) == ["s1/2"] and "s1/2: the worker at it died (signal 9)" in errors["s1/2"]
+    assert {row.clip for row in run.scores if row.failed} == {"s1/2"} and len(run.scores) == 15
+    monkeypatch.delenv("TOY_KILL")
+    alone("run", *SCORED, "--out", "o", "--retry-failed")
+    assert produced(Path("o/toy-noise")) == produced(Path("one/toy-noise"))
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_scoring_costs_its_clips(monkeypatch: pytest.MonkeyPatch, meeting: Path) -> None:
+    alone("run", *SCORED, "--out", "one")
+    alone("generate", *NOISE, "--out", "o")
+    monkeypatch.setenv("TOY_KILL_SCORING", "s1/2")
+    assert main(["score", *SCORED, "--out", "o", "--workers", "2"]) == 0
+    run = load_run(Path("o/toy-noise"))
+    assert {(row.clip, row.error.kind) for row in run.scores if row.failed and row.error} == {("s1/2", "worker-died")}
+    monkeypatch.delenv("TOY_KILL_SCORING")
+    alone("score", *SCORED, "--out", "o", "--retry-failed")
+    assert produced(Path("o/toy-noise")) == produced(Path("one/toy-noise"))
+
+
+def test_what_concerns_the_whole_run_ends_it_from_any_worker(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Earlier scores rest on other weights: this process finds that out, or the other one does."""
+    alone("run", *SCORED, "--out", "o", "--limit", "1")
+    scores = Path("o/toy-noise/scores.jsonl")
+    monkeypatch.setenv("TOY_WEIGHTS", "cd" * 32)
+    scores.write_text("".join(line for line in scores.open() if "toy-heavy" in line))
+    before = scores.read_bytes()
+    manifest = json.loads(Path("o/toy-noise/run.json").read_text())
+    manifest["dataset"]["clips"] = [f"s{n // 2}/{n}" for n in range(5)]
+    Path("o/toy-noise/run.json").write_text(json.dumps(manifest))
+    capsys.readouterr()
+    assert main(["run", *SCORED, "--out", "o", "--workers", "2"]) == 2
+    assert "scored by toy-heavy with other weights" in capsys.readouterr().err
+    assert scores.read_bytes().count(b"toy-heavy") == before.count(b"toy-heavy") == 1
+
+
+def test_work_is_shared_where_that_pays(monkeypatch: pytest.MonkeyPatch, meeting: Path) -> None:
+    alone("run", *SCORED, "--out", "one")
+    monkeypatch.setattr(workers, "_cores", lambda: 2)
+    monkeypatch.setattr(workers, "START_SECONDS", 0.0)
+    assert main(["generate", *NOISE, "--out", "o"]) == 0
+    assert (meeting / "generate").exists()
+    assert produced(Path("o/toy-noise/videos")) == produced(Path("one/toy-noise/videos"))
+
+
+@pytest.mark.parametrize(("cores", "fit", "seconds"), [(1, 9, 0.0), (9, 1, 0.0), (9, 9, 1e9)])
+def test_work_is_not_shared_without_cores_memory_or_much_to_do(
+    monkeypatch: pytest.MonkeyPatch, cores: int, fit: int, seconds: float
+) -> None:
+    monkeypatch.delenv("TOY_MEET")
+    monkeypatch.setattr(workers, "_cores", lambda: cores)
+    monkeypatch.setattr(workers, "_that_fit", lambda: fit)
+    monkeypatch.setattr(workers, "START_SECONDS", seconds)
+    monkeypatch.setattr(workers, "_Other", lambda *_: pytest.fail("a process was started"))
+    assert main(["generate", *NOISE, "--out", "o"]) == 0
+
+
+def test_memory_and_cores_bound_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10 * 2**30))
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: SimpleNamespace(rss=2**31))
+    assert workers._that_fit() == 1 + 4  # 8 of 10 GiB, 2 GiB each
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
+        assert workers._cores() == 8
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+        assert workers._cores() == 2
+
+
+class Local:
+    """Cannot be pickled, as a plugin of a notebook cannot."""
+
+    progress = Progress()
+
+    def __init__(self) -> None:
+        self.unpicklable = lambda: None
+
+    def __call__(self, task: int, emit: workers.Emit) -> None:
+        if task == 3:
+            raise UsageError("three")
+        emit(2 * task)
+
+
+def test_work_that_cannot_travel_is_done_here(capsys: pytest.CaptureFixture[str]) -> None:
+    done, told = [], []
+    work = Local()
+    work.progress = type("Told", (Progress,), {"note": lambda _self, text: told.append(text)})()
+    with Crew(2) as crew:
+        crew.each([1, 2], work, lambda task, item: done.append((task, item)), lambda *_: pytest.fail("lost"))
+    assert done == [(1, 2), (2, 4)]
+    assert len(told) == 1 and "a worker could not start" in told[0]
+    with pytest.raises(UsageError, match="three"), Crew(1) as crew:
+        crew.each([3, 1], work, lambda *_: pytest.fail("went on"), lambda *_: pytest.fail("lost"))
+
+
+@pytest.fixture
+def stuck(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+    """A run whose first process waits two minutes at its second clip, for a sign in a folder that is not there."""
+    command = [sys.executable, "-m", "syncdiff_bench", "generate", *NOISE, "--out", "o", "--workers", "2"]
+    environment = {**os.environ, "TOY_MEET": str(tmp_path / "nobody" / "meets")}
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        last = time.monotonic() + 60
+        children: list[psutil.Process] = []
+        while not children and time.monotonic() < last:
+            time.sleep(0.1)
+            found = psutil.Process(process.pid).children(recursive=True)
+            children = [child for child in found if "spawn_main" in " ".join(child.cmdline())]
+        yield process, children
+        for one in (*children, process):
+            if psutil.pid_exists(one.pid):
+                one.kill()
+
+
+def test_ctrl_c_leaves_nobody_behind(stuck: tuple[subprocess.Popen[str], list[psutil.Process]]) -> None:
+    process, children = stuck
+    assert children
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "run the same command again" in err and "died" not in err
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+
+
+def test_workers_end_with_the_first_process(stuck: tuple[subprocess.Popen[str], list[psutil.Process]]) -> None:
+    process, children = stuck
+    assert children
+    process.kill()
+    assert psutil.wait_procs(children, timeout=60)[1] == []
