@@ -10,7 +10,7 @@ import click
 from click.formatting import wrap_text
 
 from syncdiff_bench.cli.commands import DIR, command, option, with_options
-from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, VARIANT
+from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, PROGRESS, VARIANT
 
 
 @command(
@@ -21,15 +21,15 @@ from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE
   syncdiff-bench train syncdiff-autoencoder/pocket-autoencoder
   syncdiff-bench train syncdiff/pocket --set training.steps=4000
   syncdiff-bench train syncdiff/pocket --variant prv-
-  torchrun --nproc_per_node 6 -m syncdiff_bench.train syncdiff/paper --data-root LRS2
-      on six GPUs: the same training in less time""",
+  torchrun --nproc_per_node 8 -m syncdiff_bench.train syncdiff/paper
+      on eight GPUs: the same training in less time""",
     former={"--cpu": "--device cpu"},
 )
 @click.argument("config", required=False)
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--out", DIR, "Folder of checkpoints, log and model.", shown="training/<config>")
 @option("--cache", DIR, "Folder for what is computed once.", shown="<out>/../cache")
-@with_options(BOXES, DEVICE, DRY_RUN)
+@with_options(BOXES, DEVICE, PROGRESS, DRY_RUN)
 def train(
     *,
     config: str | None,
@@ -40,6 +40,7 @@ def train(
     cache: Path | None,
     boxes: str,
     device: str,
+    progress: str,
     dry_run: bool,
 ) -> None:
     """Train the model of a config; run it again to resume.
@@ -70,13 +71,16 @@ def train(
         return
 
     from syncdiff_bench.estimates.training import fitting_batch
+    from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.training.loop import train as run
 
     if device.startswith("cuda:"):
         import torch
 
         torch.cuda.set_device(device)  # where accelerate puts what it trains
-    folder = run(task, plan.settings, out, cpu=device == "cpu", fitting_batch=fitting_batch)
+    folder = run(
+        task, plan.settings, out, cpu=device == "cpu", fitting_batch=fitting_batch, progress=stderr_progress(progress)
+    )
     if os.environ.get("RANK", "0") == "0":
         click.echo(f"trained: {folder}")
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 from syncdiff_bench.contracts import FPS
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import replacing, unwritable, write_whole
+from syncdiff_bench.progress import Progress
 from syncdiff_bench.training.peers import Peers
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 CLIPS_PER_SHARD = 64
-LINE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,25 +179,14 @@ class TensorCache:
                 )
 
 
-def fill_together(caches: Sequence[TensorCache], peers: Peers) -> None:
+def fill_together(caches: Sequence[TensorCache], peers: Peers, progress: Progress) -> None:
     """Every process makes its share of what is missing, then waits for the others; called by each.
 
-    The first process shows progress: a bar, or a line every five minutes where it writes to no terminal. Raises
-    UsageError as `TensorCache.fill`, DistError where another process has ended.
+    progress: follows the share of the first process. Raises UsageError as `TensorCache.fill`, DistError where another
+    process has ended.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    told = time.monotonic()
-    with Progress(*columns, console=console, disable=peers.index > 0 or not console.is_terminal) as bar:
-        for cache in caches:
-            row = bar.add_task(cache.title, total=None)
-            for done, total in cache.fill(peers.index, peers.count):
-                bar.update(row, completed=done, total=total)
-                if peers.index == 0 and not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
-                    told = time.monotonic()
-                    share = f" (share of 1 of {peers.count} processes)" if peers.count > 1 else ""
-                    console.print(f"{cache.title}: {done:,} of {total:,} clips{share}", highlight=False)
+    followed = progress if peers.index == 0 else Progress()
+    share = f" (process 1 of {peers.count})" if peers.count > 1 else ""
+    for cache in caches:
+        followed.each(f"{cache.title}{share}", cache.fill(peers.index, peers.count))
     peers.wait()

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.origins import write_origin
+from syncdiff_bench.progress import Progress, stderr_progress
 from syncdiff_bench.training.cache import fill_together
 from syncdiff_bench.training.checkpoints import resume, save, written
 from syncdiff_bench.training.device import adamw, arranged, float32_products, pinned, sent
@@ -33,14 +34,14 @@ from syncdiff_bench.training.failures import FittingBatch, ending_plainly, requi
 from syncdiff_bench.training.folder import check, facts_of, settle
 from syncdiff_bench.training.peers import meet
 from syncdiff_bench.training.processes import LostError, alone, for_all
-from syncdiff_bench.training.record import Record, progress, require_trackers
+from syncdiff_bench.training.record import Record, require_trackers, telling
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 from syncdiff_bench.views import require_boxes
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PATIENCE = timedelta(hours=24)  # of processes that wait while the first one fills caches
+PATIENCE = timedelta(hours=24)  # of processes that wait for the first one: a validation, a slow disk
 
 
 def train(
@@ -50,10 +51,12 @@ def train(
     *,
     cpu: bool = False,
     fitting_batch: FittingBatch | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Train to the end, resuming from the newest checkpoint under `out`; returns the exported model's folder.
 
     fitting_batch: the estimate behind the advice after running out of memory; half the batch without one.
+    progress: who follows it; a bar on a terminal, else a line now and then.
     Raises BenchError, in one line, when the loss stops being a number, memory runs out, another process dies or
     SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not installed, for a
     number of processes that cannot share a step, and for a checkpoint of another model.
@@ -61,6 +64,7 @@ def train(
     from accelerate.utils import set_seed
 
     require_trackers(settings)
+    progress = progress or stderr_progress()
     accelerator = _accelerator(task, settings, out, cpu=cpu)
     with alone(accelerator, out), ending_plainly(accelerator, task, settings, out, fitting_batch):
         facts = facts_of(task, settings)
@@ -68,12 +72,12 @@ def train(
         needed = task.boxed_clips()
         for_all(accelerator, lambda: require_boxes(task.data.dataset, needed))
         peers = meet(accelerator)
-        fill_together(task.caches(), peers)
+        fill_together(task.caches(), peers, progress)
         task.prepare()
         peers.wait()
         for_all(accelerator, lambda: settle(out, facts, task.data))
         set_seed(settings.seed)  # the first weights do not depend on what had to be prepared
-        training = _Training(accelerator, task, settings, out)
+        training = _Training(accelerator, task, settings, out, progress)
         with float32_products(accelerator.device, tf32=settings.tf32):
             training.run()
         if accelerator.is_main_process:
@@ -112,8 +116,16 @@ class _Training:
     step, examples: done and seen so far; examples are None where a checkpoint of an older version does not say it.
     """
 
-    def __init__(self, accelerator: Accelerator, task: TrainingTask, settings: TrainingSettings, out: Path) -> None:
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        task: TrainingTask,
+        settings: TrainingSettings,
+        out: Path,
+        progress: Progress,
+    ) -> None:
         self.accelerator = accelerator
+        self.progress = progress
         self.task = task
         self.settings = settings
         self.out = out
@@ -136,7 +148,7 @@ class _Training:
         began, self.away = time.monotonic(), 0.0
         batches = _drawn_ahead(self.task, settings, self.accelerator, start)
         try:
-            with progress(self.accelerator, self.task, settings.steps, start) as advance:
+            with telling(self.progress, self.accelerator, self.task, settings.steps, start) as advance:
                 for step in range(start, settings.steps):
                     means, figures, norm = self._step(step, batches)
                     advance(figures)

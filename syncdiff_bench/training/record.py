@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, replacing
 from syncdiff_bench.options import options_to_json
-from syncdiff_bench.progress import Progress, stderr_progress
+from syncdiff_bench.progress import Progress
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 if TYPE_CHECKING:
@@ -113,12 +113,12 @@ def _without_nan(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def progress(accelerator: Accelerator, task: TrainingTask, steps: int, start: int) -> Iterator[Any]:
-    """The main process tells the running loss and the time left: a bar on a terminal, else a line now and then.
+def telling(progress: Progress, accelerator: Accelerator, task: TrainingTask, steps: int, start: int) -> Iterator[Any]:
+    """The main process tells the running loss; what the task tells meanwhile stands beside it.
 
-    What the task tells meanwhile stands beside it. Yields a function to call with the losses of each finished step.
+    Yields a function to call with the losses of each finished step.
     """
-    followed = stderr_progress() if accelerator.is_main_process else Progress()
+    followed = progress if accelerator.is_main_process else Progress()
 
     task.tell = lambda text: followed.done(0, about=text)
 
