@@ -12,7 +12,7 @@ from tiny_networks import SYNCDIFF as TINY
 
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
-from syncdiff_methods.syncdiff.audio import AudioCondition, TemporalFilter
+from syncdiff_methods.syncdiff.audio import AudioCondition, TemporalFilter, around
 from syncdiff_methods.syncdiff.config import ConditionConfig, SyncDiffConfig
 from syncdiff_methods.syncdiff.masking import apply_mask, lower_half_mask
 from syncdiff_methods.syncdiff.model import (
@@ -64,9 +64,8 @@ def test_temporal_filter_without_attention_is_the_mean() -> None:
 
 
 def test_windows_are_centred_and_zero_padded() -> None:
-    condition = AudioCondition(replace(TINY.audio, window=4))
     encoded = torch.arange(1.0, 6.0).reshape(1, 5, 1).expand(1, 5, 16)
-    windows = condition._windows(encoded)[0, :, :, 0]
+    windows = around(encoded, 4)[0, :, :, 0]
     expected = [[0, 0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 0]]
     assert windows.tolist() == expected
 
