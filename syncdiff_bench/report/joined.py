@@ -295,14 +295,19 @@ def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[Run, System]]
     labels = {row.system: row.label for row in table.rows}
     notes = []
     for system in dict.fromkeys(system for _, system in runs):
-        own = [run for run, one in runs if one == system]
-        identities = [{(m.metric, m.protocol, m.column, _network(run, m)) for m in run.summary} for run in own]
-        if len(set().union(*identities)) < sum(len(one) for one in identities):
+        measured = [
+            (run, {(m.metric, m.protocol, m.column, _network(run, m)) for m in run.summary})
+            for run, one in runs
+            if one == system
+        ]
+        times = Counter(identity for _, identities in measured for identity in identities)
+        same = [run for run, identities in measured if any(times[identity] > 1 for identity in identities)]
+        if same:
             label = labels.get(system, system.method)
-            shown = max(own, key=lambda run: preference(run, table.split))
-            seed = f" (seed {shown.identity.seed})" if len({run.identity.seed for run in own}) > 1 else ""
+            shown = max(same, key=lambda run: preference(run, table.split))
+            seed = f" (seed {shown.identity.seed})" if len({run.identity.seed for run in same}) > 1 else ""
             notes.append(
-                f"{label} on {dataset}: {len(own)} runs measured the same; shown is {shown.path}{seed}, of the most"
+                f"{label} on {dataset}: {len(same)} runs measured the same; shown is {shown.path}{seed}, of the most"
                 " clips, then the newest"
             )
     return notes
