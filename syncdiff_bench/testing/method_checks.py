@@ -8,7 +8,7 @@ import numpy as np
 
 from syncdiff_bench.caveats import as_caveats
 from syncdiff_bench.contracts import Clip, Frames, Method
-from syncdiff_bench.errors import ClipError
+from syncdiff_bench.errors import ClipError, WeightsError
 from syncdiff_bench.options import option_names
 from syncdiff_bench.testing.plugin_checks import or_refusal
 from syncdiff_bench.testing.samples import read_only, sample_clip
@@ -123,7 +123,7 @@ def _generate(method: Method, clips: Sequence[Clip], seed: int = 0) -> dict[str,
 
 
 def _frames_or_refusal(method: Method, clip: Clip) -> None:
-    found = or_refusal(lambda: _generate(method, [clip])[clip.id])
+    found = or_refusal(lambda: _generate(method, [clip])[clip.id], WeightsError)
     if not isinstance(found, ClipError):
         _assert_fits(found, clip)
 

@@ -43,13 +43,13 @@ def only_for(applies_to: Callable[[Any], bool]) -> Callable[[Callable[[Any], Non
     return marked
 
 
-def or_refusal(function: Callable[[], T]) -> T | ClipError:
-    """What it returns, or the ClipError that it raises. Raises AssertionError for another error, but WeightsError."""
+def or_refusal(function: Callable[[], T], *passed: type[Exception]) -> T | ClipError:
+    """What it returns, or the ClipError that it raises. Raises AssertionError for any other that is not `passed`."""
     try:
         return function()
     except ClipError as refusal:
         return refusal
-    except WeightsError:
+    except passed:
         raise
     except Exception as error:
         raise AssertionError(f"{type(error).__name__} was raised, not a ClipError: {error}") from error

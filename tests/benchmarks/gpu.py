@@ -1,7 +1,7 @@
 """How fast SyncDiff trains and samples on one GPU, where the time goes, and how fast LSE and WER score.
 
     python tests/benchmarks/gpu.py --out gpu.md                          one GPU, the paper's size, under ten minutes
-    python tests/benchmarks/gpu.py --out tiny.md --device cpu --tiny     whether this script works
+    python tests/benchmarks/gpu.py --out gpu.md --device cpu --tiny     whether this script works
 
 Latents, clips and weights are random; nothing is downloaded. The file is written after every measurement, so that a
 run that is stopped keeps what it has; what is not begun within --limit seconds is listed as left out.

@@ -122,7 +122,7 @@ def check_plugins(context: click.Context, own: set[str]) -> None:
     dataset = given.get("dataset")
     if isinstance(dataset, str) and dataset not in own:
         registry.load_class("dataset", dataset)
-    if "overrides" in given and given.get("config"):
+    if "overrides" in given and given.get("config") and not given["config"].endswith(".toml"):  # the reader's own
         read_plan(given["config"], given["overrides"], given["variant"])
 
 
@@ -221,7 +221,7 @@ CITED = re.compile(r"(?<![\w./-])(docs/[\w/-]+\.md)(?:#([\w-]+))?")
 NAMED = re.compile(r"(?<![\w./-])[\w./-]*\w\.md\b")
 CODE_BLOCKS = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # What commands write, and docstrings speak of.
-WRITTEN = {"diff.md", "findings.md", "leaderboard.md", "tableN.md"}
+WRITTEN = {"diff.md", "findings.md", "gpu.md", "leaderboard.md", "tableN.md"}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
