@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +10,10 @@ import click
 
 from syncdiff_bench.cli.commands import ANY_PATH, FILE, FLAG, Takes, command, option, with_options
 from syncdiff_bench.cli.options import ANY_BOXES, REPORTS
-from syncdiff_bench.errors import BenchError, UsageError
-from syncdiff_bench.files import unwritable, write_whole
-from syncdiff_bench.report.table import Table
-from syncdiff_bench.report.writers import render
-from syncdiff_bench.report.writers.junit import JUnitCase, cases_of, junit_xml
-from syncdiff_bench.report.writers.markdown import escape
-from syncdiff_bench.report.writers.terminal import print_tables
+from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from syncdiff_bench.cli.output import Places
     from syncdiff_bench.significance.scored import Scored
 
 SPEED_TOLERANCE = 1.5
@@ -71,11 +62,14 @@ def check(
     is divided by that of the calibration measured beside it, and the ratio by the baseline's: another machine and other
     work on it cancel, as far as they slow both alike. Other threads, another clock or fewer benchmarks are refused.
     """
+    from syncdiff_bench.cli.output import Places
+
     places = Places(run, junit, summary)
     if run.suffix == ".json" and not run.is_dir():
         return _check_speed(run, baseline, tolerances, places, update=update)
     from syncdiff_bench.pipeline import load_whole
     from syncdiff_bench.report.comparison import gate_table
+    from syncdiff_bench.report.writers.junit import JUnitCase
     from syncdiff_bench.significance.gate import check as check_scored
     from syncdiff_bench.significance.scored import from_run, read_baseline
 
@@ -132,50 +126,3 @@ def _check_speed(result: Path, baseline: Path, texts: tuple[str, ...], places: P
         report = speed.check_speeds(speed.read_result(result), speed.read_baseline(baseline), tolerance)
     places.publish(speed_table(report), passed=report.passed)
     return 0 if report.passed else 1
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the gate reports what it found in `subject`: terminal, step summary, JUnit; also where it refuses."""
-
-    subject: Path
-    junit: Path | None
-    summary: Path | None
-
-    def publish(self, table: Table, *, passed: bool, more: Sequence[JUnitCase] = ()) -> None:
-        """The JUnit report comes last: a place that cannot be written must not cost the others.
-
-        table: of the gate. more: test cases beside those of its rows.
-        """
-        print_tables([table])
-        self._summarise("passed" if passed else "FAILED", render([table], "markdown"))
-        self._write_junit([*cases_of(table), *more], [note.text for note in table.notes])
-
-    @contextmanager
-    def refusals(self) -> Iterator[None]:
-        """What is not comparable is reported as well, an error of its own, before it ends the command."""
-        try:
-            yield
-        except BenchError as refusal:
-            try:
-                self._summarise("NOT COMPARABLE", f"{escape(str(refusal))}\n")
-                self._write_junit([JUnitCase("comparable with the baseline", "error", "not comparable", str(refusal))])
-            except UsageError as unwritable:
-                raise UsageError(f"{refusal}; and {unwritable}") from None
-            raise
-
-    def _summarise(self, verdict: str, markdown: str) -> None:
-        step_summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        target = self.summary or (Path(step_summary) if step_summary else None)
-        if target is None:
-            return
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("a", encoding="utf-8") as file:
-                file.write(f"### syncdiff-bench check: {verdict}\n\n{markdown}\n")
-        except OSError as error:
-            raise unwritable(target, error, "--summary") from None
-
-    def _write_junit(self, cases: Sequence[JUnitCase], notes: Sequence[str] = ()) -> None:
-        if self.junit is not None:
-            write_whole(self.junit, junit_xml("syncdiff-bench check", str(self.subject), cases, notes), "--junit")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import platform
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -140,6 +137,8 @@ def _torch() -> Iterator[Check]:
 
 def _torchvision() -> Check:
     """Not needed; but where it is installed for another torch, libraries that import it break."""
+    import importlib.metadata
+
     try:
         version = importlib.metadata.version("torchvision")
     except importlib.metadata.PackageNotFoundError:
@@ -157,6 +156,8 @@ def _torchvision() -> Check:
 
 
 def _ffmpeg() -> Check:
+    import subprocess
+
     program = shutil.which("ffmpeg")
     if program is None:
         return Check("ffmpeg", "ok", "no program; only lse[frames=ffmpeg] would use one, the default works without")
@@ -168,6 +169,8 @@ def _ffmpeg() -> Check:
 
 
 def _writable(name: str, folder: Path) -> Check:
+    import tempfile
+
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -107,6 +106,8 @@ def check_takes_shards(words: tuple[str, ...]) -> None:
 def carry_out(words: list[str], ranks: int) -> None:
     """What a job does: the command, by as many ranks as it has GPUs. Raises BenchError unless it exits with 0."""
     if ranks > 1:
+        import subprocess
+
         launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), "-m"]
         code = subprocess.run([sys.executable, "-m", *launcher, "syncdiff_bench", *words], check=False).returncode
     else:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from syncdiff_bench.files import write_whole
+from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.files import unwritable, write_whole
 from syncdiff_bench.pipeline import load_whole
 from syncdiff_bench.report.leaderboard import leaderboards
+from syncdiff_bench.report.table import Table
 from syncdiff_bench.report.writers import render
 from syncdiff_bench.report.writers.characters import one_line
+from syncdiff_bench.report.writers.junit import JUnitCase, cases_of, junit_xml
+from syncdiff_bench.report.writers.markdown import escape
+from syncdiff_bench.report.writers.terminal import print_tables
 from syncdiff_bench.runs.directory import Run, run_directories
 
 SHOWN_FAILURES = 10
@@ -76,8 +84,6 @@ def write_told(option: str, path: Path, text: str) -> None:
 
 def publish(out: Path, runs: Sequence[Run]) -> None:
     """Print the leaderboard of all runs below `out`, and write it to `out/leaderboard.md`. runs: loaded already."""
-    from syncdiff_bench.report.writers.terminal import print_tables
-
     known = {run.path.resolve(): run for run in runs}
     tables = leaderboards(known.get(path.resolve()) or load_whole(path) for path in run_directories([out]))
     file, text = out / LEADERBOARD, render(tables, "markdown")
@@ -85,3 +91,50 @@ def publish(out: Path, runs: Sequence[Run]) -> None:
         write_whole(file, text)
     print_tables(tables)
     click.echo(f"{file}", err=True)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the gate reports what it found in `subject`: terminal, step summary, JUnit; also where it refuses."""
+
+    subject: Path
+    junit: Path | None
+    summary: Path | None
+
+    def publish(self, table: Table, *, passed: bool, more: Sequence[JUnitCase] = ()) -> None:
+        """The JUnit report comes last: a place that cannot be written must not cost the others.
+
+        table: of the gate. more: test cases beside those of its rows.
+        """
+        print_tables([table])
+        self._summarise("passed" if passed else "FAILED", render([table], "markdown"))
+        self._write_junit([*cases_of(table), *more], [note.text for note in table.notes])
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """What is not comparable is reported as well, an error of its own, before it ends the command."""
+        try:
+            yield
+        except BenchError as refusal:
+            try:
+                self._summarise("NOT COMPARABLE", f"{escape(str(refusal))}\n")
+                self._write_junit([JUnitCase("comparable with the baseline", "error", "not comparable", str(refusal))])
+            except UsageError as unwritable:
+                raise UsageError(f"{refusal}; and {unwritable}") from None
+            raise
+
+    def _summarise(self, verdict: str, markdown: str) -> None:
+        step_summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        target = self.summary or (Path(step_summary) if step_summary else None)
+        if target is None:
+            return
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("a", encoding="utf-8") as file:
+                file.write(f"### syncdiff-bench check: {verdict}\n\n{markdown}\n")
+        except OSError as error:
+            raise unwritable(target, error, "--summary") from None
+
+    def _write_junit(self, cases: Sequence[JUnitCase], notes: Sequence[str] = ()) -> None:
+        if self.junit is not None:
+            write_whole(self.junit, junit_xml("syncdiff-bench check", str(self.subject), cases, notes), "--junit")

@@ -27,8 +27,6 @@ from syncdiff_bench.cli.options import (
     selected,
 )
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.report.table import text_table
-from syncdiff_bench.report.writers.terminal import print_tables
 
 if TYPE_CHECKING:
     from syncdiff_bench.reproduction.probing import Spread
@@ -223,4 +221,7 @@ def _print(spreads: dict[str, list[Spread]]) -> None:
         rows += [(experiment.upper(), one.label, f"{one.cases}", f"{one.variance:.4f}") for one in group]
         mean = sum(one.variance for one in group) / len(group)
         rows.append((experiment.upper(), "mean", "", f"{mean:.4f}"))
+    from syncdiff_bench.report.table import text_table
+    from syncdiff_bench.report.writers.terminal import print_tables
+
     print_tables([text_table(("experiment", "over", "latents", "variance"), rows)])

@@ -18,8 +18,6 @@ from click.formatting import wrap_text
 from syncdiff_bench.cli.commands import DIR, FLAG, PAIR, command, option
 from syncdiff_bench.cli.options import AS_JSON, DATA_ROOT
 from syncdiff_bench.errors import BenchError, UsageError, one_line
-from syncdiff_bench.report.table import text_table
-from syncdiff_bench.report.writers.terminal import print_tables
 
 if TYPE_CHECKING:
     from syncdiff_bench.registry import Kind
@@ -227,6 +225,9 @@ def print_rows(rows: Sequence[dict[str, str]]) -> None:
 
         click.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
         return
+    from syncdiff_bench.report.table import text_table
+    from syncdiff_bench.report.writers.terminal import print_tables
+
     print_tables([text_table(rows[0], (row.values() for row in rows))])
 
 

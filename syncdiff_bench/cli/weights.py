@@ -14,8 +14,6 @@ import click
 from syncdiff_bench.cli.commands import ANY_PATH, FLAG, PAIR, Option, command, option, with_options
 from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.report.table import text_table
-from syncdiff_bench.report.writers.terminal import print_tables
 
 if TYPE_CHECKING:
     from syncdiff_bench.weights.catalog import Entry
@@ -36,6 +34,9 @@ def list_weights(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_record(status) for status in found], indent=1))
         return
+    from syncdiff_bench.report.table import text_table
+    from syncdiff_bench.report.writers.terminal import print_tables
+
     print_tables([text_table(("name", "state", "size", "what it is"), map(_in_words, found))])
     click.echo(f"folder: {store.folder}")
     for problem in store.catalogue.problems:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -157,7 +158,7 @@ def test_an_unwritable_home_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     (check,) = checks("home")
     assert check.level == "fail" and "SYNCDIFF_BENCH_HOME" in check.mend
 
