@@ -21,7 +21,7 @@ from syncdiff_methods.difftalk.training import DiffTalkTask, TrainedDiffTalk
 from syncdiff_methods.syncdiff.audio import clip_windows
 from syncdiff_methods.syncdiff.config import ConditionConfig
 from syncdiff_methods.syncdiff.masking import apply_mask, below_nose, clip_mask, scaled
-from syncdiff_methods.syncdiff.model import to_images
+from syncdiff_methods.syncdiff.model import to_frames, to_images
 
 pytestmark = pytest.mark.usefixtures("few_clips")
 CLIPS = 2
@@ -143,3 +143,23 @@ def test_frames_without_a_face_are_filled_in_between(tmp_path: Path) -> None:
     points[1], points[4] = 10.0, 40.0
     np.save(tmp_path / "x.npy", points)
     assert landmarks_of(clip)[:, 0, 0].tolist() == [10, 10, 20, 30, 40, 40]
+
+
+def test_sample_images_show_truth_above_what_is_generated(task: DiffTalkTask) -> None:
+    """The generated rows change with the weights, the true ones do not."""
+    size = task.options.model.frame_size
+    torch.manual_seed(0)
+    trained = task.build().eval()
+    first = task.samples(trained)
+    assert first.shape[1:] == (6 * size, 3) and first.shape[0] % (2 * size) == 0
+    clip = task.held_out[0]
+    start = (len(clip) - 6) // 2
+    frames = torch.from_numpy(task.data.dataset.clip(clip.clip_id).frames[start : start + 6].copy())
+    truth = to_frames(to_images(frames, size), size, size).numpy()
+    np.testing.assert_array_equal(first[:size], np.concatenate(truth, axis=1))
+    with torch.no_grad():
+        for parameter in trained.denoiser.conv_out.parameters():
+            parameter.add_(0.5)
+    second = task.samples(trained)
+    np.testing.assert_array_equal(second[:size], first[:size])
+    assert not np.array_equal(second[size : 2 * size], first[size : 2 * size])

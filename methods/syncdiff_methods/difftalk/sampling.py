@@ -60,6 +60,11 @@ def kept_cells(landmarks: Landmarks, size: int, latent_size: int) -> NDArray[np.
     return np.stack(masks)
 
 
+def nearby(windows: Tensor, count: int) -> Tensor:
+    """(T, 16, 29) score windows -> (T, count, 16, 29), those of the frames around each."""
+    return around(windows.flatten(1)[None], count)[0].reshape(len(windows), count, *windows.shape[1:])
+
+
 @dataclass(frozen=True, eq=False)
 class DiffTalkConditions:
     """What is known of a clip before its first frame is generated. h = w = latent size.
@@ -93,9 +98,8 @@ def clip_conditions(
     config, device, autoencoder = model.config, model.denoiser.device, model.autoencoder
     n, height, width = clip.frames.shape[:3]
     points = scaled(landmarks_of(clip, landmarks), (height, width), config.frame_size)
-    windows = torch.from_numpy(clip_windows(clip, n, config.logits))
-    nearby = around(windows.flatten(1)[None], config.window)[0].reshape(n, config.window, *windows.shape[1:])
-    tokens = model.conditions(nearby.to(device), torch.from_numpy(points[:, KEPT]).to(device))
+    windows = nearby(torch.from_numpy(clip_windows(clip, n, config.logits)), config.window)
+    tokens = model.conditions(windows.to(device), torch.from_numpy(points[:, KEPT]).to(device))
     images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
     mask = torch.from_numpy(below_nose(points, config.frame_size)).to(device)
     masked = encode_chunks(autoencoder, apply_mask(images, mask))

@@ -7,9 +7,9 @@ and the mask begins at the base of the nose in training too, as at inference, no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from syncdiff_bench.clips import landmarks_of
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_methods.difftalk.model import LANDMARKS, UNET_CHANNELS, Conditions, DiffTalkConfig, DiffTalkModel
-from syncdiff_methods.difftalk.sampling import KEPT
+from syncdiff_methods.difftalk.sampling import KEPT, DiffTalkConditions, nearby, sample_clips
 from syncdiff_methods.syncdiff.audio import SYMBOLS, WINDOW, AudioCondition
 from syncdiff_methods.syncdiff.config import AudioConfig, ConditionConfig
 from syncdiff_methods.syncdiff.latents import ClipLatents, DiffusionLoss, LatentTask, audio_cache
@@ -153,3 +153,20 @@ class DiffTalkTask(LatentTask):
         The difference is what the audio tells.
         """
         return self.losses(model, "_deaf", lambda batch: {"windows": batch["windows"].roll(1, dims=0)})
+
+    def conditions(
+        self, model: DiffTalkModel, clip: ClipLatents, shown: slice, first_image: Tensor
+    ) -> DiffTalkConditions:
+        del first_image
+        assert clip.landmarks is not None
+        device = next(model.parameters()).device
+        tokens = model.conditions(
+            nearby(clip.audio, self.options.model.window)[shown].to(device), clip.landmarks[shown].float().to(device)
+        )
+        masked, before = clip.masked[shown].float().to(device), clip.clean[max(0, shown.start - 1)].float().to(device)
+        return DiffTalkConditions(clip.clip_id, masked, None, torch.zeros_like(masked[:, :1]), before, tokens)
+
+    def generate(
+        self, model: DiffTalkModel, conditions: Sequence[Any], on_frame: Callable[[int, int, Tensor], None]
+    ) -> None:
+        sample_clips(model, conditions, seed=0, reference="previous", on_frame=on_frame, progress=lambda _frames: None)

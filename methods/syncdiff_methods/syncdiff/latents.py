@@ -34,16 +34,19 @@ from syncdiff_methods.clip_task import ClipTask, stacked
 from syncdiff_methods.syncdiff.audio import SYMBOLS, WINDOW, AudioCondition, acoustic_weights, clip_features
 from syncdiff_methods.syncdiff.config import AudioConfig, ConditionConfig, DiffusionConfig
 from syncdiff_methods.syncdiff.masking import apply_mask, clip_mask
-from syncdiff_methods.syncdiff.model import Autoencoder, load_autoencoder, read_autoencoder, to_images
+from syncdiff_methods.syncdiff.model import Autoencoder, load_autoencoder, read_autoencoder, to_frames, to_images
 from syncdiff_methods.syncdiff.sampling import build_scheduler
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from syncdiff_bench.contracts import Clip, Dataset
     from syncdiff_bench.training.task import TrainingData
     from syncdiff_methods.model_folder import FolderModel
 
 CHUNK = 32  # frames that the autoencoder encodes together
 LOG_MEL = 104
+SHOWN_CLIPS, SHOWN_FRAMES = 4, 6  # in the sample images
 PROBED_FRAMES = 75  # length of the clips that an estimate assumes
 
 
@@ -260,6 +263,17 @@ class LatentTask(ClipTask):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes per frame of what `ClipLatents` holds beside the latents, by name."""
 
+    @abstractmethod
+    def conditions(self, model: Any, clip: ClipLatents, shown: slice, first_image: Tensor) -> Any:
+        """What `generate` takes of some frames of a clip, on the model's device.
+
+        first_image: (3, S, S), the first of them; the clean latent before them stands for the first given frame.
+        """
+
+    @abstractmethod
+    def generate(self, model: Any, conditions: Sequence[Any], on_frame: Callable[[int, int, Tensor], None]) -> None:
+        """Generate the frames of several `conditions`; `on_frame` as in `sampling.frame_by_frame`."""
+
     @cached_property
     def autoencoder(self) -> Autoencoder:
         """Frozen, on the CPU. Raises UsageError or WeightsError where there is none."""
@@ -334,6 +348,28 @@ class LatentTask(ClipTask):
         for part in self.Model.parts[1:]:
             setattr(whole, part, getattr(model, part))
         return whole.eval()
+
+    @torch.no_grad()
+    def samples(self, model: nn.Module) -> NDArray[Any]:
+        """Consecutive frames from the middle of held-out clips: a row of true ones above a row of generated ones."""
+        size, clips = self.options.model.frame_size, self.held_out
+        chosen = clips[:: max(1, len(clips) // SHOWN_CLIPS)][:SHOWN_CLIPS]
+        whole = self.whole(model).to(next(model.parameters()).device)
+        rows = torch.full((2 * len(chosen), SHOWN_FRAMES, 3, size, size), -1.0)  # black where a clip is shorter
+        conditions = []
+        for row, clip in zip(rows[::2], chosen, strict=True):
+            start = max(0, (len(clip) - SHOWN_FRAMES) // 2)
+            shown = slice(start, start + SHOWN_FRAMES)
+            target = to_images(torch.from_numpy(self.data.dataset.clip(clip.clip_id).frames[shown].copy()), size)
+            row[: len(target)] = target
+            conditions.append(self.conditions(whole, clip, shown, target[0]))
+
+        def keep(index: int, t: int, image: Tensor) -> None:
+            rows[2 * index + 1, t] = image.cpu()
+
+        self.generate(whole, conditions, keep)
+        self.autoencoder.to("cpu")
+        return np.concatenate([np.concatenate(to_frames(row, size, size).numpy(), axis=1) for row in rows])
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """A folder of `Model`."""

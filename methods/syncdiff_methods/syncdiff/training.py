@@ -5,7 +5,7 @@ A step runs the UNet and the trained layers of the audio condition; what is cons
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
@@ -23,14 +22,12 @@ from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.config import SyncDiffConfig
 from syncdiff_methods.syncdiff.latents import ClipLatents, DiffusionLoss, LatentTask, activation_shape, audio_cache
-from syncdiff_methods.syncdiff.model import Denoiser, SyncDiffModel, to_frames, to_images, zero_output_layers
+from syncdiff_methods.syncdiff.model import Denoiser, SyncDiffModel, zero_output_layers
 from syncdiff_methods.syncdiff.sampling import ClipConditions, sample_clips
 
 if TYPE_CHECKING:
-    from syncdiff_bench.contracts import Dataset
     from syncdiff_bench.training.cache import TensorCache
 
-SHOWN_CLIPS, SHOWN_FRAMES = 4, 6  # in the sample pictures
 # What AV-HuBERT's files hold beside the audio path: the video front-end, and what only pre-training reads.
 UNREAD = ("feature_extractor_video.", "mask_emb", "label_embs_concat")
 
@@ -164,11 +161,16 @@ class SyncDiffTask(LatentTask):
             lambda batch: {"previous": batch["identity"][:, None].expand_as(batch["previous"])},
         )
 
-    def samples(self, model: nn.Module) -> NDArray[Any]:
+    def conditions(self, model: SyncDiffModel, clip: ClipLatents, shown: slice, first_image: Tensor) -> ClipConditions:
         device = next(model.parameters()).device
-        picture = preview(self.whole(model).to(device), self.data.dataset, self.held_out, str(device))
-        self.autoencoder.to("cpu")
-        return picture
+        tokens = model.audio.tokens(model.audio.encode(clip.audio[None].to(device)))[0, shown]
+        masked, before = clip.masked[shown].float().to(device), clip.clean[max(0, shown.start - 1)].float().to(device)
+        return ClipConditions(clip.clip_id, masked, before, tokens, first_image.to(device))
+
+    def generate(
+        self, model: SyncDiffModel, conditions: Sequence[Any], on_frame: Callable[[int, int, Tensor], None]
+    ) -> None:
+        sample_clips(model, conditions, seed=0, on_frame=on_frame)
 
     @cached_property
     def _frozen_audio(self) -> AudioCondition:
@@ -224,43 +226,3 @@ def _tensors(where: str) -> tuple[dict[str, Tensor], str]:
 
     encoder = read_checkpoint(path).encoder
     return {name: tensor for name, tensor in encoder.items() if not name.startswith(UNREAD)}, str(path)
-
-
-# ---------------------------------------------------------------------- sample pictures
-
-
-def preview(model: SyncDiffModel, dataset: Dataset, clips: Sequence[ClipLatents], device: str) -> NDArray[Any]:
-    """(rows, columns, 3) uint8 RGB: per clip a row of true frames and a row of generated ones.
-
-    The frames are consecutive, from the middle of a clip; what stands before them is taken for the given first frame.
-    model: in eval mode, on `device`.
-    """
-    chosen, size = clips[:: max(1, len(clips) // SHOWN_CLIPS)][:SHOWN_CLIPS], model.config.frame_size
-    rows = torch.full((2 * len(chosen), SHOWN_FRAMES, 3, size, size), -1.0)  # black where a clip is shorter
-    conditions = []
-    for row, clip in zip(rows[::2], chosen, strict=True):
-        start = max(0, (len(clip) - SHOWN_FRAMES) // 2)
-        shown = slice(start, start + SHOWN_FRAMES)
-        target = to_images(torch.from_numpy(dataset.clip(clip.clip_id).frames[shown].copy()), size)
-        row[: len(target)] = target
-        conditions.append(_conditions(model, clip, shown, target[0], device))
-
-    def keep(index: int, t: int, image: Tensor) -> None:
-        rows[2 * index + 1, t] = image.cpu()
-
-    sample_clips(model, conditions, seed=0, on_frame=keep)
-    return np.concatenate([np.concatenate(to_frames(row, size, size).numpy(), axis=1) for row in rows])
-
-
-@torch.no_grad()
-def _conditions(
-    model: SyncDiffModel, clip: ClipLatents, shown: slice, first_image: Tensor, device: str
-) -> ClipConditions:
-    tokens = model.audio.tokens(model.audio.encode(clip.audio[None].to(device)))[0, shown]
-    return ClipConditions(
-        clip.clip_id,
-        clip.masked[shown].float().to(device),
-        clip.clean[max(0, shown.start - 1)].float().to(device),
-        tokens,
-        first_image.to(device),
-    )
