@@ -157,7 +157,7 @@ def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     from syncdiff_bench.estimates.workload import duration
     from syncdiff_bench.report.table import Cell, Heading, Panel, Row, Table, plain_notes
     from syncdiff_bench.report.writers.terminal import print_tables
-    from syncdiff_bench.reproduction.planning import standing
+    from syncdiff_bench.reproduction.planning import lacking, standing
     from syncdiff_bench.reproduction.rows import trainings
 
     recipe = request.recipe
@@ -173,6 +173,8 @@ def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
         texts = (job.name, rows, *standing(job, len(costs.frames)), *times, *[""] * (2 - len(times)))
         found.append(Row(tuple(map(Cell, texts))))
     lines = [f"blank: {name}: {reason}" for name, reason in blank.items()]
+    wanted = {model.name: model for job in jobs if not job.done for model in job.missing_models() if model.trainable}
+    lines += [f"training: {what}" for what in lacking(wanted.values())]
     to_train = trainings(job for job in jobs if job.name not in blank and not job.done)
     models = [(model, costs.training(model)) for model in to_train]
     for model, estimate in models:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -46,6 +46,30 @@ def _other_run(job: Job) -> str:
     except BenchError as error:
         return str(error)
     return ""
+
+
+def lacking(models: Iterable[Model]) -> list[str]:
+    """What trainings need that is no model and is not here, with the mend: weights of their configs, face boxes."""
+    from syncdiff_bench.training.loader import load_task
+    from syncdiff_bench.views import require_boxes
+    from syncdiff_bench.weights.catalog import installed
+    from syncdiff_bench.weights.store import WeightsStore
+
+    found: list[str] = []
+    for model in models:
+        try:
+            plan = model.plan()
+            task = load_task(plan, model.request.data_root, model.cache, "cpu")
+        except BenchError:  # `costs.training` says it
+            continue
+        named = [name for name in plan.options.values() if isinstance(name, str) and name in installed().entries]
+        looks: list[Callable[[], object]] = [partial(WeightsStore().path, name) for name in named]
+        for look in (*looks, lambda task=task: require_boxes(task.data.dataset, task.boxed_clips())):  # type: ignore[misc]
+            try:
+                look()
+            except BenchError as error:
+                found.append(str(error))
+    return list(dict.fromkeys(found))
 
 
 def standing(job: Job, clips: int) -> tuple[str, str, str]:

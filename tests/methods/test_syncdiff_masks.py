@@ -201,3 +201,20 @@ def test_the_mask_is_the_same_in_training_and_at_inference(home: Path, lrs2: Pat
     np.testing.assert_array_equal(clip_mask(clip, loaded.config.condition, 32).numpy(), expected)
     masked = clip_conditions(loaded, clip).masked
     torch.testing.assert_close(masked, tensors["masked"].float(), rtol=2e-3, atol=2e-3)
+
+
+def test_a_plan_of_the_paper_says_what_its_trainings_lack(
+    lrs2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the autoencoder: the weights that the config names, and face boxes; each once, however many rows."""
+    monkeypatch.chdir(tmp_path)
+    (lrs2 / "test.txt").write_text((lrs2 / "val.txt").read_text())
+    plan = ["paper", "reproduce", "--table", "3", "--train", "--dry-run", "--dataset", "lrs2", "--data-root", str(lrs2)]
+    assert main(plan) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("training: weights avhubert-base-vox-iter5 missing;") == 1
+    assert told.count("clips have no face boxes") == 1 and "training: lrs2 train" in told
+    give_boxes(lrs2 / "boxes")
+    assert main(plan) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "training: weights avhubert-base-vox-iter5 missing;" in told and "no face boxes" not in told

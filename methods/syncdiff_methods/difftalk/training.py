@@ -89,6 +89,7 @@ class DiffTalkTask(LatentTask):
     Options = DiffTalkTrainingOptions
     options: DiffTalkTrainingOptions
     Model = DiffTalkModel
+    boxed = False
     learns_from: ClassVar[str] = "audio and landmarks"
 
     def build(self) -> nn.Module:

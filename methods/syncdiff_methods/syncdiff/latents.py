@@ -263,6 +263,20 @@ class LatentTask(ClipTask):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes per frame of what `ClipLatents` holds beside the latents, by name."""
 
+    def boxed_clips(self, part: int = 0, parts: int = 1) -> Mapping[str, Sequence[str]]:
+        """See `TrainingTask.boxed_clips`; all clips where there is no autoencoder yet, whose caches cannot be there."""
+        try:
+            read_autoencoder(self.options.autoencoder)
+        except UsageError:
+            splits = (self.data.split, self.data.validation_split) if self.boxed else ()
+            return {split: self.data.dataset.clip_ids(split) for split in splits}
+        return super().boxed_clips(part, parts)
+
+    @property
+    def boxed(self) -> bool:
+        """Whether the mask is that of face boxes."""
+        return bool(self.options.model.condition.mask_mode != "nose_to_bottom")
+
     @abstractmethod
     def conditions(self, model: Any, clip: ClipLatents, shown: slice, first_image: Tensor) -> Any:
         """What `generate` takes of some frames of a clip, on the model's device.
