@@ -30,6 +30,7 @@ from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRM
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.syncnet import SyncNet, SyncNetConfig, prepare_for_inference
+from syncdiff_bench.progress import Progress
 from syncdiff_bench.training.device import float32_products
 from syncdiff_bench.training.loop import _accelerator, _drawn_ahead, _Training
 from syncdiff_bench.training.task import TrainingSettings
@@ -130,7 +131,7 @@ class Trainer:
         self.settings = TrainingSettings(10**6, way.batch, 4.8e-5, **way.settings)
         self.task = SyntheticTask(SyncDiffTrainingOptions(model=size.config), data=None)  # type: ignore[arg-type]
         accelerator = _accelerator(self.task, self.settings, folder, cpu=device.type == "cpu")
-        self.training = _Training(accelerator, self.task, self.settings, folder)
+        self.training = _Training(accelerator, self.task, self.settings, folder, Progress())
         self.batches = _drawn_ahead(self.task, self.settings, accelerator, 0)
         self.done = 0
 

@@ -15,6 +15,7 @@ from fake_device import computer
 from tiny_networks import SYNCDIFF as TINY
 from torch import Tensor, nn
 
+from syncdiff_bench.progress import Progress
 from syncdiff_bench.training.loop import _accelerator, _drawn_ahead, _Training
 from syncdiff_bench.training.task import TrainingSettings
 from syncdiff_methods.difftalk.model import DiffTalkConfig, DiffTalkModel
@@ -67,7 +68,7 @@ def step(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         accelerator = _accelerator(task, settings, out, cpu=True)
         patch.setitem(PartialState._shared_state, "device", device)
         accelerator.state.device, accelerator.device_placement = device, False  # it is there already
-        training = _Training(accelerator, task, settings, out)
+        training = _Training(accelerator, task, settings, out, Progress())
         batches = _drawn_ahead(task, settings, accelerator, 0)
         training._step(0, batches)
         counted.clear()
