@@ -156,7 +156,7 @@ class CurveTask(TrainingTask):
 
 
 def trained(out: Path, settings: TrainingSettings) -> dict[str, list[float]]:
-    task = CurveTask(NoOptions(), TrainingData(load_dataset("pocket"), "train", "val", Path("cache")))
+    task = CurveTask(NoOptions(), TrainingData(load_dataset("pocket"), "test", "test", Path("cache")))
     values: dict[str, list[float]] = json.loads((train(task, settings, out, cpu=True) / "names.json").read_text())
     return values
 

@@ -181,10 +181,17 @@ def test_work_that_cannot_travel_is_done_here(capsys: pytest.CaptureFixture[str]
 @pytest.fixture
 def stuck(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
     """A run whose first process waits two minutes at its second clip, for a sign in a folder that is not there."""
-    command = [sys.executable, "-m", "syncdiff_bench", "generate", *NOISE, "--out", "o", "--workers", "2"]
+    # A shell without job control lets what it starts in the background ignore Ctrl-C.
+    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    start = f"{heed}; from syncdiff_bench.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", start, "generate", *NOISE, "--out", "o", "--workers", "2"]
     environment = {**os.environ, "TOY_MEET": str(tmp_path / "nobody" / "meets")}
     with subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         last = time.monotonic() + 60
         children: list[psutil.Process] = []
