@@ -17,7 +17,6 @@ import click
 from syncdiff_bench.cli.commands import Takes, command, option
 from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import BenchError, UsageError, one_line
-from syncdiff_bench.files import home
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -77,6 +76,8 @@ def diagnose(data_roots: dict[str, Path] | None = None) -> Iterator[Check]:
 
     data_roots: dataset -> folder, to look at besides the embedded datasets.
     """
+    from syncdiff_bench.files import home
+
     yield _python()
     yield from _shadowed()
     yield from _torch()
