@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.progress import Progress
 from syncdiff_bench.training import cache as cache_module
-from syncdiff_bench.training.cache import TensorCache
+from syncdiff_bench.training.cache import TensorCache, fill_together
+from syncdiff_bench.training.peers import Peers
 
 CLIPS = tuple(f"speaker/{i:03d}" for i in range(7))
 FACTS = {"autoencoder": "a1", "mask": '{"mask_pad": 0}'}
@@ -95,6 +97,15 @@ def test_parts_make_the_whole(tmp_path: Path) -> None:
     assert second.asked == list(CLIPS[3:6])
     assert first.asked == [*CLIPS[:3], CLIPS[6]]
     assert len(cache_of(tmp_path, first).read()) == 7
+
+
+def test_each_process_of_a_training_makes_its_share_alone(tmp_path: Path) -> None:
+    """Two of a launch, one after the other: of three shards the first makes the outer ones, the second the middle."""
+    encoders = Encoder(), Encoder()
+    for index, encoder in enumerate(encoders):
+        fill_together([cache_of(tmp_path, encoder)], Peers(index, 2), Progress())
+    assert [encoder.asked for encoder in encoders] == [[*CLIPS[:3], CLIPS[6]], list(CLIPS[3:6])]
+    assert tuple(cache_of(tmp_path, Encoder()).read()) == CLIPS
 
 
 def test_a_broken_clip_costs_itself_only(tmp_path: Path) -> None:
