@@ -139,8 +139,9 @@ def test_who_ended_and_why(tmp_path: Path, ends: str, found: str) -> None:
     settings = replace(SHORT, micro_batch=4, checkpoint_every=2)
     done = launched(2, tmp_path, settings, ends=ends)
     assert done.returncode != 0
-    (line,) = re.findall("^error: .*$", done.stderr, re.MULTILINE)
-    assert line.startswith(
+    told = re.findall("^error: .*$", done.stderr, re.MULTILINE)
+    assert len(told) == 1, done.stderr
+    assert told[0].startswith(
         f"error: process 0: {found}; the last good checkpoint is {tmp_path}/checkpoints/step-0000000"
     )
     own = tmp_path / "errors" / "process-1.txt"

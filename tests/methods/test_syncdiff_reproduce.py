@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,12 +33,13 @@ frame_size = 48
 every = 16
 max_clips = 4
 quantise_from = 1
-start = "random"
-autoencoder = {{ channels = [8, 8, 8], layers_per_block = 1, codes = 16, norm_groups = 8, mid_attention = false }}
+start = "average-pooling"
+autoencoder = {{ channels = [8, 8, 8], layers_per_block = 1, codes = 256, norm_groups = 1, mid_attention = false }}
 """
+# A rate at which two steps lead away from the zeros that the output layers start as: else no seed shows.
 SYNCDIFF = f"""
 trainer = "syncdiff"
-{TRAINING}
+{TRAINING.replace("1e-3", "3e-2")}
 [options.model]
 name = "tiny"
 frame_size = 48
@@ -94,7 +96,8 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_reference_frame_is_trained_generated_scored_and_probed(capsys: pytest.CaptureFixture[str]) -> None:
     tables = ["--table", "3", "--table", "4"]
     assert main([*REPRODUCE, *tables, "--dry-run", "--train"]) == 0
-    assert "(trial): syncdiff-bench train tiny.toml --variant rnd" in " ".join(capsys.readouterr().out.split())
+    planned = r"\(trial\), 1 micro-batch of \d+, over 1 process: syncdiff-bench train tiny\.toml --variant rnd"
+    assert re.search(planned, " ".join(capsys.readouterr().out.split()))
     assert main([*REPRODUCE, *tables, "--train"]) == 0
 
     trained = {
