@@ -75,7 +75,8 @@ class Crew:
         with _Dealing(tasks, work, handle, lost) as dealing:
             limit = min(self.workers or sys.maxsize, sys.maxsize if most is None else most)
             if limit > 1 and (self.workers or self._others):
-                self._engage(dealing, min(limit, len(tasks)))
+                # Of an earlier stage there are as many as paid there, and no more are started for this one.
+                self._engage(dealing, min(limit, self.workers or len(self._others) + 1, len(tasks)))
             started = time.monotonic()
             for done, task in enumerate(dealing.take(), start=1):
                 work(task, lambda item, task=task: dealing.handle(task, item))  # type: ignore[misc]

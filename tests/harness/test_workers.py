@@ -220,3 +220,13 @@ def test_workers_end_with_the_first_process(stuck: tuple[subprocess.Popen[str], 
     assert children
     process.kill()
     assert psutil.wait_procs(children, timeout=60)[1] == []
+
+
+def test_a_second_stage_starts_no_more_than_paid_in_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the machine has cores were started there; there are twenty batches now."""
+    crew, engaged = workers.Crew(0), []
+    monkeypatch.setattr(crew, "_others", [object()])
+    monkeypatch.setattr(crew, "_engage", lambda _dealing, count: engaged.append(count))
+    done: list[int] = []
+    crew.each(range(20), lambda task, _emit: done.append(task), lambda *_: None, lambda *_: None)  # type: ignore[arg-type]
+    assert engaged == [2] and done == list(range(20))
