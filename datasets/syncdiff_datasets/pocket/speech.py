@@ -92,12 +92,15 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
-def speak(text: str, voice: Voice) -> Utterance:
+def speak(text: str, voice: Voice, seed: int) -> Utterance:
     """Synthesise one sentence. Call it once per process (see the module's docstring).
+
+    seed: 0..2**31 - 1, of the breath that some voices draw at random; eSpeak itself would take the time of day.
 
     Raises UsageError where eSpeak is not installed or does not know the voice.
     """
     library, sample_rate = _initialise()
+    library.espeak_ng_SetRandSeed(seed)
     blocks: list[NDArray[np.int16]] = []
     events: list[tuple[str, float]] = []
 
@@ -132,6 +135,7 @@ def _initialise() -> tuple[ctypes.CDLL, int]:
             "drawing pocket needs the eSpeak NG speech synthesiser; pip install 'syncdiff-bench[pocket]'"
         ) from None
     library = ctypes.CDLL(espeakng_loader.get_library_path())
+    library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
     library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
     library.espeak_Synth.argtypes = [
         ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,

@@ -70,6 +70,12 @@ class Recipe:
         take = 0 if of_speaker else self.take + 1
         return np.random.default_rng([WORLD_SEED, _SPLIT_NUMBER[self.split], self.speaker, take])
 
+    @property
+    def speech_seed(self) -> int:
+        """Of what the voice draws at random, apart from what is drawn of the clip."""
+        words = np.random.SeedSequence([WORLD_SEED, _SPLIT_NUMBER[self.split], self.speaker, self.take + 1, 1])
+        return int(words.generate_state(1)[0]) >> 1
+
 
 def split_of_clip(clip_id: str) -> Split | None:
     """The split that a clip id belongs to: its first digit."""
@@ -87,7 +93,7 @@ def draw_clip(recipe: Recipe) -> DrawnClip:
     persona = draw_persona(recipe.split, recipe.generator(of_speaker=True))
     rng = recipe.generator(of_speaker=False)
     sentence = draw_sentence(recipe.split, rng)
-    utterance = speak(sentence, persona.voice)
+    utterance = speak(sentence, persona.voice, recipe.speech_seed)
     lead, tail = rng.uniform(0.12, 0.32), rng.uniform(0.16, 0.32)
     n_frames = int(np.ceil((lead + len(utterance.samples) / utterance.sample_rate + tail) * FPS))
     audio = _soundtrack(utterance, lead, n_frames, rng)
