@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.training.initialisation import initialise_by_name
 from syncdiff_bench.weights.catalog import installed
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_methods.syncdiff.audio import AudioCondition
@@ -64,8 +65,10 @@ class TrainedSyncDiff(nn.Module):
         super().__init__()
         self.options = options
         self.denoiser = Denoiser(options.model)
-        zero_output_layers(self.denoiser.unet)
         self.audio = AudioCondition(options.model.audio)
+        initialise_by_name(self)
+        nn.init.zeros_(self.denoiser.unet.conv_in.bias)  # its spread would hang on the number of inputs
+        zero_output_layers(self.denoiser.unet)
         self.diffusion_loss = DiffusionLoss(options.model.diffusion, options.area_weight)
 
     def forward(
@@ -130,10 +133,11 @@ class SyncDiffTask(LatentTask):
         identity = clip.clean[other + (other >= t)].float()
         depth = max(1, self.options.model.condition.previous_frames)
         previous = torch.stack([clip.clean[max(0, t - 1 - k)].float() for k in range(depth)])
-        if rng.random() < self.options.previous_dropout:
+        own = rng.spawn(1)[0]  # variants with other previous frames draw the same target, noise and timestep
+        if own.random() < self.options.previous_dropout:
             previous = identity.expand_as(previous)
-        spread = rng.uniform(0, self.options.previous_noise)
-        previous = previous + spread * torch.from_numpy(rng.standard_normal(previous.shape, dtype=np.float32))
+        spread = own.uniform(0, self.options.previous_noise)
+        previous = previous + spread * torch.from_numpy(own.standard_normal(previous.shape, dtype=np.float32))
         if self.options.model.condition.previous == "none":
             previous = previous[:0]
         return {

@@ -35,6 +35,12 @@ class WeightNormConv1d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim))
         self.weight_g = nn.Parameter(torch.empty(1, 1, kernel))
         self.weight_v = nn.Parameter(torch.empty(dim, dim // groups, kernel))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Normal, as in the published training; each tap of the norm that it then has."""
+        dim, _, kernel = self.weight_v.shape
+        nn.init.zeros_(self.bias)
         nn.init.normal_(self.weight_v, std=math.sqrt(4 / (kernel * dim)))
         with torch.no_grad():
             self.weight_g.copy_(self._norm())
@@ -133,15 +139,25 @@ class AVHubertEncoder(nn.Module):
         super().__init__()
         self.config = config
         if config.pretraining_units:
-            self.mask_emb = nn.Parameter(torch.empty(config.audio_feat_dim).uniform_())
-            self.label_embs_concat = nn.Parameter(torch.empty(config.pretraining_units, PRETRAINING_DIM).uniform_())
+            self.mask_emb = nn.Parameter(torch.empty(config.audio_feat_dim))
+            self.label_embs_concat = nn.Parameter(torch.empty(config.pretraining_units, PRETRAINING_DIM))
         # (B, T, 104) -> (B, T, dim)
         self.feature_extractor_audio = nn.Sequential(OrderedDict(proj=nn.Linear(config.audio_feat_dim, config.dim)))
         self.feature_extractor_video = VideoFeatures(config) if config.video else None
         self.layer_norm = nn.LayerNorm(2 * config.dim)
         self.post_extract_proj = nn.Linear(2 * config.dim, config.dim)
         self.encoder = TransformerEncoder(config)
-        self.apply(_initialise)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """BERT initialisation of the linear layers, as in the published training; the rest as its modules draw it."""
+        if self.config.pretraining_units:
+            nn.init.uniform_(self.mask_emb)
+            nn.init.uniform_(self.label_embs_concat)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
 
     def forward(
         self,
@@ -210,13 +226,6 @@ class AVHubertEncoder(nn.Module):
     def final_norm(self, x: Tensor) -> Tensor:
         """The LayerNorm behind the last layer, (B, T, dim) -> (B, T, dim)."""
         return self.encoder.layer_norm(x)  # type: ignore[no-any-return]
-
-
-def _initialise(module: nn.Module) -> None:
-    """BERT initialisation of the linear layers, as in the published training."""
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
 
 
 class EncoderSlot(nn.Module):
