@@ -25,7 +25,7 @@ class PocketFolder(LRS2):
 
     name = "pocket"
     published: ClassVar[Mapping[str, int]] = MappingProxyType(
-        {split: speakers * CLIPS_PER_SPEAKER for split, speakers in SPLIT_SPEAKERS.items()}
+        {split: speakers * CLIPS_PER_SPEAKER[split] for split, speakers in SPLIT_SPEAKERS.items()}
     )
 
     def spoken(self, clip_id: str, transcript: Transcript | None) -> tuple[Spoken, ...]:
@@ -40,8 +40,9 @@ class PocketFolder(LRS2):
 class Pocket(Dataset):
     """Drawn faces speaking GRID sentences with a synthetic voice; read by the code that reads LRS2.
 
-    The test split is part of the package. train and val are drawn by `syncdiff-bench data prepare splits` into
-    `$SYNCDIFF_BENCH_HOME/pocket`, or into `root` where one is given.
+    The test split is part of the package. The others (train and val; ablation, 48 speakers of the test's kind with a
+    clip of three seconds each; speech, voices and sentences of another kind) are drawn by `syncdiff-bench data prepare
+    splits` into `$SYNCDIFF_BENCH_HOME/pocket`, or into `root` where one is given.
     """
 
     name = "pocket"

@@ -23,6 +23,13 @@ _TRAIN_ACCENTS = ("en", "en-us", "en-gb-x-rp", "en-gb-x-gbcwmd", "en-029")
 _TRAIN_TIMBRES = ("", "+f1", "+f2", "+f3", "+m1", "+m2", "+m3", "+m4")
 _TEST_ACCENTS = ("en", "en-us", "en-gb-scotland")
 _TEST_TIMBRES = ("+f4", "+f5", "+m5", "+m7")
+_SPEECH_TIMBRES = ("+m6", "+m8", "+Alex", "+Andrea", "+linda", "+steph", "+adam", "+max")
+_VOICES = {
+    "test": (_TEST_ACCENTS, _TEST_TIMBRES),
+    "ablation": (_TEST_ACCENTS, _TEST_TIMBRES),
+    "speech": (_TRAIN_ACCENTS, _SPEECH_TIMBRES),
+}
+_SLOW, _USUAL = (100, 117), (130, 166)  # words per minute: a test sentence takes three seconds, or two
 
 _SKINS: tuple[Colour, ...] = (
     (0.96, 0.82, 0.72), (0.91, 0.74, 0.62), (0.84, 0.66, 0.52),
@@ -87,7 +94,7 @@ class Motion:
 
 
 def draw_persona(split: Split, rng: np.random.Generator) -> Persona:
-    """A random speaker; test and training speakers never share a voice."""
+    """A random speaker; those of test and ablation share no voice with the others, nor do those of speech."""
     skin = _tinted(_SKINS[rng.integers(len(_SKINS))], 0.03, rng)
     redness = rng.uniform(0.04, 0.2)
     lip = (min(1.0, skin[0] * 0.86 + redness * 0.25), skin[1] * (0.72 - redness), skin[2] * (0.76 - redness))
@@ -154,11 +161,11 @@ def draw_motion(persona: Persona, n_frames: int, rng: np.random.Generator) -> Mo
 
 
 def _draw_voice(split: Split, rng: np.random.Generator) -> Voice:
-    accents, timbres = (_TEST_ACCENTS, _TEST_TIMBRES) if split == "test" else (_TRAIN_ACCENTS, _TRAIN_TIMBRES)
+    accents, timbres = _VOICES.get(split, (_TRAIN_ACCENTS, _TRAIN_TIMBRES))
     timbre = timbres[rng.integers(len(timbres))]
     return Voice(
         name=accents[rng.integers(len(accents))] + timbre,
-        rate=int(rng.integers(130, 166)),
+        rate=int(rng.integers(*(_SLOW if split == "ablation" else _USUAL))),
         pitch=int(rng.integers(35, 66)),
         pitch_range=int(rng.integers(30, 71)),
     )

@@ -35,8 +35,8 @@ ARPABET: dict[str, str] = {
     **{"i:": "IY", "i": "IY", "I": "IH", "I2": "IH", "I#": "IH", "i@": "IH", "E": "EH", "e": "EH", "e:": "EH"},
     **{"e@": "EH", "a": "AE", "aa": "AE", "A:": "AA", "A~": "AA", "a:": "AA", "A@": "AA", "0": "AA", "V": "AH"},
     **{"O:": "AO", "O": "AO", "O2": "AO", "O@": "AO", "o@": "AO", "o:": "AO", "u:": "UW", "u": "UW", "U": "UH"},
-    **{"U@": "UH", "3:": "ER", "@": "AX", "@2": "AX", "a#": "AX", "I@": "AX", "@L": "EL"},
-    **{"eI": "EY", "aI": "AY", "aI2": "AY", "aU": "AW", "OI": "OY", "oU": "OW", "o": "OW"},
+    **{"U@": "UH", "3:": "ER", "@": "AX", "@2": "AX", "3": "AX", "a#": "AX", "I@": "AX", "@L": "EL"},
+    **{"i@3": "IH", "aI@": "AY", "eI": "EY", "aI": "AY", "aI2": "AY", "aU": "AW", "OI": "OY", "oU": "OW", "o": "OW"},
 }
 
 

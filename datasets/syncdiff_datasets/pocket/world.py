@@ -1,7 +1,7 @@
 """Draw splits of pocket to disk, in the LRS2 layout.
 
     ROOT/mvlrs_v1/main/<speaker>/<clip>.mp4 .txt      as LRS2 (160x160, 25 fps, 16 kHz mono; `Text:` and `Conf:` lines)
-    ROOT/mvlrs_v1/{train,val,test}.txt                the split lists
+    ROOT/mvlrs_v1/<split>.txt                         the split lists
     ROOT/mvlrs_v1/boxes/<speaker>/<clip>.npy          face boxes (T, 4) int16
     ROOT/mvlrs_v1/phones/<speaker>/<clip>.txt         START END PHONE rows, seconds, eSpeak notation
     ROOT/mvlrs_v1/landmarks/<speaker>/<clip>.npy      68 landmarks of the face, x and y in pixels: (T, 68, 2) float16
@@ -32,9 +32,9 @@ from syncdiff_datasets.pocket.persona import Motion, Persona, draw_motion, draw_
 from syncdiff_datasets.pocket.speech import Utterance, speak
 
 WORLD_SEED = 20250111
-_SPLIT_NUMBER: dict[Split, int] = {"train": 1, "val": 2, "test": 3}
-SPLIT_SPEAKERS: dict[Split, int] = {"train": 480, "val": 16, "test": 12}
-CLIPS_PER_SPEAKER = 2
+_SPLIT_NUMBER: dict[Split, int] = {"train": 1, "val": 2, "test": 3, "ablation": 4, "speech": 5}
+SPLIT_SPEAKERS: dict[Split, int] = {"train": 480, "val": 16, "test": 12, "ablation": 48, "speech": 240}
+CLIPS_PER_SPEAKER: dict[Split, int] = {"train": 2, "val": 2, "test": 2, "ablation": 1, "speech": 2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def split_of_clip(clip_id: str) -> Split | None:
 def recipes(split: Split, speakers: int | None = None) -> tuple[Recipe, ...]:
     """The clips of a split in list order; `speakers` shortens it."""
     n = SPLIT_SPEAKERS[split] if speakers is None else speakers
-    return tuple(Recipe(split, speaker, take) for speaker in range(n) for take in range(CLIPS_PER_SPEAKER))
+    return tuple(Recipe(split, speaker, take) for speaker in range(n) for take in range(CLIPS_PER_SPEAKER[split]))
 
 
 def draw_clip(recipe: Recipe) -> DrawnClip:

@@ -204,7 +204,7 @@ def fill_encoder(condition: AudioCondition, where: str) -> None:
     """Load the weights that training starts from.
 
     where: a fairseq checkpoint of AV-HuBERT (`.pt`, pre-trained or fine-tuned), its name in the weights catalogue, or
-        a SyncDiff model (a directory or a shipped name), whose encoder is taken.
+        a directory (or a shipped name): what `encoder_training` made, or a SyncDiff model, whose encoder is taken.
     Raises UsageError where there is none, WeightsError where it has other sizes.
     """
     tensors, source = _tensors(where)
@@ -214,8 +214,10 @@ def fill_encoder(condition: AudioCondition, where: str) -> None:
 def _tensors(where: str) -> tuple[dict[str, Tensor], str]:
     path = Path(where)
     if path.is_dir() or (SyncDiffModel.shipped / where).is_dir():
-        file = SyncDiffModel.locate(where) / "audio.safetensors"
-        prefix = "encoder."
+        folder = SyncDiffModel.locate(where)
+        if (alone := folder / "encoder.safetensors").is_file():
+            return load_tensors(alone), str(alone)
+        file, prefix = folder / "audio.safetensors", "encoder."
         found = {name: tensor for name, tensor in load_tensors(file).items() if name.startswith(prefix)}
         return {name.removeprefix(prefix): tensor for name, tensor in found.items()}, str(file)
     if not path.is_file():
