@@ -43,7 +43,7 @@ class LRS2(DatasetOnDisk):
     the same `<id>/<clip>` exists in both folders. Speaker: the `<id>`, which is one broadcast.
 
     To embed a dataset of the same layout, subclass it with another `name`, `title` and `published`, and
-    override `locate`.
+    override `locate`; `lists`: split -> the names that its list may have.
     """
 
     name: ClassVar[str] = "lrs2"
@@ -52,9 +52,10 @@ class LRS2(DatasetOnDisk):
     markers: ClassVar[tuple[str, ...]] = ("main", PRETRAIN)
     promise: ClassVar[Promise] = Promise(side=160)
     published: ClassVar[Mapping[str, int]] = MappingProxyType({"train": 45_839, "val": 1_082, "test": 1_243})
+    lists: ClassVar[Mapping[str, Sequence[str]]] = SPLIT_LISTS
 
     def splits(self) -> tuple[str, ...]:
-        return tuple(split for split in SPLIT_LISTS if self._list_file(split) is not None)
+        return tuple(split for split in self.lists if self._list_file(split) is not None)
 
     def clip_ids(self, split: str) -> tuple[str, ...]:
         path = self._required_list(split)
@@ -89,14 +90,14 @@ class LRS2(DatasetOnDisk):
         return list(dict.fromkeys([self.home, *given, self.home.parent]))
 
     def _list_file(self, split: str) -> Path | None:
-        candidates = (folder / name for folder in self._list_folders() for name in SPLIT_LISTS[split])
+        candidates = (folder / name for folder in self._list_folders() for name in self.lists[split])
         return next((path for path in candidates if path.is_file()), None)
 
     def _required_list(self, split: str) -> Path:
-        self.check_known(split, SPLIT_LISTS)
+        self.check_known(split, self.lists)
         path = self._list_file(split)
         if path is None:
-            names = " or ".join(SPLIT_LISTS[split])
+            names = " or ".join(self.lists[split])
             folders = ", ".join(str(folder) for folder in self._list_folders())
             there = ", ".join(self.splits()) or "none"
             raise UsageError(

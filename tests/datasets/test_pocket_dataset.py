@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import multiprocessing
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from syncdiff_datasets.lrs import LRS2
 from syncdiff_datasets.pocket.articulation import PHONE_VISEMES
 from syncdiff_datasets.pocket.dataset import SHIPPED, Pocket
 from syncdiff_datasets.pocket.grammar import split_of
+from syncdiff_datasets.pocket.persona import draw_persona
 from syncdiff_datasets.pocket.speech import arpabet
 from syncdiff_datasets.pocket.world import DrawnClip, Recipe, draw_clip, recipes
 
@@ -102,3 +104,13 @@ def test_redrawing_gives_the_shipped_clip(pocket: Pocket) -> None:
     assert 10 * np.log10(255**2 / error.mean()) > 36  # H.264 lies between
     drawn_sound, shipped_sound = drawn.media.audio.astype(float), shipped.audio.astype(float)
     assert np.corrcoef(drawn_sound, shipped_sound)[0, 1] > 0.95  # AAC lies between
+
+
+@pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="needs the extra 'pocket'")
+def test_a_voice_with_breath_breathes_alike_at_any_time_of_day() -> None:
+    """eSpeak seeds the breath of some voices with the clock: seconds between two drawings must not be heard."""
+    recipe = recipes("val")[6]
+    assert draw_persona("val", recipe.generator(of_speaker=True)).voice.name == "en-029+f2"
+    first = _draw_in_own_process(recipe)
+    time.sleep(1.1)
+    np.testing.assert_array_equal(first.media.audio, _draw_in_own_process(recipe).media.audio)

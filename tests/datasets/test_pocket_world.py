@@ -113,3 +113,22 @@ def test_train_and_test_never_share_a_voice() -> None:
     voices = {split: {draw_persona(split, rng).voice.name for _ in range(200)} for split in ("train", "test")}
     assert len(voices["train"]) > 30
     assert not voices["train"] & voices["test"]
+
+
+def test_no_group_of_splits_shares_a_voice_with_another() -> None:
+    """Whoever tests has other voices than whoever trains, and speech of elsewhere others than both."""
+    rng = np.random.default_rng(1)
+    voices = [
+        {draw_persona(split, rng).voice.name for split in splits for _ in range(200)}
+        for splits in (("train", "val"), ("test", "ablation"), ("speech",))
+    ]
+    assert min(map(len, voices)) > 10
+    for mine, theirs in itertools.combinations(voices, 2):
+        assert not mine & theirs
+
+
+def test_speech_of_elsewhere_has_words_of_its_own() -> None:
+    rng = np.random.default_rng(2)
+    words = {word for _ in range(100) for word in draw_sentence("speech", rng).split()}
+    assert words & set(VOCABULARY) == {"a"}  # the letter there, the article here
+    assert {split_of(draw_sentence("ablation", rng)) for _ in range(20)} == {"test"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -24,6 +24,9 @@ class PocketFolder(LRS2):
     """One folder that `world` has written."""
 
     name = "pocket"
+    lists: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType(
+        {split: (f"{split}.txt",) for split in SPLIT_SPEAKERS}
+    )
     published: ClassVar[Mapping[str, int]] = MappingProxyType(
         {split: speakers * CLIPS_PER_SPEAKER[split] for split, speakers in SPLIT_SPEAKERS.items()}
     )
