@@ -22,9 +22,10 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.networks.avhubert.encoder import AVHubertEncoder
 from syncdiff_bench.networks.avhubert.features import audio_features
 from syncdiff_methods.clip_task import ClipTask
-from syncdiff_methods.model_folder import save_part, write_config
+from syncdiff_methods.model_folder import save_part
 from syncdiff_methods.syncdiff.audio import build_encoder
 from syncdiff_methods.syncdiff.config import AudioConfig
+from syncdiff_methods.syncdiff.training import ENCODER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,10 +143,10 @@ class EncoderTask(ClipTask):
         return {name: value.item() for name, value in losses.items()}
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """encoder.safetensors and config.json: `options.encoder` of a SyncDiff training (`training.fill_encoder`)."""
+        """encoder.safetensors: what `options.encoder` of a SyncDiff training names (`training.fill_encoder`)."""
         assert isinstance(model, TrainedEncoder)
-        write_config(self.options.audio, folder)
-        save_part(model.encoder, folder / "encoder.safetensors", torch.float16)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_part(model.encoder, folder / ENCODER, torch.float16)
 
 
 def cepstra(rows: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -29,6 +29,7 @@ from syncdiff_methods.syncdiff.sampling import ClipConditions, sample_clips
 if TYPE_CHECKING:
     from syncdiff_bench.training.cache import TensorCache
 
+ENCODER = "encoder.safetensors"  # of the folder that `encoder_training` makes
 # What AV-HuBERT's files hold beside the audio path: the video front-end, and what only pre-training reads.
 UNREAD = ("feature_extractor_video.", "mask_emb", "label_embs_concat")
 
@@ -213,11 +214,12 @@ def fill_encoder(condition: AudioCondition, where: str) -> None:
 
 def _tensors(where: str) -> tuple[dict[str, Tensor], str]:
     path = Path(where)
+    alone = [file for folder in (SyncDiffModel.shipped / where, path) if (file := folder / ENCODER).is_file()]
+    if alone:
+        return load_tensors(alone[0]), str(alone[0])
     if path.is_dir() or (SyncDiffModel.shipped / where).is_dir():
-        folder = SyncDiffModel.locate(where)
-        if (alone := folder / "encoder.safetensors").is_file():
-            return load_tensors(alone), str(alone)
-        file, prefix = folder / "audio.safetensors", "encoder."
+        file = SyncDiffModel.locate(where) / "audio.safetensors"
+        prefix = "encoder."
         found = {name: tensor for name, tensor in load_tensors(file).items() if name.startswith(prefix)}
         return {name.removeprefix(prefix): tensor for name, tensor in found.items()}, str(file)
     if not path.is_file():
