@@ -12,7 +12,7 @@ import torch
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.paper import package_tables
 from syncdiff_bench.training.loader import read_plan
-from syncdiff_methods.syncdiff.config import ITSELF, VARIANTS, AutoencoderConfig, SyncDiffConfig, shipped_config
+from syncdiff_methods.syncdiff.config import BEYOND, ITSELF, VARIANTS, AutoencoderConfig, SyncDiffConfig, shipped_config
 from syncdiff_methods.syncdiff.method import SyncDiff, SyncDiffOptions
 from syncdiff_methods.syncdiff.model import Denoiser, SyncDiffModel
 
@@ -67,14 +67,15 @@ def test_variants_differ_from_the_size_in_what_they_name(size: str, variant: str
     base, config = asdict(shipped_config(size)), asdict(shipped_config(size, variant))
     assert config["variant"] == variant
     changed = {key for key in base if base[key] != config[key]}
-    allowed = {"np": {"condition"}, "nf": {"audio"}, "ds": {"condition", "audio"}}.get(variant[:2], {"condition"})
+    others: dict[str, set[str]] = {"nf": {"audio"}, "ds": {"condition", "audio"}, "sc": set()}
+    allowed = others.get(variant[:2], {"condition"})
     assert changed == (set() if variant == ITSELF else allowed | {"variant"})
 
 
 def test_every_row_of_the_tables_has_its_variant() -> None:
     rows = [row for table in package_tables("syncdiff_leaderboards") for row in table.rows]
     named = {dict(row.system.options).get("variant") for row in rows if row.system.method == "syncdiff"} - {None}
-    assert named == set(VARIANTS) - {ITSELF}
+    assert named == set(VARIANTS) - {ITSELF, *BEYOND}
 
 
 def test_a_variants_training_has_a_name_of_its_own() -> None:

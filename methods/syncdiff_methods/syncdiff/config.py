@@ -97,6 +97,9 @@ class ConditionConfig:
         one.
     previous_at_test: the generated one or, as an ablation, the given first frame throughout.
     previous_frames: NP, how many of them.
+    previous_level: tell the UNet the standard deviation of the noise on previous frames, which training adds.
+    previous_noise_at_test: standard deviation of noise that is added to them at test.
+    previous_level_at_test: what is told of it; more than there is makes the model trust them less.
     mask_mode: the lower half of the face box, or every row from the base of the nose down over the full width, as
         DiffTalk masks (needs landmarks).
     mask_pad: pixels (of frame_size 256) by which the mask of the lower half reaches below the box.
@@ -109,6 +112,9 @@ class ConditionConfig:
     previous: Previous = "bottleneck"
     previous_at_test: PreviousAtTest = "generated"
     previous_frames: int = 1
+    previous_level: bool = False
+    previous_noise_at_test: float = 0.0
+    previous_level_at_test: float = 0.0
     mask_mode: MaskMode = "face_lower_half"
     mask_pad: int = 0
     mask_boxes: MaskBoxes = "frame"
@@ -175,7 +181,8 @@ class SyncDiffConfig:
 
 
 ITSELF = SyncDiffConfig().variant  # RND+PRV-, NP 1, NF 9: no line of its own
-VARIANTS = ("ds", "rnd", "prv", "prv-", ITSELF, "np5", "np10", "nf3", "nf6", "nf12")
+BEYOND = ("scheduled", "noise-level")  # beyond the paper (docs/spec/syncdiff.md#beyond)
+VARIANTS = ("ds", "rnd", "prv", "prv-", ITSELF, "np5", "np10", "nf3", "nf6", "nf12", *BEYOND)
 
 
 def shipped_config(size: str, variant: str = ITSELF) -> SyncDiffConfig:

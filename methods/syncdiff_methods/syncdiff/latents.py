@@ -215,6 +215,14 @@ class DiffusionLoss:
         inside = (error * mask).sum() / mask.sum().clamp(min=1)
         return {"loss": (error * weight).mean() / weight.mean().detach(), "mouth": inside}
 
+    def estimate(self, prediction: Tensor, noisy: Tensor, timestep: Tensor) -> Tensor:
+        """The clean latents (B, 3, h, w) that a prediction from noisy ones means."""
+        kept: Tensor = self.scheduler.alphas_cumprod.to(noisy.device)[timestep].view(-1, 1, 1, 1)
+        signal, spread = kept.sqrt(), (1 - kept).sqrt()
+        if self.prediction == "epsilon":
+            return (noisy - spread * prediction) / signal
+        return prediction if self.prediction == "sample" else signal * noisy - spread * prediction
+
     def _target(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         if self.prediction == "epsilon":
             return noise

@@ -46,6 +46,7 @@ class SyncDiffOptions:
     logits: character scores of a `ds` model, a folder or an acoustic model.
     sampler: another than the model's takes 20 steps unless told otherwise.
     steps, eta, feedback, first_frame, noise, previous_at_test: see `SyncDiffConfig`.
+    previous_noise_at_test, previous_level_at_test: see `ConditionConfig`.
     batch: clips that are generated together, frame by frame.
     precision, compile, channels_last: see `Acceleration`.
     """
@@ -60,6 +61,8 @@ class SyncDiffOptions:
     first_frame: FirstFrame | None = None
     noise: Noise | None = None
     previous_at_test: PreviousAtTest | None = None
+    previous_noise_at_test: float | None = None
+    previous_level_at_test: float | None = None
     batch: int = 24
     precision: Precision = "auto"
     compile: Compile = "off"
@@ -207,10 +210,12 @@ class SyncDiff(LatentMethod):
 
 def _overridden(config: SyncDiffConfig, options: SyncDiffOptions) -> SyncDiffConfig:
     """The model's config with the options that were given in place of its own values."""
-    from syncdiff_methods.syncdiff.sampling import FAST_STEPS, check_sampler
+    from syncdiff_methods.syncdiff.sampling import FAST_STEPS, check_levels, check_sampler
 
     config = replace(config, **given(options, "feedback", "first_frame", "noise"))
-    config = replace(config, condition=replace(config.condition, **given(options, "previous_at_test")))
+    at_test = ("previous_at_test", "previous_noise_at_test", "previous_level_at_test")
+    config = replace(config, condition=replace(config.condition, **given(options, *at_test)))
+    check_levels(config.condition)
     config = replace(config, audio=replace(config.audio, **given(options, "logits")))
     diffusion = config.diffusion
     if options.sampler not in (None, "ddim", diffusion.sampler):

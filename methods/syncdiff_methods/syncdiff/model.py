@@ -28,6 +28,8 @@ from syncdiff_methods.syncdiff.config import AutoencoderConfig, SyncDiffConfig, 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel, VQModel
 
+LEVEL_SCALE = 1000.0  # a standard deviation of 1 is embedded as timestep 1000
+
 
 def build_vq_model(config: AutoencoderConfig) -> VQModel:
     """diffusers' VQModel with CompVis' shape; its parameters equal the official ones one to one."""
@@ -109,8 +111,13 @@ def to_frames(images: Tensor, height: int, width: int) -> Tensor:
     return scaled.to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def build_unet(config: UNetConfig, in_channels: int, context_dim: int, sample_size: int) -> UNet2DConditionModel:
-    """diffusers' conditional UNet with the shape of CompVis' (docs/spec/ldm.md#diffusers)."""
+def build_unet(
+    config: UNetConfig, in_channels: int, context_dim: int, sample_size: int, *, level: bool = False
+) -> UNet2DConditionModel:
+    """diffusers' conditional UNet with the shape of CompVis' (docs/spec/ldm.md#diffusers).
+
+    level: whether it takes a second number beside the timestep, embedded as that one and added to it.
+    """
     from diffusers import UNet2DConditionModel
 
     down = tuple("CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in config.attention)
@@ -137,6 +144,7 @@ def build_unet(config: UNetConfig, in_channels: int, context_dim: int, sample_si
         attention_head_dim=tuple(channels // config.head_dim for channels in config.channels),
         use_linear_projection=False,
         upcast_attention=False,
+        class_embed_type="timestep" if level else None,
     )
 
 
@@ -159,7 +167,13 @@ class Denoiser(nn.Module):
     def __init__(self, config: SyncDiffConfig) -> None:
         super().__init__()
         self.condition = config.condition
-        self.unet = build_unet(config.unet, config.condition.channels, config.audio.dim, config.latent_size)
+        self.unet = build_unet(
+            config.unet,
+            config.condition.channels,
+            config.audio.dim,
+            config.latent_size,
+            level=config.condition.previous_level,
+        )
         self.bottleneck = nn.Conv2d(3, 1, kernel_size=1) if config.condition.previous == "bottleneck" else None
 
     def visual_condition(self, masked: Tensor, identity: Tensor | None, previous: Sequence[Tensor]) -> Tensor:
@@ -174,14 +188,20 @@ class Denoiser(nn.Module):
         parts += [latent if self.bottleneck is None else self.bottleneck(latent) for latent in previous]
         return torch.cat(parts, dim=1)
 
-    def forward(self, noisy: Tensor, timestep: Tensor, visual: Tensor, token: Tensor) -> Tensor:
+    def forward(
+        self, noisy: Tensor, timestep: Tensor, visual: Tensor, token: Tensor, level: Tensor | float = 0.0
+    ) -> Tensor:
         """Predict epsilon, the sample or v.
 
         noisy: (B, 3, h, w); timestep: () or (B,) long in 0..999; visual: (B, channels - 3, h, w) of
-        `visual_condition`; token: (B, dim) audio condition. Returns (B, 3, h, w).
+        `visual_condition`; token: (B, dim) audio condition; level: (B,) or one for all, the standard deviation of the
+        noise on previous frames, read where `condition.previous_level` says so. Returns (B, 3, h, w).
         """
-        stacked = torch.cat([noisy, visual], dim=1)
-        return self.unet(stacked, timestep, encoder_hidden_states=token.unsqueeze(1)).sample  # type: ignore[no-any-return]
+        stacked, told = torch.cat([noisy, visual], dim=1), None
+        if self.condition.previous_level:
+            told = LEVEL_SCALE * (level if isinstance(level, Tensor) else torch.full((1,), level, device=noisy.device))
+        made = self.unet(stacked, timestep, encoder_hidden_states=token.unsqueeze(1), class_labels=told)
+        return made.sample  # type: ignore[no-any-return]
 
 
 class SyncDiffModel(FolderModel):

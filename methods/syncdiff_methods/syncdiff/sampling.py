@@ -101,6 +101,18 @@ def check_steps(steps: int, train_steps: int = 1000) -> None:
         )
 
 
+def check_levels(condition: ConditionConfig) -> None:
+    """Raise UsageError for noise on previous frames that cannot be, or be told."""
+    for name in ("previous_noise_at_test", "previous_level_at_test"):
+        if not 0 <= getattr(condition, name) <= 1:
+            raise UsageError(f"{name}={getattr(condition, name)} is no standard deviation of noise; give 0 to 1")
+    if condition.previous_level_at_test and not condition.previous_level:
+        raise UsageError(
+            f"previous_level_at_test={condition.previous_level_at_test}, but this model is told no level; leave it out,"
+            " or train variant noise-level"
+        )
+
+
 class NoiseSource(Protocol):
     """Standard normal noise of one frame, drawn in the order in which it is needed."""
 
@@ -313,9 +325,14 @@ def sample_clips(
         before = [history[i] for i in alive]
         nearest = torch.stack([latents[0] for latents in before])
         identity = nearest if condition.identity_at_test == "previous" else given
-        visual = model.denoiser.visual_condition(masked, identity, _previous_frames(condition, before, given))
+        previous = _previous_frames(condition, before, given)
+        if condition.previous_noise_at_test > 0:
+            sources = [FrameNoise(seed, f"{clip.clip_id}/previous", t) for clip in chosen]
+            noise = drawn(sources, given.shape[1:], len(previous), given.device)
+            previous = [old + condition.previous_noise_at_test * new for old, new in zip(previous, noise, strict=True)]
+        visual = model.denoiser.visual_condition(masked, identity, previous)
         latents = denoise(
-            predictor(model.denoiser, visual, attention_outputs(tokens)),
+            predictor(model.denoiser, visual, attention_outputs(tokens), condition.previous_level_at_test),
             scheduler,
             [FrameNoise(seed, clip.clip_id, 0 if config.noise == "shared" else t) for clip in chosen],
             given.shape[1:],
@@ -333,17 +350,18 @@ def sample_clips(
         )
 
 
-def predictor(denoiser: Denoiser, visual: Tensor, context: Tensor) -> Predict:
+def predictor(denoiser: Denoiser, visual: Tensor, context: Tensor, level: float = 0.0) -> Predict:
     """The UNet of one frame, in the number format of its weights; latents stay in float32.
 
     context: a token (B, dim), or what `one_token_attention` makes of it.
+    level: of noise on previous frames, as `Denoiser.forward` takes it.
     """
     dtype = denoiser.unet.dtype
     visual, context = visual.to(dtype), context.to(dtype)
 
     def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
         # A copy, always: a solver remembers predictions, and the memory of a CUDA graph is written anew at every call.
-        made: Tensor = denoiser(noisy.to(dtype), timestep, visual, context)
+        made: Tensor = denoiser(noisy.to(dtype), timestep, visual, context, level)
         return made.to(torch.float32, copy=True)
 
     return predict

@@ -5,6 +5,7 @@ A step runs the UNet and the trained layers of the audio condition; what is cons
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from syncdiff_bench.training.initialisation import initialise_by_name
 from syncdiff_bench.weights.catalog import installed
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
 from syncdiff_methods.syncdiff.audio import AudioCondition
+from syncdiff_methods.syncdiff.beyond import scheduled
 from syncdiff_methods.syncdiff.config import SyncDiffConfig
 from syncdiff_methods.syncdiff.latents import ClipLatents, DiffusionLoss, LatentTask, activation_shape, audio_cache
 from syncdiff_methods.syncdiff.model import Denoiser, SyncDiffModel, zero_output_layers
@@ -45,6 +47,7 @@ class SyncDiffTrainingOptions:
     previous_noise: largest standard deviation of noise added to the previous-frame latent, drawn uniformly (0 in the
         paper); it teaches the model to live with its own imperfect frames, as does
     previous_dropout: how often the previous frame is replaced by the identity frame (0 in the paper).
+    scheduled: how often it is the model's own estimate (never in the paper).
     half: export float16.
     validation_batches: of 32 held-out examples each, of which a validation is the mean.
     """
@@ -55,8 +58,17 @@ class SyncDiffTrainingOptions:
     area_weight: float = 1.0
     previous_noise: float = 0.0
     previous_dropout: float = 0.0
+    scheduled: scheduled.ScheduledSampling = field(default_factory=scheduled.ScheduledSampling)
     half: bool = False
     validation_batches: int = 8
+
+    def __post_init__(self) -> None:
+        self.scheduled.check(self.model.condition)
+        if self.model.condition.previous_level and not self.previous_noise:
+            raise ValueError(
+                "model.condition.previous_level tells the level of noise, and previous_noise is 0; set previous_noise"
+                " = 0.3, or previous_level = false"
+            )
 
 
 class TrainedSyncDiff(nn.Module):
@@ -69,6 +81,9 @@ class TrainedSyncDiff(nn.Module):
         self.audio = AudioCondition(options.model.audio)
         initialise_by_name(self)
         nn.init.zeros_(self.denoiser.unet.conv_in.bias)  # its spread would hang on the number of inputs
+        if self.denoiser.unet.class_embedding is not None:
+            for parameter in self.denoiser.unet.class_embedding.linear_2.parameters():
+                nn.init.zeros_(parameter)  # starts as one that is told nothing
         zero_output_layers(self.denoiser.unet)
         self.diffusion_loss = DiffusionLoss(options.model.diffusion, options.area_weight)
 
@@ -84,6 +99,8 @@ class TrainedSyncDiff(nn.Module):
         frame: Tensor,
         noise: Tensor,
         timestep: Tensor,
+        level: Tensor | float = 0.0,
+        **before: Tensor,
     ) -> dict[str, Tensor]:
         """The losses of a batch.
 
@@ -92,12 +109,38 @@ class TrainedSyncDiff(nn.Module):
         mask: (B, h, w) in 0..1.
         audio: (B, T, ...) of `AudioCondition.frozen_activations`; padding: (B, T) bool.
         frame, timestep: (B,) long.
+        level: (B,) standard deviation of the noise on `previous`, of a model that is told it.
+        before: what own estimates of previous frames take, of `scheduled.of_rows`; without its rows there are none.
         """
+        if scheduled.ROWS in before:
+            rows, seen = before[scheduled.ROWS], (before["before_masked"], before["before_previous"])
+
+            def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
+                masked, previous = seen
+                heard = audio[rows], padding[rows], frame[rows] - 1
+                return self.predict(noisy, timestep, masked, identity[rows], previous, *heard)
+
+            previous = scheduled.with_estimates(previous, before, predict, self.diffusion_loss)
+        noisy = self.diffusion_loss.noisy(clean, noise, timestep)
+        prediction = self.predict(noisy, timestep, masked, identity, previous, audio, padding, frame, level)
+        return self.diffusion_loss(prediction, clean, noise, timestep, mask)
+
+    def predict(
+        self,
+        noisy: Tensor,
+        timestep: Tensor,
+        masked: Tensor,
+        identity: Tensor,
+        previous: Tensor,
+        audio: Tensor,
+        padding: Tensor,
+        frame: Tensor,
+        level: Tensor | float = 0.0,
+    ) -> Tensor:
+        """What the denoiser makes of noisy latents (B, 3, h, w) at (B,) timesteps; the rest as in `forward`."""
         token = self.audio.tokens_at(audio, padding, frame)
         visual = self.denoiser.visual_condition(masked, identity, previous.unbind(dim=1))
-        noisy = self.diffusion_loss.noisy(clean, noise, timestep)
-        prediction = self.denoiser(noisy, timestep, visual, token)
-        return self.diffusion_loss(prediction, clean, noise, timestep, mask)
+        return self.denoiser(noisy, timestep, visual, token, level)  # type: ignore[no-any-return]
 
 
 class SyncDiffTask(LatentTask):
@@ -135,12 +178,20 @@ class SyncDiffTask(LatentTask):
         depth = max(1, self.options.model.condition.previous_frames)
         previous = torch.stack([clip.clean[max(0, t - 1 - k)].float() for k in range(depth)])
         own = rng.spawn(1)[0]  # variants with other previous frames draw the same target, noise and timestep
-        if own.random() < self.options.previous_dropout:
+        dropped = own.random() < self.options.previous_dropout
+        if dropped:
             previous = identity.expand_as(previous)
         spread = own.uniform(0, self.options.previous_noise)
         previous = previous + spread * torch.from_numpy(own.standard_normal(previous.shape, dtype=np.float32))
         if self.options.model.condition.previous == "none":
             previous = previous[:0]
+        more = {}
+        if self.options.scheduled.probability:
+            more = scheduled.frame_before(clip, t, own.spawn(1)[0], self.options.model.diffusion.train_steps)
+            if dropped:
+                more["before_chance"] = torch.ones(())  # there is nothing to estimate
+        if self.options.model.condition.previous_level:
+            more["level"] = torch.tensor(spread, dtype=torch.float32)
         return {
             "clean": clip.clean[t].float(),
             "masked": clip.masked[t].float(),
@@ -148,7 +199,16 @@ class SyncDiffTask(LatentTask):
             "previous": previous,
             "mask": clip.mask[t].float() / 255,
             "frame": torch.tensor(t),
+            **more,
         }
+
+    def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
+        return scheduled.chosen(super().batch(seed, step, part, size), self.options.scheduled.at(step))
+
+    def probe_batch(self, size: int) -> Mapping[str, Tensor]:
+        """See `TrainingTask.probe_batch`; with as many estimates as there are on the mean of a training."""
+        estimates = math.ceil(size * self.options.scheduled.probability / 2)
+        return scheduled.of_rows(super().probe_batch(size), torch.arange(estimates))
 
     def finish(self, clips: Sequence[ClipLatents], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         audio = nn.utils.rnn.pad_sequence([clip.audio for clip in clips], batch_first=True)
