@@ -73,12 +73,13 @@ def step_cost(task: TrainingTask, settings: TrainingSettings) -> StepCost | None
         return None
     try:
         with FakeTensorMode():
-            return _counted(task, settings)
+            return _counted(task, settings, settings.size_at_once)
     except (RuntimeError, AssertionError):
-        return _counted(task, settings)  # what was a mistake of the task is raised again
+        return _counted(task, settings, 1)  # what was a mistake of the task is raised again
 
 
-def _counted(task: TrainingTask, settings: TrainingSettings) -> StepCost:
+def _counted(task: TrainingTask, settings: TrainingSettings, counted: int) -> StepCost:
+    """counted: examples whose FLOPs stand for all; a micro-batch, where that costs nothing."""
     model = task.build().train()
 
     def loss_of(size: int) -> Tensor:
@@ -87,7 +88,7 @@ def _counted(task: TrainingTask, settings: TrainingSettings) -> StepCost:
         return loss
 
     one, two = (saved_bytes_of(lambda size=size: loss_of(size), model) for size in (1, 2))  # type: ignore[misc]
-    flops = flops_of(lambda: torch.autograd.backward(loss_of(1))) * settings.batch_size
+    flops = flops_of(lambda: torch.autograd.backward(loss_of(counted))) * settings.batch_size // counted
     parameters = list(model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     frozen = sum(p.numel() for p in parameters) - trained
