@@ -91,7 +91,7 @@ def reproduce(
         recipe=recipe,
         tables=tuple(paper.table(number) for number in dict.fromkeys(numbers)) or paper.tables(),
         out=out or Path("runs") / f"reproduce-{recipe.dataset}{suffix}",
-        seeds=tuple(dict.fromkeys(seeds)) or recipe.seeds,
+        seeds=tuple(dict.fromkeys(seeds)),
         limit=limit,
         device=device,
         training=training,
@@ -110,13 +110,14 @@ def reproduce(
     blank = blanks(mine, train=train)
     print_plan(request, mine, blank, Costs(request, times, jobs, trials=dry_run))
     if not dry_run:
-        blank |= {job.name: "another --shard makes it" for job in jobs if job not in mine}
-        blank |= blanks([job for job in jobs if job not in mine], train=train)
+        others = [job for job in jobs if job not in mine]
+        blank |= {one.name: "another --shard makes it" for job in others for one in job.replicates}
+        blank |= blanks(others, train=train)
         ctx.exit(_carry_out(request, jobs, blank, times))
 
 
 def _carry_out(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], times: Times) -> int:
-    """Make the jobs that are not blank, then tables and findings of all jobs."""
+    """Make what is not blank, then tables and findings of all jobs. blank: as of `planning.blanks`."""
     from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.report.writers import render
     from syncdiff_bench.reproduction.findings import judge_all
@@ -124,18 +125,19 @@ def _carry_out(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     from syncdiff_bench.reproduction.make import make, steps_of
     from syncdiff_bench.reproduction.results import tables_of, write_tables
 
-    todo, leases = [job for job in jobs if job.name not in blank], Leases(request.out / "leases")
+    replicates, leases = [one for job in jobs for one in job.replicates], Leases(request.out / "leases")
+    todo = [one for one in replicates if one.name not in blank]
     steps = steps_of(todo, leases, times, stderr_progress())
     failed, elsewhere = make(steps, leases, lambda text: click.echo(f"> {text}", err=True))
     for step, who in elsewhere.items():
         click.echo(f"{step}: in work elsewhere ({who}); run the same command again for a complete table", err=True)
     for step, reason in failed.items():
         click.echo(f"failed: {step}: {reason}", err=True)
-    keys = {f"{job.name}.seed-{seed}": job.name for job in jobs for seed in job.seeds}
+    keys = {one.job.step(draw): one.name for one in replicates for draw in one.draws}
     reasons = {**blank, **{keys[step]: reason for step, reason in failed.items() if step in keys}}
     tables = tables_of(request, jobs, reasons)
     click.echo(render(tables, "markdown"), nl=False)
-    for path in write_tables(request, tables, jobs, judge_all(request)):
+    for path in write_tables(request, tables, judge_all(request)):
         click.echo(f"{path}", err=True)
     return 1 if failed else 0
 
@@ -157,25 +159,29 @@ def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     from syncdiff_bench.estimates.workload import duration
     from syncdiff_bench.report.table import Cell, Heading, Panel, Row, Table, plain_notes
     from syncdiff_bench.report.writers.terminal import print_tables
-    from syncdiff_bench.reproduction.planning import lacking, standing
-    from syncdiff_bench.reproduction.rows import trainings
+    from syncdiff_bench.reproduction.planning import lacking, reasons_of, standing
+    from syncdiff_bench.reproduction.rows import missing_models, split_to_make
 
-    recipe = request.recipe
-    seeds = ", ".join(map(str, request.seeds))
-    titles = ("job", "rows", "checkpoint", "videos", "scores", "generate", "score")
+    titles = ("job", "rows", "draws", "checkpoint", "videos", "scores", "generate", "score")
     found: list[Row] = []
+    lines: list[str] = []
     estimates: list[Estimate] = []
     for job in jobs:
-        takes = () if job.name in blank else costs.of(job)
+        makes = [one for one in job.replicates if one.name not in blank]
+        takes = costs.of(job, makes) if makes else ()
         estimates += takes
         rows = ", ".join(job.rows) or "the bound of every table"
-        times = ["blank"] if job.name in blank else list(map(str, takes))
-        texts = (job.name, rows, *standing(job, len(costs.frames)), *times, *[""] * (2 - len(times)))
+        times = list(map(str, takes)) if makes else ["blank"]
+        texts = (job.name, rows, *standing(job, len(costs.frames(job.split))), *times, *[""] * (2 - len(times)))
         found.append(Row(tuple(map(Cell, texts))))
-    lines = [f"blank: {name}: {reason}" for name, reason in blank.items()]
-    wanted = {model.name: model for job in jobs if not job.done for model in job.missing_models() if model.trainable}
-    lines += [f"training: {what}" for what in lacking(wanted.values())]
-    to_train = trainings(job for job in jobs if job.name not in blank and not job.done)
+        for reason, which in reasons_of(job, blank).items():
+            some = ", ".join(str(one.training) for one in which if len(which) < len(job.replicates))
+            lines.append(f"blank: {job.name}{f', trainings {some}' if some else ''}: {reason}")
+    splits = list(dict.fromkeys(job.split for job in jobs))
+    lines += [f"split {one} is made first" for one in splits if split_to_make(request, one)]
+    todo = [one for job in jobs for one in job.replicates if not one.done]
+    lines += [f"training: {what}" for what in lacking(model for model in missing_models(todo) if model.trainable)]
+    to_train = missing_models(one for one in todo if one.name not in blank)
     models = [(model, costs.training(model)) for model in to_train]
     for model, estimate in models:
         about = f", about {estimate}" if estimate.source else ""
@@ -191,6 +197,6 @@ def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     sources = {"trial": clock(costs.times.device), "measured": "by wall time, of what was done here before"}
     used = {estimate.source.partition(" ")[0] for estimate in estimates if estimate.seconds}
     lines += [f"{source}: {said}" for source, said in sources.items() if source in used]
-    click.echo(f"{recipe.dataset}, {recipe.split}: seeds {seeds}; {request.out}")
+    click.echo(f"{request.recipe.dataset}, {' and '.join(splits)}: {request.out}")
     panel = Panel(tuple(Heading(title, align="left") for title in titles), (tuple(found),))
     print_tables([Table((panel,), notes=plain_notes(lines))])

@@ -94,12 +94,12 @@ def judge_all(request: Request) -> list[Judgement]:
 
 
 def judge(finding: PaperFinding, jobs: Sequence[Job]) -> Judgement:
-    """jobs: those of the reproduction, of which both rows' are needed, with a finished seed each."""
+    """jobs: those of the reproduction, of which both rows' are needed, with a finished run each."""
     found = {job.system: job for job in jobs if job.belongs_to(finding.table)}
     pair = []
     for row in (finding.row, finding.against):
         job = found.get(row.system)
-        if job is None or not job.finished_seeds():
+        if job is None or not job.finished():
             return Judgement(finding, "blank", reason=f"nothing was measured of {row.label}")
         pair.append(job)
     lines, n = (_probed if finding.metrics == ("variance",) else _scored)(finding, *pair)
@@ -141,8 +141,8 @@ def _scored(finding: PaperFinding, mine: Job, theirs: Job) -> tuple[tuple[Line, 
 
 
 def _pooled(job: Job, metrics: Sequence[str]) -> Scored:
-    """All finished seeds as one side, of these metrics."""
-    side = pooled({seed: from_run(load_run(job.run_path(seed))) for seed in job.finished_seeds()})
+    """All finished draws as one side, of these metrics."""
+    side = pooled({draw: from_run(load_run(path)) for draw, path in job.finished().items()})
     chosen = {key: scores for key, scores in side.metrics.items() if key[0] in metrics}
     return replace(side, source=str(job.path), metrics=chosen)
 
@@ -175,8 +175,8 @@ def _difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:
 
 
 def _variances(job: Job) -> dict[str, dict[str, Spread]]:
-    """Experiment -> label of a group -> its spread, the mean over seeds."""
-    found = read_spreads([job.run_path(seed) / "run.json" for seed in job.finished_seeds()])
+    """Experiment -> label of a group -> its spread, the mean over draws."""
+    found = read_spreads([path / "run.json" for path in job.finished().values()])
     return {experiment: {spread.label: spread for spread in spreads} for experiment, spreads in found.items()}
 
 

@@ -1,6 +1,7 @@
 """Making what is missing, step by step, alone or together with other processes on the same folder.
 
-A step is the training of one model, or one seed of a job; it is done when its result is on disk.
+A step is the training of one model with one seed, or one run of a job; it is done when its result is on disk. First
+comes the first training of every job with its runs, then the second: whatever is there early compares all rows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from syncdiff_bench.reproduction.launching import launch, processes_for
 from syncdiff_bench.reproduction.leases import Leases, require
 from syncdiff_bench.reproduction.models import Model
 from syncdiff_bench.reproduction.planning import steps_done, training_family
-from syncdiff_bench.reproduction.rows import Job, trainings
+from syncdiff_bench.reproduction.rows import Replicate, split_to_make
+from syncdiff_bench.runs.draws import Draw
 
 if TYPE_CHECKING:
     from syncdiff_bench.contracts import Dataset
@@ -44,27 +46,35 @@ class Step:
     work: Callable[[SoftFileLease], None]
 
 
-def steps_of(jobs: Sequence[Job], leases: Leases, times: Times, progress: Progress) -> list[Step]:
-    """What there is to do, in an order in which it can be done: models that are missing, then runs.
+def steps_of(replicates: Sequence[Replicate], leases: Leases, times: Times, progress: Progress) -> list[Step]:
+    """What there is to do, in an order in which it can be done: each run after the training of its model.
 
-    jobs: of which something can be made (`planning.blanks`); there is nothing to do for those that are done.
+    replicates: of which something can be made (`planning.blanks`); there is nothing to do for those that are done.
     """
-    jobs = [job for job in jobs if not job.done]
-    steps = [
-        Step(
-            f"train-{model.name}",
-            [f"train-{needed.name}" for needed in model.needs.values() if needed.found() is None],
-            lambda model=model: model.found() is not None,  # type: ignore[misc]
-            partial(train_model, model, leases, times),
-        )
-        for model in trainings(jobs)
-    ]
-    for job in jobs:
-        needs = [f"train-{model.name}" for model in job.missing_models()]
-        for seed in job.seeds:
-            done = lambda job=job, seed=seed: job.state(seed).done  # noqa: E731
-            steps.append(Step(f"{job.name}.seed-{seed}", needs, done, partial(make_seed, job, seed, times, progress)))
-    return steps
+    steps: dict[str, Step] = {}
+    for one in sorted((one for one in replicates if not one.done), key=_round):
+        trainings = [_training(model, leases, times) for model in one.missing_models()]
+        runs = [_run(one, draw, [step.key for step in trainings], leases, times, progress) for draw in one.draws]
+        steps |= {step.key: step for step in (*trainings, *runs) if step.key not in steps}
+    return list(steps.values())
+
+
+def _round(replicate: Replicate) -> int:
+    """Which training of its job it is: 0 for the first."""
+    return replicate.job.replicates.index(replicate)
+
+
+def _training(model: Model, leases: Leases, times: Times) -> Step:
+    needs = [f"train-{needed.name}" for needed in model.needs.values() if needed.found() is None]
+    work = partial(train_model, model, leases, times)
+    return Step(f"train-{model.name}", needs, lambda: model.found() is not None, work)
+
+
+def _run(
+    replicate: Replicate, draw: Draw, needs: Sequence[str], leases: Leases, times: Times, progress: Progress
+) -> Step:
+    job, work = replicate.job, partial(make_run, replicate, draw, leases, times, progress)
+    return Step(job.step(draw), needs, lambda: job.state(draw).done, work)
 
 
 def make(
@@ -86,8 +96,9 @@ def make(
             if broken:
                 failed[step.key] = f"needs {broken[0]}, which failed"
                 moved = True
-            elif not open_keys.intersection(step.needs):
-                moved = _attempt(step, leases, failed, say) or moved
+            elif not open_keys.intersection(step.needs) and _attempt(step, leases, failed, say):
+                open_keys.discard(step.key)  # what needs it comes next, before other trainings
+                moved = True
         if moved:
             moved_at = time.monotonic()
             continue
@@ -149,7 +160,7 @@ def train_model(model: Model, leases: Leases, times: Times, lease: SoftFileLease
     plan, root = model.plan(), model.request.data_root
     dataset = load_dataset(str(plan.data.get("dataset", "pocket")), root)
     for key, default in (("split", "train"), ("validation_split", "val")):
-        _draw(dataset, str(plan.data.get(key, default)), leases)
+        _make_split(dataset, str(plan.data.get(key, default)), leases)
     task = load_task(plan, root, model.cache, times.device)
     require_boxes(task.data.dataset, task.boxed_clips())
     for cache in task.caches():
@@ -166,7 +177,7 @@ def train_model(model: Model, leases: Leases, times: Times, lease: SoftFileLease
             train(task, plan.settings, out, cpu=times.device == "cpu", fitting_batch=fitting_batch)
 
 
-def _draw(dataset: Dataset, split: str, leases: Leases) -> None:
+def _make_split(dataset: Dataset, split: str, leases: Leases) -> None:
     """A split that the dataset can make itself; the others are as they are."""
     if split in dataset.splits():
         return
@@ -176,21 +187,27 @@ def _draw(dataset: Dataset, split: str, leases: Leases) -> None:
                 pass
 
 
-def make_seed(job: Job, seed: int, times: Times, progress: Progress, lease: SoftFileLease) -> None:
-    """One run of a job: videos, then scores; or its probe."""
+def make_run(
+    replicate: Replicate, draw: Draw, leases: Leases, times: Times, progress: Progress, lease: SoftFileLease
+) -> None:
+    """One run of a job: videos, then scores; or its probe. Its split is made first where it is not there."""
     from syncdiff_bench import pipeline
     from syncdiff_bench.estimates.workload import clip_frames
-    from syncdiff_bench.reproduction.probing import probe_job
+    from syncdiff_bench.plugins import load_dataset
+    from syncdiff_bench.reproduction.probing import probe_run
     from syncdiff_bench.runs.generating import clear_memory
 
-    key, method = f"{job.name}.seed-{seed}", job.system.method
+    job = replicate.job
+    key, method, request = job.step(draw), job.system.method, job.request
     try:
-        job.check(seed)
+        if split_to_make(request, job.split):
+            _make_split(load_dataset(request.recipe.dataset, request.data_root), job.split, leases)
+        replicate.check(draw)
         if job.probed:
             with times.timed(key, "probe", method, 1):
-                probe_job(job, seed)
+                probe_run(replicate, draw)
             return
-        plan, run, before = job.plan, job.run_plan(seed), job.state(seed)
+        plan, run, before = replicate.plan, replicate.run_plan(draw), job.state(draw)
         n = len(run.identity.clips)
         frames = sum(clip_frames(plan.dataset, run.identity.clips)[0])
         with times.timed(key, "generate", method, frames * (n - before.clips) // n):
@@ -200,6 +217,5 @@ def make_seed(job: Job, seed: int, times: Times, progress: Progress, lease: Soft
         with times.timed(key, "score", "", frames * (lines - before.scores) // lines):
             pipeline.score_run(plan, run, progress=progress)
     finally:
-        if seed == job.seeds[-1]:
-            job.forget()
-            clear_memory()
+        replicate.forget()
+        clear_memory()

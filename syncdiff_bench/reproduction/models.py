@@ -31,6 +31,7 @@ class Request:
     """What a reproduction is asked for.
 
     out: folder of runs, leases and tables.
+    seeds: of the sampling noise; () for those of the recipe.
     limit: the first so many clips only; None for all.
     training: folder of the trainings, one below it for each.
     inputs: by the names that the recipe has for them.
@@ -40,7 +41,7 @@ class Request:
     recipe: Recipe
     tables: tuple[PaperTable, ...] = ()
     out: Path = Path("runs")
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = ()
     limit: int | None = None
     device: str = "auto"
     training: Path = Path("training")
@@ -59,19 +60,24 @@ class Request:
 
 @dataclass(frozen=True)
 class Model:
-    """One model, there or not. variant: "" for the config as it is."""
+    """One model, there or not.
+
+    variant: "" for the config as it is.
+    seed: of its training, which its name then says; None for the config's own.
+    """
 
     request: Request
     recipe: ModelRecipe
     variant: str = ""
+    seed: int | None = None
 
     @property
     def name(self) -> str:
-        """Of its training."""
+        """Of its training: "pocket-short-rnd-seed-1"."""
         if not self.recipe.config:
             return self.recipe.folder
-        stem = Path(self.recipe.config).stem
-        return f"{stem}-{self.variant}" if self.variant else stem
+        words = [Path(self.recipe.config).stem, self.variant, "" if self.seed is None else f"seed-{self.seed}"]
+        return "-".join(filter(None, words))
 
     @property
     def extras(self) -> VariantRecipe:
@@ -90,7 +96,7 @@ class Model:
     def _shipped(self) -> str | None:
         if not self.request.shipped:
             return None
-        if not self.variant and self.recipe.shipped:
+        if not self.variant and self.seed is None and self.recipe.shipped:
             return self.recipe.shipped
         places = (folder / self.name for folder in self.request.recipe.checkpoints)
         return next((shown(place) for place in places if place.is_dir()), None)
@@ -119,7 +125,7 @@ class Model:
         try:
             changes = self.overrides()
         except MissingInputError:
-            changes = self.extras.training
+            changes = (*self._seeded, *self.extras.training)
         return shlex.join(["syncdiff-bench", "train", *self.arguments(changes)])
 
     def arguments(self, changes: Sequence[str]) -> list[str]:
@@ -127,16 +133,25 @@ class Model:
         request = self.request
         words = [self.recipe.config]
         words += ["--variant", self.variant] if self.variant else []
-        words += ["--out", str(request.training / self.name)] if request.training != Path("training") else []
+        named = self.seed is not None or request.training != Path("training")
+        words += ["--out", str(request.training / self.name)] if named else []
         words += ["--cache", str(self.cache)] if self.cache.name != "cache" else []
         if request.data_root is not None:
             words += ["--data-root", str(request.data_root) if request.recipe.trains else "DIR"]
         return [*words, *(word for change in changes for word in ("--set", change))]
 
     def overrides(self) -> tuple[str, ...]:
-        """What its config does not say: where needed models are, and what the user gives. Raises MissingInputError."""
+        """What its config does not say: where needed models are, its seed, what the user gives.
+
+        Raises MissingInputError.
+        """
         paths = {key: needed.found() or shown(needed.folder) for key, needed in self.needs.items()}
-        return (*(f"{key}={where}" for key, where in paths.items()), *self.request.filled(self.extras.training))
+        given = self.request.filled(self.extras.training)
+        return (*(f"{key}={where}" for key, where in paths.items()), *self._seeded, *given)
+
+    @property
+    def _seeded(self) -> tuple[str, ...]:
+        return () if self.seed is None else (f"training.seed={self.seed}",)
 
     def plan(self) -> TrainingPlan:
         """Raises UsageError for a config that is not in order, MissingInputError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,38 +11,58 @@ from syncdiff_bench.estimates.times import DONE, UNTRIED, Estimate, Stage, Times
 from syncdiff_bench.estimates.workload import clip_frames
 from syncdiff_bench.reproduction.launching import processes_for
 from syncdiff_bench.reproduction.models import Model, Request
-from syncdiff_bench.reproduction.rows import Job
+from syncdiff_bench.reproduction.rows import Job, Replicate, missing_models, split_to_make
 
 Trial = tuple[float | None, str]  # seconds per step, frame or probe, None where it cannot be tried; what was tried
 
 
 def blanks(jobs: Sequence[Job], *, train: bool) -> dict[str, str]:
-    """Name of a job -> why nothing will be made of it. A job that is done already is not among them.
+    """Name of a replicate -> why nothing will be made of it. One that is done already is not among them.
 
     train: whether models that are missing will be trained.
     """
-    reasons = {job.name: job.problem() or _lacks(job, train=train) or _other_run(job) for job in jobs if not job.done}
-    return {name: reason for name, reason in reasons.items() if reason}
+    found: dict[str, str] = {}
+    for job in jobs:
+        todo = [one for one in job.replicates if not one.done]
+        lacking = [one for one in todo if _lacks(one, train=train)]
+        for one in todo:
+            if reason := one.problem() or (_what_makes(lacking) if one in lacking else _other_run(one)):
+                found[one.name] = reason
+    return found
 
 
-def _lacks(job: Job, *, train: bool) -> str:
-    missing = job.missing_models()
-    if not missing or (train and all(model.trainable for model in missing)):
-        return ""
-    commands = " && ".join(model.command() for model in missing)
-    checkpoints = job.request.recipe.checkpoints if job.request.shipped else ()
+def reasons_of(job: Job, blank: Mapping[str, str]) -> dict[str, list[Replicate]]:
+    """Each reason why replicates of a job are blank, and which those are. blank: as of `blanks`."""
+    found: dict[str, list[Replicate]] = {}
+    for one in job.replicates:
+        if one.name in blank:
+            found.setdefault(blank[one.name], []).append(one)
+    return found
+
+
+def _lacks(replicate: Replicate, *, train: bool) -> bool:
+    """Whether it has no model and gets none."""
+    missing = replicate.missing_models()
+    return bool(missing) and not (train and all(model.trainable for model in missing))
+
+
+def _what_makes(replicates: Sequence[Replicate]) -> str:
+    """Of replicates of one job that have no model: which models those are, and the commands that make them."""
+    request = replicates[0].job.request
+    commands = " && ".join(model.command() for model in missing_models(replicates))
+    checkpoints = request.recipe.checkpoints if request.shipped else ()
     elsewhere = checkpoints and not any(map(Path.is_dir, checkpoints))
     hint = ", and this is not the root of the repository, where models ship" if elsewhere else ""
-    also = " (or --train)" if job.request.recipe.trains else ""
-    return f"there is no {missing[-1].name} yet{hint}; what makes it: {commands}{also}"
+    also = " (or --train)" if request.recipe.trains else ""
+    names = ", ".join(one.missing_models()[-1].name for one in replicates)
+    return f"there is no {names} yet{hint}; what makes it: {commands}{also}"
 
 
-def _other_run(job: Job) -> str:
-    if job.missing_models():
-        return ""
+def _other_run(replicate: Replicate) -> str:
     try:
-        for seed in job.seeds:
-            job.check(seed)
+        if not replicate.missing_models() and not split_to_make(replicate.job.request, replicate.job.split):
+            for draw in replicate.draws:
+                replicate.check(draw)
     except BenchError as error:
         return str(error)
     return ""
@@ -72,15 +92,34 @@ def lacking(models: Iterable[Model]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def standing(job: Job, clips: int) -> tuple[str, str, str]:
-    """What there is of a job, in words: its checkpoint, videos, scores. clips: of a seed, 0 for not counted."""
-    checkpoint = "-" if job.model is None else job.model.found() or f"none ({job.model.name})"
-    states, whole = [job.state(seed) for seed in job.seeds], clips * len(job.seeds)
+def standing(job: Job, clips: int) -> tuple[str, str, str, str]:
+    """What there is of a job, in words: what it is drawn with, its checkpoints, videos, scores.
+
+    clips: of a run, 0 for not counted.
+    """
+    seeds = f"{'seed' if len(job.seeds) == 1 else 'seeds'} {_listed(job.seeds)}"
+    drawn = f"trainings {_listed(job.trainings)}; {seeds}" if job.trainings else seeds
+    states, whole = [job.state(draw) for draw in job.draws], clips * len(job.draws)
     if job.probed:
-        return checkpoint, "-", f"{len(job.finished_seeds())}/{len(states)} probes"
+        return drawn, _checkpoints(job), "-", f"{sum(state.done for state in states)}/{len(states)} probes"
     videos, scores = sum(state.clips for state in states), sum(state.scores for state in states)
     of_videos, of_scores = (f"/{whole}", f"/{whole * job.lines}") if clips else ("", "")
-    return checkpoint, f"{videos}{of_videos}", f"{scores}{of_scores}"
+    return drawn, _checkpoints(job), f"{videos}{of_videos}", f"{scores}{of_scores}"
+
+
+def _checkpoints(job: Job) -> str:
+    """The model, or which trainings have theirs."""
+    models = [one.model for one in job.replicates if one.model is not None]
+    if not models:
+        return "-"
+    if not job.trainings:
+        return models[0].found() or f"none ({models[0].name})"
+    there = [model for model in models if model.found() is not None]
+    return f"{len(there)} of {len(models)}" + (f" ({_listed(model.seed for model in there)})" if there else "")
+
+
+def _listed(seeds: Iterable[int | None]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 class Costs:
@@ -90,30 +129,43 @@ class Costs:
         """jobs: what trials may be made with; of a kind whose models are missing, another one of its method.
 
         trials: False for estimates by what was measured before, and no others.
-        Raises BenchError where trials need the data, and it is not in order.
         """
+        self.request = request
         self.times = times
         self.jobs = jobs
         self.trials = trials
-        self.frames: Sequence[int] = ()  # of every clip; () where they need not be looked at
-        if trials or times.known():
-            try:
-                self.frames = _frames(request)
-            except BenchError:
-                if trials:
-                    raise  # finished runs make a table without the data
+        self.looks = trials or times.known()  # whether anything can be said
+        self._frames: dict[str, Sequence[int]] = {}
         self._trials: dict[tuple[Stage, str], Trial] = {}
 
-    def of(self, job: Job) -> tuple[Estimate, ...]:
-        """Of a probe; else of generating and of scoring. Generating costs much the same whatever the variant."""
-        states = [job.state(seed) for seed in job.seeds]
-        method, left = job.system.method, sum(not state.done for state in states)
-        if not left or not self.frames:
+    def frames(self, split: str) -> Sequence[int]:
+        """Of every clip; () where they need not be looked at, or are not made yet.
+
+        Raises BenchError where trials need the data, and it is not in order.
+        """
+        if split not in self._frames:
+            self._frames[split] = ()
+            try:
+                if self.looks and not split_to_make(self.request, split):
+                    self._frames[split] = _frames(self.request, split)
+            except BenchError:
+                if self.trials:
+                    raise  # finished runs make a table without the data
+        return self._frames[split]
+
+    def of(self, job: Job, replicates: Collection[Replicate]) -> tuple[Estimate, ...]:
+        """Of a probe; else of generating and of scoring. Generating costs much the same whatever the variant.
+
+        replicates: those of the job of which something will be made.
+        """
+        states = [job.state(draw) for one in replicates for draw in one.draws]
+        method, left, frames = job.system.method, sum(not state.done for state in states), self.frames(job.split)
+        if not left or not frames:
             return () if left else (DONE,)
         if job.probed:
             unknown: Trial = (None, "unknown before the first of its method")
             return (self._estimate("probe", method, left, lambda: unknown),)
-        total, clips = sum(self.frames), len(self.frames)
+        total, clips = sum(frames), len(frames)
         videos = sum(clips - state.clips for state in states)
         lines = sum(clips * job.lines - state.scores for state in states)
         return (
@@ -127,7 +179,7 @@ class Costs:
         return self._estimate("score", "", frames, lambda: _try_scoring(self._ready(job)))
 
     def training(self, model: Model) -> Estimate:
-        if not self.frames:
+        if not self.looks:
             return UNTRIED
         if not model.trainable:
             return Estimate(None, "made by hand")
@@ -143,12 +195,13 @@ class Costs:
         family = training_family(model, processes)
         return self._estimate("train", family, left, lambda: _try_training(model, self.times.device, processes))
 
-    def _ready(self, job: Job, method: str = "") -> Job:
+    def _ready(self, job: Job, method: str = "") -> Replicate:
         """One that can be run at once. Raises BenchError."""
-        for one in (job, *self.jobs):
-            fits = not one.probed and method in ("", one.system.method)
-            if fits and not one.missing_models() and one.problem() is None:
-                return one
+        for other in (job, *self.jobs):
+            fits = not other.probed and method in ("", other.system.method) and self.frames(other.split)
+            for one in other.replicates if fits else ():
+                if not one.missing_models() and one.problem() is None:
+                    return one
         raise BenchError(f"no {method or 'method'} is there to try")
 
     def _estimate(self, stage: Stage, family: str, amount: int, trial: Callable[[], Trial]) -> Estimate:
@@ -167,13 +220,13 @@ class Costs:
         return Estimate(None if each is None else each * amount, source)
 
 
-def _frames(request: Request) -> list[int]:
+def _frames(request: Request, split: str) -> list[int]:
     """Of every clip, by headers."""
     from syncdiff_bench.plugins import load_dataset
     from syncdiff_bench.runs.plan import choose_clips
 
     dataset = load_dataset(request.recipe.dataset, request.data_root)
-    return clip_frames(dataset, choose_clips(dataset, request.recipe.split, request.limit))[0]
+    return clip_frames(dataset, choose_clips(dataset, split, request.limit))[0]
 
 
 def _try_training(model: Model, device: str, processes: int) -> Trial:
@@ -193,17 +246,17 @@ def _try_training(model: Model, device: str, processes: int) -> Trial:
     return probe_seconds(task, plan.settings, device, processes), "trial"
 
 
-def _try_generating(job: Job) -> Trial:
+def _try_generating(replicate: Replicate) -> Trial:
     """What the method itself expects."""
-    (run,) = job.plan.runs
-    frames = clip_frames(job.plan.dataset, run.identity.clips)[0]
+    (run,) = replicate.plan.runs
+    frames = clip_frames(replicate.plan.dataset, run.identity.clips)[0]
     workload = run.method.workload(frames)
     if workload is None or workload.seconds is None:
         return None, "not known before it runs"
     return workload.seconds / max(1, sum(frames)), "trial"
 
 
-def _try_scoring(job: Job) -> Trial:
+def _try_scoring(replicate: Replicate) -> Trial:
     """The first clip against itself, by the metrics whose weights are here: a trial fetches none."""
     from syncdiff_bench.contracts import Pair, Runtime
     from syncdiff_bench.estimates.machine import seconds_of
@@ -216,11 +269,11 @@ def _try_scoring(job: Job) -> Trial:
         def ensure(self, name: str) -> Path:
             return self.path(name)
 
-    plan = job.plan
+    plan = replicate.plan
     clip = open_clip(plan.dataset, plan.runs[0].identity.clips[0])
     pair, seconds, without = Pair(clip, clip), 0.0, []
     lent = Runtime(plan.runtime.device, WeightsHere())
-    for metric in load_metrics(metric_specs(job.request.recipe.metrics), lent, plan.dataset):
+    for metric in load_metrics(metric_specs(replicate.job.request.recipe.metrics), lent, plan.dataset):
         try:
             metric.prepare()
             seconds += seconds_of(partial(metric.measure, pair), plan.runtime.device)

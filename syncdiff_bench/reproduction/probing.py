@@ -29,7 +29,8 @@ from syncdiff_bench.runs.records import SCHEMA
 from syncdiff_bench.runs.sources import clip_caveats
 
 if TYPE_CHECKING:
-    from syncdiff_bench.reproduction.rows import Job
+    from syncdiff_bench.reproduction.rows import Job, Replicate
+    from syncdiff_bench.runs.draws import Draw
 
 Experiment = Literal["ident", "pose"]
 
@@ -267,7 +268,7 @@ def _write_record(
 
 
 def read_spreads(records: Sequence[Path]) -> dict[str, list[Spread]]:
-    """Experiment -> the spread of each group, its variance averaged over the records of several seeds.
+    """Experiment -> the spread of each group, its variance averaged over the records of several draws.
 
     Raises UsageError for a run.json that is no record of a probe.
     """
@@ -292,16 +293,17 @@ def read_spreads(records: Sequence[Path]) -> dict[str, list[Spread]]:
 # ----------------------------------------------------------------------------------------------- Table 4
 
 
-def probe_job(job: Job, seed: int) -> None:
-    """One seed of a job, over all speakers where phones are timed.
+def probe_run(replicate: Replicate, draw: Draw) -> None:
+    """One run of a probed job, over all speakers where phones are timed.
 
     Raises UsageError for a method without latents, and where no speaker says a phone twice.
     """
-    plan, layer = job.plan, job.request.recipe.probe.layer
+    job, plan = replicate.job, replicate.plan
+    layer = job.request.recipe.probe.layer
     (run,) = plan.runs
     probed(run.method, layer)
     groups = _job_groups(job, plan.dataset, run.identity.clips)
-    measure(plan, groups, job.run_path(seed), layer=layer, step=None, seed=seed)
+    measure(plan, groups, job.run_path(draw), layer=layer, step=None, seed=draw.seed)
 
 
 def _job_groups(job: Job, dataset: Dataset, clip_ids: Sequence[str]) -> list[Group]:

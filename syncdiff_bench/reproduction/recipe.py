@@ -27,6 +27,8 @@
     [ablation]                       # optional: tables that compare other models than the rest
     tables = [2, 3]
     models = { METHOD = NAME }       # what a method is run with there
+    trainings = [0, 1, 2]            # optional: seeds of training; each of these models is trained once with each
+    seeds, split                     # optional: of the sampling noise, and the clips, instead of those above
     note = "..."                     # what a reader of these tables must know
     [probe]                          # tables of latent variances (the paper's Table 4)
     layer, clips, phones, videos, poses
@@ -92,11 +94,19 @@ class ProbeRecipe:
 
 @dataclass(frozen=True)
 class AblationRecipe:
-    """Tables that compare other models than the rest. note: for below them."""
+    """Tables that compare other models than the rest.
+
+    trainings: `training.seed` of each training of a model; () for one training, as its config says.
+    seeds, split: () and "" for those of the recipe.
+    note: for below the tables.
+    """
 
     tables: tuple[int, ...]
     models: Mapping[str, str]
     note: str
+    trainings: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,8 +127,8 @@ class Recipe:
     probe: ProbeRecipe = ProbeRecipe()
 
     def ablates(self, method: str, table: int) -> bool:
-        """Whether a method is run with another model in that table."""
-        return table in self.ablation.tables and method in self.ablation.models
+        """Whether a method is run with another model in that table, or on other clips."""
+        return table in self.ablation.tables and (method in self.ablation.models or bool(self.ablation.split))
 
     @property
     def trains(self) -> bool:
@@ -173,15 +183,11 @@ def _homes(package: str, home: Path) -> tuple[Path, Path]:
 def _parsed(where: str, path: Path, homes: Sequence[Path]) -> Recipe:
     """where: the file, for messages. homes: what its paths are seen from. Raises UsageError."""
     root = _root(where, path, homes)
-    seeds = root.get("seeds", tuple[int, ...])
-    if not seeds or min(seeds) < 0:
-        raise root.fail("seeds", f"must be whole numbers from 0, one or more, is {list(seeds)!r}")
     checkpoints = root.get("checkpoints", str, "")
     recipe = root.read(
         Recipe,
         *KEYS,
         trained_on=root.get("trained_on", str, root.get("dataset", str)),
-        seeds=tuple(dict.fromkeys(seeds)),
         checkpoints=tuple((home / checkpoints).resolve() for home in homes) if checkpoints else (),
     )
     _check_references(root, recipe)
@@ -214,6 +220,9 @@ def _content(where: str, path: Path) -> bytes:
 
 def _check_references(root: Node, recipe: Recipe) -> None:
     models = recipe.models
+    if not recipe.seeds:
+        raise root.fail("seeds", "must name at least one")
+    _check_seeds(root, "seeds", recipe.seeds)
     if not recipe.metrics:
         raise root.fail("metrics", "must name at least one")
     for name, method in recipe.methods.items():
@@ -226,13 +235,27 @@ def _check_references(root: Node, recipe: Recipe) -> None:
         if bool(model.config) == by_hand or bool(model.folder) != bool(model.made_by):
             raise root.fail(f"models: {name}: config", "give either config, or folder and made_by")
         _check_needs(root, models, name)
-    for name, swapped in recipe.ablation.models.items():
-        if name not in recipe.methods or not recipe.methods[name].model:
-            raise root.fail("ablation: models", f"method {name!r} is not run with a model; it has none to change")
-        if swapped not in models:
-            raise root.fail("ablation: models", f"there is no model {swapped!r}")
+    _check_ablation(root, recipe)
     if recipe.probe.poses and recipe.probe.poses not in recipe.inputs:
         raise root.fail("probe: poses", f"there is no input {recipe.probe.poses!r}")
+
+
+def _check_ablation(root: Node, recipe: Recipe) -> None:
+    ablation = recipe.ablation
+    _check_seeds(root, "ablation: seeds", ablation.seeds)
+    _check_seeds(root, "ablation: trainings", ablation.trainings)
+    for name, swapped in ablation.models.items():
+        if name not in recipe.methods or not recipe.methods[name].model:
+            raise root.fail("ablation: models", f"method {name!r} is not run with a model; it has none to change")
+        if swapped not in recipe.models:
+            raise root.fail("ablation: models", f"there is no model {swapped!r}")
+        if ablation.trainings and not recipe.models[swapped].config:
+            raise root.fail("ablation: trainings", f"model {swapped!r} is made by hand; it has no training seed")
+
+
+def _check_seeds(root: Node, key: str, seeds: Sequence[int]) -> None:
+    if min(seeds, default=0) < 0 or len(set(seeds)) < len(seeds):
+        raise root.fail(key, f"must be different whole numbers from 0, is {list(seeds)!r}")
 
 
 def _check_needs(root: Node, models: Mapping[str, ModelRecipe], name: str) -> None:

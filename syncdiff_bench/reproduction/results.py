@@ -1,4 +1,4 @@
-"""What a reproduction found: the seeds of each job pooled, and the tables written from them."""
+"""What a reproduction found: the runs of each job pooled, and the tables written from them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from syncdiff_bench.report.table import Table
 from syncdiff_bench.report.writers import render
 from syncdiff_bench.reproduction.findings import Judgement, rendered
 from syncdiff_bench.reproduction.models import Request
+from syncdiff_bench.reproduction.planning import reasons_of
 from syncdiff_bench.reproduction.probing import read_spreads, summary_entry
 from syncdiff_bench.reproduction.rows import Job
 from syncdiff_bench.runs.directory import Run, load_run
+from syncdiff_bench.runs.draws import Draw
 from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.plan import recorded_metric
 from syncdiff_bench.runs.summary import summarise
@@ -29,14 +31,14 @@ FOLDER = "tables"
 
 
 def result_of(job: Job) -> Run | None:
-    """Over all of its finished seeds; None where there is none.
+    """Over all of its finished draws; None where there is none.
 
-    Raises UsageError where seeds were scored differently, or a folder is damaged.
+    Raises UsageError where they were scored differently, or a folder is damaged.
     """
-    paths = [job.run_path(seed) for seed in job.finished_seeds()]
+    paths = job.finished()
     if not paths:
         return None
-    results = [read_run(path / MANIFEST) for path in paths]
+    results = [read_run(path / MANIFEST) for path in paths.values()]
     newest = max(results, key=lambda result: result.manifest["finished"])
     if len(paths) == 1:
         return replace(newest, path=job.path)
@@ -45,25 +47,29 @@ def result_of(job: Job) -> Run | None:
     return run_of(job.path, {**newest.manifest, "summary": summary, "caveats": list(caveats.values())})
 
 
-def _pooled_scores(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """A clip counts once per seed; the interval resamples speakers, with all seeds of all their clips."""
-    runs = [load_run(path) for path in paths]
-    require_alike(runs)
-    metrics = [recorded_metric(entry) for entry in runs[0].manifest["protocols"]]
+def _pooled_scores(paths: Mapping[Draw, Path]) -> list[dict[str, Any]]:
+    """A clip counts once per draw; the interval resamples speakers, with all draws of all their clips."""
+    runs = {draw: load_run(path) for draw, path in paths.items()}
+    for training in {draw.training for draw in runs}:
+        require_alike([run for draw, run in runs.items() if draw.training == training])
+    metrics = [recorded_metric(entry) for entry in next(iter(runs.values())).manifest["protocols"]]
     speakers: dict[str, str] = {}
-    for run in runs:
+    for run in runs.values():
         speakers.update(run.speakers)
-    scores = [score for run in runs for score in run.scores]
+    scores = [score for run in runs.values() for score in run.scores]
     return [entry.to_json() for entry in summarise(scores, metrics, speakers, {})]
 
 
-def _pooled_probes(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """The mean over seeds of each group's variance, then as in a single probe."""
-    return [summary_entry(*found) for found in read_spreads([path / MANIFEST for path in paths]).items()]
+def _pooled_probes(paths: Mapping[Draw, Path]) -> list[dict[str, Any]]:
+    """The mean over draws of each group's variance, then as in a single probe."""
+    return [summary_entry(*found) for found in read_spreads([path / MANIFEST for path in paths.values()]).items()]
 
 
 def tables_of(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str]) -> list[Table]:
-    """Each table with what was made of it. reasons: name of a job -> why it has no result, for the notes."""
+    """Each table with what was made of it.
+
+    reasons: name of a replicate -> why it has no result, for the notes.
+    """
     results = {job.name: result_of(job) for job in jobs}
     made = []
     for table in request.tables:
@@ -86,25 +92,17 @@ def _notes(
     reasons: Mapping[str, str],
     table: PaperTable,
 ) -> list[str]:
-    recipe, notes = request.recipe, []
-    if any(len(job.seeds) > 1 and results[job.name] is not None for job in jobs):
-        seeds = ", ".join(map(str, request.seeds))
-        notes.append(
-            f"Seeds {seeds} of the sampling noise: every clip counts once per seed, and the intervals resample whole"
-            " speakers. There is one training per row: a difference between two rows holds the luck of two trainings."
-        )
+    """jobs: those of the rows."""
+    recipe, found = request.recipe, [job for job in jobs if results[job.name] is not None]
+    notes = _chances(found)
     for job in jobs:
-        done = job.finished_seeds()
-        if done and len(done) < len(job.seeds):
-            notes.append(f"{job.name}: only seeds {', '.join(map(str, done))} are there.")
-        if not done and job.name in reasons:
-            rows = [
-                name.partition(" ")[2].partition(" ")[2]
-                for name in job.rows
-                if name.startswith(f"Table {table.number} ")
-            ]
-            notes.append(f"{', '.join(rows)} is blank: {reasons[job.name]}.")
-    if any(job.ablation and results[job.name] is not None for job in jobs):
+        rows = (name.split(" ", 2) for name in job.rows)
+        labels = ", ".join(label for _, number, label in rows if number == f"{table.number}")
+        lacks = _absence(job) if job in found else "is blank"
+        why = "; ".join(reasons_of(job, reasons))
+        if lacks and (why or job in found):
+            notes.append(f"{labels} {lacks}{f': {why}' if why else ''}.")
+    if any(job.ablation for job in found):
         notes.append(recipe.ablation.note)
     limited = f", the first {request.limit} clips" if request.limit else ""
     return [
@@ -113,14 +111,51 @@ def _notes(
     ]
 
 
-def write_tables(
-    request: Request, tables: Sequence[Table], jobs: Sequence[Job], judgements: Sequence[Judgement]
-) -> list[Path]:
+def _chances(jobs: Sequence[Job]) -> list[str]:
+    """What the numbers of a table are drawn with, and what their intervals hold. jobs: those with a result."""
+    models = [job for job in jobs if job.recipe.model]
+    if not models:
+        return []
+    drawn = max(models, key=lambda job: len({draw.training for draw in job.finished()}))
+    if len({draw.training for draw in drawn.finished()}) > 1:
+        return [
+            f"A row is trained with {_seeds('seed', drawn.trainings)}, and each training is sampled with"
+            f" {_seeds('seed', drawn.seeds)}: a clip counts once for each, and the intervals hold the luck of training"
+            " as well as the choice of speakers."
+        ]
+    sampled = max((job.seeds for job in models), key=len)
+    counts = f"A clip is sampled with {_seeds('seed', sampled)} and counts once for each. " if len(sampled) > 1 else ""
+    return [
+        f"{counts}There is one training per row: the intervals hold the choice of speakers alone, and a difference"
+        " between two rows holds the luck of two trainings as well."
+    ]
+
+
+def _absence(job: Job) -> str:
+    """Which draws there are, where some are missing: "has only trainings 0, 1 of 0, 1, 2"."""
+    there = tuple(job.finished())
+    of: Sequence[object] = job.draws
+    if len(there) == len(job.draws):
+        return ""
+    if not job.trainings:
+        of, found = job.seeds, _seeds("seed", [draw.seed for draw in there])
+    elif len(job.seeds) == 1:
+        of, found = job.trainings, _seeds("training", [draw.training for draw in there])
+    else:
+        found = ", ".join(map(str, there))
+    return f"has only {found} of {', '.join(map(str, of))}"
+
+
+def _seeds(what: str, seeds: Sequence[object]) -> str:
+    """ "seed 0", "seeds 0, 1"."""
+    return f"{what}{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def write_tables(request: Request, tables: Sequence[Table], judgements: Sequence[Judgement]) -> list[Path]:
     """Write OUT/tables, and name the files.
 
     tableN.md, .tex, .csv and .html
     findings.md                     where there are judgements
-    manifests/<job>/seed-S.json     the run.json behind each number; these are not named
     """
     folder = request.out / FOLDER
     pages = {
@@ -132,8 +167,4 @@ def write_tables(
         pages[folder / "findings.md"] = rendered(judgements, request.recipe.dataset)
     for path, text in pages.items():
         write_whole(path, text)
-    for job in jobs:
-        for seed in job.finished_seeds():
-            record = (job.run_path(seed) / MANIFEST).read_bytes()
-            write_whole(folder / "manifests" / job.name / f"seed-{seed}.json", record)
     return list(pages)

@@ -13,6 +13,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import write_whole
 from syncdiff_bench.origins import box_sources, network_behind
 from syncdiff_bench.runs.directory import Run
+from syncdiff_bench.runs.draws import Draw
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import SCHEMA
 
@@ -98,7 +99,7 @@ def from_seeds(runs: Sequence[Run]) -> Scored:
     if len(runs) == 1:
         return from_run(runs[0])
     require_alike(runs)
-    side = pooled({run.identity.seed: from_run(run) for run in runs})
+    side = pooled({Draw(None, run.identity.seed): from_run(run) for run in runs})
     return replace(side, source=str(runs[0].path.parent))
 
 
@@ -116,24 +117,24 @@ def require_alike(runs: Sequence[Run]) -> None:
             raise UsageError(f"{run.path} is another run than {first.path} ({'; '.join(found)}); remove one")
 
 
-def pooled(sides: Mapping[int, Scored]) -> Scored:
-    """Seed -> what it scored, as one side: a clip counts once per seed, as "CLIP seed 0", with its speaker."""
+def pooled(sides: Mapping[Draw, Scored]) -> Scored:
+    """What each draw scored, as one side: a clip counts once per draw, as "CLIP seed 0", with its speaker."""
     first = next(iter(sides.values()))
 
     def every(metric: Callable[[MetricScores], Mapping[str, T]], key: Key) -> dict[str, T]:
-        return _by_seed({seed: metric(side.metrics[key]) for seed, side in sides.items() if key in side.metrics})
+        return _by_draw({draw: metric(side.metrics[key]) for draw, side in sides.items() if key in side.metrics})
 
     metrics = {
         key: replace(scores, stats=every(lambda one: one.stats, key), failed=every(lambda one: one.failed, key))
         for key, scores in first.metrics.items()
     }
-    speakers = _by_seed({seed: side.speakers for seed, side in sides.items()})
+    speakers = _by_draw({draw: side.speakers for draw, side in sides.items()})
     caveats = {one.text: one for side in sides.values() for one in side.caveats}
     return replace(first, metrics=metrics, speakers=speakers, caveats=tuple(caveats.values()))
 
 
-def _by_seed(found: Mapping[int, Mapping[str, T]]) -> dict[str, T]:
-    return {f"{clip} seed {seed}": value for seed, values in found.items() for clip, value in values.items()}
+def _by_draw(found: Mapping[Draw, Mapping[str, T]]) -> dict[str, T]:
+    return {f"{clip} {draw}": value for draw, values in found.items() for clip, value in values.items()}
 
 
 def write_baseline(scored: Scored, path: Path, tolerances: Mapping[str, float]) -> None:
