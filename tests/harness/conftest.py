@@ -1,9 +1,11 @@
-"""A folder to work in, and the toy plugins of tests/data, installed for tests in this process and in subprocesses."""
+"""A folder to work in, and the toys of tests/data, installed for tests in this process and in subprocesses."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +14,10 @@ import pytest
 
 from syncdiff_bench import registry
 from syncdiff_bench.cli import main
+from syncdiff_bench.report import paper
 
 TOY_PLUGINS = Path(__file__).parents[1] / "data" / "toy_plugins"
+TOY_BOARDS = Path(__file__).parents[1] / "data" / "toy_boards"
 
 
 @pytest.fixture
@@ -41,6 +45,33 @@ def toys_installed(patch: pytest.MonkeyPatch) -> Iterator[None]:
     registry.registrations.cache_clear()
     yield
     registry.registrations.cache_clear()
+
+
+@pytest.fixture
+def toy_boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_plugins: Path) -> Iterator[Path]:
+    """A copy of the toy leaderboard package and its trainings, installed; the working folder is empty, and $TOY_LOG
+    says what was generated and trained.
+    """
+    folder = tmp_path / "plugins"
+    shutil.copytree(TOY_BOARDS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "toy_boards" / "__init__.py").touch()  # tests hold no packages
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log.txt"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    _forget_boards()
+    yield folder
+    _forget_boards()
+
+
+def _forget_boards() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "toy_boards"]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    registry.registrations.cache_clear()
+    paper.package_tables.cache_clear()
 
 
 @pytest.fixture(scope="session")

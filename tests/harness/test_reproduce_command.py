@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,36 +33,13 @@ from syncdiff_bench.reproduction.planning import Costs
 from syncdiff_bench.reproduction.recipe import recipe_of
 from syncdiff_bench.reproduction.rows import Job
 
-BOARDS = Path(__file__).parents[1] / "data" / "toy_boards"
 COMMAND = [sys.executable, "-c", "import sys; from syncdiff_bench.cli import main; sys.exit(main())"]
 REPRODUCE = ["paper", "reproduce", "--table", "9", "--dataset", "toy", "--device", "cpu"]
 OUT = Path("runs/reproduce-toy")
 ELSEWHERE = ", and this is not the root of the repository, where models ship"
 
 
-@pytest.fixture(autouse=True)
-def boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_plugins: Path) -> Iterator[Path]:
-    """The toy leaderboard package, installed; the working folder is empty."""
-    folder = tmp_path / "plugins"
-    shutil.copytree(BOARDS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "toy_boards" / "__init__.py").touch()  # tests hold no packages
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log.txt"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    forget()
-    yield folder
-    forget()
-
-
-def forget() -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "toy_boards"]:
-        del sys.modules[name]
-    importlib.invalidate_caches()
-    registry.registrations.cache_clear()
-    paper.package_tables.cache_clear()
+pytestmark = pytest.mark.usefixtures("toy_boards")
 
 
 def train_small() -> None:
@@ -98,10 +73,10 @@ def test_a_dry_run_names_what_is_missing_and_starts_nothing(capsys: pytest.Captu
 
 
 def test_a_trial_of_scoring_leaves_out_what_it_would_have_to_fetch(
-    boards: Path, capsys: pytest.CaptureFixture[str]
+    toy_boards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """toy-heavy has no weights; ground truth is there to try with."""
-    recipe = boards / "toy_boards" / "reproduction" / "toy.toml"
+    recipe = toy_boards / "toy_boards" / "reproduction" / "toy.toml"
     recipe.write_text(recipe.read_text().replace('["toy-error"]', '["toy-error", "toy-heavy"]'))
     out = " ".join(printed(capsys, [*REPRODUCE, "--dry-run", "--input", "shift=5"]).split())
     assert "(trial without toy-heavy)" in out and "trial: by processor time, on a free machine" in out
@@ -166,13 +141,14 @@ def test_train_makes_every_row_and_one_that_fails_costs_no_other(capsys: pytest.
     assert (OUT / "tables" / "table9.md").read_bytes() == table
 
 
-def test_four_forms_of_the_table_and_the_manifests_behind_it() -> None:
+def test_four_forms_of_the_table_and_the_records_behind_it() -> None:
     train_small()
     main([*REPRODUCE, "--seed", "3"])
-    names = sorted(path.relative_to(OUT / "tables").as_posix() for path in (OUT / "tables").rglob("*.*"))
-    manifests = ["manifests/gt/seed-3.json", "manifests/toy-trained/seed-3.json"]
-    assert names == [*manifests, "table9.csv", "table9.html", "table9.md", "table9.tex"]
-    manifest = json.loads((OUT / "tables" / manifests[1]).read_text())
+    assert sorted(OUT.glob("*/*/run.json")) == [OUT / name / "seed-3" / "run.json" for name in ("gt", "toy-trained")]
+    assert sorted(path.name for path in (OUT / "tables").iterdir()) == [
+        f"table9.{suffix}" for suffix in ("csv", "html", "md", "tex")
+    ]
+    manifest = json.loads((OUT / "toy-trained" / "seed-3" / "run.json").read_text())
     assert manifest["method"]["options"] == {"model": "training/small/model", "variant": ""}
     assert manifest["summary"][0]["mean"] == 7 + 3
 
@@ -202,9 +178,9 @@ def test_a_model_that_was_trained_anew_needs_another_folder(capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_a_shipped_variant_is_used_before_ones_own_unless_told_otherwise(boards: Path, installed: bool) -> None:
+def test_a_shipped_variant_is_used_before_ones_own_unless_told_otherwise(toy_boards: Path, installed: bool) -> None:
     """Beside the package, or in the repository, in whose root the command is given."""
-    source = boards if installed else Path("leaderboards")
+    source = toy_boards if installed else Path("leaderboards")
     shipped = source / "toy_boards" / "checkpoints" / "small-wide"
     shipped.mkdir(parents=True)
     (shipped / "shift.json").write_text("40")
@@ -214,12 +190,12 @@ def test_a_shipped_variant_is_used_before_ones_own_unless_told_otherwise(boards:
     assert "12.0 ± 0.0" in Path("runs/own/tables/table9.md").read_text()
 
 
-def test_tables_of_an_ablation_compare_other_models(boards: Path) -> None:
+def test_tables_of_an_ablation_compare_other_models(toy_boards: Path) -> None:
     """`small` stands in tables 8 and 9, of another training in the latter; each table has its own number."""
-    tables = boards / "toy_boards" / "paper"
+    tables = toy_boards / "toy_boards" / "paper"
     table = (tables / "table9.toml").read_text()
     (tables / "table8.toml").write_text(table.replace("number = 9", "number = 8"))
-    recipe = boards / "toy_boards" / "reproduction" / "toy.toml"
+    recipe = toy_boards / "toy_boards" / "reproduction" / "toy.toml"
     more = """
 [models.quick]
 config = "toy-shift/quick"
@@ -230,7 +206,7 @@ models = { toy-trained = "quick" }
 note = "Table 9 compares quick trainings."
 """
     recipe.write_text(recipe.read_text() + more)
-    configs = boards / "toy_boards" / "configs"
+    configs = toy_boards / "toy_boards" / "configs"
     (configs / "quick.toml").write_text('like = "small.toml"\n[options]\nshift = 30\n')
     train_small()
     quick = ["--set", "options.start=training/base/model"]
@@ -288,7 +264,7 @@ def test_what_another_process_has_in_work_is_named(capsys: pytest.CaptureFixture
         assert main(REPRODUCE) == 0
     printed = capsys.readouterr()
     assert f"toy-trained.seed-1: in work elsewhere (process {os.getpid()} on " in printed.err
-    assert "toy-trained: only seeds 0, 2 are there" in printed.out
+    assert "small has only seeds 0, 2 of 0, 1, 2." in printed.out
     assert cells()["small"]["ours"] == 8  # 7 + (0 + 2) / 2
 
 
@@ -350,11 +326,11 @@ def record_time(stage: str, family: str, *, amount: int, seconds: float) -> None
 def test_probes_are_estimated_by_earlier_ones() -> None:
     request, times = Request(recipe_of("toy")), Times(OUT / "times", "cpu")
     job = Job(request, System("toy-trained"), True, (), (0, 1, 2))
-    assert "unknown" in str(Costs(request, times, (), trials=True).of(job)[0])
+    assert "unknown" in str(Costs(request, times, (), trials=True).of(job, job.replicates)[0])
     record_time("probe", "toy-trained", amount=1, seconds=30)
     record_time("probe", "toy-trained", amount=1, seconds=50)
     record_time("probe", "toy-noise", amount=1, seconds=7)
-    assert Costs(request, times, (), trials=False).of(job) == (Estimate(120.0, "measured"),)
+    assert Costs(request, times, (), trials=False).of(job, job.replicates) == (Estimate(120.0, "measured"),)
 
 
 def test_recorded_times_are_printed_without_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from syncdiff_bench.reproduction import findings as judging
 from syncdiff_bench.reproduction.findings import Judgement, judge, judge_all, rendered
 from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.recipe import recipe_of
+from syncdiff_bench.runs.draws import Draw
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.significance.scored import MetricScores, Scored
 
@@ -57,8 +58,9 @@ class FakeJob:
     def belongs_to(self, table: PaperTable) -> bool:
         return (self.kind == "probe") == (table.number == 4)
 
-    def finished_seeds(self) -> list[int]:
-        return [seed for seed in self.seeds if seed in self.scored or (self.run_path(seed) / "run.json").is_file()]
+    def finished(self) -> dict[Draw, Path]:
+        paths = {Draw(None, seed): self.run_path(seed) for seed in self.seeds}
+        return {draw: path for draw, path in paths.items() if draw.seed in self.scored or (path / "run.json").is_file()}
 
     def run_path(self, seed: int) -> Path:
         return self.folder / f"seed-{seed}"

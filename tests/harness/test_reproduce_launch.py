@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from syncdiff_bench import registry
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.estimates.times import Times
 from syncdiff_bench.reproduction import make, planning
@@ -21,25 +16,6 @@ from syncdiff_bench.reproduction.leases import Leases
 from syncdiff_bench.reproduction.models import Model, Request
 from syncdiff_bench.reproduction.recipe import recipe_of
 from syncdiff_bench.training.task import TrainingSettings
-
-BOARDS = Path(__file__).parents[1] / "data" / "toy_boards"
-
-
-@pytest.fixture
-def boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_plugins: Path) -> Iterator[None]:
-    """The toy trainings, installed, of two micro-batches a step."""
-    folder = tmp_path / "plugins"
-    shutil.copytree(BOARDS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "toy_boards" / "__init__.py").touch()
-    for config in (folder / "toy_boards" / "configs").iterdir():
-        config.write_text(config.read_text().replace("batch_size = 1", "batch_size = 2\nmicro_batch = 1"))
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.chdir(tmp_path)
-    importlib.invalidate_caches()
-    registry.registrations.cache_clear()
-    yield
-    registry.registrations.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -63,8 +39,9 @@ def test_as_many_processes_as_can_share_a_step(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("boards")
-def test_a_model_is_trained_by_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_trained_by_two_processes(monkeypatch: pytest.MonkeyPatch, toy_boards: Path) -> None:
+    for config in (toy_boards / "toy_boards" / "configs").iterdir():
+        config.write_text(config.read_text().replace("batch_size = 1", "batch_size = 2\nmicro_batch = 1"))
     for module in (make, planning):
         monkeypatch.setattr(module, "processes_for", lambda _settings, _device: 2)
     request, times, leases = (

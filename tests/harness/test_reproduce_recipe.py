@@ -17,7 +17,7 @@ from syncdiff_bench.report.paper import package_tables
 from syncdiff_bench.reproduction import planning
 from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.recipe import Recipe, read_recipe, recipe_of
-from syncdiff_bench.reproduction.rows import jobs_of
+from syncdiff_bench.reproduction.rows import jobs_of, missing_models
 from syncdiff_bench.runs.plan import load_metrics, make_runtime
 from syncdiff_bench.texts import metric_specs
 
@@ -45,13 +45,12 @@ def test_every_training_of_a_recipe_can_be_planned(dataset: str) -> None:
     """Configs, variants, overrides and inputs exist under the names that the recipe gives them."""
     recipe = recipe_of(dataset)
     request = Request(recipe, TABLES, inputs=dict.fromkeys(recipe.inputs, "given"), shipped=False)
-    for job in jobs_of(request):
-        for model in job.missing_models():
-            if model.recipe.config:
-                plan = model.plan()
-                assert plan.name == model.name
-                if model.variant:
-                    assert plan.options["model"]["variant"] == model.variant
+    for model in missing_models(one for job in jobs_of(request) for one in job.replicates):
+        if model.recipe.config:
+            plan = model.plan()
+            assert model.name == plan.name + ("" if model.seed is None else f"-seed-{plan.settings.seed}")
+            if model.variant:
+                assert plan.options["model"]["variant"] == model.variant
 
 
 @pytest.mark.parametrize("dataset", SHIPPED)
@@ -147,9 +146,10 @@ def test_the_smallest_recipe(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("schema = 1", "schema = 2", "schema: must be 1, is 2"),
-        ("seeds = [0, 1]", "seeds = []", "seeds: must be whole numbers from 0"),
+        ("seeds = [0, 1]", "seeds = []", "seeds: must name at least one"),
         ("seeds = [0, 1]", "seeds = [true]", "seeds: must be a whole number"),
-        ("seeds = [0, 1]", "seeds = [-1]", "seeds: must be whole numbers from 0"),
+        ("seeds = [0, 1]", "seeds = [-1]", "seeds: must be different whole numbers from 0"),
+        ("seeds = [0, 1]", "seeds = [1, 0, 1]", "seeds: must be different whole numbers from 0"),
         ('metrics = ["toy-error"]', "metrics = []", "metrics: must name at least one"),
         ('dataset = "toy"', 'datasets = "toy"', "datasets: unknown key"),
         ('x = "an x"', "x = 1", "inputs: x: must be a text"),

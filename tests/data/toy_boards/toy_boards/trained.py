@@ -69,7 +69,7 @@ class ShiftOptions:
 
 
 class ShiftTask(TrainingTask):
-    """Trains a number that nobody reads; exports the shift of its options."""
+    """Trains a number that nobody reads; exports the shift of its options, and ten times the training's seed."""
 
     Options = ShiftOptions
     options: ShiftOptions
@@ -94,6 +94,7 @@ class ShiftTask(TrainingTask):
     def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Any]:
         import torch
 
+        self.seed = seed
         return {"x": torch.ones(size, 1)}
 
     def validation(self, model: Any) -> Mapping[str, float]:
@@ -102,7 +103,7 @@ class ShiftTask(TrainingTask):
     def export(self, model: Any, folder: Path) -> None:
         start = json.loads((Path(self.options.start) / "shift.json").read_text()) if self.options.start else 0
         folder.mkdir(parents=True)
-        (folder / "shift.json").write_text(str(start + self.options.shift))
+        (folder / "shift.json").write_text(str(start + self.options.shift + 10 * self.seed))
         if "TOY_LOG" in os.environ:
             with Path(os.environ["TOY_LOG"]).open("a", encoding="utf-8") as log:
                 log.write(f"trained {folder.parent.name}\n")
