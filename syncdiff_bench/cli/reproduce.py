@@ -160,7 +160,7 @@ def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     from syncdiff_bench.report.table import Cell, Heading, Panel, Row, Table, plain_notes
     from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.reproduction.planning import lacking, reasons_of, standing
-    from syncdiff_bench.reproduction.rows import missing_models, split_to_make
+    from syncdiff_bench.reproduction.rows import in_rounds, missing_models, split_to_make
 
     titles = ("job", "rows", "draws", "checkpoint", "videos", "scores", "generate", "score")
     found: list[Row] = []
@@ -179,7 +179,7 @@ def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
             lines.append(f"blank: {job.name}{f', trainings {some}' if some else ''}: {reason}")
     splits = list(dict.fromkeys(job.split for job in jobs))
     lines += [f"split {one} is made first" for one in splits if split_to_make(request, one)]
-    todo = [one for job in jobs for one in job.replicates if not one.done]
+    todo = in_rounds(one for job in jobs for one in job.replicates if not one.done)
     lines += [f"training: {what}" for what in lacking(model for model in missing_models(todo) if model.trainable)]
     to_train = missing_models(one for one in todo if one.name not in blank)
     models = [(model, costs.training(model)) for model in to_train]

@@ -20,7 +20,7 @@ from syncdiff_bench.reproduction.launching import launch, processes_for
 from syncdiff_bench.reproduction.leases import Leases, require
 from syncdiff_bench.reproduction.models import Model
 from syncdiff_bench.reproduction.planning import steps_done, training_family
-from syncdiff_bench.reproduction.rows import Replicate, split_to_make
+from syncdiff_bench.reproduction.rows import Replicate, in_rounds, split_to_make
 from syncdiff_bench.runs.draws import Draw
 
 if TYPE_CHECKING:
@@ -52,16 +52,11 @@ def steps_of(replicates: Sequence[Replicate], leases: Leases, times: Times, prog
     replicates: of which something can be made (`planning.blanks`); there is nothing to do for those that are done.
     """
     steps: dict[str, Step] = {}
-    for one in sorted((one for one in replicates if not one.done), key=_round):
+    for one in in_rounds(one for one in replicates if not one.done):
         trainings = [_training(model, leases, times) for model in one.missing_models()]
         runs = [_run(one, draw, [step.key for step in trainings], leases, times, progress) for draw in one.draws]
         steps |= {step.key: step for step in (*trainings, *runs) if step.key not in steps}
     return list(steps.values())
-
-
-def _round(replicate: Replicate) -> int:
-    """Which training of its job it is: 0 for the first."""
-    return replicate.job.replicates.index(replicate)
 
 
 def _training(model: Model, leases: Leases, times: Times) -> Step:

@@ -263,6 +263,11 @@ def jobs_of(request: Request) -> tuple[Job, ...]:
     return tuple(jobs)
 
 
+def in_rounds(replicates: Iterable[Replicate]) -> list[Replicate]:
+    """In the order in which they are made: the first training of every job, then the second."""
+    return sorted(replicates, key=lambda one: one.job.replicates.index(one))
+
+
 def missing_models(replicates: Iterable[Replicate]) -> tuple[Model, ...]:
     """The models that are missing, each once, in the order in which they can be made."""
     return tuple({model.name: model for one in replicates for model in one.missing_models()}.values())
