@@ -53,8 +53,8 @@ def report(
 ) -> None:
     """Show runs that exist: leaderboard, HTML page, figure, CSV.
 
-    Each DIR is a run directory, or a folder of them (two levels down). Nothing is scored; what shards made is put
-    together first.
+    Each DIR is a run directory, or a folder of them (two levels down, trainings of a row three). Nothing is scored;
+    what shards made is put together first.
     """
     from syncdiff_bench.cli.output import write_told
     from syncdiff_bench.pipeline import load_whole

@@ -17,7 +17,7 @@ from syncdiff_bench.caveats import recorded
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.paper import System
 from syncdiff_bench.runs.directory import Run
-from syncdiff_bench.runs.layout import MANIFEST
+from syncdiff_bench.runs.layout import DEPTHS, MANIFEST
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import SCHEMA, finite_or_none
 
@@ -30,7 +30,7 @@ ENTRY = {"label": "", "unit": "", "decimals": 0, "weights": (), "reason": None}
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[Run, ...]:
-    """The runs in the given folders: run directories, or folders that hold some (at most two levels down).
+    """The runs in the given folders: run directories, or folders that hold some (`layout.DEPTHS`).
 
     Raises UsageError for a folder without a run and for a run.json that is not one.
     """
@@ -38,7 +38,7 @@ def find_runs(folders: Iterable[Path]) -> tuple[Run, ...]:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"run folder {folder} does not exist; give a run directory or a folder of them")
-        paths = [p for level in ("", "*/", "*/*/") for p in sorted(folder.glob(level + MANIFEST))]
+        paths = [p for depth in DEPTHS for p in sorted(folder.glob(depth + MANIFEST))]
         if not paths:
             raise UsageError(f"{folder} holds no {MANIFEST}; give a run directory or a folder of them")
         for path in paths:

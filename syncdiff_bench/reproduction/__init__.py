@@ -4,5 +4,5 @@
 * `models`: the trained models that rows need, and where they are; `rows`: jobs, their runs, and how far these are;
 * `planning`: what is missing, and how long it will take;
 * `make`: doing it, under `leases` where several processes or machines share a folder; `probing`: Table 4;
-* `results`: seeds pooled, tables written; `findings`: which of the paper's conclusions hold.
+* `results`: runs pooled, tables written; `findings`: which of the paper's conclusions hold.
 """

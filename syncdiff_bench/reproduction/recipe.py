@@ -28,7 +28,7 @@
     tables = [2, 3]
     models = { METHOD = NAME }       # what a method is run with there
     trainings = [0, 1, 2]            # optional: seeds of training; each of these models is trained once with each
-    seeds, split                     # optional: of the sampling noise, and the clips, instead of those above
+    seeds, split                     # optional: of the sampling noise, and the clips of runs (not of probes), there
     note = "..."                     # what a reader of these tables must know
     [probe]                          # tables of latent variances (the paper's Table 4)
     layer, clips, phones, videos, poses
@@ -97,7 +97,7 @@ class AblationRecipe:
     """Tables that compare other models than the rest.
 
     trainings: `training.seed` of each training of a model; () for one training, as its config says.
-    seeds, split: () and "" for those of the recipe.
+    seeds, split: () and "" for those of the recipe; a probe stays on the recipe's split.
     note: for below the tables.
     """
 

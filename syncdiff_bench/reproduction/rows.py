@@ -78,7 +78,8 @@ class Job:
     @property
     def split(self) -> str:
         recipe = self.request.recipe
-        return (self.ablation and recipe.ablation.split) or recipe.split
+        elsewhere = self.ablation and not self.probed
+        return (elsewhere and recipe.ablation.split) or recipe.split
 
     @cached_property
     def replicates(self) -> tuple[Replicate, ...]:

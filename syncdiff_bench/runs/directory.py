@@ -15,6 +15,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, read_rows, unwritable, write_whole
 from syncdiff_bench.origins import ScoringNetwork, scoring_networks
 from syncdiff_bench.runs.layout import (
+    DEPTHS,
     DIGESTS,
     GENERATION,
     MANIFEST,
@@ -144,7 +145,7 @@ def load_run(path: Path) -> Run:
 
 
 def run_directories(folders: Iterable[Path]) -> tuple[Path, ...]:
-    """The run directories among the folders and at most two levels below them, in the order given, then by name.
+    """The run directories among the folders and below them (`layout.DEPTHS`), in the order given, then by name.
 
     What `probe` records is no run and left out.
     Raises UsageError for a folder that is missing or holds no run.
@@ -153,7 +154,7 @@ def run_directories(folders: Iterable[Path]) -> tuple[Path, ...]:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder} is not a folder; give a run directory or the --out of a run")
-        files = [file for level in ("", "*/", "*/*/") for file in sorted(folder.glob(level + MANIFEST))]
+        files = [file for depth in DEPTHS for file in sorted(folder.glob(depth + MANIFEST))]
         runs = [file.parent for file in files if not _of_a_probe(file)]
         if not runs:
             raise UsageError(f"{folder} holds no {MANIFEST} of a run; give a run directory or the --out of a run")

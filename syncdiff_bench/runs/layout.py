@@ -27,6 +27,8 @@ GENERATION = "generation.jsonl"
 SCORES = "scores.jsonl"
 DIGESTS = ".digests.json"
 PROTOCOLS = "protocols.json"  # of a part; of the whole they stand in run.json
+# Where runs lie in a folder of them: two levels down, and the trainings that `paper reproduce` makes of a row.
+DEPTHS = ("", "*/", "*/*/", "*/training-*/*/")
 
 T = TypeVar("T")
 # A shard that comes while another process reads or puts together waits for it so many seconds.

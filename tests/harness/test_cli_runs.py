@@ -317,15 +317,17 @@ def test_runs_on_other_clips_never_share_a_board(made: Path, capsys: pytest.Capt
     assert "### toy, test: 2 clips" in out
 
 
-def test_report_finds_runs_two_levels_down_and_passes_over_probes(capsys: pytest.CaptureFixture[str]) -> None:
-    """As `reproduce` lays them out: OUT/<job>/seed-S, of which some are records of the variance probe."""
+def test_report_finds_the_runs_of_a_reproduction_and_passes_over_probes(capsys: pytest.CaptureFixture[str]) -> None:
+    """OUT/<job>/seed-S and OUT/<job>/training-K/seed-S, of which some are records of the variance probe."""
     for job in ("one", "two"):
         main(["run", *NOISE, "--out", f"all/{job}"])
     Path("all/two/toy-noise").rename("all/two/seed-0")
+    Path("all/one/training-1").mkdir()
+    Path("all/one/toy-noise").rename("all/one/training-1/seed-0")
     Path("all/three/seed-0").mkdir(parents=True)
     Path("all/three/seed-0/run.json").write_text('{"schema": 1, "method": {}, "dataset": {}, "probe": {}}')
     records = csv.DictReader(io.StringIO(printed(capsys, ["report", "all", "--format", "csv"])))
-    assert [record["run"] for record in records] == ["all/one/toy-noise", "all/two/seed-0"]
+    assert [record["run"] for record in records] == ["all/two/seed-0", "all/one/training-1/seed-0"]
     assert "all/three holds no run.json of a run" in refusal(capsys, ["report", "all/three"])
 
 
