@@ -211,7 +211,7 @@ def _settle(run: RunDirectory, metrics: Sequence[Metric[Any]], records: Mapping[
         entry["boxes"] = boxes_behind(row for row in scores if (row.metric, row.protocol) == column)
         weights[column] = entry["weights"]
     clusters = speakers(run.identity, run.generated)
-    run.manifest["summary"] = [entry.to_json() for entry in summarise(scores, metrics, clusters, weights)]
+    run.manifest["summary"] = [entry.to_json() for entry in summarise([scores], metrics, clusters, weights)]
     _enter_clips(run, records, scores)
     run.manifest["finished"] = run.manifest["finished"] or now()
     run.save()

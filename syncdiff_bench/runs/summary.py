@@ -15,7 +15,8 @@ from syncdiff_bench.contracts import Metric
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import FRAMES_LEFT_OUT, NOT_APPLICABLE, Generated, Score, finite_or_none
-from syncdiff_bench.statistics.resampling import Interval, cluster_intervals
+from syncdiff_bench.statistics.student import Interval
+from syncdiff_bench.statistics.trainings import grid_of, value_intervals
 
 FEW_SPEAKERS = 5  # of fewer, the smallest p that signs can give is above .05, and intervals rest on three differences
 RESAMPLES = 1000
@@ -26,7 +27,7 @@ class ColumnSummary:
     """One entry of `summary` in run.json.
 
     mean: over all scored clips, None where undefined or not applicable.
-    ci95: 95 % interval, None with fewer than two speakers.
+    ci95: 95 % interval over trainings and speakers, None with fewer than two speakers.
     n: clips scored. failed: clips that should have been and were not; not-applicable ones are neither.
     weights: the digests behind the number. reason: why the column is n/a for the whole run, else None.
     boxes: source -> clips of the face boxes behind it ({} for none), None in a run that did not record them.
@@ -64,18 +65,20 @@ class ColumnSummary:
 
 
 def summarise(
-    scores: Iterable[Score],
+    trainings: Sequence[Iterable[Score]],
     metrics: Sequence[Metric[Any]],
     speakers: Mapping[str, str],
     weights: Mapping[tuple[str, str], Sequence[Mapping[str, str]]],
 ) -> tuple[ColumnSummary, ...]:
     """Entries in the order of metrics and their columns.
 
-    speakers: clip -> cluster of the bootstrap. weights: (metric, protocol) -> digests.
+    trainings: the scores of each model of the row; of a run, one. speakers: clip -> cluster of the bootstrap.
+    weights: (metric, protocol) -> digests.
     """
-    by_metric: dict[tuple[str, str], list[Score]] = {}
-    for row in scores:
-        by_metric.setdefault((row.metric, row.protocol), []).append(row)
+    by_metric: dict[tuple[str, str], list[tuple[int, Score]]] = {}
+    for training, scores in enumerate(trainings):
+        for row in scores:
+            by_metric.setdefault((row.metric, row.protocol), []).append((training, row))
     entries: list[ColumnSummary] = []
     for metric in metrics:
         key = (metric.name, metric.protocol)
@@ -85,15 +88,18 @@ def summarise(
 
 def _columns(
     metric: Metric[Any],
-    rows: Sequence[Score],
+    of_trainings: Sequence[tuple[int, Score]],
     speakers: Mapping[str, str],
     weights: tuple[Mapping[str, str], ...],
 ) -> Iterable[ColumnSummary]:
+    rows = [row for _, row in of_trainings]
     scored = [row for row in rows if row.stats is not None]
     stats = [metric.stats_from_json(row.stats) for row in scored if row.stats is not None]
     means = [finite_or_none(value) for value in column_values(metric, stats)]
     clusters = [speakers.get(row.clip, row.clip) for row in scored]
-    intervals = bootstrap(metric, stats, clusters) if any(value is not None for value in means) else [None] * len(means)
+    trainings = [training for training, row in of_trainings if row.stats is not None]
+    defined = any(value is not None for value in means)
+    intervals = bootstrap(metric, stats, clusters, trainings) if defined else [None] * len(means)
     for column, mean, interval in zip(metric.columns, means, intervals, strict=True):
         yield ColumnSummary(
             metric=metric.name,
@@ -132,22 +138,24 @@ def column_values(metric: Metric[Any], stats: Sequence[Any]) -> np.ndarray:
 
 
 def bootstrap(
-    metric: Metric[Any], stats: Sequence[Any], clusters: Sequence[str], *, resamples: int = RESAMPLES
+    metric: Metric[Any],
+    stats: Sequence[Any],
+    clusters: Sequence[str],
+    trainings: Sequence[int] = (),
+    *,
+    resamples: int = RESAMPLES,
 ) -> list[Interval | None]:
     """95 % interval of each column's aggregate, within the bounds of the column.
 
-    clusters: of each of `stats`. With fewer than two clusters there is no interval.
+    clusters, trainings: of each of `stats`; by default one training. With fewer than two clusters there is no interval.
     """
-    groups: dict[str, list[Any]] = {}
-    for one, cluster in zip(stats, clusters, strict=True):
-        groups.setdefault(cluster, []).append(one)
+    grid = grid_of(stats, clusters, trainings or [0] * len(stats))
 
-    def value(drawn: Sequence[Sequence[Any]]) -> np.ndarray:
-        return column_values(metric, [one for group in drawn for one in group])
+    def value(drawn: Sequence[Any]) -> np.ndarray:
+        return column_values(metric, drawn)
 
     # In the order of the clips: a sum depends on it in the last digit.
-    observed = column_values(metric, stats)
-    found = cluster_intervals(observed, list(groups.values()), value, resamples=resamples)
+    found = value_intervals(column_values(metric, stats), grid, value, resamples=resamples)
     pairs = zip(found, metric.columns, strict=True)
     return [interval and within(interval, column.bounds) for interval, column in pairs]
 

@@ -6,14 +6,12 @@ narrow. Both sides of a compared clip stay together, so what is common to them (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
-from typing import TypeVar
 
 import numpy as np
 
-T = TypeVar("T")
-Interval = tuple[float, float]
+from syncdiff_bench.statistics.student import StandardError
 
 DEFINED = 0.95  # the share of resamples that have to have a value
 RESAMPLES = 2000
@@ -25,62 +23,31 @@ Cluster = tuple[Sequence[object], Sequence[object]]
 Difference = Callable[[Sequence[object], Sequence[object]], np.ndarray]
 
 
-def bootstrap_t(
-    estimate: float, draws: Sequence[float] | np.ndarray, resamples: int, clusters: int, confidence: float = 0.95
-) -> Interval | None:
-    """`estimate` and as far to either side as Student's t says, on the standard error of the bootstrap.
+def bootstrap_error(values: np.ndarray, clusters: int, weights: Sequence[float] | None = None) -> StandardError | None:
+    """Standard error by the bootstrap: sqrt(k / (k - 1)) * sd over resamples of k whole clusters, with k - 1 degrees of
+    freedom.
 
-    draws: the value on each resample of whole clusters, without those on which it is undefined; None where more than
-    one in twenty is: the rest of them say nothing about it. None with fewer than two clusters as well.
+    values: on each resample, NaN where it is undefined there; None where it is in more than one in twenty (the rest of
+    them say nothing about it). weights: how often each resample counts, by default once.
 
     The percentiles of a bootstrap are far too narrow for few clusters (with four, a "95 %" interval holds the truth in
-    77 % of cases). Here the half width is t(k - 1) * sqrt(k / (k - 1)) * sd(draws), which for the mean of k clusters is
-    Student's own interval, for any k (Hesterberg 2015, "What teachers should know about the bootstrap", section 4.3).
+    77 % of cases). Student's t on this error is, for the mean of k clusters, Student's own interval, for any k
+    (Hesterberg 2015, "What teachers should know about the bootstrap", section 4.3).
     """
-    from scipy import special
-
-    values = np.asarray(draws, float)
-    if clusters < 2 or len(values) < DEFINED * resamples or not np.isfinite(estimate):
+    counted = np.ones(len(values)) if weights is None else np.asarray(weights, float)
+    defined = np.isfinite(values)
+    if counted[defined].sum() < DEFINED * counted.sum():
         return None
-    t = special.stdtrit(clusters - 1, (1 + confidence) / 2)
-    half = float(t * np.sqrt(clusters / (clusters - 1)) * values.std())
-    return estimate - half, estimate + half
+    kept, counted = values[defined], counted[defined]
+    variance = np.average((kept - np.average(kept, weights=counted)) ** 2, weights=counted)
+    return StandardError(float(np.sqrt(variance * clusters / (clusters - 1))), clusters - 1)
 
 
-def cluster_intervals(
-    observed: np.ndarray,
-    clusters: Sequence[T],
-    value: Callable[[Sequence[T]], np.ndarray],
-    *,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-) -> list[Interval | None]:
-    """Bootstrap interval of each column, by drawing whole clusters with replacement.
-
-    value: clusters -> one number per column, NaN where it is undefined.
-    observed: the same of all clusters.
-    None for a column where `bootstrap_t` has none, with fewer than two clusters among them.
-    """
-    k = len(clusters)
-    if k < 2:
-        return [None] * len(observed)
+def cluster_draws(clusters: int, resamples: int) -> Iterator[tuple[Sequence[int], float]]:
+    """Whole clusters drawn with replacement, each draw of weight one; the same ones every time."""
     rng = np.random.default_rng(0)
-    drawn = np.array([value([clusters[i] for i in rng.integers(k, size=k)]) for _ in range(resamples)])
-    return [
-        bootstrap_t(float(one), values[np.isfinite(values)], resamples, k, confidence)
-        for one, values in zip(observed, drawn.T, strict=True)
-    ]
-
-
-def difference_intervals(
-    clusters: Sequence[Cluster], difference: Difference, *, confidence: float = 0.95, resamples: int = RESAMPLES
-) -> list[Interval | None]:
-    """`cluster_intervals` of each column's difference."""
-
-    def value(drawn: Sequence[Cluster]) -> np.ndarray:
-        return difference(*_joined(drawn))
-
-    return cluster_intervals(value(clusters), clusters, value, confidence=confidence, resamples=resamples)
+    for _ in range(resamples):
+        yield rng.integers(clusters, size=clusters).tolist(), 1.0
 
 
 def permutation_p_values(

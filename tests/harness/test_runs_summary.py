@@ -18,7 +18,8 @@ from syncdiff_bench.files import Journal, encode_row, locked, read_rows, replaci
 from syncdiff_bench.runs.layout import video_name
 from syncdiff_bench.runs.records import Failure, Score
 from syncdiff_bench.runs.summary import bootstrap, summarise
-from syncdiff_bench.statistics.resampling import difference_intervals, holm, permutation_p_values
+from syncdiff_bench.statistics.resampling import holm, permutation_p_values
+from syncdiff_bench.statistics.trainings import difference_tests
 
 
 class Mean(Distance):
@@ -77,7 +78,7 @@ def test_the_interval_is_reproducible_and_needs_two_speakers() -> None:
 
 def test_the_mean_is_that_of_all_statistics_and_failures_are_counted() -> None:
     rows = [row("a", 1.0), row("b", 5.0), row("c", None, "truncated"), row("d", None, "not-applicable")]
-    (entry,) = summarise(rows, [Mean()], {}, {("mean", "default"): [{"name": "w", "sha256": "0" * 64}]})
+    (entry,) = summarise([rows], [Mean()], {}, {("mean", "default"): [{"name": "w", "sha256": "0" * 64}]})
     assert (entry.mean, entry.n, entry.failed, entry.reason) == (3.0, 2, 1, None)
     assert entry.weights == ({"name": "w", "sha256": "0" * 64},)
     assert entry.ci95 == pytest.approx(students([1, 5]), abs=1.5)  # half of it is 25.4; 1000 resamples, 2 % of noise
@@ -85,13 +86,13 @@ def test_the_mean_is_that_of_all_statistics_and_failures_are_counted() -> None:
 
 def test_clips_of_one_speaker_are_one_cluster_of_the_summary() -> None:
     rows = [row("a", 1.0), row("b", 5.0)]
-    (apart,) = summarise(rows, [Mean()], {"a": "s", "b": "t"}, {})
-    (together,) = summarise(rows, [Mean()], {"a": "s", "b": "s"}, {})
+    (apart,) = summarise([rows], [Mean()], {"a": "s", "b": "t"}, {})
+    (together,) = summarise([rows], [Mean()], {"a": "s", "b": "s"}, {})
     assert apart.ci95 is not None and together.ci95 is None
 
 
 def test_a_column_that_is_never_applicable_has_its_reason() -> None:
-    (entry,) = summarise([row("a", None, "not-applicable")], [Mean()], {}, {})
+    (entry,) = summarise([[row("a", None, "not-applicable")]], [Mean()], {}, {})
     assert (entry.mean, entry.n, entry.failed) == (None, 0, 0)
     assert entry.reason == "because of not-applicable"
 
@@ -177,8 +178,9 @@ def test_the_exact_permutation_p_is_scipys() -> None:
 @pytest.mark.parametrize("speakers", [2, 3, 10])
 def test_the_interval_of_a_mean_is_students_however_few_the_clusters(speakers: int) -> None:
     deltas = np.random.default_rng(5).normal(1, 2, speakers)
-    clusters = [([0.0], [delta]) for delta in deltas]
-    (interval,) = difference_intervals(clusters, mean_difference, confidence=0.99, resamples=4000)
+    zeros, ones = [[0.0]] * speakers, [[delta] for delta in deltas.tolist()]
+    (test,) = difference_tests([zeros], [ones], mean_difference, confidence=0.99, resamples=4000)
+    interval = test.ci
     t = scipy_stats.t.interval(0.99, speakers - 1, loc=deltas.mean(), scale=scipy_stats.sem(deltas))
     assert interval == pytest.approx(t, abs=0.03 * (t[1] - t[0]))
 
@@ -190,19 +192,20 @@ def test_ten_independent_columns_raise_few_false_alarms_however_few_the_speakers
     rng, alarms = np.random.default_rng(speakers), 0
     for _ in range(400):
         sides = rng.normal(0, 1, (2, speakers, 10))
-        clusters = [([sides[0, i]], [sides[1, i]]) for i in range(speakers)]
+        grids = [[[[of_speaker] for of_speaker in side]] for side in sides]
 
         def difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:
             change: np.ndarray = np.mean(np.array(b), axis=0) - np.mean(np.array(a), axis=0)
             return change
 
-        intervals = difference_intervals(clusters, difference, confidence=1 - 0.05 / 10, resamples=200)
-        alarms += any(one is not None and one[0] > 0 for one in intervals)
+        tests = difference_tests(*grids, difference, confidence=1 - 0.05 / 10, resamples=200)
+        alarms += any(one.ci is not None and one.ci[0] > 0 for one in tests)
     assert alarms <= 0.05 * 400
 
 
 def test_no_interval_of_one_cluster() -> None:
-    assert difference_intervals([([1.0], [2.0])], mean_difference) == [None]
+    (test,) = difference_tests([[[1.0]]], [[[2.0]]], mean_difference)
+    assert (test.ci, test.error) == (None, None)
 
 
 def test_holm_against_the_worked_example() -> None:
