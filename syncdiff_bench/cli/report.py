@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from syncdiff_bench.errors import UsageError
 if TYPE_CHECKING:
     from syncdiff_bench.report.page.strip import Area
     from syncdiff_bench.runs.directory import Run
+    from syncdiff_bench.runs.draws import Draw
 
 
 @command(
@@ -113,7 +114,7 @@ def _labelled(runs: Sequence[Run], labels: Sequence[str]) -> list[Run]:
   syncdiff-bench compare old/syncdiff new/syncdiff --format markdown > diff.md
   syncdiff-bench compare old/syncdiff new/syncdiff --html diff.html
   syncdiff-bench compare all/syncdiff-rnd all/syncdiff
-      two rows of a table, all seeds""",
+      two rows of a table, all trainings and seeds""",
 )
 @click.argument("run_a", type=ANY_PATH, metavar="RUN_A")
 @click.argument("run_b", type=ANY_PATH, metavar="RUN_B")
@@ -133,9 +134,10 @@ def compare(
 ) -> None:
     """Tell whether two runs differ: paired tests per metric.
 
-    RUN_A and RUN_B are run directories, compared over the clips that both have, or folders of seeds (seed-0, ...).
-    Every metric scored in both with the same protocol and weights: difference with its 95 % interval (bootstrap over
-    speakers), permutation p with Holm's correction, effect size, and the clips that changed most.
+    RUN_A and RUN_B are run directories, compared over the clips that both have, or folders of trainings and seeds
+    (seed-0, training-0/seed-0, ...). Every metric scored in both with the same protocol and weights: difference with
+    its 95 % interval over speakers and trainings, p with Holm's correction (permutation of speakers; of several
+    trainings Student's t), effect size, and the clips that changed most.
     """
     from syncdiff_bench.cli.output import write_told
     from syncdiff_bench.progress import stderr_progress
@@ -143,11 +145,11 @@ def compare(
     from syncdiff_bench.report.writers import render
     from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.significance.comparison import compare as compare_scored
-    from syncdiff_bench.significance.scored import from_seeds
+    from syncdiff_bench.significance.scored import from_draws
 
-    sides = _seeds(run_a), _seeds(run_b)
+    sides = _draws(run_a), _draws(run_b)
     _require_pairs(*sides, page=html is not None)
-    comparison = compare_scored(*map(from_seeds, sides), resamples=resamples, any_boxes=any_boxes)
+    comparison = compare_scored(*map(from_draws, sides), resamples=resamples, any_boxes=any_boxes)
     table = comparison_table(comparison)
     if format_name == "table":
         print_tables([table])
@@ -156,27 +158,32 @@ def compare(
     if html is not None:
         from syncdiff_bench.report.page.page import build_page
 
-        page = build_page(
-            [*sides[0], *sides[1]], comparison=comparison, clips=clips, data_root=data_root, progress=stderr_progress()
-        )
+        runs = [run for side in sides for run in side.values()]
+        page = build_page(runs, comparison=comparison, clips=clips, data_root=data_root, progress=stderr_progress())
         write_told("--html", html, page)
 
 
-def _seeds(folder: Path) -> list[Run]:
-    """The run of a directory, or all below it that `reproduce` made with several seeds. Raises UsageError."""
+def _draws(folder: Path) -> dict[Draw, Run]:
+    """The run of a directory, or all below it that `reproduce` made of a row. Raises UsageError."""
     from syncdiff_bench.pipeline import load_whole
+    from syncdiff_bench.runs.draws import Draw
     from syncdiff_bench.runs.layout import MANIFEST
 
-    seeds = [] if (folder / MANIFEST).is_file() else sorted(folder.glob(f"seed-*/{MANIFEST}"))
-    return [load_whole(path.parent) for path in seeds] or [load_whole(folder)]
+    levels = () if (folder / MANIFEST).is_file() else ("seed-*", "training-*/seed-*")
+    paths = sorted(path.parent for level in levels for path in folder.glob(f"{level}/{MANIFEST}"))
+    found = {draw: load_whole(path) for path in paths if (draw := Draw.of(path)) is not None}
+    if found:
+        return found
+    run = load_whole(folder)
+    return {Draw(None, run.identity.seed): run}
 
 
-def _require_pairs(a: Sequence[Run], b: Sequence[Run], *, page: bool) -> None:
-    """Several seeds are compared seed by seed. Raises UsageError where that cannot be."""
+def _require_pairs(a: Mapping[Draw, Run], b: Mapping[Draw, Run], *, page: bool) -> None:
+    """Several draws are compared seed by seed. Raises UsageError where that cannot be."""
     several = max(len(a), len(b)) > 1
-    one_of_each = f"give {a[0].path} and {b[0].path}"
+    one_of_each = f"give {next(iter(a.values())).path} and {next(iter(b.values())).path}"
     if several and page:
         raise UsageError(f"--html is of one seed: {one_of_each}")
-    mine, theirs = ({run.identity.seed for run in side} for side in (a, b))
+    mine, theirs = ({run.identity.seed for run in side.values()} for side in (a, b))
     if several and (len(a) == 1 or len(b) == 1 or not mine & theirs):
         raise UsageError(f"seeds {sorted(mine)} and {sorted(theirs)} do not pair: {one_of_each}")

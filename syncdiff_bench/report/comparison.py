@@ -80,11 +80,20 @@ def _comparison_notes(comparison: Comparison) -> Sequence[str]:
     counted = ", ".join(str(n) for n in sorted(clusters))
     return [
         *comparison.notes,
-        f"Paired over clips; whole speakers ({counted}) are resampled. p: permutation of A and B within speakers; "
+        f"Paired over clips; {_resampled(comparison.columns, counted)}; "
         "* significant at 5 % after Holm's correction over all columns.",
         *(["too few speakers: with 5 or fewer no p can come below .05, however large the difference."] if few else []),
         "d: mean of the per-clip differences over their standard deviation.",
     ]
+
+
+def _resampled(columns: Sequence[ColumnComparison], speakers: str) -> str:
+    """ "whole speakers (12) are resampled. p: permutation of A and B within speakers", or what several trainings do."""
+    trainings = {column.trainings for column in columns if max(column.trainings) > 1}
+    if not trainings:
+        return f"whole speakers ({speakers}) are resampled. p: permutation of A and B within speakers"
+    counted = ", ".join(f"{a}" if a == b else f"{a} of A, {b} of B" for a, b in sorted(trainings))
+    return f"whole trainings ({counted}) and whole speakers ({speakers}) are resampled. p: Student's t"
 
 
 def gate_table(report: GateReport) -> Table:

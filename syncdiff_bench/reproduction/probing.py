@@ -27,6 +27,8 @@ from syncdiff_bench.runs.manifest import Identity, now
 from syncdiff_bench.runs.plan import Plan
 from syncdiff_bench.runs.records import SCHEMA
 from syncdiff_bench.runs.sources import clip_caveats
+from syncdiff_bench.statistics.student import Interval
+from syncdiff_bench.statistics.trainings import grid_of, value_intervals
 
 if TYPE_CHECKING:
     from syncdiff_bench.reproduction.rows import Job, Replicate
@@ -223,20 +225,30 @@ def measure(
     return spreads
 
 
-def summary_entry(experiment: str, spreads: Sequence[Spread]) -> dict[str, Any]:
-    """In the form of a run's summary: the mean over groups, with a 95 % interval (normal) over their clusters."""
-    clusters: dict[str, list[float]] = {}
-    for index, spread in enumerate(spreads):
-        clusters.setdefault(spread.cluster or f"#{index}", []).append(spread.variance)
-    centres = np.array([np.mean(values) for values in clusters.values()])
+def summary_entry(experiment: str, *trainings: Sequence[Spread]) -> dict[str, Any]:
+    """In the form of a run's summary: the mean over groups, with a 95 % interval over their clusters (normal), and over
+    the trainings where there are several (`statistics.trainings`).
+
+    trainings: the spread of each group in each training.
+    """
+    spreads = [one for training in trainings for one in training]
     mean = float(np.mean([spread.variance for spread in spreads]))
-    half = 1.96 * float(centres.std(ddof=1)) / len(centres) ** 0.5 if len(centres) > 1 else None
+    names = [spread.cluster or f"#{index}" for training in trainings for index, spread in enumerate(training)]
+    of_trainings = [number for number, training in enumerate(trainings) for _ in training]
+    grid = grid_of((spread.variance for spread in spreads), names, of_trainings)
+    interval: Interval | None = None
+    if len(trainings) > 1:
+        (interval,) = value_intervals(np.array([mean]), grid, lambda drawn: np.array([np.mean(drawn)]))
+    elif len(grid[0]) > 1:
+        centres = np.array([np.mean(values) for values in grid[0]])
+        half = 1.96 * float(centres.std(ddof=1)) / len(centres) ** 0.5
+        interval = mean - half, mean + half
     return {
         "metric": "variance",
         "protocol": experiment,
         "column": "var",
         "mean": mean,
-        "ci95": None if half is None else [mean - half, mean + half],
+        "ci95": None if interval is None else list(interval),
         "n": len(spreads),
         "failed": 0,
         "direction": "down",
@@ -288,6 +300,17 @@ def read_spreads(records: Sequence[Path]) -> dict[str, list[Spread]]:
         ]
         for experiment, labels in found.items()
     }
+
+
+def spreads_of(found: Mapping[Draw, Path]) -> dict[int | None, dict[str, list[Spread]]]:
+    """Training -> experiment -> the spread of each group, its variance averaged over the seeds. found: draw -> folder.
+
+    Raises UsageError as `read_spreads`.
+    """
+    records: dict[int | None, list[Path]] = {}
+    for draw, folder in found.items():
+        records.setdefault(draw.training, []).append(folder / MANIFEST)
+    return {training: read_spreads(paths) for training, paths in records.items()}
 
 
 # ----------------------------------------------------------------------------------------------- Table 4

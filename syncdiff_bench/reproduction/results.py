@@ -17,12 +17,13 @@ from syncdiff_bench.report.writers import render
 from syncdiff_bench.reproduction.findings import Judgement, rendered
 from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.planning import reasons_of
-from syncdiff_bench.reproduction.probing import read_spreads, summary_entry
-from syncdiff_bench.reproduction.rows import Job
+from syncdiff_bench.reproduction.probing import spreads_of, summary_entry
+from syncdiff_bench.reproduction.rows import BOUND, Job
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.runs.draws import Draw
 from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.plan import recorded_metric
+from syncdiff_bench.runs.records import Score
 from syncdiff_bench.runs.summary import summarise
 from syncdiff_bench.significance.scored import require_alike
 
@@ -48,21 +49,24 @@ def result_of(job: Job) -> Run | None:
 
 
 def _pooled_scores(paths: Mapping[Draw, Path]) -> list[dict[str, Any]]:
-    """A clip counts once per draw; the interval resamples speakers, with all draws of all their clips."""
+    """A clip counts once per draw; the interval resamples trainings, and speakers with all their clips of all draws."""
     runs = {draw: load_run(path) for draw, path in paths.items()}
-    for training in {draw.training for draw in runs}:
-        require_alike([run for draw, run in runs.items() if draw.training == training])
-    metrics = [recorded_metric(entry) for entry in next(iter(runs.values())).manifest["protocols"]]
+    require_alike(runs)
+    first, *_ = runs.values()
+    metrics = [recorded_metric(entry) for entry in first.manifest["protocols"]]
     speakers: dict[str, str] = {}
-    for run in runs.values():
+    trainings: dict[int | None, list[Score]] = {}
+    for draw, run in runs.items():
         speakers.update(run.speakers)
-    scores = [score for run in runs.values() for score in run.scores]
-    return [entry.to_json() for entry in summarise(scores, metrics, speakers, {})]
+        trainings.setdefault(draw.training, []).extend(run.scores)
+    return [entry.to_json() for entry in summarise(list(trainings.values()), metrics, speakers, {})]
 
 
 def _pooled_probes(paths: Mapping[Draw, Path]) -> list[dict[str, Any]]:
-    """The mean over draws of each group's variance, then as in a single probe."""
-    return [summary_entry(*found) for found in read_spreads([path / MANIFEST for path in paths.values()]).items()]
+    """The mean over draws of each group's variance; the interval resamples trainings, and speakers."""
+    trainings = spreads_of(paths)
+    first, *_ = trainings.values()
+    return [summary_entry(experiment, *(one[experiment] for one in trainings.values())) for experiment in first]
 
 
 def tables_of(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str]) -> list[Table]:
@@ -75,12 +79,12 @@ def tables_of(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str])
     for table in request.tables:
         systems = {row.system for row in table.rows}
         here = [job for job in jobs if job.belongs_to(table)]
-        found = [result for job in here if (result := results[job.name]) is not None]
+        mine = [job for job in here if job.system in systems]
+        bound = [job for job in here if job.system.method == BOUND and job not in mine]
+        found = [result for job in (*mine, *bound) if (result := results[job.name]) is not None]
         # Before anything is there, the paper alone. No default options: those that the recipe sets make the row.
         joined = join(table, found, datasets=(request.recipe.dataset,) if found else ())
-        mine = [job for job in here if job.system in systems]
-        notes = [note for note in joined.notes if not note.startswith("without a row in this table")]
-        notes += _notes(request, mine, results, reasons, table)
+        notes = [*joined.notes, *_notes(request, mine, results, reasons, table)]
         made.append(paper_table(replace(joined, notes=tuple(notes))))
     return made
 
@@ -96,8 +100,8 @@ def _notes(
     recipe, found = request.recipe, [job for job in jobs if results[job.name] is not None]
     notes = _chances(found)
     for job in jobs:
-        rows = (name.split(" ", 2) for name in job.rows)
-        labels = ", ".join(label for _, number, label in rows if number == f"{table.number}")
+        here = f"{table.heading} "
+        labels = ", ".join(name.removeprefix(here) for name in job.rows if name.startswith(here))
         lacks = _absence(job) if job in found else "is blank"
         why = "; ".join(reasons_of(job, reasons))
         if lacks and (why or job in found):
@@ -107,7 +111,7 @@ def _notes(
     limited = f", the first {request.limit} clips" if request.limit else ""
     return [
         *notes,
-        f"Made by syncdiff-bench paper reproduce --table {table.number} --dataset {recipe.dataset}{limited}.",
+        f"Made by syncdiff-bench paper reproduce --table {table.key} --dataset {recipe.dataset}{limited}.",
     ]
 
 
@@ -154,12 +158,12 @@ def _seeds(what: str, seeds: Sequence[object]) -> str:
 def write_tables(request: Request, tables: Sequence[Table], judgements: Sequence[Judgement]) -> list[Path]:
     """Write OUT/tables, and name the files.
 
-    tableN.md, .tex, .csv and .html
+    tableN.md, .tex, .csv and .html; beyond.md, ... of a table with a name
     findings.md                     where there are judgements
     """
     folder = request.out / FOLDER
     pages = {
-        folder / f"table{table.number}.{suffix}": render([made], name)
+        folder / f"{table.name or f'table{table.number}'}.{suffix}": render([made], name)
         for table, made in zip(request.tables, tables, strict=True)
         for name, suffix in SUFFIXES.items()
     }

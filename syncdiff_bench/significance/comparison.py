@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,15 +15,9 @@ from syncdiff_bench.runs.manifest import Identity, decoders_differ
 from syncdiff_bench.runs.records import finite_or_none
 from syncdiff_bench.runs.summary import column_values
 from syncdiff_bench.significance.scored import Key, MetricScores, Scored
-from syncdiff_bench.statistics.resampling import (
-    RESAMPLES,
-    Cluster,
-    Interval,
-    difference_intervals,
-    holm,
-    permutation_p_values,
-    smallest_p,
-)
+from syncdiff_bench.statistics.resampling import RESAMPLES, holm, smallest_p
+from syncdiff_bench.statistics.student import Interval, StandardError, smallest_effect
+from syncdiff_bench.statistics.trainings import DifferenceTest, difference_tests, grid_of
 
 LEVEL = 0.05  # of significance
 PairVerdict = Literal["B better", "B worse", "no difference shown", "too few speakers", "frames left out", ""]
@@ -48,8 +42,10 @@ class ColumnComparison:
 
     a, b: aggregates over the `n` clips that both sides have; delta: b - a.
     ci: interval of delta at `confidence`.
-    p: two-sided permutation p.
+    p: two-sided; by permutation over speakers of one training, by Student's t of several.
     p_holm: the same after Holm's correction over all columns compared.
+    trainings: how many models of A and of B p rests on.
+    error: standard error of delta, None where there is no interval.
     undecided: why there is no p and no verdict: "too few speakers", "frames left out"; "" where there may be one.
     effect: mean of the per-clip differences over their standard deviation (Cohen's d_z), None where they do not vary.
     changes: every clip with a value on both sides, those that got worse first.
@@ -69,6 +65,8 @@ class ColumnComparison:
     effect: float | None = None
     changes: tuple[ClipChange, ...] = ()
     undecided: PairVerdict = ""
+    trainings: tuple[int, int] = (1, 1)
+    error: StandardError | None = None
 
     @property
     def name(self) -> str:
@@ -89,6 +87,14 @@ class ColumnComparison:
     def significant(self) -> bool:
         """After Holm's correction, at 5 %."""
         return self.p_holm is not None and self.p_holm < LEVEL
+
+    def could_see(self, columns: int = 1) -> float | None:
+        """The smallest true difference that would be significant in 80 % of such comparisons of `columns` columns, the
+        worst of Holm's levels for each; None where nothing decides, whatever the difference.
+        """
+        if self.error is None or self.undecided:
+            return None
+        return smallest_effect(self.error, level=LEVEL / columns)
 
     @property
     def verdict(self) -> PairVerdict:
@@ -194,12 +200,14 @@ def _left_out(a: Scored, b: Scored) -> list[str]:
         only = [f"{name} ({protocol})" for name, protocol in one.metrics if (name, protocol) not in other.metrics]
         if only:
             notes.append(f"only {one.source} was scored with {', '.join(only)}")
+    paired = _paired(a, b)
     missing: dict[str, list[str]] = {}
     for key in (key for key in a.metrics if key in b.metrics):
         for one, other in ((a, b), (b, a)):
-            lacking = one.metrics[key].stats.keys() - other.metrics[key].stats.keys()
+            mine, theirs = one.metrics[key], other.metrics[key]
+            lacking = _places(one, mine.stats, paired).keys() - _places(other, theirs.stats, paired).keys()
             if lacking:
-                failed = len(lacking & other.metrics[key].failed.keys())
+                failed = len(lacking & _places(other, theirs.failed, paired).keys())
                 note = (
                     f"{len(lacking)} clips of {one.source} are left out: {other.source} has no value ({failed} failed)"
                 )
@@ -207,57 +215,102 @@ def _left_out(a: Scored, b: Scored) -> list[str]:
     return notes + [f"{', '.join(sorted(names))}: {note}" for note, names in missing.items()]
 
 
+def _training(side: Scored, row: str) -> int | None:
+    return side.draws[row][1].training if row in side.draws else None
+
+
+def paired_trainings(a: Collection[int | None], b: Collection[int | None]) -> bool:
+    """Whether a training of one side is compared with that of the same seed alone: they share initialisation and
+    batches. Else every training of one is compared with every one of the other.
+    """
+    common = len({*a} & {*b})
+    return common > 1 or (common == 1 and 1 in (len(a), len(b)))
+
+
+def _paired(a: Scored, b: Scored) -> bool:
+    mine, theirs = ({_training(side, row) for row in side.speakers} for side in (a, b))
+    return paired_trainings(mine, theirs)
+
+
+def _places(side: Scored, rows: Iterable[str], paired: bool) -> dict[str, list[str]]:
+    """What is compared with what: name -> its rows, several where trainings are not paired."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        name = row
+        if row in side.draws and not paired:
+            clip, draw = side.draws[row]
+            name = f"{clip} {replace(draw, training=None)}"
+        found.setdefault(name, []).append(row)
+    return found
+
+
 def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) -> list[ColumnComparison]:
-    mine, theirs = a.metrics[key], b.metrics[key]
-    metric = load_recorded(key, mine)
-    clips = sorted(mine.stats.keys() & theirs.stats.keys())
-    stats_a = {clip: metric.stats_from_json(mine.stats[clip]) for clip in clips}
-    stats_b = {clip: metric.stats_from_json(theirs.stats[clip]) for clip in clips}
-    clusters = _clusters(clips, a.speakers, stats_a, stats_b)
-    means_a, means_b = column_values(metric, list(stats_a.values())), column_values(metric, list(stats_b.values()))
+    metric = load_recorded(key, a.metrics[key])
+    paired = _paired(a, b)
+    places = [_places(side, side.metrics[key].stats, paired) for side in (a, b)]
+    common = sorted(places[0].keys() & places[1].keys())
+    stats = [
+        {row: metric.stats_from_json(side.metrics[key].stats[row]) for name in common for row in of[name]}
+        for side, of in zip((a, b), places, strict=True)
+    ]
+    # Both sides by the speakers of A: of one place they are the same.
+    speaker = {name: a.speakers.get(places[0][name][0], name) for name in common}
+    grids = [
+        grid_of(
+            found.values(),
+            (speaker[name] for name in common for _ in of[name]),
+            (_training(side, row) for row in found),
+        )
+        for side, of, found in zip((a, b), places, stats, strict=True)
+    ]
 
     def difference(one: Sequence[Any], other: Sequence[Any]) -> np.ndarray:
         change: np.ndarray = column_values(metric, other) - column_values(metric, one)
         return change
 
-    if clips:
-        intervals = difference_intervals(clusters, difference, confidence=confidence, resamples=resamples)
-        p_values = permutation_p_values(clusters, difference, resamples=resamples)
-    else:
-        intervals, p_values = [None] * len(metric.columns), [None] * len(metric.columns)
-    every = [[metric.with_left_out(one) for one in stats.values()] for stats in (stats_a, stats_b)]
-    means_of_all = difference(*every)
+    nothing = [DifferenceTest(None, None, None)] * len(metric.columns)
+    tests = (
+        difference_tests(grids[0], grids[1], difference, paired=paired, confidence=confidence, resamples=resamples)
+        if common
+        else nothing
+    )
+    means = [column_values(metric, list(found.values())) for found in stats]
+    every = [[metric.with_left_out(one) for one in found.values()] for found in stats]
+    change_of_all = difference(*every)
+    clusters, trainings = len(set(speaker.values())), (len(grids[0]), len(grids[1]))
     found = []
-    for i, column in enumerate(metric.columns):
-        changes = _changes(metric, column, stats_a, stats_b)
-        undecided = _undecided(float(means_b[i] - means_a[i]), float(means_of_all[i]), len(clusters))
+    for i, (column, test) in enumerate(zip(metric.columns, tests, strict=True)):
+        changes = _changes(metric, column, common, places, stats)
+        undecided = _undecided(float(means[1][i] - means[0][i]), float(change_of_all[i]), clusters, max(trainings))
         found.append(
             ColumnComparison(
                 metric=key[0],
                 protocol=key[1],
                 column=column,
-                a=finite_or_none(float(means_a[i])),
-                b=finite_or_none(float(means_b[i])),
-                ci=intervals[i],
+                a=finite_or_none(float(means[0][i])),
+                b=finite_or_none(float(means[1][i])),
+                ci=test.ci,
                 confidence=confidence,
-                p=None if undecided else p_values[i],
+                p=None if undecided else test.p,
                 effect=_effect(changes),
-                n=len(clips),
-                clusters=len(clusters),
+                n=len(common),
+                clusters=clusters,
                 changes=changes,
                 undecided=undecided,
+                trainings=trainings,
+                error=test.error,
             )
         )
     return found
 
 
-def _undecided(delta: float, delta_of_all: float, clusters: int) -> PairVerdict:
+def _undecided(delta: float, delta_of_all: float, clusters: int, trainings: int) -> PairVerdict:
     """Why a difference decides nothing. delta_of_all: with the frames that were left out for being perfect."""
     if np.isnan(delta) or not clusters:
         return ""
     if delta * delta_of_all < 0:
         return "frames left out"
-    return "too few speakers" if smallest_p(clusters) >= LEVEL else ""
+    return "too few speakers" if trainings == 1 and smallest_p(clusters) >= LEVEL else ""
 
 
 def load_recorded(key: Key, scores: MetricScores) -> Metric[Any]:
@@ -265,24 +318,24 @@ def load_recorded(key: Key, scores: MetricScores) -> Metric[Any]:
     return plugins.load_metric(key[0], scores.options)
 
 
-def _clusters(
-    clips: Sequence[str], speakers: Mapping[str, str], a: Mapping[str, object], b: Mapping[str, object]
-) -> list[Cluster]:
-    groups: dict[str, tuple[list[object], list[object]]] = {}
-    for clip in clips:
-        mine, theirs = groups.setdefault(speakers.get(clip, clip), ([], []))
-        mine.append(a[clip])
-        theirs.append(b[clip])
-    return list(groups.values())
-
-
-def _changes(metric: Metric[Any], column: Column, a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[ClipChange, ...]:
+def _changes(
+    metric: Metric[Any],
+    column: Column,
+    names: Iterable[str],
+    places: Sequence[Mapping[str, Sequence[str]]],
+    stats: Sequence[Mapping[str, Any]],
+) -> tuple[ClipChange, ...]:
+    """The mean of its rows on both sides, of every name that has a value on both."""
     changes = []
-    for clip in a:
-        before = finite_or_none(metric.values(a[clip]).get(column.name))
-        after = finite_or_none(metric.values(b[clip]).get(column.name))
+    for name in names:
+        sides = []
+        for of, known in zip(places, stats, strict=True):
+            values = [finite_or_none(metric.values(known[row]).get(column.name)) for row in of[name]]
+            defined = [one for one in values if one is not None]
+            sides.append(sum(defined) / len(defined) if defined else None)
+        before, after = sides
         if before is not None and after is not None:
-            changes.append(ClipChange(clip, before, after))
+            changes.append(ClipChange(name, before, after))
     sign = 1 if column.direction == "up" else -1
     return tuple(sorted(changes, key=lambda change: (sign * change.delta, change.clip)))
 

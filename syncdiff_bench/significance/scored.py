@@ -1,9 +1,9 @@
-"""One side of a comparison: the statistics of every clip, from a run directory, its seeds, or a baseline file."""
+"""One side of a comparison: the statistics of every clip, from a run directory, its draws, or a baseline file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,6 +59,8 @@ class Scored:
     tolerances: "metric/protocol/column" -> the change for the worse that a gate lets pass (baselines only).
     caveats: what a reader should know before believing its numbers.
     versions: as in run.json, empty of a baseline.
+    draws: of several runs in one (`pooled`): name of a row of statistics -> its clip, and the draw that made it. Empty
+        where a row is a clip.
     """
 
     source: str
@@ -68,6 +70,7 @@ class Scored:
     tolerances: Mapping[str, float] = field(default_factory=dict)
     caveats: tuple[Counted, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    draws: Mapping[str, tuple[str, Draw]] = field(default_factory=dict)
 
 
 def from_run(run: Run) -> Scored:
@@ -91,34 +94,46 @@ def from_run(run: Run) -> Scored:
     )
 
 
-def from_seeds(runs: Sequence[Run]) -> Scored:
-    """Runs that differ in their seed alone, as one side (`pooled`); one run as `from_run` has it.
+def from_draws(runs: Mapping[Draw, Run]) -> Scored:
+    """Runs that differ in their draw alone, as one side (`pooled`); one run as `from_run` has it.
 
     Raises UsageError for others, and as `from_run`.
     """
     if len(runs) == 1:
-        return from_run(runs[0])
+        return from_run(*runs.values())
     require_alike(runs)
-    side = pooled({Draw(None, run.identity.seed): from_run(run) for run in runs})
-    return replace(side, source=str(runs[0].path.parent))
+    side = pooled({draw: from_run(run) for draw, run in runs.items()})
+    draw, first = next(iter(runs.items()))
+    return replace(side, source=str(first.path.parents[len(draw.folder.parts) - 1]))
 
 
-def require_alike(runs: Sequence[Run]) -> None:
-    """Raises UsageError where runs do not differ in their seed, or in more, or were scored differently."""
-    first, seeds = runs[0], {runs[0].identity.seed}
-    for run in runs[1:]:
-        if run.identity.seed in seeds:
-            raise UsageError(f"{run.path} has a seed twice ({run.identity.seed}); remove one of the two")
-        seeds.add(run.identity.seed)
+def require_alike(runs: Mapping[Draw, Run]) -> None:
+    """Raises UsageError where runs do not differ in their draw, or in more, or were scored differently.
+
+    Other trainings are other models: weights, and options that are texts and may name the model, differ there.
+    """
+    first = next(iter(runs.values()))
+    firsts: dict[int | None, Run] = {}  # of each training
+    seen: set[tuple[int | None, int]] = set()
+    for draw, run in runs.items():
+        identity, other = run.identity, firsts.setdefault(draw.training, run)
+        if (draw.training, identity.seed) in seen:
+            raise UsageError(f"{run.path} has a seed twice ({identity.seed}); remove one of the two")
+        seen.add((draw.training, identity.seed))
         if run.manifest["protocols"] != first.manifest["protocols"]:
             raise UsageError(f"{run.path} was scored otherwise than {first.path}; delete its scores.jsonl and go on")
-        found = [one for one in first.identity.differences(run.identity) if not one.startswith("seed ")]
+        if other is run:  # the first of its training
+            other = first
+            texts = {name: value for name, value in first.identity.options.items() if isinstance(value, str)}
+            own = {name: value for name, value in identity.options.items() if not isinstance(value, str)}
+            identity = replace(identity, weights=first.identity.weights, options={**own, **texts})
+        found = [one for one in other.identity.differences(identity) if not one.startswith("seed ")]
         if found:
-            raise UsageError(f"{run.path} is another run than {first.path} ({'; '.join(found)}); remove one")
+            raise UsageError(f"{run.path} is another run than {other.path} ({'; '.join(found)}); remove one")
 
 
 def pooled(sides: Mapping[Draw, Scored]) -> Scored:
-    """What each draw scored, as one side: a clip counts once per draw, as "CLIP seed 0", with its speaker."""
+    """Draw -> what it scored, as one side: a clip counts once per draw, as "CLIP training 1 seed 0"."""
     first = next(iter(sides.values()))
 
     def every(metric: Callable[[MetricScores], Mapping[str, T]], key: Key) -> dict[str, T]:
@@ -129,8 +144,9 @@ def pooled(sides: Mapping[Draw, Scored]) -> Scored:
         for key, scores in first.metrics.items()
     }
     speakers = _by_draw({draw: side.speakers for draw, side in sides.items()})
+    draws = _by_draw({draw: {clip: (clip, draw) for clip in side.speakers} for draw, side in sides.items()})
     caveats = {one.text: one for side in sides.values() for one in side.caveats}
-    return replace(first, metrics=metrics, speakers=speakers, caveats=tuple(caveats.values()))
+    return replace(first, metrics=metrics, speakers=speakers, draws=draws, caveats=tuple(caveats.values()))
 
 
 def _by_draw(found: Mapping[Draw, Mapping[str, T]]) -> dict[str, T]:
