@@ -30,6 +30,7 @@ def at_least(least: int) -> Takes:
 ANY_PATH = click.Path(path_type=Path)
 FLAG = Takes("")
 NAME = Takes("NAME")
+TABLE = Takes("N")  # a number, or the name of a table that has one
 PAIR = Takes("KEY=VALUE")
 N = at_least(1)
 DIR = Takes("DIR", ANY_PATH)

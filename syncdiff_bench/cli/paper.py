@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import ANY_PATH, FILE, NAME, NEW_DIR, N, Takes, at_least, command, option, with_options
+from syncdiff_bench.cli.commands import (
+    ANY_PATH,
+    FILE,
+    NAME,
+    NEW_DIR,
+    TABLE,
+    N,
+    Takes,
+    at_least,
+    command,
+    option,
+    with_options,
+)
 from syncdiff_bench.cli.options import (
     BOXES,
     DATA_ROOT,
@@ -42,14 +54,14 @@ if TYPE_CHECKING:
     former={"--runs": ""},
 )
 @click.argument("runs", type=ANY_PATH, nargs=-1, metavar="[DIR]...")
-@option("--table", N, "Table number, 1 to 6.", name="numbers", many=True, shown="all")
+@option("--table", TABLE, "1 to 6, or beyond.", name="keys", many=True, shown="the paper's")
 @option("--dataset", NAME, "Dataset to show.", name="datasets", many=True, shown="all")
 @with_options(
     markup("markdown", "latex", "html", "csv", default="markdown", note="; csv has one line per cell"),
     out_file(""),
 )
 def tables(
-    *, runs: tuple[Path, ...], numbers: tuple[int, ...], datasets: tuple[str, ...], format_name: str, out: Path | None
+    *, runs: tuple[Path, ...], keys: tuple[str, ...], datasets: tuple[str, ...], format_name: str, out: Path | None
 ) -> None:
     """Print the paper's tables beside your runs.
 
@@ -65,7 +77,7 @@ def tables(
     from syncdiff_bench.report.results import find_runs
     from syncdiff_bench.report.writers import render
 
-    chosen = [paper.table(number) for number in dict.fromkeys(numbers)] or paper.tables()
+    chosen = [paper.table(key) for key in dict.fromkeys(keys)] or paper.paper_tables()
     if not chosen:
         raise UsageError("no leaderboard package is installed; reinstall syncdiff-bench")
     results = find_runs(runs)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import FILE, FLAG, NEW_DIR, PAIR, N, at_least, command, option, with_options
+from syncdiff_bench.cli.commands import FILE, FLAG, NEW_DIR, PAIR, TABLE, at_least, command, option, with_options
 from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DRY_RUN, LIMIT, SHARD, parse_shard
 from syncdiff_bench.errors import BenchError, UsageError
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
       two GPUs or machines on one folder: each does what the other does not""",
     closing="Stopped at any moment (Ctrl-C, kill -9), the same command goes on where it was.",
 )
-@option("--table", N, "1 to 6.", name="numbers", many=True, shown="all")
+@option("--table", TABLE, "1 to 6, or beyond.", name="keys", many=True, shown="the paper's")
 @with_options(DATASET, DATA_ROOT)
 @option("--train", FLAG, "Train the models that are missing.")
 @option("--out", NEW_DIR, "Folder of runs, leases and tables.", shown="runs/reproduce-<dataset>")
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 def reproduce(
     ctx: click.Context,
     *,
-    numbers: tuple[int, ...],
+    keys: tuple[str, ...],
     dataset: str,
     data_root: Path | None,
     train: bool,
@@ -89,7 +89,7 @@ def reproduce(
     suffix = "" if limit is None else f"-first{limit}"
     request = Request(
         recipe=recipe,
-        tables=tuple(paper.table(number) for number in dict.fromkeys(numbers)) or paper.tables(),
+        tables=tuple(paper.table(key) for key in dict.fromkeys(keys)) or paper.paper_tables(),
         out=out or Path("runs") / f"reproduce-{recipe.dataset}{suffix}",
         seeds=tuple(dict.fromkeys(seeds)),
         limit=limit,

@@ -1,12 +1,15 @@
-"""What a paper concludes from its tables, as comparisons of two rows: `findings/*.toml` of the leaderboard packages.
+"""What tables are to show, as comparisons of two rows: `findings/*.toml` of the leaderboard packages. Most are what a
+paper concludes; those of a table that is not the paper's are claims of this project.
 
     schema = 1
     [[findings]]
     key, claim, source               # texts; source: where the paper says so
-    table = 3                        # the two rows are of this table
+    table = 3                        # the two rows are of this table, by number or name
     row, against                     # keys of rows: what is claimed to be better, and than what
     metrics = ["lse", "wer"]         # in any protocol; all of their columns count
     no_worse_by = { lse = 0.1 }      # optional, each metric's margin: the claim is then that the row loses no more
+    confirmed_by = ["wer"]           # optional, some of the metrics: where none of them is better too, the others were
+                                     # gamed (a loss has seen something like them)
 
 Every error is a UsageError that names the package, the file and the key.
 """
@@ -28,6 +31,7 @@ class PaperFinding:
     """One conclusion: row is better than `against` in the columns of the metrics.
 
     no_worse_by: metric -> margin, for every metric or none; where given, the claim is that row loses less than that.
+    confirmed_by: of the metrics, those that a gain in the others has to show in as well, else it is gaming.
     """
 
     key: str
@@ -38,9 +42,12 @@ class PaperFinding:
     against: PaperRow
     metrics: tuple[str, ...]
     no_worse_by: Mapping[str, float]
+    confirmed_by: tuple[str, ...] = ()
 
     def paper_deltas(self) -> Mapping[tuple[str, str], float]:
         """(metric, column) -> what the paper prints for `row` minus `against`, on the first of its datasets."""
+        if not self.table.of_paper:
+            return {}
         dataset = self.table.datasets[0]
         mine, theirs = self.row.values[dataset], self.against.values[dataset]
         deltas = {}
@@ -68,12 +75,15 @@ def _of_file(where: str, content: bytes) -> Iterator[PaperFinding]:
 
 
 def _finding(node: Node) -> PaperFinding:
-    one = table(node.get("table", int))
+    one = table(node.get("table", int | str))
     metrics = node.get("metrics", tuple[str, ...])
     known = {column.metric for column in one.columns}
     for metric in metrics:
         if metric not in known:
-            raise node.fail("metrics", f"table {one.number} has no {metric!r}; it has {', '.join(sorted(known))}")
+            raise node.fail("metrics", f"table {one.key} has no {metric!r}; it has {', '.join(sorted(known))}")
+    for metric in node.get("confirmed_by", tuple[str, ...], ()):
+        if metric not in metrics:
+            raise node.fail("confirmed_by", f"{metric!r} is none of the metrics; they are {', '.join(metrics)}")
     pair = {key: _row(node, key, one) for key in ("row", "against")}
     margins = _margins(node, metrics)
     return node.read(PaperFinding, "table", "no_worse_by", *pair, table=one, no_worse_by=margins, **pair)
@@ -95,5 +105,5 @@ def _row(node: Node, key: str, one: PaperTable) -> PaperRow:
     wanted = node.get(key, str)
     rows = {row.key: row for row in one.rows}
     if wanted not in rows:
-        raise node.fail(key, f"table {one.number} has no row {wanted!r}; it has {', '.join(rows)}")
+        raise node.fail(key, f"table {one.key} has no row {wanted!r}; it has {', '.join(rows)}")
     return rows[wanted]

@@ -18,7 +18,7 @@ from typing import Any
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.origins import ScoringNetwork, told_apart
 from syncdiff_bench.report.anchors import split_size
-from syncdiff_bench.report.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, tables
+from syncdiff_bench.report.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, paper_tables, tables
 from syncdiff_bench.report.results import FOREIGN, Deviation, deviations, preference, same_clips
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
@@ -60,7 +60,7 @@ class JoinedCell:
 
 @dataclass(frozen=True)
 class JoinedRow:
-    """A system. cells: one per column of the panel. in_paper: False for a method that the paper does not have."""
+    """A system. cells: one per column of the panel. in_paper: False for a system that the paper does not have."""
 
     label: str
     system: System
@@ -114,7 +114,7 @@ def join(
     Raises UsageError for a dataset that neither the paper nor a run has.
     """
     known = {row.system for row in table.rows}
-    known.update({row.system for one in tables() for row in one.rows} if systems is None else systems)
+    known.update(_systems_beside(table) if systems is None else systems)
     scored = [run for run in runs if run.summary]
     owned = [(run, owner(run, known)) for run in scored]
     here = {row.system for row in table.rows}
@@ -132,6 +132,8 @@ def join(
         total = split_size(dataset, table.split) if on_it else None
 
         def deviating(run: Run, total: int | None = total) -> tuple[Deviation, ...]:
+            if not table.of_paper:  # nothing printed to depart from
+                return deviations(run, run.identity.split, None, {}, known)
             # A method outside the paper has a row for every set of options.
             outside = owner(run, known) is None
             return deviations(run, table.split, total, {} if outside else defaults(run.identity.method), known)
@@ -141,6 +143,19 @@ def join(
         notes += [*_networks(panel.columns), *_repeats(table, dataset, on_it), *_deviations(panel)]
         notes += _caveats(panel)
     return JoinedTable(table, tuple(panels), tuple(notes))
+
+
+def _systems_beside(table: PaperTable) -> set[System]:
+    """Everything that has a row in some table. To a paper's table a row of another kind of table is what the options by
+    which papers tell their rows apart say of it: a variant is one, a solver is not, and its runs are SyncDiff's.
+    """
+    papers = {row.system for one in paper_tables() for row in one.rows}
+    others = {row.system for one in tables() if not one.of_paper for row in one.rows}
+    if not table.of_paper:
+        return papers | others
+    telling = {(system.method, name) for system in papers for name, _ in system.options}
+    cut = (replace(one, options=tuple(o for o in one.options if (one.method, o[0]) in telling)) for one in others)
+    return papers.union(cut)
 
 
 def owner(run: Run, systems: Iterable[System]) -> System | None:
@@ -184,18 +199,19 @@ def _panel(
     truths: Sequence[Run],
     deviating: Callable[[Run], tuple[Deviation, ...]],
 ) -> JoinedPanel:
-    paper_dataset = dataset if dataset in table.datasets else table.datasets[0]
+    paper_dataset = dataset if dataset in table.datasets or not table.of_paper else table.datasets[0]
     columns = _columns(table, [run for run, _ in runs])
 
     def cells(row: PaperRow | None, system: System) -> tuple[JoinedCell, ...]:
         own = [run for run, one in runs if one == system]
         own.sort(key=lambda run: preference(run, table.split), reverse=True)
-        printed = {} if row is None else row.values[paper_dataset]
+        printed = {} if row is None else row.values.get(paper_dataset, {})
         found = (_cell(column, printed, own, truths, deviating) for column in columns)
         return tuple(found) if dataset == paper_dataset else tuple(replace(cell, delta=None) for cell in found)
 
     rows = [
-        JoinedRow(row.label, row.system, row.topline, in_paper=True, cells=cells(row, row.system)) for row in table.rows
+        JoinedRow(row.label, row.system, row.topline, in_paper=table.of_paper, cells=cells(row, row.system))
+        for row in table.rows
     ]
     in_paper = {row.system for row in table.rows}
     extra = tuple(dict.fromkeys(system for _, system in runs if system not in in_paper))

@@ -1,10 +1,12 @@
-"""The published tables: what a paper printed, and which measurement of ours may stand beside it.
+"""The published tables: what a paper printed, and which measurement of ours may stand beside it. A table with a name is
+no paper's: its rows have no values.
 
 They live in `paper/*.toml` of the leaderboard packages, one file per table, checked key by key. A number that recurs
 names its first place with `same_as` or `values_from`.
 
     schema = 1
     number = 3                       # unique among all tables
+    name = "beyond"                  # optional: what a table that is not a paper's is called
     title, caption, stub             # texts
     datasets = ["lrs2"]
     split = "test"                   # optional ("test"): what the values are about
@@ -23,13 +25,14 @@ names its first place with `same_as` or `values_from`.
     same_as = { table, row }         # instead of method: that row's system, and its values unless given here
     values_from = { table, row }     # instead of values: those of that row, whose system is another
     [rows.values]
-    lrs2 = { psnr = 32.40, ... }     # every column; "N/A" where the paper prints that
+    lrs2 = { psnr = 32.40, ... }     # every column; "N/A" where the paper prints that; none in a table with a name
 
 Every error is a UsageError that names the package, the file and the key.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -100,6 +103,7 @@ class PaperRow:
 class PaperTable:
     """One table of a paper.
 
+    - number: its place among the tables
     - title, caption: ours, short; the paper's
     - stub: header of the row labels
     - datasets: in printed order; the values of a row are those of one of them
@@ -107,6 +111,7 @@ class PaperTable:
     - open: methods that are not in the paper get a row of their own
     - notes: what a reader must know about the printed numbers
     - split: what the paper scored of each dataset
+    - name: of a table that is not a paper's, "" else; its rows have no values, and its datasets are those to show
     """
 
     number: int
@@ -120,6 +125,21 @@ class PaperTable:
     open: bool = False
     notes: tuple[str, ...] = ()
     split: str = "test"
+    name: str = ""
+
+    @property
+    def of_paper(self) -> bool:
+        return not self.name
+
+    @property
+    def key(self) -> str:
+        """How it is asked for: "3", "beyond"."""
+        return self.name or str(self.number)
+
+    @property
+    def heading(self) -> str:
+        """ "Table 3", "Beyond"."""
+        return self.name.capitalize() or f"Table {self.number}"
 
 
 def tables() -> tuple[PaperTable, ...]:
@@ -135,16 +155,25 @@ def tables() -> tuple[PaperTable, ...]:
                 first = found[one.number][0]
                 raise UsageError(f"table {one.number} comes from {first} and {package}; uninstall one of them")
             found[one.number] = (package, one)
+    names = [one.name for _, one in found.values() if one.name]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two tables are called {name!r}; uninstall the package of one of them")
     return tuple(one for _, (_, one) in sorted(found.items()))
 
 
-def table(number: int) -> PaperTable:
-    """The table of that number. Raises UsageError naming the known ones."""
-    known = {one.number: one for one in tables()}
-    if number not in known:
-        numbers = ", ".join(map(str, known)) or "none: no leaderboard package is installed"
-        raise UsageError(f"there is no table {number}; known tables: {numbers}")
-    return known[number]
+def paper_tables() -> tuple[PaperTable, ...]:
+    """Those of `tables` that a paper printed."""
+    return tuple(one for one in tables() if one.of_paper)
+
+
+def table(key: int | str) -> PaperTable:
+    """The table of that number or name. Raises UsageError naming the known ones."""
+    known = {one.key: one for one in tables()}
+    if str(key) not in known:
+        keys = ", ".join(known) or "none: no leaderboard package is installed"
+        raise UsageError(f"there is no table {key}; known tables: {keys}")
+    return known[str(key)]
 
 
 @cache
@@ -173,7 +202,11 @@ def _table(root: Node, roots: Mapping[int, Node]) -> PaperTable:
     datasets = root.get("datasets", tuple[str, ...])
     if not datasets:
         raise root.fail("datasets", "must name at least one")
-    rows = tuple(_row(node, roots, datasets, columns) for node in root.nodes("rows"))
+    name = root.get("name", str, "")
+    if name and not re.fullmatch(r"[a-z][a-z-]*", name):
+        raise root.fail("name", f"must be lower-case letters and hyphens, is {name!r}")
+    printed = () if name else datasets
+    rows = tuple(_row(node, roots, printed, columns) for node in root.nodes("rows"))
     _unique(root, "rows", [row.key for row in rows])
     more = ("schema", "columns", "columns_of", "rows", "datasets")
     return root.read(PaperTable, *more, datasets=datasets, columns=columns, rows=rows)
@@ -203,19 +236,31 @@ def _column(node: Node) -> PaperColumn:
 def _row(
     node: Node, roots: Mapping[int, Node], datasets: tuple[str, ...], columns: tuple[PaperColumn, ...]
 ) -> PaperRow:
+    """datasets: those that the table prints values of."""
     node.only(ROW_KEYS)
     first = _first_place(node, roots)
-    values = _values_node(node, first, roots)
-    keys = tuple(column.key for column in columns)
-    if "values" in node.data:
-        values.only(datasets)
     return PaperRow(
         key=node.get("key", str),
         label=node.get("label", str),
         system=_system(first),
-        values={dataset: _values(values.node(dataset), keys) for dataset in datasets},
+        values=_printed(node, first, roots, datasets, tuple(column.key for column in columns)),
         topline=first.get("topline", bool, False),
     )
+
+
+def _printed(
+    node: Node, first: Node, roots: Mapping[int, Node], datasets: tuple[str, ...], keys: tuple[str, ...]
+) -> dict[str, dict[str, PaperValue]]:
+    """Dataset -> column -> value of a row."""
+    if not datasets:
+        for key in ("values", "values_from"):
+            if key in node.data:
+                raise node.fail(key, "a table with a name is not a paper's and prints no values; remove it here")
+        return {}
+    values = _values_node(node, first, roots)
+    if "values" in node.data:
+        values.only(datasets)
+    return {dataset: _values(values.node(dataset), keys) for dataset in datasets}
 
 
 def _first_place(node: Node, roots: Mapping[int, Node]) -> Node:

@@ -49,13 +49,13 @@ def paper_table(joined: JoinedTable) -> Table:
     used = {mark for panel in panels for row in panel.rows for cell in row.cells for mark in cell.marks}
     return Table(
         panels=panels,
-        title=f"Table {paper.number}. {paper.title}",
+        title=f"{paper.heading}. {paper.title}",
         caption=paper.caption,
         notes=(
             *(Note(text, mark) for mark, text in MARKS.items() if mark in used),
             *plain_notes([*_explanations(joined), *joined.notes]),
         ),
-        label=str(paper.number),
+        label=paper.key,
         ranks_marked=paper.ranks_marked,
         unranked=tuple(row.label for row in paper.rows if row.topline),
         records=tuple(_records(joined)),
@@ -92,7 +92,8 @@ def _lines(panel: JoinedPanel, index: int, ranks: dict[str, Ranks], bounds: Sequ
             bound = bounds[place] if kind == "paper" else cell.truth
             cells.append(Cell(*_text(kind, column, cell), rank, _marks(kind, row, column, cell, bound)))
         first = Cell("" if lines else row.label)
-        lines.append(Row((first, Cell(_line_label(kind, panel)), *cells), kind))
+        label = _line_label(kind, panel) if row.in_paper or row.was_run else "not run"
+        lines.append(Row((first, Cell(label), *cells), kind))
     return tuple(lines)
 
 
@@ -106,10 +107,8 @@ def _explanations(joined: JoinedTable) -> Iterator[str]:
         if cell.ours is not None
     ]
     if cells:
-        yield (
-            "ours: mean ± half the width of the 95 % interval; delta: ours - paper; "
-            "n: clips scored (clips that failed)."
-        )
+        delta = "delta: ours - paper; " if joined.table.of_paper else ""
+        yield f"ours: mean ± half the width of the 95 % interval; {delta}n: clips scored (clips that failed)."
     if any(cell.ours and is_cut(cell.ours.mean, cell.ours.ci95, column.decimals) for column, cell in cells):
         yield "[low, high]: the 95 % interval where a bound of the metric cuts one end off."
     if any("[" in column.key for panel in joined.panels for column in panel.columns):
@@ -130,7 +129,7 @@ def dataset_title(name: str) -> str:
 
 def _kinds(row: JoinedRow) -> tuple[Kind, ...]:
     if not row.in_paper:
-        return ("ours", "n")
+        return ("ours", "n") if row.was_run else ("ours",)
     if not row.was_run:
         return ("paper", "ours")
     has_delta = any(cell.delta is not None for cell in row.cells)
@@ -188,7 +187,7 @@ def _records(joined: JoinedTable) -> Iterator[dict[str, Any]]:
             for column, cell in zip(panel.columns, row.cells, strict=True):
                 ours = ("ci95", "n", "failed")
                 yield {
-                    **{"table": joined.table.number, "dataset": panel.dataset},
+                    **{"table": joined.table.name or joined.table.number, "dataset": panel.dataset},
                     **{"row": row.label, "method": row.system.method},
                     **{"metric": column.metric, "protocol": column.protocol},
                     **{"column": column.column, "direction": column.direction},

@@ -253,7 +253,7 @@ def jobs_of(request: Request) -> tuple[Job, ...]:
             rows.setdefault((System(BOUND), False, recipe.ablates(BOUND, table.number)), [])
         for row in table.rows:
             key = row.system, probed, recipe.ablates(row.system.method, table.number)
-            rows.setdefault(key, []).append(f"Table {table.number} {row.label}")
+            rows.setdefault(key, []).append(f"{table.heading} {row.label}")
     jobs = []
     for (system, probed, ablated), names in rows.items():
         seeds = request.seeds or (ablated and ablation.seeds) or recipe.seeds

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from right_plugins import Distance
+from scipy import stats as scipy_stats
 
 from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Column
@@ -26,7 +27,9 @@ from syncdiff_bench.reproduction.recipe import recipe_of
 from syncdiff_bench.runs.draws import Draw
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.significance.scored import MetricScores, Scored
+from syncdiff_bench.statistics.student import StandardError, smallest_effect
 
+SEEDS = tuple(Draw(None, seed) for seed in range(3))
 CLIPS = tuple(f"s{i // 2:02}/{i % 2}" for i in range(24))
 
 
@@ -47,23 +50,20 @@ class TwoColumns(Distance):
 
 @dataclass
 class FakeJob:
-    """As much of a job as is judged: its seeds have runs of the given scores, or records of a probe."""
+    """As much of a job as is judged: its draws have runs of the given scores, or records of a probe."""
 
     system: System
     kind: str
-    seeds: tuple[int, ...]
+    draws: tuple[Draw, ...]
     folder: Path
-    scored: dict[int, Scored] = field(default_factory=dict)
+    scored: dict[Draw, Scored] = field(default_factory=dict)
 
     def belongs_to(self, table: PaperTable) -> bool:
         return (self.kind == "probe") == (table.number == 4)
 
     def finished(self) -> dict[Draw, Path]:
-        paths = {Draw(None, seed): self.run_path(seed) for seed in self.seeds}
-        return {draw: path for draw, path in paths.items() if draw.seed in self.scored or (path / "run.json").is_file()}
-
-    def run_path(self, seed: int) -> Path:
-        return self.folder / f"seed-{seed}"
+        paths = {draw: self.folder / draw.folder for draw in self.draws}
+        return {draw: path for draw, path in paths.items() if draw in self.scored or (path / "run.json").is_file()}
 
     @property
     def path(self) -> Path:
@@ -88,14 +88,28 @@ def verdict_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(plugins, "load_metric", lambda _name, recorded: TwoColumns())
     monkeypatch.setattr(judging, "load_run", lambda path: path)
 
-    def judged(shift_c: float, shift_d: float, margin: float | None = None, protocol: str = "lrs") -> Judgement:
-        one = replace(finding("triple-sync"), no_worse_by={} if margin is None else {"lse": margin})
+    def judged(
+        shift_c: float,
+        shift_d: float,
+        margin: float | None = None,
+        protocol: str = "lrs",
+        draws: Sequence[Draw] = SEEDS,
+        luck: float = 0.0,
+        confirmed_by: tuple[str, ...] = (),
+    ) -> Judgement:
+        """luck: standard deviation of what a training adds to both columns."""
+        margins = {} if margin is None else {"lse": margin}
+        one = replace(finding("triple-sync"), no_worse_by=margins, confirmed_by=confirmed_by)
         runs: dict[Path, Scored] = {}
-        jobs = []
+        jobs: list[FakeJob] = []
+        chance = np.random.default_rng(5)
         for name, row, c, d in (("a", one.row, shift_c, shift_d), ("b", one.against, 0.0, 0.0)):
-            job = FakeJob(row.system, "run", (0, 1, 2), tmp_path / name)
-            job.scored = {seed: scored(10 * seed + len(jobs), c, d, protocol) for seed in job.seeds}
-            runs |= {job.run_path(seed): side for seed, side in job.scored.items()}
+            job = FakeJob(row.system, "run", tuple(draws), tmp_path / name)
+            lucks = {training: chance.normal(0, luck) for training in dict.fromkeys(draw.training for draw in draws)}
+            for number, draw in enumerate(draws):
+                own = lucks[draw.training]
+                job.scored[draw] = scored(10 * number + len(jobs), c + own, d + own, protocol)
+                runs[job.folder / draw.folder] = job.scored[draw]
             jobs.append(job)
         monkeypatch.setattr(judging, "from_run", lambda path: runs[path])
         return judge(one, jobs)  # type: ignore[arg-type]
@@ -142,7 +156,7 @@ def test_the_page_of_one_table_keeps_what_others_showed_before(
     def judged(one: PaperFinding, _jobs: object) -> Judgement:
         if one.key == hurt:
             raise UsageError("scores.jsonl is damaged")
-        return replace(held, finding=one) if one.key in ("avhubert", "triple-sync") else Judgement(one, "blank")
+        return replace(held, finding=one) if one.key in ("avhubert", "triple-sync") else Judgement(one, "not run")
 
     monkeypatch.setattr(judging, "judge", judged)
 
@@ -152,7 +166,7 @@ def test_the_page_of_one_table_keeps_what_others_showed_before(
 
     held_before = {"avhubert": "holds", "triple-sync": "holds"}
     assert verdicts(2) == held_before
-    assert verdicts(6) == {**held_before, "u-shape-left": "blank", "u-shape-right": "blank"}
+    assert verdicts(6) == {**held_before, "u-shape-left": "not run", "u-shape-right": "not run"}
     with pytest.raises(UsageError, match="damaged"):
         verdicts(3)
 
@@ -168,33 +182,38 @@ def test_another_protocol_stands_beside_nothing_of_the_paper(verdict_of: Any) ->
 
 def test_a_row_that_was_not_measured_leaves_it_blank(tmp_path: Path) -> None:
     one = finding("avhubert")
-    jobs = [FakeJob(one.row.system, "run", (0,), tmp_path / "a")]
+    jobs = [FakeJob(one.row.system, "run", SEEDS[:1], tmp_path / "a")]
     judgement = judge(one, jobs)  # type: ignore[arg-type]
-    assert (judgement.verdict, judgement.reason) == ("blank", "nothing was measured of AVH")
+    assert (judgement.verdict, judgement.reason) == ("not run", "nothing was measured of AVH")
 
 
 def test_without_its_metrics_it_is_blank(verdict_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     one = replace(finding("triple-sync"), metrics=("wer",))
     monkeypatch.setitem(globals(), "finding", lambda _key: one)
     judgement = verdict_of(0.5, -0.5)
-    assert (judgement.verdict, judgement.reason) == ("blank", "not measured of both rows: wer")
+    assert (judgement.verdict, judgement.reason) == ("not run", "not measured of both rows: wer")
+
+
+def write_probe(folder: Path, variances: Sequence[float]) -> None:
+    """Of a speaker each, the same in both experiments."""
+    groups = {
+        kind: [
+            {"label": f"{kind} {i}", "cases": 3, "variance": variance, "cluster": f"s{i}"}
+            for i, variance in enumerate(variances)
+        ]
+        for kind in ("ident", "pose")
+    }
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"probe": {"groups": groups}}))
 
 
 def test_variances_are_compared_group_by_group(tmp_path: Path) -> None:
     """Ten speakers whose variance is halved; seeds are averaged."""
     one, jobs = finding("variance"), []
     for name, row, factor in (("a", one.row, 0.5), ("b", one.against, 1.0)):
-        job = FakeJob(row.system, "probe", (0, 1), tmp_path / name)
-        for seed in job.seeds:
-            groups = {
-                kind: [
-                    {"label": f"{kind} {i}", "cases": 3, "variance": factor * (1 + i) * (1 + seed), "cluster": f"s{i}"}
-                    for i in range(10)
-                ]
-                for kind in ("ident", "pose")
-            }
-            job.run_path(seed).mkdir(parents=True)
-            (job.run_path(seed) / "run.json").write_text(json.dumps({"probe": {"groups": groups}}))
+        job = FakeJob(row.system, "probe", SEEDS[:2], tmp_path / name)
+        for draw in job.draws:
+            write_probe(job.folder / draw.folder, [factor * (1 + i) * (1 + draw.seed) for i in range(10)])
         jobs.append(job)
     judgement = judge(one, jobs)  # type: ignore[arg-type]
     assert judgement.verdict == "holds"
@@ -205,16 +224,75 @@ def test_variances_are_compared_group_by_group(tmp_path: Path) -> None:
     assert ident.column.p_holm == pytest.approx(2 * 2 / 2**10)  # every speaker agrees, times two columns
 
 
+def test_variances_of_several_trainings_hold_their_luck(tmp_path: Path) -> None:
+    """Three trainings whose differences are -1, -2 and -3 in every group: Student's t of three, p = .0742."""
+    one, jobs = finding("variance"), []
+    for name, row, step in (("a", one.row, 1.0), ("b", one.against, 0.0)):
+        job = FakeJob(row.system, "probe", tuple(Draw(training, 0) for training in range(3)), tmp_path / name)
+        for draw in job.draws:
+            assert draw.training is not None
+            write_probe(job.folder / draw.folder, [10 + i - step * (1 + draw.training) for i in range(10)])
+        jobs.append(job)
+    judgement = judge(one, jobs)  # type: ignore[arg-type]
+    ident = judgement.lines[0].column
+    assert (ident.delta, ident.trainings, judgement.trainings) == (pytest.approx(-2.0), (3, 3), "3")
+    theirs = scipy_stats.ttest_1samp([-1.0, -2.0, -3.0], 0.0)
+    assert ident.p == pytest.approx(theirs.pvalue)
+    assert ident.ci == pytest.approx(tuple(theirs.confidence_interval()))
+    assert judgement.verdict == "undecided"
+    error = StandardError(1 / np.sqrt(3), 2)
+    assert judgement.lines[0].could_see == pytest.approx(smallest_effect(error, level=0.05 / 2))
+    page = rendered([judgement], "pocket")
+    assert f"It could have seen a difference of IDENT VAR {judgement.lines[0].could_see:.3f}" in page
+
+
+TRAININGS = tuple(Draw(training, seed) for training in range(3) for seed in range(2))
+
+
+def test_a_difference_that_one_training_shows_may_be_the_luck_of_three(verdict_of: Any) -> None:
+    """.5 with trainings that scatter by .5, and with trainings that do not."""
+    lucky, steady = verdict_of(0.5, -0.5, draws=TRAININGS, luck=0.5), verdict_of(0.5, -0.5, draws=TRAININGS)
+    assert (lucky.verdict, steady.verdict) == ("undecided", "holds")
+    assert (lucky.n, lucky.trainings) == (24 * 6, "3")
+    c, d = lucky.lines
+    assert 2 <= c.column.error.df < 13
+    page = rendered([lucky, steady], "pocket")
+    assert f"It could have seen a difference of LSE-C [lrs] {c.could_see:.2f}, LSE-D [lrs] {d.could_see:.2f}." in page
+    assert "Here: **holds** (n = 144 clips times trainings and seeds)." in page
+    assert "Student's t, whose error holds the luck of training" in page and "permutation" not in page
+
+
+def test_better_by_what_a_loss_has_seen_alone_is_gaming(verdict_of: Any) -> None:
+    """Of two columns of one metric none confirms the other; a metric that confirms itself does."""
+    gamed = verdict_of(0.5, 0.5, confirmed_by=("wer",))
+    assert gamed.verdict == "gaming"
+    assert verdict_of(0.5, -0.5, confirmed_by=("lse",)).verdict == "holds"
+    assert verdict_of(-0.5, 0.5, confirmed_by=("wer",)).verdict == "contradicted"
+    assert "Gaming: better, but not in wer" in rendered([gamed], "pocket")
+
+
+def test_what_is_beyond_the_paper_stands_apart(verdict_of: Any) -> None:
+    beyond = finding("few-1")
+    assert (beyond.paper_deltas(), beyond.no_worse_by) == ({}, {"lse": 0.1, "psnr": 0.3})
+    page = rendered([verdict_of(0.5, -0.5), judge(beyond, [])], "pocket")
+    rows = [row for row in page.splitlines() if row.startswith("|") and ("Table 3" in row or "Beyond" in row)]
+    assert [[cell.strip() for cell in row.split("|")[2:4]] for row in rows] == [
+        ["Table 3: RND+PRV⁻ better than RND", "holds"],
+        ["Beyond: few-step, 1 step no worse than SyncDiff", "not run"],
+    ]
+    assert page.index("the paper says") < page.index("beyond the paper") < page.index("## ")
+
+
 def test_the_page_says_what_holds_and_by_how_much(verdict_of: Any) -> None:
     page = rendered([verdict_of(0.5, -0.5), judge(finding("avhubert"), [])], "pocket")
     assert (
         "| Both together (SyncDiff) synchronise better than the random frame alone. | Table 3: RND+PRV⁻ better" in page
     )
     assert "Here: **holds** (n = 72 clips times seeds)." in page
-    columns = [row.split("|")[-2].strip() for row in page.splitlines() if "Table" in row and row.startswith("|")]
+    columns = [row.split("|")[-3].strip() for row in page.splitlines() if "Table" in row and row.startswith("|")]
     assert columns == ["2 better", ""]
     assert "| 1 better, 1 open |" in rendered([verdict_of(0.5, 0.0)], "pocket")
-    assert "Here: **blank**, nothing was measured of AVH." in page
+    assert "Here: **not run**, nothing was measured of AVH." in page
     assert "+0.75 |" in page  # the paper's 7.80 - 7.05
 
 
@@ -223,14 +301,15 @@ def test_the_page_says_what_holds_and_by_how_much(verdict_of: Any) -> None:
 
 def test_every_finding_is_what_the_paper_prints() -> None:
     """In the paper's own numbers each claimed row is better in the mean over its columns, or hardly worse."""
-    assert len(findings()) == 11
+    of_paper = [one for one in findings() if one.table.of_paper]
+    assert len(of_paper) == 11
     deltas = finding("avhubert").paper_deltas()
     assert deltas == {
         ("lse", "lse_c"): pytest.approx(7.05 - 6.11),
         ("lse", "lse_d"): pytest.approx(7.11 - 7.93),
         ("wer", "wer"): pytest.approx(90.24 - 114.34),
     }
-    for one in findings():
+    for one in of_paper:
         if not one.no_worse_by:
             directions = {(c.metric, c.protocol if c.metric == "variance" else c.column): c.direction
                           for c in one.table.columns}  # fmt: skip
@@ -247,6 +326,7 @@ def test_every_finding_is_what_the_paper_prints() -> None:
         ("no_worse_by = { wer = 1.0 }", "no_worse_by: wer: unknown key; known: lse"),
         ("no_worse_by = {}", "no_worse_by: lse: is missing"),
         ("no_worse_by = { lse = -0.1 }", "no_worse_by: lse: must not be negative, is -0.1"),
+        ('confirmed_by = ["wer"]', "confirmed_by: 'wer' is none of the metrics; they are lse"),
         ('metrics = ["fid"]', "metrics: table 3 has no 'fid'; it has lpips, lse, psnr, ssim, wer"),
         ('sorce = "x"', "sorce: unknown key"),
     ],

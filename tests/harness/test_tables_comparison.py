@@ -20,7 +20,7 @@ from syncdiff_bench.report.results import find_runs, read_run
 from syncdiff_bench.report.writers import render
 
 TABLES: dict[int, PaperTable] = {table.number: table for table in package_tables("syncdiff_leaderboards")}
-SYSTEMS = [row.system for table in TABLES.values() for row in table.rows]
+SYSTEMS = [row.system for table in TABLES.values() if table.of_paper for row in table.rows]
 DEFAULTS: dict[str, dict[str, Any]] = {"gt": {}, "syncdiff": {"variant": None, "steps": None, "batch": 24}}
 
 

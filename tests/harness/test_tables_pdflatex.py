@@ -17,7 +17,7 @@ from syncdiff_bench.report.writers import render
 from syncdiff_bench.runs.directory import Run
 
 TABLES = package_tables("syncdiff_leaderboards")
-SYSTEMS = [row.system for table in TABLES for row in table.rows]
+SYSTEMS = [row.system for table in TABLES if table.of_paper for row in table.rows]
 NASTY = "<b>&_%$#{}~^\\|*[x] --shift `a' 数据→/éůţ ¿λ≤½ \x1b[1m"
 DOCUMENT = r"""\documentclass[twocolumn]{article}
 \usepackage[T1]{fontenc}

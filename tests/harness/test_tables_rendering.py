@@ -18,7 +18,7 @@ from syncdiff_bench.report.writers import render
 from syncdiff_bench.runs.directory import Run
 
 TABLES: dict[int, PaperTable] = {table.number: table for table in package_tables("syncdiff_leaderboards")}
-SYSTEMS = [row.system for table in TABLES.values() for row in table.rows]
+SYSTEMS = [row.system for table in TABLES.values() if table.of_paper for row in table.rows]
 NASTY = "<b>&_%$#{}~^\\|*[x]"
 
 
