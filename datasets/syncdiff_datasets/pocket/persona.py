@@ -29,7 +29,7 @@ _VOICES = {
     "ablation": (_TEST_ACCENTS, _TEST_TIMBRES),
     "speech": (_TRAIN_ACCENTS, _SPEECH_TIMBRES),
 }
-_SLOW, _USUAL = (100, 117), (130, 166)  # words per minute: a test sentence takes three seconds, or two
+_CALM, _USUAL = (122, 139), (130, 166)  # words per minute
 
 _SKINS: tuple[Colour, ...] = (
     (0.96, 0.82, 0.72), (0.91, 0.74, 0.62), (0.84, 0.66, 0.52),
@@ -165,7 +165,7 @@ def _draw_voice(split: Split, rng: np.random.Generator) -> Voice:
     timbre = timbres[rng.integers(len(timbres))]
     return Voice(
         name=accents[rng.integers(len(accents))] + timbre,
-        rate=int(rng.integers(*(_SLOW if split == "ablation" else _USUAL))),
+        rate=int(rng.integers(*(_CALM if split == "ablation" else _USUAL))),
         pitch=int(rng.integers(35, 66)),
         pitch_range=int(rng.integers(30, 71)),
     )

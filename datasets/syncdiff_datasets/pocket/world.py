@@ -95,6 +95,8 @@ def draw_clip(recipe: Recipe) -> DrawnClip:
     sentence = draw_sentence(recipe.split, rng)
     utterance = speak(sentence, persona.voice, recipe.speech_seed)
     lead, tail = rng.uniform(0.12, 0.32), rng.uniform(0.16, 0.32)
+    if recipe.split == "ablation":  # clips of three seconds, in which a drift has time to show
+        lead, tail = lead + 0.18, tail + 0.18
     n_frames = int(np.ceil((lead + len(utterance.samples) / utterance.sample_rate + tail) * FPS))
     audio = _soundtrack(utterance, lead, n_frames, rng)
     phones = tuple(Spoken(p.text, p.start + lead, p.end + lead) for p in utterance.phones)
