@@ -200,10 +200,12 @@ def test_a_shipped_training_is_found_by_its_name(toy_boards: Path) -> None:
 
 
 def test_seeds_of_the_command_line_are_those_of_the_ablation_too() -> None:
-    train(0, 1, 2)
+    train(1)
     assert main([*REPRODUCE, "--seed", "3", "--seed", "5"]) == 0
-    assert (row("small")["ours"], row("small")["n"]) == (17 + 4, 30)
-    assert sorted(path.name for path in (SMALL / "training-2").iterdir()) == ["seed-3", "seed-5"]
+    assert (row("small")["ours"], row("small")["n"]) == (17 + 4, 10)
+    assert sorted(path.name for path in (SMALL / "training-1").iterdir()) == ["seed-3", "seed-5"]
+    note = "small has only training 1 seed 3, training 1 seed 5 of training 0 seed 3, training 0 seed 5, training 1"
+    assert note in (OUT / "tables" / "table9.md").read_text()
 
 
 # ---------------------------------------------------------------------------------------- other clips
