@@ -172,7 +172,7 @@ def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
         estimates += takes
         rows = ", ".join(job.rows) or "the bound of every table"
         times = list(map(str, takes)) if makes else ["blank"]
-        texts = (job.name, rows, *standing(job, len(costs.frames(job.split))), *times, *[""] * (2 - len(times)))
+        texts = (job.name, rows, *standing(job, len(costs.frames(job))), *times, *[""] * (2 - len(times)))
         found.append(Row(tuple(map(Cell, texts))))
         for reason, which in reasons_of(job, blank).items():
             some = ", ".join(str(one.training) for one in which if len(which) < len(job.replicates))

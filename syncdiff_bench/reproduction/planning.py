@@ -135,23 +135,24 @@ class Costs:
         self.jobs = jobs
         self.trials = trials
         self.looks = trials or times.known()  # whether anything can be said
-        self._frames: dict[str, Sequence[int]] = {}
+        self._frames: dict[tuple[str, int | None], Sequence[int]] = {}
         self._trials: dict[tuple[Stage, str], Trial] = {}
 
-    def frames(self, split: str) -> Sequence[int]:
+    def frames(self, job: Job) -> Sequence[int]:
         """Of every clip; () where they need not be looked at, or are not made yet.
 
         Raises BenchError where trials need the data, and it is not in order.
         """
-        if split not in self._frames:
-            self._frames[split] = ()
+        split, limit = chosen = job.split, job.limit
+        if chosen not in self._frames:
+            self._frames[chosen] = ()
             try:
                 if self.looks and not split_to_make(self.request, split):
-                    self._frames[split] = _frames(self.request, split)
+                    self._frames[chosen] = _frames(self.request, split, limit)
             except BenchError:
                 if self.trials:
                     raise  # finished runs make a table without the data
-        return self._frames[split]
+        return self._frames[chosen]
 
     def of(self, job: Job, replicates: Collection[Replicate]) -> tuple[Estimate, ...]:
         """Of a probe; else of generating and of scoring. Generating costs much the same whatever the variant.
@@ -159,7 +160,7 @@ class Costs:
         replicates: those of the job of which something will be made.
         """
         states = [job.state(draw) for one in replicates for draw in one.draws]
-        method, left, frames = job.system.method, sum(not state.done for state in states), self.frames(job.split)
+        method, left, frames = job.system.method, sum(not state.done for state in states), self.frames(job)
         if not left or not frames:
             return () if left else (DONE,)
         if job.probed:
@@ -198,7 +199,7 @@ class Costs:
     def _ready(self, job: Job, method: str = "") -> Replicate:
         """One that can be run at once. Raises BenchError."""
         for other in (job, *self.jobs):
-            fits = not other.probed and method in ("", other.system.method) and self.frames(other.split)
+            fits = not other.probed and method in ("", other.system.method) and self.frames(other)
             for one in other.replicates if fits else ():
                 if not one.missing_models() and one.problem() is None:
                     return one
@@ -220,13 +221,13 @@ class Costs:
         return Estimate(None if each is None else each * amount, source)
 
 
-def _frames(request: Request, split: str) -> list[int]:
+def _frames(request: Request, split: str, limit: int | None) -> list[int]:
     """Of every clip, by headers."""
     from syncdiff_bench.plugins import load_dataset
     from syncdiff_bench.runs.plan import choose_clips
 
     dataset = load_dataset(request.recipe.dataset, request.data_root)
-    return clip_frames(dataset, choose_clips(dataset, split, request.limit))[0]
+    return clip_frames(dataset, choose_clips(dataset, split, limit))[0]
 
 
 def _try_training(model: Model, device: str, processes: int) -> Trial:

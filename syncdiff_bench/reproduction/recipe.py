@@ -29,6 +29,7 @@
     models = { METHOD = NAME }       # what a method is run with there
     trainings = [0, 1, 2]            # optional: seeds of training; each of these models is trained once with each
     seeds, split                     # optional: of the sampling noise, and the clips of runs (not of probes), there
+    clips = { TABLE = 12 }           # optional: a table, by its name, whose rows are measured on the first clips alone
     note = "..."                     # what a reader of these tables must know
     [probe]                          # tables of latent variances (the paper's Table 4)
     layer, clips, phones, videos, poses
@@ -98,6 +99,7 @@ class AblationRecipe:
 
     trainings: `training.seed` of each training of a model; () for one training, as its config says.
     seeds, split: () and "" for those of the recipe; a probe stays on the recipe's split.
+    clips: of the rows that stand in no other table than that.
     note: for below the tables.
     """
 
@@ -107,6 +109,7 @@ class AblationRecipe:
     trainings: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
     split: str = ""
+    clips: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

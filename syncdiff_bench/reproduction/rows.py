@@ -18,7 +18,7 @@ from syncdiff_bench.contracts import Dataset, Metric, Runtime
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.plugins import load_dataset
 from syncdiff_bench.registry import load_class
-from syncdiff_bench.report.paper import PaperTable, System
+from syncdiff_bench.report.paper import PaperTable, System, tables
 from syncdiff_bench.reproduction.models import Model, Request, with_model
 from syncdiff_bench.reproduction.recipe import MethodRecipe, VariantRecipe
 from syncdiff_bench.runs.directory import check_identity, load_run, read_manifest
@@ -49,6 +49,7 @@ class Job:
     seeds: of the sampling noise.
     trainings: seeds of training, a model each; () for one model, or none.
     ablation: it is run as the recipe's ablation says: with its models, on its clips.
+    limit: the first so many clips only; None for all.
     """
 
     request: Request
@@ -58,6 +59,7 @@ class Job:
     seeds: tuple[int, ...]
     trainings: tuple[int, ...] = ()
     ablation: bool = False
+    limit: int | None = None
 
     @property
     def name(self) -> str:
@@ -204,7 +206,7 @@ class Replicate:
             data_root=job.request.data_root,
             split=job.split,
             metrics=metric_specs(recipe.metrics),
-            limit=job.request.limit,
+            limit=job.limit,
             seed=job.seeds[0],
             out=job.path,
             device=job.request.device,
@@ -260,8 +262,18 @@ def jobs_of(request: Request) -> tuple[Job, ...]:
         if system.method in recipe.methods and recipe.methods[system.method].one_seed:
             seeds = seeds[:1]
         trainings = ablation.trainings if ablated and system.method in ablation.models else ()
-        jobs.append(Job(request, system, probed, tuple(names), seeds, trainings, ablated))
+        limit = _limit(request, system) if ablated else request.limit
+        jobs.append(Job(request, system, probed, tuple(names), seeds, trainings, ablated, limit))
     return tuple(jobs)
+
+
+def _limit(request: Request, system: System) -> int | None:
+    """How many clips a row of an ablation is measured on, in whichever table it is asked for; None for all."""
+    limits = {
+        request.recipe.ablation.clips.get(one.name) for one in tables() for row in one.rows if row.system == system
+    }
+    few = [n for n in (request.limit, limits.pop() if len(limits) == 1 else None) if n is not None]
+    return min(few, default=None)
 
 
 def in_rounds(replicates: Iterable[Replicate]) -> list[Replicate]:
