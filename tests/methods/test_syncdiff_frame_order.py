@@ -113,6 +113,22 @@ def test_previous_frames_enter_nearest_first(count: int, previous: Literal["bott
                 assert torch.allclose(seen, expected, rtol=1e-3, atol=1e-4), said
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_noise_on_previous_frames_at_test_belongs_to_seed_clip_and_frame(count: int) -> None:
+    """The frames themselves go on without it: each time it is drawn anew."""
+    condition = ConditionConfig(previous="full", previous_frames=count, previous_noise_at_test=0.25)
+    clips = [clip_of("a", 4), clip_of("b", 3)]
+    came, went = sampled(model_of(condition), clips, seed=5)
+    for clip, frames, conditions in zip(clips, came, went, strict=True):
+        for t, condition_of_t in enumerate(conditions):
+            number = int.from_bytes(hashlib.sha256(f"5/{clip.clip_id}/previous/{t}".encode()).digest()[:8], "little")
+            generator = torch.Generator().manual_seed(number >> 1)
+            for k, seen in enumerate(condition_of_t[6:].chunk(count)):
+                latent = frames[t - 1 - k] if t - 1 - k >= 0 else clip.identity
+                expected = latent + 0.25 * torch.randn(3, 8, 8, generator=generator)
+                assert torch.allclose(seen, expected, rtol=1e-3, atol=1e-4), f"frame {t} of {clip.clip_id}, {k}"
+
+
 def narrowed(model: SyncDiffModel, latent: Tensor) -> Tensor:
     """The bottleneck by hand: one weighted sum of the three channels."""
     assert model.denoiser.bottleneck is not None and model.denoiser.bottleneck.bias is not None

@@ -16,7 +16,7 @@ from syncdiff_bench.training.task import TrainingData
 from syncdiff_methods.syncdiff.latents import ClipLatents
 from syncdiff_methods.syncdiff.training import SyncDiffTask, SyncDiffTrainingOptions, TrainedSyncDiff
 
-VARIANTS = ("", "rnd", "prv", "prv-", "np5", "np10", "nf3", "nf12")
+VARIANTS = ("", "rnd", "prv", "prv-", "np5", "np10", "nf3", "nf12", "scheduled", "noise-level")
 
 
 def options_of(variant: str, **more: object) -> SyncDiffTrainingOptions:
@@ -46,7 +46,8 @@ def batch(variant: str, **more: object) -> Mapping[str, Tensor]:
 def test_variants_start_alike_in_all_tensors_of_equal_shape(variant: str) -> None:
     mine, theirs = start(variant, 1), start("", 1)
     shared = [name for name in mine if name in theirs and mine[name].shape == theirs[name].shape]
-    assert len(mine) - len(shared) <= 3  # the first convolution, where it has more or fewer channels; the bottleneck
+    # Not the first convolution, where it has more or fewer channels, the bottleneck, what embeds the level of noise.
+    assert len(mine) - len(shared) <= (4 if variant == "noise-level" else 3)
     assert [name for name in shared if not torch.equal(mine[name], theirs[name])] == []
 
 
@@ -77,7 +78,9 @@ def test_variants_see_the_same_examples(variant: str) -> None:
 
 
 def test_previous_frames_that_two_variants_share_have_the_same_noise() -> None:
-    noisy = {variant: batch(variant, previous_noise=0.5, previous_dropout=0.3)["previous"] for variant in ("", "np5")}
+    variants = ("", "np5", "scheduled", "noise-level")
+    noisy = {variant: batch(variant, previous_noise=0.5, previous_dropout=0.3)["previous"] for variant in variants}
     assert noisy["np5"].shape[1] == 5
-    assert torch.equal(noisy["np5"][:, :1], noisy[""])
+    for variant in variants:
+        assert torch.equal(noisy[variant][:, :1], noisy[""]), variant
     assert not torch.equal(noisy[""], batch("", previous_noise=0.0, previous_dropout=0.3)["previous"])
