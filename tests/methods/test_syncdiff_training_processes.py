@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from syncdiff_bench.weights.digests import sha256_of
 
@@ -135,3 +137,21 @@ def test_nan_stops_both_processes_with_one_line(home: Path) -> None:
     assert re.search(r"in micro-batch [13] of process 1 \(clip \d+/\d+ frame \d+, clip", line)
     assert re.search(r"in micro-batch [02] of process 0 \(clip", line)
     assert "there is no checkpoint yet" in line
+
+
+def test_own_previous_frames_are_the_same_on_two_processes(home: Path) -> None:
+    """Scheduled sampling: which previous frames are estimated, and from what, belongs to the micro-batch."""
+    short = ("training.steps=6", "training.checkpoint_every=6", "training.log_every=1", "training.validate_every=6")
+    sampling = ("options.scheduled.probability=1", "options.scheduled.steps=4", "options.validation_batches=1")
+    losses, weights = [], []
+    for processes in (1, 2):
+        out = home / f"scheduled-{processes}"
+        with started(home, out, *short, *sampling, processes=processes) as process:
+            assert process.wait(TIMEOUT) == 0, (home / f"{out.name}.txt").read_text()[-4000:]
+        rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        losses.append([row["loss"] for row in rows if "loss" in row])
+        weights.append(load_file(out / "model" / "denoiser.safetensors"))
+    assert len(losses[0]) == 6
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for name, one in weights[0].items():
+        torch.testing.assert_close(one, weights[1][name], rtol=1e-3, atol=1e-4, msg=name)
