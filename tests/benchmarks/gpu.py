@@ -229,7 +229,12 @@ class Sampler:
 
         self.clips = [
             ClipConditions(
-                str(i), draw(SHOWN, 3, side, side), draw(3, side, side), draw(SHOWN, dim), draw(3, pixels, pixels)
+                str(i),
+                draw(SHOWN, 3, side, side),
+                draw(3, side, side),
+                draw(SHOWN, dim),
+                draw(3, pixels, pixels),
+                torch.ones(SHOWN, side, side, device=device),
             )
             for i in range(size.clips)
         ]

@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from syncdiff_bench.estimates.counting import flops_of
 from syncdiff_methods.syncdiff.acceleration import Acceleration, accelerate
+from syncdiff_methods.syncdiff.attention import one_token_attention
 from syncdiff_methods.syncdiff.config import DiffusionConfig, Sampler, SyncDiffConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 from syncdiff_methods.syncdiff.prepacked import can_prepack, prepack
-from syncdiff_methods.syncdiff.sampling import ClipConditions, one_token_attention, sample_clips
+from syncdiff_methods.syncdiff.sampling import ClipConditions, sample_clips
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CLIPS = {"pocket": 24, "paper": int(os.environ.get("SYNCDIFF_BENCH_CLIPS", "24" if DEVICE == "cuda" else "1"))}
@@ -181,7 +182,14 @@ def test_whole_frame(benchmark: Any, timed: Timed, sampler: Sampler, steps: int)
     model.config = replace(model.config, diffusion=DiffusionConfig(sampler=sampler, steps=steps))
     draw = lambda *shape: torch.randn(shape, device=DEVICE)  # noqa: E731
     clips = [
-        ClipConditions(str(i), draw(1, 3, side, side), draw(3, side, side), draw(1, dim), draw(3, size, size))
+        ClipConditions(
+            str(i),
+            draw(1, 3, side, side),
+            draw(3, side, side),
+            draw(1, dim),
+            draw(3, size, size),
+            torch.ones(1, side, side, device=DEVICE),
+        )
         for i in range(n)
     ]
     frame = lambda: finished(lambda: sample_clips(model, clips, seed=0, on_frame=lambda *_: None))  # noqa: E731

@@ -30,10 +30,12 @@ from syncdiff_methods.syncdiff.training import SyncDiffTask, SyncDiffTrainingOpt
 PAPER = SyncDiffConfig()
 SIZES = {"tiny": TINY, "paper": PAPER}
 TOLD = ConditionConfig(previous_level=True)
+TEMPORAL = ConditionConfig(previous="tokens", previous_frames=10)
 WAYS_TO_TRAIN: dict[str, Callable[[SyncDiffConfig], SyncDiffTrainingOptions]] = {
     "syncdiff": SyncDiffTrainingOptions,
     "scheduled": lambda model: SyncDiffTrainingOptions(model, scheduled=ScheduledSampling(0.5)),
     "noise-level": lambda model: SyncDiffTrainingOptions(replace(model, condition=TOLD), previous_noise=0.3),
+    "temporal": lambda model: SyncDiffTrainingOptions(replace(model, condition=TEMPORAL)),
 }
 TRAININGS = [
     pytest.param((size, way), id=f"{size}, {way}", marks=[pytest.mark.slow] if size == "paper" else [])
@@ -115,7 +117,11 @@ def test_batches_are_copied_while_the_step_goes_on(step: Step) -> None:
 def test_a_training_step_is_few_kernels(step: Step, request: pytest.FixtureRequest) -> None:
     """5,100 at the paper's size before the average, the clipping and AdamW were made in one go for all tensors."""
     most = 3400 if "paper" in request.node.name else 1100
-    more = {"scheduled": most * 2 // 5, "noise-level": 60}  # one more forward pass; an embedding
+    more = {
+        "scheduled": most * 2 // 5,
+        "noise-level": 60,
+        "temporal": 300,
+    }  # a forward pass; an embedding; queries, keys
     most += next((launches for way, launches in more.items() if way in request.node.name), 0)
     assert step.trained < step.launches < most
 
@@ -141,7 +147,7 @@ def syncdiff(config: SyncDiffConfig, lengths: tuple[int, ...] = (2, 1)) -> Sampl
             clips = [
                 ClipConditions(
                     str(n), torch.randn(n, 3, side, side), torch.randn(3, side, side), torch.randn(n, dim),
-                    torch.randn(3, size, size),
+                    torch.randn(3, size, size), torch.ones(n, side, side),
                 )
                 for n in lengths
             ]  # fmt: skip
@@ -177,13 +183,14 @@ WAYS: dict[str, Callable[[int], Sampled]] = {
     "dpmsolver++": lambda steps: syncdiff(replace(TINY, diffusion=DiffusionConfig(sampler="dpmsolver++", steps=steps))),
     "told a level": lambda steps: syncdiff(replace(TINY, condition=TOLD, diffusion=DiffusionConfig(steps=steps))),
     "latent feedback": lambda steps: syncdiff(replace(TINY, feedback="latent", diffusion=DiffusionConfig(steps=steps))),
+    "temporal": lambda steps: syncdiff(replace(TINY, condition=TEMPORAL, diffusion=DiffusionConfig(steps=steps))),
     "difftalk": lambda steps: difftalk(DiffusionConfig(steps=steps), blends=False),
     "difftalk, blended": lambda steps: difftalk(DiffusionConfig(steps=steps), blends=True),
     "difftalk, blended, noisy": lambda steps: difftalk(DiffusionConfig(steps=steps, eta=1.0), blends=True),
 }
 
 
-QUICK = ("ddim, noisy", "told a level", "dpmsolver++", "difftalk, blended, noisy")
+QUICK = ("ddim, noisy", "told a level", "temporal", "dpmsolver++", "difftalk, blended, noisy")
 
 
 @pytest.mark.parametrize("way", [way if way in QUICK else pytest.param(way, marks=pytest.mark.slow) for way in WAYS])

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_methods.syncdiff.acceleration import Acceleration, accelerate
+from syncdiff_methods.syncdiff.attention import one_token_attention
 from syncdiff_methods.syncdiff.config import ConditionConfig, SyncDiffConfig, UNetConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel, build_unet
 from syncdiff_methods.syncdiff.prepacked import can_prepack
-from syncdiff_methods.syncdiff.sampling import ClipConditions, one_token_attention, sample_clips
+from syncdiff_methods.syncdiff.sampling import ClipConditions, sample_clips
 
 CPU = torch.device("cpu")
 
@@ -30,7 +31,7 @@ def conditions(lengths: tuple[int, ...], dim: int = 16) -> list[ClipConditions]:
     rng = torch.Generator().manual_seed(1)
     draw = lambda *shape: torch.randn(shape, generator=rng)  # noqa: E731
     return [
-        ClipConditions(str(i), draw(n, 3, 8, 8), draw(3, 8, 8), draw(n, dim), draw(3, 32, 32))
+        ClipConditions(str(i), draw(n, 3, 8, 8), draw(3, 8, 8), draw(n, dim), draw(3, 32, 32), torch.ones(n, 8, 8))
         for i, n in enumerate(lengths)
     ]
 

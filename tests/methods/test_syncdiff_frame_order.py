@@ -45,7 +45,9 @@ def model_of(condition: ConditionConfig, **options: Any) -> SyncDiffModel:
 
 def clip_of(name: str, frames: int) -> ClipConditions:
     latents = torch.randn(frames + 1, 3, 8, 8, generator=torch.Generator().manual_seed(frames))
-    return ClipConditions(name, latents[1:], latents[0], torch.zeros(frames, 16), torch.zeros(3, 8, 8))
+    return ClipConditions(
+        name, latents[1:], latents[0], torch.zeros(frames, 16), torch.zeros(3, 8, 8), torch.ones(frames, 8, 8)
+    )
 
 
 def sampled(

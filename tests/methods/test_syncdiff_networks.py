@@ -41,14 +41,14 @@ def test_input_channels_of_every_variant(condition: ConditionConfig, channels: i
     previous = latents[2:] if condition.previous != "none" else []
     visual = denoiser.visual_condition(latents[0], latents[1], previous)
     assert visual.shape == (2, channels - 3, 8, 8)
-    assert denoiser(latents[0], torch.tensor(3), visual, torch.randn(2, 16)).shape == (2, 3, 8, 8)
+    assert denoiser(latents[0], torch.tensor(3), visual, torch.randn(2, 1, 16)).shape == (2, 3, 8, 8)
 
 
 def test_output_layers_start_at_zero() -> None:
     denoiser = Denoiser(TINY)
     zero_output_layers(denoiser.unet)
     visual = torch.randn(1, 7, 8, 8)
-    out = denoiser(torch.randn(1, 3, 8, 8), torch.tensor(5), visual, torch.randn(1, 16))
+    out = denoiser(torch.randn(1, 3, 8, 8), torch.tensor(5), visual, torch.randn(1, 1, 16))
     assert float(out.abs().max()) == 0.0
 
 

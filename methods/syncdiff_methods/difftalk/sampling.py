@@ -17,6 +17,7 @@ from torch import Tensor
 
 from syncdiff_bench.clips import Clip, landmarks_of
 from syncdiff_methods.difftalk.model import DiffTalkModel
+from syncdiff_methods.syncdiff.attention import one_token_attention
 from syncdiff_methods.syncdiff.audio import around, clip_windows
 from syncdiff_methods.syncdiff.masking import NOSE_BASE, apply_mask, below_nose, scaled
 from syncdiff_methods.syncdiff.model import to_images
@@ -29,7 +30,6 @@ from syncdiff_methods.syncdiff.sampling import (
     drawn,
     encode_chunks,
     frame_by_frame,
-    one_token_attention,
     sent,
 )
 

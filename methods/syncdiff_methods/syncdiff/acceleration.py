@@ -15,10 +15,11 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.estimates.counting import flops_of, peak_bytes_of
 from syncdiff_bench.estimates.machine import available_bytes, flops_per_second
 from syncdiff_bench.training.device import has_cpp_compiler
+from syncdiff_methods.syncdiff.attention import cross_attention
 from syncdiff_methods.syncdiff.config import Compile, Precision, SyncDiffConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 from syncdiff_methods.syncdiff.prepacked import can_prepack, prepack
-from syncdiff_methods.syncdiff.sampling import CHUNK, one_token_attention
+from syncdiff_methods.syncdiff.sampling import CHUNK
 
 Sized: TypeAlias = Callable[[int, int], Any]
 
@@ -63,6 +64,8 @@ def accelerate(model: SyncDiffModel, acceleration: Acceleration) -> Acceleration
         unet.to(torch.bfloat16)
     if can_prepack(unet.device):
         prepack(model.autoencoder)
+        if model.denoiser.temporal is not None:
+            prepack(model.denoiser.temporal)
         if (chosen.precision, chosen.compile) == ("fp32", "off"):
             prepack(unet)
     if chosen.compile != "off":
@@ -100,18 +103,25 @@ class _Networks:
             for tensor in self.model.state_dict().values():
                 tensor.zero_()
 
+    @property
+    def calls(self) -> dict[str, Sized]:
+        made: dict[str, Sized] = {"step": self.step, "encode": self.encode, "decode": self.decode}
+        return made if self.model.denoiser.temporal is None else {**made, "context": self.context}
+
     def step(self, batch: int, side: int) -> Tensor:
-        denoiser = self.model.denoiser
+        denoiser, condition = self.model.denoiser, self.config.condition
         dtype = denoiser.unet.dtype
-        noisy, visual = (
-            self._made(batch, 3, side, side),
-            self._made(batch, self.config.condition.channels - 3, side, side),
-        )
-        with one_token_attention(denoiser.unet) as outputs:
-            context = outputs(self._made(batch, self.config.audio.dim).to(dtype))
+        noisy, visual = self._made(batch, 3, side, side), self._made(batch, condition.channels - 3, side, side)
+        with cross_attention(denoiser.unet, condition) as outputs:
+            context = outputs(self._made(batch, condition.context_tokens, self.config.audio.dim).to(dtype))
             timestep = torch.zeros((), dtype=torch.long, device=self.device)
             made: Tensor = denoiser(noisy.to(dtype), timestep, visual.to(dtype), context)
         return made
+
+    def context(self, batch: int, side: int) -> Tensor:
+        previous = [self._made(batch, 3, side, side)] * self.config.condition.previous_frames
+        audio, area = self._made(batch, self.config.audio.dim), self._made(batch, side, side)
+        return self.model.denoiser.context(audio, previous, area)
 
     def encode(self, batch: int, side: int) -> Tensor:
         scale = self.config.frame_size // self.config.latent_size
@@ -126,13 +136,14 @@ class _Networks:
 
 @torch.inference_mode()
 def part_flops(config: SyncDiffConfig) -> dict[str, int]:
-    """FLOPs of sampling one clip: a `step` of the UNet as it is run here, to `encode` a frame, to `decode` one."""
+    """FLOPs of sampling one clip: a `step` of the UNet as it is run here, to `encode` a frame, to `decode` one; where
+    previous frames are tokens, to make the `context` of a frame of them."""
     return _part_flops(_Networks(config, "meta"))
 
 
 def _part_flops(shapes: _Networks) -> dict[str, int]:
     side = shapes.config.latent_size
-    return {name: flops_of(partial(getattr(shapes, name), 1, side)) for name in ("step", "encode", "decode")}
+    return {name: flops_of(partial(call, 1, side)) for name, call in shapes.calls.items()}
 
 
 @torch.inference_mode()
@@ -144,12 +155,12 @@ def workload(
     Time is that of the plain networks: compiled ones are faster once they are compiled.
     """
     shapes, side = _Networks(config, "meta"), config.latent_size
-    calls: dict[str, Sized] = {"step": shapes.step, "encode": shapes.encode, "decode": shapes.decode}
     flops = _part_flops(shapes)
-    memory = {name: peak_bytes_of(partial(call, 1, side)) for name, call in calls.items()}
+    memory = {name: peak_bytes_of(partial(call, 1, side)) for name, call in shapes.calls.items()}
 
-    total = sum(frames)
-    per_frame = {"step": config.diffusion.steps, "encode": 1 + config.condition.reads_generated, "decode": 1}
+    total, condition = sum(frames), config.condition
+    encoded = 1 + condition.reads_generated + (condition.previous_at_test == "true")
+    per_frame = {"step": config.diffusion.steps, "encode": encoded, "decode": 1, "context": 1}
     chosen = acceleration.resolved(torch.device(device))
     weights = 4 * _parameters(shapes.model)
     if chosen.precision == "bf16":
@@ -163,12 +174,12 @@ def workload(
         real = _Networks(config, device)
         accelerate(real.model, Acceleration(chosen.precision, "off", chosen.channels_last))
         speed = {
-            name: flops_per_second(_trials(getattr(real, name), call, side, batch), device)
-            for name, call in calls.items()
+            name: flops_per_second(_trials(real.calls[name], call, side, batch), device)
+            for name, call in shapes.calls.items()
         }
-        seconds = sum(total * times * flops[name] / speed[name] for name, times in per_frame.items())
+        seconds = sum(total * per_frame[name] * flops[name] / speed[name] for name in flops)
     return Workload(
-        flops=total * sum(times * flops[name] for name, times in per_frame.items()),
+        flops=total * sum(per_frame[name] * flops[name] for name in flops),
         seconds=seconds,
         constant_bytes=constant,
         clip_bytes=clip_bytes,

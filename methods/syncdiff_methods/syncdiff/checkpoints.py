@@ -31,6 +31,7 @@ from syncdiff_methods.syncdiff.model import Autoencoder, SyncDiffModel, load_aut
 DENOISER = "model."
 UNET = "model.diffusion_model."
 BOTTLENECK = "model.bottleneck."
+TEMPORAL = "model.temporal."  # no official place: beyond the paper
 FIRST_STAGE = "first_stage_model."
 AUDIO = "cond_stage_model_for_audio."
 AUDIO_FILTER = "cond_stage_model_for_audio_smooth."
@@ -304,6 +305,8 @@ def syncdiff_parts(model: SyncDiffModel) -> list[Part]:
     ]
     if model.denoiser.bottleneck is not None:
         parts.append(Part(BOTTLENECK, model.denoiser.bottleneck))
+    if model.denoiser.temporal is not None:
+        parts.append(Part(TEMPORAL, model.denoiser.temporal))
     if model.audio.filter is not None:
         parts.append(Part(AUDIO_FILTER, model.audio.filter, filter_name))
     return parts
@@ -314,7 +317,6 @@ def _channels_in_words(config: SyncDiffConfig) -> str:
     parts = ["noisy 3", "masked 3"]
     if condition.identity:
         parts.append("identity 3")
-    if condition.previous != "none":
-        each = 1 if condition.previous == "bottleneck" else 3
-        parts.append(f"previous {each} x {condition.previous_frames}")
+    if condition.concatenated:
+        parts.append(f"previous {3 if condition.previous == 'full' else 1} x {condition.concatenated}")
     return ", ".join(parts)

@@ -17,8 +17,8 @@ from syncdiff_bench.training.loader import read_plan
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 Sampler = Literal["ddim", "dpmsolver++", "unipc"]
-Previous = Literal["none", "full", "bottleneck"]
-PreviousAtTest = Literal["generated", "given"]
+Previous = Literal["none", "full", "bottleneck", "tokens"]
+PreviousAtTest = Literal["generated", "given", "true"]
 IdentityAtTest = Literal["given", "previous"]
 MaskMode = Literal["face_lower_half", "nose_to_bottom"]
 MaskBoxes = Literal["frame", "smoothed", "clip"]
@@ -93,13 +93,15 @@ class ConditionConfig:
 
     identity: concatenate the identity frame, in training a random frame of the clip.
     identity_at_test: the given first frame or, as RND variants do it, the previous generated frame (an open choice).
-    previous: the previous frame, none | full (3 channels) | bottleneck (1 channel, paper 3.3); in training the true
-        one.
-    previous_at_test: the generated one or, as an ablation, the given first frame throughout.
+    previous: the previous frame, none | full (3 channels) | bottleneck (1 channel, paper 3.3) | tokens (attention over
+        the previous frames, beyond the paper); in training the true one.
+    previous_at_test: the generated one or, as an ablation, the given first frame throughout; or, to learn what the
+        generated ones cost, the true one, which is a diagnosis and no method.
     previous_frames: NP, how many of them.
     previous_level: tell the UNet the standard deviation of the noise on previous frames, which training adds.
     previous_noise_at_test: standard deviation of noise that is added to them at test.
     previous_level_at_test: what is told of it; more than there is makes the model trust them less.
+    nearest_channel: with tokens, the nearest previous frame enters as its bottleneck too.
     mask_mode: the lower half of the face box, or every row from the base of the nose down over the full width, as
         DiffTalk masks (needs landmarks).
     mask_pad: pixels (of frame_size 256) by which the mask of the lower half reaches below the box.
@@ -115,6 +117,7 @@ class ConditionConfig:
     previous_level: bool = False
     previous_noise_at_test: float = 0.0
     previous_level_at_test: float = 0.0
+    nearest_channel: bool = True
     mask_mode: MaskMode = "face_lower_half"
     mask_pad: int = 0
     mask_boxes: MaskBoxes = "frame"
@@ -122,14 +125,33 @@ class ConditionConfig:
     @property
     def channels(self) -> int:
         """UNet input channels: noisy 3, masked 3, identity 3, previous 3 or 1 each (docs/spec/syncdiff.md#variants)."""
-        per_previous = {"none": 0, "full": 3, "bottleneck": 1}[self.previous]
-        return 6 + 3 * self.identity + per_previous * self.previous_frames
+        return 6 + 3 * self.identity + (3 if self.previous == "full" else 1) * self.concatenated
+
+    @property
+    def concatenated(self) -> int:
+        """How many previous frames enter as channels."""
+        return {"none": 0, "tokens": int(self.nearest_channel)}.get(self.previous, self.previous_frames)
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens of cross-attention: the audio, and what previous frames tell where they are tokens."""
+        return 1 + (self.previous == "tokens")
+
+    @property
+    def reads_previous(self) -> bool:
+        """Whether any condition of a frame is, at test, a frame before it."""
+        return self.previous != "none" or self._identity_is_previous
 
     @property
     def reads_generated(self) -> bool:
         """Whether any condition of a frame is a generated frame; where none is, nothing needs encoding again."""
-        previous = self.previous != "none" and self.previous_at_test == "generated"
-        return previous or (self.identity and self.identity_at_test == "previous")
+        return {"generated": self.reads_previous, "given": self._identity_is_previous, "true": False}[
+            self.previous_at_test
+        ]
+
+    @property
+    def _identity_is_previous(self) -> bool:
+        return self.identity and self.identity_at_test == "previous"
 
 
 @dataclass(frozen=True)
@@ -154,8 +176,8 @@ class SyncDiffConfig:
     """The whole method.
 
     name: of its size.
-    variant: the row of Tables 2, 3, 5 and 6 that it stands for ("rnd", "prv-", "np5", "nf12", "ds", ...); the default
-        is SyncDiff itself, which is RND+PRV-, NP 1, NF 9.
+    variant: the row of Tables 2, 3, 5 and 6 that it stands for ("rnd", "prv-", "np5", "nf12", "ds", ...), or what goes
+        beyond the paper ("temporal"); the default is SyncDiff itself, which is RND+PRV-, NP 1, NF 9.
     frame_size: side in pixels to which frames are resized (aspect ratio not kept; LRS frames are square).
     feedback: how a generated frame becomes the next previous frame: through pixels (decode, clamp, encode, as Fig. 1
         draws it) or as its latent (an open choice).
@@ -181,7 +203,7 @@ class SyncDiffConfig:
 
 
 ITSELF = SyncDiffConfig().variant  # RND+PRV-, NP 1, NF 9: no line of its own
-BEYOND = ("scheduled", "noise-level")  # beyond the paper (docs/spec/syncdiff.md#beyond)
+BEYOND = ("scheduled", "noise-level", "temporal")  # beyond the paper (docs/spec/syncdiff.md#beyond)
 VARIANTS = ("ds", "rnd", "prv", "prv-", ITSELF, "np5", "np10", "nf3", "nf6", "nf12", *BEYOND)
 
 

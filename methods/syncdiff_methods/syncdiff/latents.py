@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncdiff_bench.errors import UsageError
@@ -33,7 +32,7 @@ from syncdiff_bench.views import boxes_fact
 from syncdiff_methods.clip_task import ClipTask, stacked
 from syncdiff_methods.syncdiff.audio import SYMBOLS, WINDOW, AudioCondition, acoustic_weights, clip_features
 from syncdiff_methods.syncdiff.config import AudioConfig, ConditionConfig, DiffusionConfig
-from syncdiff_methods.syncdiff.masking import apply_mask, clip_mask
+from syncdiff_methods.syncdiff.masking import apply_mask, cell_area, clip_mask
 from syncdiff_methods.syncdiff.model import Autoencoder, load_autoencoder, read_autoencoder, to_frames, to_images
 from syncdiff_methods.syncdiff.sampling import build_scheduler
 
@@ -153,7 +152,7 @@ def encode_frames(
     def encode(batch: Tensor) -> Tensor:
         return torch.cat([autoencoder.encode(chunk.to(device)).cpu() for chunk in torch.split(batch, CHUNK)])
 
-    area = F.adaptive_avg_pool2d(mask.float()[:, None], autoencoder.latent_size(frame_size))[:, 0]
+    area = cell_area(mask, autoencoder.latent_size(frame_size))
     return {
         "clean": encode(images).half().contiguous(),
         "masked": encode(apply_mask(images, mask)).half().contiguous(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,6 +25,11 @@ def clip_mask(clip: Clip, condition: ConditionConfig, size: int) -> Tensor:
         return torch.from_numpy(below_nose(scaled(landmarks_of(clip), frame_hw, size), size))
     halves = lower_halves(torch.from_numpy(clip.face_boxes.boxes), frame_hw, size, condition.mask_pad)
     return filled(steadied(halves, condition.mask_boxes), size)
+
+
+def cell_area(mask: Tensor, side: int) -> Tensor:
+    """How much of each latent cell is masked: (T, S, S) bool -> (T, side, side) float32 in 0..1."""
+    return F.adaptive_avg_pool2d(mask.float()[:, None], side)[:, 0]
 
 
 def lower_half_mask(boxes: Tensor, frame_hw: tuple[int, int], size: int, pad: int = 0) -> Tensor:

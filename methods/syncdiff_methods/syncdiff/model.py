@@ -23,6 +23,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import options_from_values
 from syncdiff_methods.model_folder import FolderModel, load_part, part_files, save_part
 from syncdiff_methods.syncdiff.audio import AudioCondition
+from syncdiff_methods.syncdiff.beyond.temporal import TemporalAttention
 from syncdiff_methods.syncdiff.config import AutoencoderConfig, SyncDiffConfig, UNetConfig
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ def zero_output_layers(unet: nn.Module) -> None:
 
 
 class Denoiser(nn.Module):
-    """UNet and, for the bottlenecked variants, the 1x1 convolution that squeezes a previous frame to one channel.
+    """UNet; for the bottlenecked variants, the 1x1 convolution that squeezes a previous frame to one channel; with
+    tokens, the attention over previous frames.
 
     With the bottleneck, a previous frame passes 1 of its 3 latent channels' worth of information: enough for pose and
     lip state, too little to be copied to the output (paper 3.3).
@@ -166,41 +168,52 @@ class Denoiser(nn.Module):
 
     def __init__(self, config: SyncDiffConfig) -> None:
         super().__init__()
-        self.condition = config.condition
+        self.condition = condition = config.condition
         self.unet = build_unet(
-            config.unet,
-            config.condition.channels,
-            config.audio.dim,
-            config.latent_size,
-            level=config.condition.previous_level,
+            config.unet, condition.channels, config.audio.dim, config.latent_size, level=condition.previous_level
         )
-        self.bottleneck = nn.Conv2d(3, 1, kernel_size=1) if config.condition.previous == "bottleneck" else None
+        tokens = condition.previous == "tokens"
+        squeezed = condition.previous == "bottleneck" or (tokens and condition.nearest_channel)
+        self.bottleneck = nn.Conv2d(3, 1, kernel_size=1) if squeezed else None
+        self.temporal = TemporalAttention(condition.previous_frames, config.audio.dim) if tokens else None
 
     def visual_condition(self, masked: Tensor, identity: Tensor | None, previous: Sequence[Tensor]) -> Tensor:
         """Concatenate the conditions in the paper's order: masked, identity, previous frames (nearest first).
 
-        Every latent is (B, 3, h, w). Constant over the steps of a frame, so it is computed once per frame.
+        Every latent is (B, 3, h, w). previous: NP of them, or none; with tokens all but the nearest one enter `context`
+        alone. Constant over the steps of a frame, so it is computed once per frame.
         """
         parts = [masked]
         if self.condition.identity:
             assert identity is not None, "this variant needs an identity frame"
             parts.append(identity)
-        parts += [latent if self.bottleneck is None else self.bottleneck(latent) for latent in previous]
+        nearest = previous[: self.condition.concatenated]
+        parts += [latent if self.bottleneck is None else self.bottleneck(latent) for latent in nearest]
         return torch.cat(parts, dim=1)
 
+    def context(self, token: Tensor, previous: Sequence[Tensor], area: Tensor) -> Tensor:
+        """What cross-attention reads, (B, N, dim): the audio token and, with tokens, that of the previous frames.
+
+        token: (B, dim). previous: as in `visual_condition`. area: (B, h, w) in 0..1, how much of a cell is masked.
+        Constant over the steps of a frame.
+        """
+        if self.temporal is None:
+            return token[:, None]
+        return torch.stack([token, self.temporal(token, torch.stack(list(previous), dim=1), area)], dim=1)
+
     def forward(
-        self, noisy: Tensor, timestep: Tensor, visual: Tensor, token: Tensor, level: Tensor | float = 0.0
+        self, noisy: Tensor, timestep: Tensor, visual: Tensor, context: Tensor, level: Tensor | float = 0.0
     ) -> Tensor:
         """Predict epsilon, the sample or v.
 
         noisy: (B, 3, h, w); timestep: () or (B,) long in 0..999; visual: (B, channels - 3, h, w) of
-        `visual_condition`; token: (B, dim) audio condition; level: (B,) or one for all, the standard deviation of the
+        `visual_condition`; context: (B, N, dim) of `context`; level: (B,) or one for all, the standard deviation of the
         noise on previous frames, read where `condition.previous_level` says so. Returns (B, 3, h, w).
         """
         stacked, told = torch.cat([noisy, visual], dim=1), None
         if self.condition.previous_level:
             told = LEVEL_SCALE * (level if isinstance(level, Tensor) else torch.full((1,), level, device=noisy.device))
-        made = self.unet(stacked, timestep, encoder_hidden_states=token.unsqueeze(1), class_labels=told)
+        made = self.unet(stacked, timestep, encoder_hidden_states=context, class_labels=told)
         return made.sample  # type: ignore[no-any-return]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_methods.syncdiff.audio import clip_features
-from syncdiff_methods.syncdiff.masking import apply_mask, clip_mask
+from syncdiff_methods.syncdiff.masking import apply_mask, cell_area, clip_mask
 from syncdiff_methods.syncdiff.model import to_images
 from syncdiff_methods.syncdiff.sampling import FrameNoise, build_sampler, denoise, predictor
 
@@ -68,8 +68,9 @@ def _probe_batch(
     depth = condition.previous_frames if condition.previous != "none" else 0
     previous = [torch.stack([latents.encoded(_back(case.pose, k)) for case in cases]) for k in range(depth)]
     tokens = torch.stack([latents.token(case.target) for case in cases])
+    area = torch.stack([latents.area(case.target) for case in cases])
     visual = model.denoiser.visual_condition(masked, identity, previous)
-    unet = predictor(model.denoiser, visual, tokens)
+    unet = predictor(model.denoiser, visual, model.denoiser.context(tokens, previous, area))
     read: list[Tensor] = []
 
     def predict(noisy: Tensor, t: Tensor) -> Tensor:
@@ -121,7 +122,15 @@ class FrameLatents:
         if key not in self._known:
             image = to_images(torch.from_numpy(clip.frames[frame.index][None]).to(self.device), config.frame_size)
             if masked:
-                mask = clip_mask(clip, config.condition, config.frame_size)[frame.index][None]
-                image = apply_mask(image, mask.to(self.device))
+                image = apply_mask(image, self._mask(frame))
             self._known[key] = self.model.autoencoder.encode(image)[0]
         return self._known[key]
+
+    def area(self, frame: FrameOf) -> Tensor:
+        """(h, w) in 0..1, how much of each latent cell of a frame is masked."""
+        return cell_area(self._mask(frame), self.model.config.latent_size)[0]
+
+    def _mask(self, frame: FrameOf) -> Tensor:
+        """(1, S, S) bool."""
+        config = self.model.config
+        return clip_mask(frame.clip, config.condition, config.frame_size)[frame.index][None].to(self.device)

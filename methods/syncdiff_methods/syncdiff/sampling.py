@@ -9,18 +9,18 @@ frame t of N clips.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_methods.syncdiff.attention import cross_attention
 from syncdiff_methods.syncdiff.audio import clip_features
 from syncdiff_methods.syncdiff.config import ConditionConfig, DiffusionConfig, Feedback, SyncDiffConfig
-from syncdiff_methods.syncdiff.masking import apply_mask, clip_mask
+from syncdiff_methods.syncdiff.masking import apply_mask, cell_area, clip_mask
 from syncdiff_methods.syncdiff.model import Autoencoder, Denoiser, SyncDiffModel, to_images
 
 if TYPE_CHECKING:
@@ -171,58 +171,6 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
-class OneTokenAttention:
-    """Attention processor of diffusers that reads its output, channels start .. stop, from the context.
-
-    A softmax over one key is 1 whatever the query, so attention to one token is `to_out(to_v(token))`: the same for
-    every query, every step and every noise level (docs/spec/difftalk.md#one-token).
-    """
-
-    def __init__(self, start: int, stop: int) -> None:
-        self.start = start
-        self.stop = stop
-
-    def __call__(
-        self,
-        attn: nn.Module,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-    ) -> Tensor:
-        """hidden_states: (B, N, C) queries, unused but for N; encoder_hidden_states: (B, 1, all channels)."""
-        return encoder_hidden_states[..., self.start : self.stop].expand(-1, hidden_states.shape[1], -1)
-
-
-@contextmanager
-def one_token_attention(unet: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Cross-attention to one token, computed once per frame instead of at every step.
-
-    Within the block, the context of `unet` is what the yielded function makes of tokens: (B, D) -> (B, channels).
-
-    channels: those of all cross-attentions together. No gradient reaches the queries and keys, and none is needed:
-    for sampling only. Afterwards the UNet is as it was.
-    """
-    crossed = [module for name, module in unet.named_modules() if name.endswith(".attn2")]
-    before = [module.processor for module in crossed]
-    start = 0
-    for module in crossed:
-        # Else diffusers adds the query or divides, and the output would depend on it after all.
-        assert not module.residual_connection and module.rescale_output_factor == 1
-        width = module.to_out[0].out_features
-        module.set_processor(OneTokenAttention(start, start + width))
-        start += width
-
-    def outputs(tokens: Tensor) -> Tensor:
-        made: list[Any] = [module.to_out[0](module.to_v(tokens)) for module in crossed]
-        return torch.cat(made, dim=-1)
-
-    try:
-        yield outputs
-    finally:
-        for module, processor in zip(crossed, before, strict=True):
-            module.set_processor(processor)
-
-
 def encode_chunks(autoencoder: Autoencoder, images: Tensor) -> Tensor:
     """(T, 3, S, S) images of one clip to (T, 3, h, w) latents, `CHUNK` at once."""
     return torch.cat([autoencoder.encode(chunk) for chunk in torch.split(images, CHUNK)])
@@ -272,6 +220,8 @@ class ClipConditions:
     identity: (3, h, w) latent of the given first frame.
     tokens: (T, dim) audio condition.
     first_image: (3, S, S) in [-1, 1], the given first frame.
+    area: (T, h, w) in 0..1, how much of each cell is masked.
+    clean: (T, 3, h, w) latents of the true frames, where `previous_at_test` shows them.
     """
 
     clip_id: str
@@ -279,6 +229,8 @@ class ClipConditions:
     identity: Tensor
     tokens: Tensor
     first_image: Tensor
+    area: Tensor
+    clean: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.masked)
@@ -293,7 +245,9 @@ def clip_conditions(model: SyncDiffModel, clip: Clip) -> ClipConditions:
     tokens = model.audio(features[None])[0]
     images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
     masked = encode_chunks(model.autoencoder, apply_mask(images, mask))
-    return ClipConditions(clip.id, masked, model.autoencoder.encode(images[:1])[0], tokens, images[0])
+    identity, area = model.autoencoder.encode(images[:1])[0], cell_area(mask, config.latent_size)
+    clean = encode_chunks(model.autoencoder, images) if config.condition.previous_at_test == "true" else None
+    return ClipConditions(clip.id, masked, identity, tokens, images[0], area, clean)
 
 
 @torch.inference_mode()
@@ -321,8 +275,9 @@ def sample_clips(
         if t == 0 and config.first_frame == "copy":
             return given, torch.stack([clip.first_image for clip in chosen])
         masked = torch.stack([clip.masked[t] for clip in chosen])
-        tokens = torch.stack([clip.tokens[t] for clip in chosen]).to(model.denoiser.unet.dtype)
-        before = [history[i] for i in alive]
+        tokens = torch.stack([clip.tokens[t] for clip in chosen])
+        area = torch.stack([clip.area[t] for clip in chosen])
+        before = [_before(condition, clips[i], t, history[i]) for i in alive]
         nearest = torch.stack([latents[0] for latents in before])
         identity = nearest if condition.identity_at_test == "previous" else given
         previous = _previous_frames(condition, before, given)
@@ -331,8 +286,9 @@ def sample_clips(
             noise = drawn(sources, given.shape[1:], len(previous), given.device)
             previous = [old + condition.previous_noise_at_test * new for old, new in zip(previous, noise, strict=True)]
         visual = model.denoiser.visual_condition(masked, identity, previous)
+        context = model.denoiser.context(tokens, previous, area).to(model.denoiser.unet.dtype)
         latents = denoise(
-            predictor(model.denoiser, visual, attention_outputs(tokens), condition.previous_level_at_test),
+            predictor(model.denoiser, visual, attention_outputs(context), condition.previous_level_at_test),
             scheduler,
             [FrameNoise(seed, clip.clip_id, 0 if config.noise == "shared" else t) for clip in chosen],
             given.shape[1:],
@@ -344,7 +300,7 @@ def sample_clips(
 
     feedback = config.feedback if condition.reads_generated else None
     lengths = [len(clip) for clip in clips]
-    with one_token_attention(model.denoiser.unet) as attention_outputs:
+    with cross_attention(model.denoiser.unet, condition) as attention_outputs:
         frame_by_frame(
             model.autoencoder, lengths, history, sample, feedback=feedback, on_frame=on_frame, progress=progress
         )
@@ -353,7 +309,7 @@ def sample_clips(
 def predictor(denoiser: Denoiser, visual: Tensor, context: Tensor, level: float = 0.0) -> Predict:
     """The UNet of one frame, in the number format of its weights; latents stay in float32.
 
-    context: a token (B, dim), or what `one_token_attention` makes of it.
+    context: (B, N, dim) of `Denoiser.context`, or what `cross_attention` makes of it.
     level: of noise on previous frames, as `Denoiser.forward` takes it.
     """
     dtype = denoiser.unet.dtype
@@ -365,6 +321,14 @@ def predictor(denoiser: Denoiser, visual: Tensor, context: Tensor, level: float 
         return made.to(torch.float32, copy=True)
 
     return predict
+
+
+def _before(condition: ConditionConfig, clip: ClipConditions, t: int, generated: list[Tensor]) -> list[Tensor]:
+    """Latents of the frames before frame t, nearest first: those generated, or the true ones."""
+    if condition.previous_at_test != "true":
+        return generated
+    assert clip.clean is not None
+    return [clip.clean[max(0, t - 1 - k)] for k in range(condition.previous_frames)]
 
 
 def _previous_frames(condition: ConditionConfig, history: Sequence[Sequence[Tensor]], given: Tensor) -> list[Tensor]:

@@ -118,11 +118,11 @@ class TrainedSyncDiff(nn.Module):
             def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
                 masked, previous = seen
                 heard = audio[rows], padding[rows], frame[rows] - 1
-                return self.predict(noisy, timestep, masked, identity[rows], previous, *heard)
+                return self.predict(noisy, timestep, masked, identity[rows], previous, mask[rows], *heard)
 
             previous = scheduled.with_estimates(previous, before, predict, self.diffusion_loss)
         noisy = self.diffusion_loss.noisy(clean, noise, timestep)
-        prediction = self.predict(noisy, timestep, masked, identity, previous, audio, padding, frame, level)
+        prediction = self.predict(noisy, timestep, masked, identity, previous, mask, audio, padding, frame, level)
         return self.diffusion_loss(prediction, clean, noise, timestep, mask)
 
     def predict(
@@ -132,6 +132,7 @@ class TrainedSyncDiff(nn.Module):
         masked: Tensor,
         identity: Tensor,
         previous: Tensor,
+        mask: Tensor,
         audio: Tensor,
         padding: Tensor,
         frame: Tensor,
@@ -140,7 +141,8 @@ class TrainedSyncDiff(nn.Module):
         """What the denoiser makes of noisy latents (B, 3, h, w) at (B,) timesteps; the rest as in `forward`."""
         token = self.audio.tokens_at(audio, padding, frame)
         visual = self.denoiser.visual_condition(masked, identity, previous.unbind(dim=1))
-        return self.denoiser(noisy, timestep, visual, token, level)  # type: ignore[no-any-return]
+        context = self.denoiser.context(token, previous.unbind(dim=1), mask)
+        return self.denoiser(noisy, timestep, visual, context, level)  # type: ignore[no-any-return]
 
 
 class SyncDiffTask(LatentTask):
@@ -229,8 +231,9 @@ class SyncDiffTask(LatentTask):
     def conditions(self, model: SyncDiffModel, clip: ClipLatents, shown: slice, first_image: Tensor) -> ClipConditions:
         device = next(model.parameters()).device
         tokens = model.audio.tokens(model.audio.encode(clip.audio[None].to(device)))[0, shown]
-        masked, before = clip.masked[shown].float().to(device), clip.clean[max(0, shown.start - 1)].float().to(device)
-        return ClipConditions(clip.clip_id, masked, before, tokens, first_image.to(device))
+        masked, clean = clip.masked[shown].float().to(device), clip.clean[shown].float().to(device)
+        before, area = clip.clean[max(0, shown.start - 1)].float().to(device), clip.mask[shown].to(device) / 255
+        return ClipConditions(clip.clip_id, masked, before, tokens, first_image.to(device), area, clean)
 
     def generate(
         self, model: SyncDiffModel, conditions: Sequence[Any], on_frame: Callable[[int, int, Tensor], None]
