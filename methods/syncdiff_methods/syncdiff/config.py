@@ -92,11 +92,12 @@ class ConditionConfig:
     """What the UNet sees beside the noisy latent.
 
     identity: concatenate the identity frame, in training a random frame of the clip.
-    identity_at_test: the given first frame or, as RND variants do it, the previous generated frame (an open choice).
+    identity_at_test: the given first frame or, as RND variants do it, the previous frame (an open choice).
     previous: the previous frame, none | full (3 channels) | bottleneck (1 channel, paper 3.3) | tokens (attention over
         the previous frames, beyond the paper); in training the true one.
-    previous_at_test: the generated one or, as an ablation, the given first frame throughout; or, to learn what the
-        generated ones cost, the true one, which is a diagnosis and no method.
+    previous_at_test: what stands for previous frames at test, also where one is the identity frame: the generated ones
+        or, as an ablation, the given first frame throughout; or, to learn what generated ones cost, the true ones
+        (teacher forcing), which is a diagnosis and no method.
     previous_frames: NP, how many of them.
     previous_level: tell the UNet the standard deviation of the noise on previous frames, which training adds.
     previous_noise_at_test: standard deviation of noise that is added to them at test.
@@ -140,18 +141,12 @@ class ConditionConfig:
     @property
     def reads_previous(self) -> bool:
         """Whether any condition of a frame is, at test, a frame before it."""
-        return self.previous != "none" or self._identity_is_previous
+        return self.previous != "none" or (self.identity and self.identity_at_test == "previous")
 
     @property
     def reads_generated(self) -> bool:
         """Whether any condition of a frame is a generated frame; where none is, nothing needs encoding again."""
-        return {"generated": self.reads_previous, "given": self._identity_is_previous, "true": False}[
-            self.previous_at_test
-        ]
-
-    @property
-    def _identity_is_previous(self) -> bool:
-        return self.identity and self.identity_at_test == "previous"
+        return self.reads_previous and self.previous_at_test == "generated"
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ import numpy as np
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, Runtime, WeightsUsed
-from syncdiff_bench.errors import ClipError
+from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.origins import foreign, origin_of
 from syncdiff_methods.syncdiff.config import (
     Compile,
     Feedback,
     FirstFrame,
+    IdentityAtTest,
     Noise,
     Precision,
     PreviousAtTest,
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 Progress: TypeAlias = Callable[[int], None]
 
+SHOWN = Caveat(
+    "true-frames", "the true frames before each one were shown in place of the generated ones: a diagnosis, no method"
+)
+
 
 @dataclass(frozen=True)
 class SyncDiffOptions:
@@ -45,8 +50,9 @@ class SyncDiffOptions:
     variant: which row of Tables 2 to 6 the model is; as its config says, where not given.
     logits: character scores of a `ds` model, a folder or an acoustic model.
     sampler: another than the model's takes 20 steps unless told otherwise.
-    steps, eta, feedback, first_frame, noise, previous_at_test: see `SyncDiffConfig`.
-    previous_noise_at_test, previous_level_at_test: see `ConditionConfig`.
+    steps, eta, feedback, first_frame, noise: see `SyncDiffConfig`.
+    previous_at_test, identity_at_test, previous_noise_at_test, previous_level_at_test: see `ConditionConfig`;
+        previous_at_test=true shows the true frames, a caveat.
     batch: clips that are generated together, frame by frame.
     precision, compile, channels_last: see `Acceleration`.
     """
@@ -61,6 +67,7 @@ class SyncDiffOptions:
     first_frame: FirstFrame | None = None
     noise: Noise | None = None
     previous_at_test: PreviousAtTest | None = None
+    identity_at_test: IdentityAtTest | None = None
     previous_noise_at_test: float | None = None
     previous_level_at_test: float | None = None
     batch: int = 24
@@ -134,7 +141,7 @@ class SyncDiff(LatentMethod):
 
     @cached_property
     def config(self) -> SyncDiffConfig:
-        """The model's, overrides applied. Raises UsageError for what its sampler cannot do."""
+        """The model's, overrides applied. Raises UsageError for what its sampler cannot do, or it does not read."""
         from syncdiff_methods.syncdiff.model import SyncDiffModel
 
         return _overridden(SyncDiffModel.read_config(self.options.model), self.options)
@@ -181,14 +188,15 @@ class SyncDiff(LatentMethod):
         return (*SyncDiffModel.weights_used(self.options.model, self.name), *acoustic_weights(self._logits))
 
     def general_caveats(self) -> tuple[Caveat, ...]:
-        """A model, or an acoustic model before it, that was trained on other data."""
+        """A model, or an acoustic model before it, that was trained on other data; true frames that were shown."""
         from syncdiff_methods.syncdiff.audio import foreign_acoustic_model
         from syncdiff_methods.syncdiff.model import SyncDiffModel
 
         dataset = self.runtime.dataset
         folder = SyncDiffModel.locate(self.options.model)
         model = foreign(origin_of(folder), dataset, f"{self.name} runs a model")
-        return (*model, *foreign_acoustic_model(self._logits, dataset, self.name))
+        shown = (SHOWN,) if self.config.condition.previous_at_test == "true" else ()
+        return (*shown, *model, *foreign_acoustic_model(self._logits, dataset, self.name))
 
     @property
     def _logits(self) -> str:
@@ -213,8 +221,9 @@ def _overridden(config: SyncDiffConfig, options: SyncDiffOptions) -> SyncDiffCon
     from syncdiff_methods.syncdiff.sampling import FAST_STEPS, check_levels, check_sampler
 
     config = replace(config, **given(options, "feedback", "first_frame", "noise"))
-    at_test = ("previous_at_test", "previous_noise_at_test", "previous_level_at_test")
+    at_test = ("previous_at_test", "identity_at_test", "previous_noise_at_test", "previous_level_at_test")
     config = replace(config, condition=replace(config.condition, **given(options, *at_test)))
+    _check_read(config, options)
     check_levels(config.condition)
     config = replace(config, audio=replace(config.audio, **given(options, "logits")))
     diffusion = config.diffusion
@@ -224,6 +233,17 @@ def _overridden(config: SyncDiffConfig, options: SyncDiffOptions) -> SyncDiffCon
     diffusion = replace(diffusion, **given(options, "sampler", "steps", "eta"))
     check_sampler(diffusion)
     return replace(config, diffusion=diffusion)
+
+
+def _check_read(config: SyncDiffConfig, options: SyncDiffOptions) -> None:
+    """Raise UsageError for an option about frames that the model does not read: it would change a name, no frame."""
+    condition, unread = config.condition, ""
+    if options.identity_at_test is not None and not condition.identity:
+        unread = f"identity_at_test={options.identity_at_test}: variant {config.variant} reads no identity frame"
+    elif options.previous_at_test is not None and not condition.reads_previous:
+        unread = f"previous_at_test={options.previous_at_test}: variant {config.variant} reads no previous frame"
+    if unread:
+        raise UsageError(f"{unread}; leave it out")
 
 
 def given(options: Any, *names: str) -> dict[str, Any]:

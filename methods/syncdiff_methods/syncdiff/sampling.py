@@ -277,10 +277,9 @@ def sample_clips(
         masked = torch.stack([clip.masked[t] for clip in chosen])
         tokens = torch.stack([clip.tokens[t] for clip in chosen])
         area = torch.stack([clip.area[t] for clip in chosen])
-        before = [_before(condition, clips[i], t, history[i]) for i in alive]
-        nearest = torch.stack([latents[0] for latents in before])
-        identity = nearest if condition.identity_at_test == "previous" else given
-        previous = _previous_frames(condition, before, given)
+        before = _frames_before(condition, chosen, t, [history[i] for i in alive])
+        identity = before[0] if condition.identity_at_test == "previous" else given
+        previous = before if condition.previous != "none" else []
         if condition.previous_noise_at_test > 0:
             sources = [FrameNoise(seed, f"{clip.clip_id}/previous", t) for clip in chosen]
             noise = drawn(sources, given.shape[1:], len(previous), given.device)
@@ -323,18 +322,16 @@ def predictor(denoiser: Denoiser, visual: Tensor, context: Tensor, level: float 
     return predict
 
 
-def _before(condition: ConditionConfig, clip: ClipConditions, t: int, generated: list[Tensor]) -> list[Tensor]:
-    """Latents of the frames before frame t, nearest first: those generated, or the true ones."""
-    if condition.previous_at_test != "true":
-        return generated
-    assert clip.clean is not None
-    return [clip.clean[max(0, t - 1 - k)] for k in range(condition.previous_frames)]
+def _frames_before(
+    condition: ConditionConfig, clips: Sequence[ClipConditions], t: int, generated: Sequence[Sequence[Tensor]]
+) -> list[Tensor]:
+    """Latents (B, 3, h, w) of the NP frames before frame t, nearest first, as `previous_at_test` has them.
 
-
-def _previous_frames(condition: ConditionConfig, history: Sequence[Sequence[Tensor]], given: Tensor) -> list[Tensor]:
-    """NP latents (B, 3, h, w), nearest first; none for the RND variants."""
-    if condition.previous == "none":
-        return []
+    generated: NP latents of each clip.
+    """
     if condition.previous_at_test == "given":
-        return [given] * condition.previous_frames
-    return [torch.stack([latents[k] for latents in history]) for k in range(condition.previous_frames)]
+        return [torch.stack([clip.identity for clip in clips])] * condition.previous_frames
+    if condition.previous_at_test == "true":
+        shown = [clip.clean for clip in clips if clip.clean is not None]
+        return [torch.stack([clean[max(0, t - 1 - k)] for clean in shown]) for k in range(condition.previous_frames)]
+    return [torch.stack(latents) for latents in zip(*generated, strict=True)]
