@@ -85,7 +85,7 @@ def ended(told: Tensor, noise: Tensor) -> Tensor:
 def test_a_network_that_adds_one_to_the_previous_frame(name: str, channels: slice, at_test: str) -> None:
     """Frame t is one more than true frame t - 1, than the given one, or than what was generated before it."""
     model = model_of(CONDITIONS[name], previous_at_test=at_test)
-    model.denoiser.forward = lambda _noisy, _t, visual, _context: visual[:, channels] + 1  # type: ignore[method-assign]
+    model.denoiser.forward = lambda _noisy, _t, visual, *_rest: visual[:, channels] + 1  # type: ignore[method-assign]
     clips = [clip_of("a"), clip_of("b", 3)]
     made = latents_of(model, clips)
     for i, clip in enumerate(clips):
