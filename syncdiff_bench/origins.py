@@ -3,7 +3,7 @@
 The file `trained.json` beside a network's weights says the latter; `train` writes it into what it exports, and the
 models that ship have one:
 
-    {"schema": 1, "dataset": "pocket", "drawn": true, "training": {"steps": 2800, "batch_size": 32, ...}}
+    {"schema": 1, "dataset": "pocket", "drawn": true, "boxes": "file 1a2b3c4d", "training": {"steps": 2800, ...}}
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from syncdiff_bench import registry
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, FILE
+from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, CENTRED, FILE
 from syncdiff_bench.views import NAME_SUFFIX
 
 RECORD = "trained.json"
@@ -39,20 +39,28 @@ class Origin:
     dataset: name of the data; "" where only the kind of faces is known, as of published weights.
     drawn: whether these faces were drawn, not filmed.
     recorded: False where none of this was written down.
+    boxes: where the face boxes came from that its masks or crops were made by, as `views.boxes_of_clips` says it; ""
+        where nobody wrote it down, and for a network that looks at whole frames.
     """
 
     dataset: str = ""
     drawn: bool = False
     recorded: bool = True
+    boxes: str = ""
 
 
 PUBLISHED = Origin()
 UNRECORDED = Origin(recorded=False)
 
 
-def write_origin(folder: Path, dataset: Dataset, training: Mapping[str, Any] | None = None) -> None:
-    """Record in a model's folder what it was trained on, and how. training: steps, batch_size, examples, ..."""
+def write_origin(folder: Path, dataset: Dataset, training: Mapping[str, Any] | None = None, boxes: str = "") -> None:
+    """Record in a model's folder what it was trained on, and how.
+
+    training: steps, batch_size, examples, ... boxes: see `Origin`.
+    """
     known: dict[str, Any] = {"schema": SCHEMA, "dataset": matched(dataset.name), "drawn": dataset.drawn_faces}
+    if boxes:
+        known["boxes"] = boxes
     if training is not None:
         known["training"] = dict(training)
     (folder / RECORD).write_text(json.dumps(known) + "\n", encoding="utf-8")
@@ -67,9 +75,24 @@ def origin_of(folder: Path) -> Origin | None:
         return UNRECORDED if (folder.parent / "log.jsonl").is_file() else None
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        return Origin(str(known["dataset"]), bool(known["drawn"]))
+        return Origin(str(known["dataset"]), bool(known["drawn"]), boxes=str(known.get("boxes", "")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: does not say what the model was trained on ({error!r}); delete it") from None
+
+
+def of_model(origin: Origin | None, dataset: str, subject: str) -> tuple[Caveat, ...]:
+    """The caveats of a model that draws faces: data that it was not trained on, and masks by guessed face boxes.
+
+    Parameters as those of `foreign`.
+
+    >>> [caveat.sentence for caveat in of_model(Origin("lrs2", boxes="centred"), "lrs2", "mine runs a model")]
+    ['mine runs a model trained with guessed face boxes (centred), which may leave the mouth in sight']
+    """
+    found = foreign(origin, dataset, subject)
+    if origin is None or CENTRED not in origin.boxes.split(", "):
+        return found
+    seen = f"{subject} trained with guessed face boxes ({CENTRED}), which may leave the mouth in sight"
+    return (*found, Caveat("guessed-training-boxes", seen))
 
 
 def foreign(origin: Origin | None, dataset: str, subject: str, kind: Kind = "foreign-model") -> tuple[Caveat, ...]:

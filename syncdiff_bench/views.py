@@ -24,6 +24,7 @@ from syncdiff_bench.faces.detection import are_kept, expected_detector
 from syncdiff_bench.files import DecodedText, decode_text
 from syncdiff_bench.options import option_names
 
+BOXES_FACT = "face boxes"  # of a cache: where they came from
 AUTO = "auto"  # the default of `boxes`, said aloud
 NAME_SUFFIX = "-pairs"
 WITH_SOUND_OF = "/with-sound-of/"
@@ -151,7 +152,7 @@ def boxes_fact(dataset: Dataset, split: str) -> dict[str, str]:
 
     A detector's name holds its version or the digest of its weights.
     """
-    return {"face boxes": boxes_of_clips(dataset, dataset.clip_ids(split))}
+    return {BOXES_FACT: boxes_of_clips(dataset, dataset.clip_ids(split))}
 
 
 def require_boxes(dataset: Dataset, needed: Mapping[str, Sequence[str]]) -> None:

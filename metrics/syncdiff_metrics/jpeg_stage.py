@@ -159,7 +159,8 @@ def restore_swscale_loss(rgb: Picture) -> NDArray[np.float32]:
     ones. What RGB cuts off below 0 and above 255 stays lost.
     """
     rows = rgb.reshape(len(rgb), -1)  # long ones, which numpy adds faster than three values at a time
-    return (rows + np.tile(np.array([1.0, 1.5, 1.0], dtype=np.float32), rgb.shape[1])).reshape(rgb.shape)
+    lost = np.tile(np.array([1.0, 1.5, 1.0], dtype=np.float32), rgb.shape[1])
+    return np.add(rows, lost, dtype=np.float32).reshape(rgb.shape)
 
 
 def studio_420(rgb: NDArray[np.float32]) -> tuple[Plane, Plane, Plane]:

@@ -59,7 +59,7 @@ def ssim_per_frame(a: Frames, b: Frames) -> NDArray[np.float64]:
     return np.array([_ssim(x, y) for x, y in zip(a, b, strict=True)], dtype=np.float64)
 
 
-def _ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> np.float64:
+def _ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Of two images (H, W, 3).
 
     The channels lie one below the other in one image, in a third of the calls that `channel_axis` makes: where the
@@ -78,4 +78,4 @@ def _ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> np.float64:
     )
     edge = WINDOW // 2
     whole = every.reshape(channels, height, width)[:, edge : height - edge, edge : width - edge]
-    return np.mean([channel.mean() for channel in whole])
+    return float(np.mean([channel.mean() for channel in whole]))

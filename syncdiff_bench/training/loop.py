@@ -255,7 +255,8 @@ class _Training:
         with written(partial):
             with self._averaged():
                 self.task.export(self.bare, partial)
-            write_origin(partial, self.task.data.dataset, {"steps": self.step, "examples": self.examples, **shared})
+            how = {"steps": self.step, "examples": self.examples, **shared}
+            write_origin(partial, self.task.data.dataset, how, self.task.boxes_behind())
             replace_folder(partial, folder)
 
     @contextmanager

@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.views import BOXES_FACT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 
 Tracker = Literal["tensorboard", "wandb", "trackio"]
+ExampleT = TypeVar("ExampleT")
+VALIDATION_BATCH = 32  # held-out clips
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,15 @@ def _either(numbers: Sequence[int]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
+def validated(held_out: Sequence[ExampleT], batches: int, size: int = VALIDATION_BATCH) -> Sequence[ExampleT]:
+    """The held-out examples that a validation of so many batches is of, from the first on; 0: all.
+
+    >>> validated("abcdef", 2, size=2)
+    'abcd'
+    """
+    return held_out[: batches * size or None]
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """The dataset of a training, its splits, and a folder for what a task caches of it."""
@@ -215,6 +227,10 @@ class TrainingTask(ABC):
     def caches(self) -> Sequence[TensorCache]:
         """What `prepare` computes once per clip; `syncdiff-bench data prepare latents` fills these and nothing else."""
         return ()
+
+    def boxes_behind(self) -> str:
+        """Where the face boxes of its examples came from (`origins.Origin`), "" for a task that looks at none."""
+        return next((cache.facts.get(BOXES_FACT, "") for cache in self.caches() if cache.boxed), "")
 
     def boxed_clips(self, part: int = 0, parts: int = 1) -> Mapping[str, Sequence[str]]:
         """The clips by split whose face boxes are needed to `prepare`: of `caches`, those that are not made yet.

@@ -22,7 +22,8 @@ from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.runs.workers import Crew
 from syncdiff_bench.weights.digests import sha256_of
 
-pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
+# A worker that never takes part, or never ends, fails a test; it does not hold up the others.
+pytestmark = [pytest.mark.usefixtures("toy_plugins", "work_folder"), pytest.mark.timeout(100)]
 
 NOISE = ["--method", "toy-noise", "--dataset", "toy", "--set", "shift=3", "--set", "batch=1"]
 SCORED = [*NOISE, "--metrics", "toy-error,toy-words,toy-heavy"]

@@ -139,6 +139,23 @@ def test_a_trained_one_is_what_its_folder_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("few_clips")
+@pytest.mark.parametrize(("batches", "clips"), [(1, 32), (0, 33)])
+def test_validation_is_the_mean_of_as_many_batches_as_asked_for(tmp_path: Path, batches: int, clips: int) -> None:
+    task = task_of(tmp_path, f"options.validation_batches={batches}")
+    task.prepare()
+    model = task.build().eval()
+    first, last = task.held_out[0], task.held_out[-1]
+    with torch.no_grad():
+        task.held_out = [first]
+        of_first = task.validation(model)["loss"]
+        task.held_out = [last]
+        of_last = task.validation(model)["loss"]
+        task.held_out = [*[first] * 32, last]
+        mean = (32 * of_first + (clips - 32) * of_last) / clips
+        assert of_first != of_last and task.validation(model)["loss"] == pytest.approx(mean, rel=1e-5)
+
+
+@pytest.mark.usefixtures("few_clips")
 def test_batches_belong_to_seed_step_and_rank(tmp_path: Path) -> None:
     task = task_of(tmp_path)
     task.prepare()

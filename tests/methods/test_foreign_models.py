@@ -18,7 +18,7 @@ from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Media, Method, Pair, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.writing import write_video
-from syncdiff_bench.origins import PUBLISHED, UNRECORDED, Origin, foreign, origin_of, write_origin
+from syncdiff_bench.origins import PUBLISHED, UNRECORDED, Origin, foreign, of_model, origin_of, write_origin
 from syncdiff_bench.plugins import load_dataset
 from syncdiff_bench.plugins import load_method as registered
 from syncdiff_bench.report.results import FOREIGN, read_run
@@ -116,9 +116,38 @@ def test_where_a_network_is_a_stranger(origin: Origin | None, dataset: str, sent
     assert [caveat.sentence for caveat in foreign(origin, dataset, "m")] == ([] if sentence is None else [sentence])
 
 
+@pytest.mark.parametrize(
+    ("boxes", "guessed"),
+    [
+        ("centred", True),
+        ("centred, file 1a2b3c4d", True),
+        ("centred-by-construction", False),
+        ("file 1a2b3c4d, s3fd-1", False),
+        ("", False),
+    ],
+)
+def test_a_model_whose_masks_were_guessed_says_so(boxes: str, guessed: bool) -> None:
+    told = [caveat.sentence for caveat in of_model(Origin("lrs2", boxes=boxes), "lrs2", "m")]
+    guess = "m trained with guessed face boxes (centred), which may leave the mouth in sight"
+    assert told == ([guess] if guessed else [])
+    elsewhere = [caveat.sentence for caveat in of_model(Origin("lrs2", boxes=boxes), "lrs3", "m")]
+    assert elsewhere == ["m trained on lrs2, not on lrs3", *told]
+    assert of_model(None, "lrs2", "m") == ()
+
+
+def test_the_methods_that_mask_by_boxes_say_how_their_model_was_masked(lrs2: Path) -> None:
+    folder = trained("guessed/model", "lrs2")
+    known = json.loads((folder / "trained.json").read_text())
+    (folder / "trained.json").write_text(json.dumps({**known, "boxes": "centred"}))
+    (told,) = sentences(planned(lrs2, f"model={folder}"))
+    assert told.startswith("syncdiff runs a model trained with guessed face boxes (centred)")
+
+
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_origin(tmp_path, load_dataset("pocket"))
     assert origin_of(tmp_path) == Origin("pocket", drawn=True)
+    write_origin(tmp_path, load_dataset("pocket"), {"steps": 3}, boxes="file 1a2b3c4d")
+    assert origin_of(tmp_path) == Origin("pocket", drawn=True, boxes="file 1a2b3c4d")
     (tmp_path / "trained.json").write_text('{"schema": 1}')
     with pytest.raises(UsageError, match=r"trained\.json: does not say what the model was trained on"):
         origin_of(tmp_path)

@@ -20,6 +20,7 @@ from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.task import TrainingData, TrainingSettings
 from syncdiff_datasets.pocket.dataset import Pocket
 from syncdiff_metrics.experts import WholeWords, words_of
+from syncdiff_metrics.training import vsr
 from syncdiff_metrics.training.vsr import TrainedVSR, VSROptions, VSRTask
 from syncdiff_metrics.wer import WER, WEROptions
 
@@ -112,6 +113,24 @@ def test_the_picture_is_drawn_towards_the_sound_not_the_sound_towards_the_pictur
     encoder = model.model.encoder.w2v_model
     assert encoder.feature_extractor_audio.proj.weight.grad is None
     assert float(encoder.feature_extractor_video.proj.weight.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize(("batches", "clips"), [(1, 32), (0, 33)])
+def test_validation_is_over_as_many_batches_as_asked_for(
+    task: VSRTask, monkeypatch: pytest.MonkeyPatch, batches: int, clips: int
+):
+    """The decoder of this one says the right words of the first clip, and nothing for the last."""
+    task.options = replace(task.options, validation_batches=batches)
+    first, *_, last = task.held_out
+    task.held_out = [*[first] * 32, last]
+    said = [first.tokens] * 32 + [()]
+    found = [[type("Hypothesis", (), {"tokens": tokens})] for tokens in said]
+    monkeypatch.setattr(vsr, "beam_search", lambda _decoder, features, *_, **__: found[: len(features)])
+    words = [len(clip.transcript.split()) for clip in task.held_out[:clips]]
+    expected = 100 * (words[-1] if clips == 33 else 0) / sum(words)
+    with torch.no_grad():
+        found_rates = task.validation(task.build().eval())
+    assert found_rates == pytest.approx(dict.fromkeys(("wer_heard", "wer", "wer_still"), expected))
 
 
 def test_training_lowers_the_loss_and_its_reader_scores_clips(task: VSRTask, tmp_path: Path):

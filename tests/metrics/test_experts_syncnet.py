@@ -139,6 +139,20 @@ def test_a_split_without_sound_is_told(tmp_path: Path):
         task_on(FlashingDiscs(samples_per_frame=0), tmp_path)
 
 
+@pytest.mark.parametrize(("batches", "clips"), [(1, 32), (0, 33)])
+def test_validation_is_the_mean_of_as_many_batches_as_asked_for(tmp_path: Path, batches: int, clips: int):
+    task = task_on(FlashingDiscs(2, frames=14), tmp_path, replace(OPTIONS, validation_batches=batches))
+    first, last = task.held_out
+    model = task.build().eval()
+    task.held_out = (first,)
+    of_first = task.validation(model)
+    task.held_out = (last,)
+    of_last = task.validation(model)
+    task.held_out = (*[first] * 32, last)
+    mean = {name: (32 * of_first[name] + (clips - 32) * of_last[name]) / clips for name in of_first}
+    assert of_first["lse_d"] != of_last["lse_d"] and task.validation(model) == pytest.approx(mean)
+
+
 def test_a_trained_network_finds_the_moment_and_scores_clips(tmp_path: Path):
     dataset = FlashingDiscs()
     settings = TrainingSettings(60, 4, 3e-3, gradient_clip=10.0, ema_decay=0, log_every=1, validate_every=60)

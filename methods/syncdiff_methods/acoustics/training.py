@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.normalisation import to_learn
+from syncdiff_bench.training.task import validated
 from syncdiff_methods.acoustics.network import (
     BLANK,
     COEFFICIENTS,
@@ -34,12 +35,14 @@ class RecogniserOptions:
     noise: standard deviation of noise on the (normalised) coefficients.
     tilt: of a random offset of each, one per clip and step, which is what another voice or microphone does to them.
     half: export float16.
+    validation_batches: of 32 held-out clips each, of which a validation is the mean (0: all).
     """
 
     network: RecogniserConfig = field(default_factory=RecogniserConfig)
     noise: float = 0.0
     tilt: float = 0.0
     half: bool = False
+    validation_batches: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,7 @@ class RecogniserTask(ClipTask):
 
     Options = RecogniserOptions
     options: RecogniserOptions
+    incidental = frozenset(("validation_batches",))
 
     def build(self) -> nn.Module:
         return TrainedRecogniser(self.options.network)
@@ -91,10 +95,11 @@ class RecogniserTask(ClipTask):
 
         assert isinstance(model, TrainedRecogniser)
         device = next(model.parameters()).device
-        batch = {name: tensor.to(device) for name, tensor in _together(self.held_out).items()}
+        clips = validated(self.held_out, self.options.validation_batches)
+        batch = {name: tensor.to(device) for name, tensor in _together(clips).items()}
         scores = model.network(context_rows(batch["heard"]), batch["rows"]).cpu().numpy()
-        heard = [spelled(rows[: len(clip.heard)]) for rows, clip in zip(scores, self.held_out, strict=True)]
-        said = [clip.transcript.lower() for clip in self.held_out]
+        heard = [spelled(rows[: len(clip.heard)]) for rows, clip in zip(scores, clips, strict=True)]
+        said = [clip.transcript.lower() for clip in clips]
         return {
             "loss": model(**batch)["loss"].item(),
             "wer": 100 * float(jiwer.wer(said, heard)),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, WeightsUsed
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.origins import foreign, origin_of
+from syncdiff_bench.origins import of_model, origin_of
 from syncdiff_methods.syncdiff.method import LatentMethod, Progress, given
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class DiffTalk(LatentMethod):
 
         folder, dataset = self._folder(), self.runtime.dataset
         return (
-            *foreign(origin_of(folder), dataset, f"{self.name} runs a model"),
+            *of_model(origin_of(folder), dataset, f"{self.name} runs a model"),
             *foreign_acoustic_model(self._logits(DiffTalkModel.read_config(folder)), dataset, self.name),
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.origins import foreign, origin_of
+from syncdiff_bench.origins import of_model, origin_of
 from syncdiff_methods.syncdiff.config import (
     Compile,
     Feedback,
@@ -194,7 +194,7 @@ class SyncDiff(LatentMethod):
 
         dataset = self.runtime.dataset
         folder = SyncDiffModel.locate(self.options.model)
-        model = foreign(origin_of(folder), dataset, f"{self.name} runs a model")
+        model = of_model(origin_of(folder), dataset, f"{self.name} runs a model")
         shown = (SHOWN,) if self.config.condition.previous_at_test == "true" else ()
         return (*shown, *model, *foreign_acoustic_model(self._logits, dataset, self.name))
 

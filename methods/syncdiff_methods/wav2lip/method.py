@@ -14,7 +14,7 @@ from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Boxes, Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import ClipError, NoBoxes, UsageError
 from syncdiff_bench.media.bilinear import cut_faces
-from syncdiff_bench.origins import foreign
+from syncdiff_bench.origins import of_model
 from syncdiff_methods.wav2lip.faces import BoxConfig, face_areas, paste
 from syncdiff_methods.wav2lip.mel import mel_windows
 
@@ -162,7 +162,8 @@ class Wav2Lip(FaceMethod):
         """A checkpoint that was trained on other data."""
         from syncdiff_methods.wav2lip.checkpoint import origin
 
-        return foreign(origin(self.options.checkpoint, self.runtime), self.runtime.dataset, f"{self.name} runs a model")
+        trained = origin(self.options.checkpoint, self.runtime)
+        return of_model(trained, self.runtime.dataset, f"{self.name} runs a model")
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         from syncdiff_methods.wav2lip.checkpoint import weights_used

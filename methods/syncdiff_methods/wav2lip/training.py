@@ -23,6 +23,7 @@ from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.bilinear import FACE_SIZE, cut_faces
 from syncdiff_bench.training.cache import TensorCache
+from syncdiff_bench.training.task import validated
 from syncdiff_bench.views import boxes_fact
 from syncdiff_methods.clip_task import ClipTask, stacked
 from syncdiff_methods.wav2lip.checkpoint import save_generator
@@ -33,7 +34,7 @@ from syncdiff_methods.wav2lip.mel import BANDS, WINDOW, mel_windows
 BOXES = BoxConfig()  # as the method cuts them unless told otherwise
 FRAMES = 5  # of one window, 0.2 s
 TEMPERATURE = 0.07
-HELD_OUT_CLIPS = 16
+VALIDATION_BATCH = 16  # clips
 SHOWN_CLIPS = 4
 NORM_MOMENTUM = 0.02  # of the last 50 batches rather than 10: a batch has few different faces
 
@@ -48,6 +49,7 @@ class Wav2LipTrainingOptions:
     settle_from: step from which the generator's batch norms use the statistics that they have gathered, as they will at
         test, 0: never; the few faces of a small batch are a poor sample.
     half: export float16.
+    validation_batches: of the first second of 16 held-out clips each, of which a validation is the mean (0: all).
     """
 
     model: Wav2LipConfig = field(default_factory=Wav2LipConfig)
@@ -57,6 +59,7 @@ class Wav2LipTrainingOptions:
     windows: int = 8
     settle_from: int = 0
     half: bool = False
+    validation_batches: int = 1
 
     def __post_init__(self) -> None:
         if self.windows < FRAMES:
@@ -217,6 +220,7 @@ class Wav2LipTask(ClipTask):
 
     Options = Wav2LipTrainingOptions
     options: Wav2LipTrainingOptions
+    incidental = frozenset(("validation_batches",))
 
     def caches_of(self, split: str) -> Sequence[TensorCache]:
         return [face_cache(self.data.dataset, split, self.data.cache)]
@@ -252,7 +256,8 @@ class Wav2LipTask(ClipTask):
         """
         assert isinstance(model, TrainedWav2Lip)
         figures: dict[str, list[float]] = {name: [] for name in ("l1", "l1_static", "in_sync", "in_sync_real")}
-        for clip, real, drawn in self._redrawn(model):
+        clips = validated(self.held_out, self.options.validation_batches, VALIDATION_BATCH)
+        for clip, real, drawn in self._redrawn(model, clips):
             half = FACE_SIZE // 2
             figures["l1"].append(255 * float((drawn - real)[..., half:, :].abs().mean()))
             figures["l1_static"].append(255 * float((real[:1] - real)[..., half:, :].abs().mean()))
@@ -267,7 +272,7 @@ class Wav2LipTask(ClipTask):
         """Every third frame of held-out clips: what is real above what is drawn."""
         assert isinstance(model, TrainedWav2Lip)
         rows = []
-        for _, real, drawn in self._redrawn(model, SHOWN_CLIPS):
+        for _, real, drawn in self._redrawn(model, self.held_out[:SHOWN_CLIPS]):
             for faces in (real, drawn):
                 shown = faces[: self.options.stretch : 3].permute(2, 0, 3, 1).flatten(1, 2)  # side by side
                 rows.append((shown.flip(-1) * 255).to(torch.uint8))
@@ -278,10 +283,10 @@ class Wav2LipTask(ClipTask):
         assert isinstance(model, TrainedWav2Lip)
         save_generator(model.generator, folder, half=self.options.half)
 
-    def _redrawn(self, model: TrainedWav2Lip, clips: int = HELD_OUT_CLIPS) -> Any:
-        """(clip, real, drawn) with (T, 3, 96, 96) float32 BGR faces in 0..1 of the first second of held-out clips."""
+    def _redrawn(self, model: TrainedWav2Lip, clips: Sequence[ClipFaces]) -> Any:
+        """(clip, real, drawn) with (T, 3, 96, 96) float32 BGR faces in 0..1 of the first second of some clips."""
         device = next(model.parameters()).device
-        for clip in self.held_out[:clips]:
+        for clip in clips:
             short = ClipFaces(clip.clip_id, clip.faces[:25], clip.mel[:25])
             real = short.faces.permute(0, 3, 1, 2).to(device).float() / 255
             drawn = model.draw(real[None], real[None, :1].expand(1, *real.shape), short.mel[None].to(device))[0]

@@ -31,7 +31,7 @@ from syncdiff_bench.networks.syncnet import (
     embed_mfcc,
     mfcc,
 )
-from syncdiff_bench.training.task import TrainingTask
+from syncdiff_bench.training.task import TrainingTask, validated
 from syncdiff_metrics.experts import save_syncnet
 from syncdiff_metrics.lse import LSEStats, score, shift_means, window_count
 from syncdiff_metrics.training.clips import Augmentation, TrainingClip, augmented, read_split
@@ -41,7 +41,8 @@ from syncdiff_metrics.training.clips import Augmentation, TrainingClip, augmente
 class SyncNetOptions:
     """windows: consecutive windows of 5 frames per clip and step, at least 2; those of a clip are each other's hardest
     negatives. timbre: standard deviation of a constant added to each cepstrum of a clip but the energy, which is what
-    another voice or microphone does to them. half: export float16.
+    another voice or microphone does to them. half: export float16. validation_batches: of 32 held-out clips each, of
+    which a validation is the mean (0: all).
     """
 
     network: SyncNetConfig = field(default_factory=SyncNetConfig)
@@ -49,6 +50,7 @@ class SyncNetOptions:
     augmentation: Augmentation = field(default_factory=Augmentation)
     timbre: float = 0.0
     half: bool = False
+    validation_batches: int = 0
 
     def __post_init__(self) -> None:
         if self.windows < 2:
@@ -95,6 +97,7 @@ class SyncNetTask(TrainingTask):
 
     Options = SyncNetOptions
     options: SyncNetOptions
+    incidental = frozenset(("validation_batches",))
 
     def prepare(self) -> None:
         side, folder = self.options.network.side, self.data.cache / "experts"
@@ -122,7 +125,7 @@ class SyncNetTask(TrainingTask):
     def validation(self, model: nn.Module) -> Mapping[str, float]:
         """LSE-C, LSE-D and the share of clips at offset 0 on the held-out clips, frames as they are."""
         assert isinstance(model, TrainedSyncNet)
-        found = [_score(model.network, clip) for clip in self.held_out]
+        found = [_score(model.network, clip) for clip in validated(self.held_out, self.options.validation_batches)]
         return {
             "lse_c": float(np.mean([one.lse_c for one in found])),
             "lse_d": float(np.mean([one.lse_d for one in found])),

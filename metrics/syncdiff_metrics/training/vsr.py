@@ -32,7 +32,7 @@ from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 from syncdiff_bench.networks.avhubert.features import audio_features
 from syncdiff_bench.networks.avhubert.tokenizer import EOS, PAD, UNK
 from syncdiff_bench.networks.avhubert.visual import normalise_patches
-from syncdiff_bench.training.task import TrainingTask
+from syncdiff_bench.training.task import TrainingTask, validated
 from syncdiff_metrics.experts import WholeWords, save_vsr_model, words_of
 from syncdiff_metrics.lip_patches import centre_patches, grey_frames
 from syncdiff_metrics.training.clips import Augmentation, TrainingClip, augmented, read_split
@@ -44,7 +44,8 @@ class VSROptions:
     """network: its `vocab` is set by the transcripts, `pretraining_units` to 0. audio_steps: steps on audio alone.
     match_weight: weight of the distance between what frames and audio are encoded to. label_smoothing: share of the
     target that is spread over all words. still_share: part of the clips shown as one held frame. audio_noise: standard
-    deviation of noise on the (normalised) audio features. half: export float16.
+    deviation of noise on the (normalised) audio features. half: export float16. validation_batches: of 32 held-out
+    clips each, over whose words a validation is (0: all).
     """
 
     network: AVHubertConfig = field(default_factory=AVHubertConfig)
@@ -56,6 +57,7 @@ class VSROptions:
     audio_noise: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     half: bool = False
+    validation_batches: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,7 @@ class VSRTask(TrainingTask):
 
     Options = VSROptions
     options: VSROptions
+    incidental = frozenset(("validation_batches",))
     unused_parameters: ClassVar[bool] = True  # the video front-end, during `audio_steps`
 
     def prepare(self) -> None:
@@ -156,16 +159,17 @@ class VSRTask(TrainingTask):
         """Word error rates in percent on the held-out clips: of audio, of lips, and of their first frame held."""
         assert isinstance(model, TrainedVSR)
         device = next(model.parameters()).device
-        batch = self._heard(self.held_out)
+        clips = validated(self.held_out, self.options.validation_batches)
+        batch = self._heard(clips)
         padding = batch["padding"].to(device)
-        patches = [self._cropped(torch.from_numpy(clip.patches)).float() for clip in self.held_out]
+        patches = [self._cropped(torch.from_numpy(clip.patches)).float() for clip in clips]
         held = [clip[:1].expand_as(clip) for clip in patches]
         features = {
             "wer_heard": model.model.encode(audio=batch["audio"].to(device), padding_mask=padding),
             "wer": model.model.encode(video=self._video(patches).to(device), padding_mask=padding),
             "wer_still": model.model.encode(video=self._video(held).to(device), padding_mask=padding),
         }
-        return {name: self._word_error_rate(model.model, found, padding) for name, found in features.items()}
+        return {name: self._word_error_rate(model.model, clips, found, padding) for name, found in features.items()}
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """lipreader.safetensors and lipreader.json."""
@@ -208,10 +212,12 @@ class VSRTask(TrainingTask):
         shown = self.options.input
         return normalise_patches(torch.stack(filled), shown.mean, shown.std).unsqueeze(1)
 
-    def _word_error_rate(self, model: AVHubertSeq2Seq, features: Tensor, padding: Tensor) -> float:
+    def _word_error_rate(
+        self, model: AVHubertSeq2Seq, clips: Sequence[_Spoken], features: Tensor, padding: Tensor
+    ) -> float:
         best = beam_search(model.decoder, features, padding, beam=4)
         errors = words = 0
-        for clip, hypotheses in zip(self.held_out, best, strict=True):
+        for clip, hypotheses in zip(clips, best, strict=True):
             wrong, said = word_errors(clip.transcript, self.pieces.decode(hypotheses[0].tokens))
             errors, words = errors + wrong, words + said
         return 100 * errors / words
