@@ -6,13 +6,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from launched import torchrun
 
 TIMEOUT = 240
 GROUP_SECONDS = 5  # what a collective of the default group may last
@@ -82,26 +81,11 @@ except BenchError as error:
 """
 
 
-@contextmanager
-def started(folder: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """torchrun in a process group of its own, its output in FOLDER/log.txt."""
+def started(folder: Path, seconds: float) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Its output in FOLDER/log.txt."""
     script = folder / "training.py"
     script.write_text(TRAINING.replace("GROUP_SECONDS", str(GROUP_SECONDS)))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(
-            [*launcher, str(script), str(folder), str(seconds)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    return torchrun([str(script), str(folder), str(seconds)], folder / "log.txt")
 
 
 def asked(folder: Path) -> list[list[str]]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from launched import torchrun
 from safetensors.torch import load_file
 
 from syncdiff_bench.weights.digests import sha256_of
@@ -40,24 +38,13 @@ SETTINGS = (
 TIMEOUT = 600
 
 
-@contextmanager
-def started(home: Path, out: Path, *more: str, processes: int = 2) -> Iterator[subprocess.Popen[str]]:
-    """torchrun in a process group of its own, its output in OUT.txt."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+def started(home: Path, out: Path, *more: str, processes: int = 2) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Its output in OUT.txt."""
     overrides = [
         part for setting in (*SETTINGS, f"options.autoencoder={home / 'vq'}", *more) for part in ("--set", setting)
     ]
     training = ["-m", "syncdiff_bench.train", "syncdiff/pocket", "--device", "cpu", "--out", str(out), *overrides]
-    with (home / f"{out.name}.txt").open("a") as log:
-        process = subprocess.Popen(
-            [*launcher, *training], stdout=log, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    return torchrun(training, home / f"{out.name}.txt", processes)
 
 
 def finish(home: Path, out: Path, *more: str) -> None:
