@@ -17,17 +17,12 @@ from syncdiff_bench.training.loader import load_task, read_plan
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.views import BoxedDataset
 from syncdiff_datasets.pocket.dataset import Pocket
+from syncdiff_methods.wav2lip.clip_faces import BOXES
+from syncdiff_methods.wav2lip.expert import SyncExpert, mismatch
 from syncdiff_methods.wav2lip.faces import face_areas
 from syncdiff_methods.wav2lip.mel import mel_windows
 from syncdiff_methods.wav2lip.method import Wav2Lip, Wav2LipOptions
-from syncdiff_methods.wav2lip.training import (
-    BOXES,
-    SyncExpert,
-    TrainedWav2Lip,
-    Wav2LipTask,
-    Wav2LipTrainingOptions,
-    mismatch,
-)
+from syncdiff_methods.wav2lip.training import TrainedWav2Lip, Wav2LipTask, Wav2LipTrainingOptions
 
 pytestmark = pytest.mark.usefixtures("few_clips")
 SMALL = (

@@ -14,26 +14,19 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.media.bilinear import FACE_SIZE, cut_faces
-from syncdiff_bench.training.cache import TensorCache
+from syncdiff_bench.media.bilinear import FACE_SIZE
 from syncdiff_bench.training.task import validated
-from syncdiff_bench.views import boxes_fact
-from syncdiff_methods.clip_task import ClipTask, stacked
+from syncdiff_methods.clip_task import stacked
 from syncdiff_methods.wav2lip.checkpoint import save_generator
-from syncdiff_methods.wav2lip.faces import BoxConfig, face_areas
+from syncdiff_methods.wav2lip.clip_faces import ClipFaces, FaceTask
+from syncdiff_methods.wav2lip.expert import FRAMES, SyncExpert, contrast, mismatch
 from syncdiff_methods.wav2lip.generator import Wav2Lip, Wav2LipConfig
-from syncdiff_methods.wav2lip.mel import BANDS, WINDOW, mel_windows
 
-BOXES = BoxConfig()  # as the method cuts them unless told otherwise
-FRAMES = 5  # of one window, 0.2 s
-TEMPERATURE = 0.07
 VALIDATION_BATCH = 16  # clips
 SHOWN_CLIPS = 4
 NORM_MOMENTUM = 0.02  # of the last 50 batches rather than 10: a batch has few different faces
@@ -73,60 +66,6 @@ class Wav2LipTrainingOptions:
         return self.windows + FRAMES - 1
 
 
-# ------------------------------------------------------------------------------------- networks
-
-
-class SyncExpert(nn.Module):
-    """The scoring network behind the sync loss: which 0.2 s of audio goes with five lower halves of a face.
-
-    It embeds five lower half-faces, and a mel window, as unit vectors. The published expert (SyncNet_color) was trained
-    on pairs beforehand. Here a small one learns on real frames beside the generator, from all windows of a batch at
-    once (InfoNCE, van den Oord et al. 2018), which needs far fewer steps. It has nothing to do with the SyncNet that
-    scores LSE. Group norm: generated faces must not move the statistics of real ones.
-
-    width: channels of the first layers.
-    """
-
-    def __init__(self, width: int = 16, embedding: int = 128) -> None:
-        super().__init__()
-        w = width
-        self.lips = nn.Sequential(
-            *_layer(3 * FRAMES, w, 5, 2),
-            *_layer(w, 2 * w, 3, 2),
-            *_layer(2 * w, 4 * w, 3, 2),
-            *_layer(4 * w, 4 * w, 3, 2),
-        )
-        self.sound = nn.Sequential(
-            *_layer(1, w, 3, (2, 1)), *_layer(w, 2 * w, 3, 2), *_layer(2 * w, 4 * w, 3, 2), *_layer(4 * w, 4 * w, 3, 2)
-        )
-        self.lips_head = nn.Linear(4 * w * 3 * 6, embedding)
-        self.sound_head = nn.Linear(4 * w * 5 * 2, embedding)
-
-    def embed_lips(self, faces: Tensor) -> Tensor:
-        """(N, E) of faces (N, 5, 3, 96, 96) float32 in 0..1; the upper halves are not looked at."""
-        lower = faces[..., faces.shape[-2] // 2 :, :].flatten(1, 2)
-        return F.normalize(self.lips_head(self.lips(lower).flatten(1)), dim=1)
-
-    forward = embed_lips  # for `functional_call`
-
-    def embed_audio(self, mel: Tensor) -> Tensor:
-        """(N, E) of mel windows (N, 1, 80, 16) float32."""
-        return F.normalize(self.sound_head(self.sound(mel).flatten(1)), dim=1)
-
-
-def _layer(inputs: int, outputs: int, kernel: int, stride: int | tuple[int, int]) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2),
-        nn.GroupNorm(min(8, outputs), outputs),
-        nn.ReLU(),
-    ]
-
-
-def mismatch(lips: Tensor, audio: Tensor, partner: Tensor) -> Tensor:
-    """Cross-entropy of finding, for each of N lips (N, E), its window `partner` (N,) among all M of audio (M, E)."""
-    return F.cross_entropy(lips @ audio.T / TEMPERATURE, partner)
-
-
 class TrainedWav2Lip(nn.Module):
     """Generator and expert. The expert's weights get their gradients from real frames alone."""
 
@@ -149,19 +88,17 @@ class TrainedWav2Lip(nn.Module):
         mel: (B, W, 80, 16), window w for frame w.
         """
         real = faces.float() / 255
-        audio = self.expert.embed_audio(mel.flatten(0, 1).float()[:, None])
-        partner = torch.arange(len(audio), device=audio.device)
-        lips = self.expert.embed_lips(real.unfold(1, FRAMES, 1).movedim(-1, 2).flatten(0, 1))
-        expert = (mismatch(lips, audio, partner) + mismatch(audio, lips, partner)) / 2
+        lips, audio = self.expert.embed_windows(real, mel)
+        expert, found = contrast(lips, audio)
 
         drawn = self.draw(real[:, :FRAMES], references.float() / 255, mel[:, :FRAMES]).float()
         error = (drawn - real[:, :FRAMES]).abs().mean()
         frozen = {name: tensor.detach() for name, tensor in self.expert.named_parameters()}
         seen = functional_call(self.expert, frozen, (drawn,))
-        sync = mismatch(seen, audio.detach(), partner[:: self.windows])
-        found = (lips.detach() @ audio.detach().T).argmax(dim=1) == partner
+        firsts = torch.arange(0, len(audio), self.windows, device=audio.device)
+        sync = mismatch(seen, audio.detach(), firsts)
         loss = (1 - self.sync_weight) * error + self.sync_weight * sync + expert
-        return {"loss": loss, "l1": error, "sync": sync, "expert": expert, "found": found.float().mean()}
+        return {"loss": loss, "l1": error, "sync": sync, "expert": expert, "found": found}
 
     def draw(self, faces: Tensor, references: Tensor, mel: Tensor) -> Tensor:
         """(B, T, 3, 96, 96) in 0..1 of faces and references (B, T, 3, 96, 96) in 0..1 and mel (B, T, 80, 16)."""
@@ -171,69 +108,12 @@ class TrainedWav2Lip(nn.Module):
         return self.generator(mel.flatten(0, 1).float()[:, None], seen).unflatten(0, faces.shape[:2])  # type: ignore[no-any-return]
 
 
-# ------------------------------------------------------------------------------------- data
-
-
-@dataclass(frozen=True, eq=False)
-class ClipFaces:
-    """What training reads of a clip.
-
-    faces: (T, 96, 96, 3) uint8 BGR.
-    mel: (T, 80, 16) float16, the window that inference gives frame t.
-    """
-
-    clip_id: str
-    faces: Tensor
-    mel: Tensor
-
-    def __len__(self) -> int:
-        return len(self.faces)
-
-
-def face_cache(dataset: Dataset, split: str, cache: Path) -> TensorCache:
-    """Faces and mel windows of a split, cut once; made or not.
-
-    CACHE/faces96/<dataset>-<split>/      faces (T, 96, 96, 3) uint8 BGR, mel (T, 80, 16) float16
-    """
-
-    def encode(clip_id: str) -> dict[str, Tensor]:
-        clip = dataset.clip(clip_id)
-        areas = face_areas(clip.face_boxes.boxes, clip.frames.shape[1:3], BOXES)
-        mel = torch.from_numpy(mel_windows(clip.audio, len(clip.frames))).half()
-        return {"faces": torch.from_numpy(cut_faces(clip.frames[..., ::-1], areas)), "mel": mel}
-
-    return TensorCache(
-        folder=cache / "faces96" / f"{dataset.name}-{split}",
-        title=f"faces and mel windows of {dataset.name} {split}",
-        split=split,
-        facts={"pads": str(BOXES.pads), "smooth": str(BOXES.smooth), "list of clips": dataset.fingerprint(split)[:16]}
-        | boxes_fact(dataset, split),
-        clip_ids=dataset.clip_ids(split),
-        encode=encode,
-        bytes_per_frame=3 * FACE_SIZE**2 + 2 * BANDS * WINDOW,
-        boxed=True,
-    )
-
-
-class Wav2LipTask(ClipTask):
+class Wav2LipTask(FaceTask):
     """A stretch of frames of each of B random clips per step."""
 
     Options = Wav2LipTrainingOptions
     options: Wav2LipTrainingOptions
     incidental = frozenset(("validation_batches",))
-
-    def caches_of(self, split: str) -> Sequence[TensorCache]:
-        return [face_cache(self.data.dataset, split, self.data.cache)]
-
-    def read_clips(self, split: str) -> list[ClipFaces]:
-        """The clips that are long enough for an example, mapped from disk."""
-        (cache,) = self.known_caches(split)
-        clips = [ClipFaces(clip_id, **tensors) for clip_id, tensors in cache.read().items()]
-        long_enough = [clip for clip in clips if len(clip) >= self.options.stretch]
-        if not long_enough:
-            reasons = next(iter(cache.failures().values()), f"none has {self.options.stretch} frames")
-            raise UsageError(f"split {split!r} has no clip to train on ({reasons})")
-        return long_enough
 
     def build(self) -> nn.Module:
         return TrainedWav2Lip(self.options)
@@ -243,11 +123,6 @@ class Wav2LipTask(ClipTask):
         model.sync_weight = self.options.sync_weight if step >= self.options.sync_from else 0.0
         if 0 < self.options.settle_from <= step:
             model.generator.eval()
-
-    def probe_batch(self, size: int) -> Mapping[str, Tensor]:
-        n = 2 * self.options.stretch
-        clip = ClipFaces("probe", torch.zeros(n, FACE_SIZE, FACE_SIZE, 3, dtype=torch.uint8), torch.zeros(n, 80, 16))
-        return self.draw([clip], np.random.default_rng(0), size)[1]
 
     def validation(self, model: nn.Module) -> Mapping[str, float]:
         """Errors of the lower half on held-out clips, the first frame as reference, in grey levels of 0..255; what
