@@ -198,7 +198,7 @@ class SyncDiffConfig:
 
 
 ITSELF = SyncDiffConfig().variant  # RND+PRV-, NP 1, NF 9: no line of its own
-BEYOND = ("scheduled", "noise-level", "temporal")  # beyond the paper (docs/spec/syncdiff.md#beyond)
+BEYOND = ("scheduled", "noise-level", "temporal", "sync-loss")  # beyond the paper (docs/spec/syncdiff.md#beyond)
 VARIANTS = ("ds", "rnd", "prv", "prv-", ITSELF, "np5", "np10", "nf3", "nf6", "nf12", *BEYOND)
 
 

@@ -56,7 +56,7 @@ class ClipLatents:
     clean, masked: (T, 3, h, w) float16.
     mask: (T, h, w) uint8, how much of each cell is masked.
     audio: (T, ...) float32 of `AudioCondition.frozen_activations`.
-    landmarks: (T, 39, 2) float32, DiffTalk's only.
+    landmarks: (T, 39, 2) float32, DiffTalk's only; mel, areas: of a sync loss only (`beyond.sync_loss`).
     """
 
     clip_id: str
@@ -65,6 +65,8 @@ class ClipLatents:
     mask: Tensor
     audio: Tensor
     landmarks: Tensor | None = None
+    mel: Tensor | None = None
+    areas: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -315,8 +317,7 @@ class LatentTask(ClipTask):
         for clip_id in caches[0]:
             if all(clip_id in cache for cache in caches) and len(caches[0][clip_id]["clean"]) >= 2:
                 found = {name: tensor for cache in caches for name, tensor in cache[clip_id].items()}
-                audio, landmarks = found["activations"], found.get("landmarks")
-                clips.append(ClipLatents(clip_id, found["clean"], found["masked"], found["area"], audio, landmarks))
+                clips.append(ClipLatents(clip_id, mask=found.pop("area"), audio=found.pop("activations"), **found))
         if not clips:
             needed = f"two frames or more with {self.learns_from}"
             raise UsageError(f"split {split!r} has no clip of {needed}; nothing to train on")

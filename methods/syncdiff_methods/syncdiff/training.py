@@ -6,9 +6,10 @@ A step runs the UNet and the trained layers of the audio condition; what is cons
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,12 +22,14 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.initialisation import initialise_by_name
 from syncdiff_bench.weights.catalog import installed
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
+from syncdiff_methods.clip_task import stacked
 from syncdiff_methods.syncdiff.audio import AudioCondition
-from syncdiff_methods.syncdiff.beyond import scheduled
+from syncdiff_methods.syncdiff.beyond import scheduled, sync_loss
 from syncdiff_methods.syncdiff.config import SyncDiffConfig
 from syncdiff_methods.syncdiff.latents import ClipLatents, DiffusionLoss, LatentTask, activation_shape, audio_cache
 from syncdiff_methods.syncdiff.model import Denoiser, SyncDiffModel, zero_output_layers
 from syncdiff_methods.syncdiff.sampling import ClipConditions, sample_clips
+from syncdiff_methods.wav2lip.expert import SyncExpertModel
 
 if TYPE_CHECKING:
     from syncdiff_bench.training.cache import TensorCache
@@ -37,8 +40,8 @@ UNREAD = ("feature_extractor_video.", "mask_emb", "label_embs_concat")
 
 
 @dataclass(frozen=True)
-class SyncDiffTrainingOptions:
-    """Options of a training.
+class SyncDiffTrainingOptions(sync_loss.SyncOptions):
+    """Options of a training; those of a sync loss are `SyncOptions`.
 
     autoencoder: folder of a trained autoencoder (autoencoder.safetensors and .json), or a SyncDiff model (a directory,
         a shipped name) whose autoencoder is taken; its config replaces `model.autoencoder`.
@@ -63,6 +66,7 @@ class SyncDiffTrainingOptions:
     validation_batches: int = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.scheduled.check(self.model.condition)
         if self.model.condition.previous_level and not self.previous_noise:
             raise ValueError(
@@ -86,6 +90,7 @@ class TrainedSyncDiff(nn.Module):
                 nn.init.zeros_(parameter)  # starts as one that is told nothing
         zero_output_layers(self.denoiser.unet)
         self.diffusion_loss = DiffusionLoss(options.model.diffusion, options.area_weight)
+        self.sync_loss = sync_loss.SyncLoss(options, options.model.autoencoder) if options.sync_weight else None
 
     def forward(
         self,
@@ -100,7 +105,7 @@ class TrainedSyncDiff(nn.Module):
         noise: Tensor,
         timestep: Tensor,
         level: Tensor | float = 0.0,
-        **before: Tensor,
+        **more: Tensor,
     ) -> dict[str, Tensor]:
         """The losses of a batch.
 
@@ -110,20 +115,25 @@ class TrainedSyncDiff(nn.Module):
         audio: (B, T, ...) of `AudioCondition.frozen_activations`; padding: (B, T) bool.
         frame, timestep: (B,) long.
         level: (B,) standard deviation of the noise on `previous`, of a model that is told it.
-        before: what own estimates of previous frames take, of `scheduled.of_rows`; without its rows there are none.
+        more: what own estimates of previous frames take, of `scheduled.of_rows`, without whose rows there are none; and
+            `sync_loss.window_batch`, where there is a sync loss.
         """
-        if scheduled.ROWS in before:
-            rows, seen = before[scheduled.ROWS], (before["before_masked"], before["before_previous"])
+        if scheduled.ROWS in more:
+            rows, seen = more[scheduled.ROWS], (more["before_masked"], more["before_previous"])
 
             def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
                 masked, previous = seen
                 heard = audio[rows], padding[rows], frame[rows] - 1
                 return self.predict(noisy, timestep, masked, identity[rows], previous, mask[rows], *heard)
 
-            previous = scheduled.with_estimates(previous, before, predict, self.diffusion_loss)
+            previous = scheduled.with_estimates(previous, more, predict, self.diffusion_loss)
         noisy = self.diffusion_loss.noisy(clean, noise, timestep)
         prediction = self.predict(noisy, timestep, masked, identity, previous, mask, audio, padding, frame, level)
-        return self.diffusion_loss(prediction, clean, noise, timestep, mask)
+        losses = self.diffusion_loss(prediction, clean, noise, timestep, mask)
+        if self.sync_loss is None:
+            return losses
+        found = self.sync_loss(more, self.predict, self.diffusion_loss)
+        return {**losses, **found, "loss": losses["loss"] + self.options.sync_weight * found["sync"]}
 
     def predict(
         self,
@@ -156,53 +166,75 @@ class SyncDiffTask(LatentTask):
     def build(self) -> nn.Module:
         module = TrainedSyncDiff(self.options)
         self._start(module.audio)
+        if module.sync_loss is not None and not isinstance(next(module.parameters()), FakeTensor):
+            module.sync_loss.fill(self.autoencoder)
         return module
 
     def prepare(self) -> None:
         super().prepare()
         self._frozen_audio.to("cpu")
 
-    def caches_of(self, split: str) -> tuple[TensorCache, TensorCache]:
+    def caches_of(self, split: str) -> tuple[TensorCache, ...]:
         data = self.data
-        return (
+        caches = (
             self.latents_of(split, self.options.model.condition),
             audio_cache(data.dataset, split, self._frozen_audio, data.cache, self.device),
         )
+        if not self.options.sync_weight:
+            return caches
+        SyncExpertModel.locate(self.options.sync_expert)  # missing, it is told before caches are filled
+        return (*caches, sync_loss.sync_cache(data.dataset, split, data.cache))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"audio": activation_shape(self.options.model.audio)}
+        of_windows = sync_loss.SHAPES if self.options.sync_weight else {}
+        return {"audio": activation_shape(self.options.model.audio), **of_windows}
 
     def example(self, clip: ClipLatents, rng: np.random.Generator) -> dict[str, Tensor]:
         """Target t in 1..T-1, an identity frame other than t, and the NP frames before t (clamped to frame 0)."""
         t = int(rng.integers(1, len(clip)))
         other = int(rng.integers(len(clip) - 1))
-        identity = clip.clean[other + (other >= t)].float()
-        depth = max(1, self.options.model.condition.previous_frames)
-        previous = torch.stack([clip.clean[max(0, t - 1 - k)].float() for k in range(depth)])
+        example = self._frame(clip, t, other + (other >= t))
+        identity, previous = example["identity"], example["previous"]
         own = rng.spawn(1)[0]  # variants with other previous frames draw the same target, noise and timestep
         dropped = own.random() < self.options.previous_dropout
         if dropped:
             previous = identity.expand_as(previous)
         spread = own.uniform(0, self.options.previous_noise)
         previous = previous + spread * torch.from_numpy(own.standard_normal(previous.shape, dtype=np.float32))
-        if self.options.model.condition.previous == "none":
-            previous = previous[:0]
-        more = {}
         if self.options.scheduled.probability:
-            more = scheduled.frame_before(clip, t, own.spawn(1)[0], self.options.model.diffusion.train_steps)
+            example |= scheduled.frame_before(clip, t, own.spawn(1)[0], self.options.model.diffusion.train_steps)
             if dropped:
-                more["before_chance"] = torch.ones(())  # there is nothing to estimate
+                example["before_chance"] = torch.ones(())  # there is nothing to estimate
         if self.options.model.condition.previous_level:
-            more["level"] = torch.tensor(spread, dtype=torch.float32)
+            example["level"] = torch.tensor(spread, dtype=torch.float32)
+        return {**example, "previous": previous}
+
+    def _frame(self, clip: ClipLatents, t: int, identity: int) -> dict[str, Tensor]:
+        """Frame t of a clip as the network takes it, with another as its identity."""
+        condition = self.options.model.condition
+        depth = condition.previous_frames if condition.previous != "none" else 0
         return {
             "clean": clip.clean[t].float(),
             "masked": clip.masked[t].float(),
-            "identity": identity,
-            "previous": previous,
+            "identity": clip.clean[identity].float(),
+            "previous": clip.clean[[max(0, t - 1 - k) for k in range(depth)]].float(),
             "mask": clip.mask[t].float() / 255,
             "frame": torch.tensor(t),
-            **more,
         }
+
+    def draw(
+        self, clips: Sequence[ClipLatents], rng: np.random.Generator, size: int
+    ) -> tuple[Iterable[str], dict[str, Tensor]]:
+        """See `ClipTask.draw`; with windows for a sync loss, which are drawn after all else and apart from it."""
+        words, batch = super().draw(clips, rng, size)
+        if not self.options.sync_weight:
+            return words, batch
+        own = rng.spawn(1)[0]
+        windows = sync_loss.draw_windows(clips, own, self.options.sync_windows)
+        frames = stacked([self._frame(one.clip, t, one.identity) for one in windows for t in one.frames])
+        frames = self.finish([one.clip for one in windows for _ in one.frames], frames)
+        more = sync_loss.window_batch(windows, frames, own, self.options.sync_from)
+        return chain(words, map(str, windows)), {**batch, **more}
 
     def batch(self, seed: int, step: int, part: int, size: int) -> Mapping[str, Tensor]:
         return scheduled.chosen(super().batch(seed, step, part, size), self.options.scheduled.at(step))
@@ -222,11 +254,12 @@ class SyncDiffTask(LatentTask):
 
         The difference is what the previous frame tells beyond audio, masked frame and identity.
         """
-        return self.losses(
-            model,
-            "_without_previous",
-            lambda batch: {"previous": batch["identity"][:, None].expand_as(batch["previous"])},
-        )
+
+        def without(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+            which = [of for of in ("", sync_loss.SYNC) if f"{of}previous" in batch]
+            return {f"{of}previous": batch[f"{of}identity"][:, None].expand_as(batch[f"{of}previous"]) for of in which}
+
+        return self.losses(model, "_without_previous", without)
 
     def conditions(self, model: SyncDiffModel, clip: ClipLatents, shown: slice, first_image: Tensor) -> ClipConditions:
         device = next(model.parameters()).device
