@@ -121,8 +121,9 @@ def fitting_batch(task: TrainingTask, settings: TrainingSettings, device: str) -
 def probe_seconds(task: TrainingTask, settings: TrainingSettings, device: str, processes: int = 1) -> float | None:
     """Seconds of one step shared by `processes` like this one, on a free machine.
 
-    By `seconds_of` at most PROBE_SECONDS' worth of examples. The first example warms up; where it alone takes five
-    times as long it is the measure. None where there is no `probe_batch`.
+    By `seconds_of` at most PROBE_SECONDS' worth of examples; what more of them take beyond a single one is that of the
+    others. The first example warms up; where it alone takes five times as long it is the measure. None where there is
+    no `probe_batch`.
     """
     if task.probe_batch(1) is None:
         return None
@@ -134,12 +135,14 @@ def probe_seconds(task: TrainingTask, settings: TrainingSettings, device: str, p
         bf16 = settings.mixed_precision == "bf16"
         return seconds_of(lambda: _update(model, optimizer, batch, bf16=bf16, device=device), device)
 
-    size, seconds = 1, step(1)
+    size, each, seconds = 1, 0.0, step(1)
     if seconds < 5 * PROBE_SECONDS:
-        seconds = step(1)
-        size = max(1, min(settings.size_at_once, int(PROBE_SECONDS / seconds)))
+        first = step(1)
+        size = max(1, min(settings.size_at_once, int(PROBE_SECONDS / first)))
         seconds = step(size)
-    return seconds / size * settings.size_at_once * settings.share(processes)
+        each = max(0.0, seconds - first) / max(1, size - 1)
+    others = (settings.size_at_once - size) * (each if size > 1 else seconds)
+    return (seconds + others) * settings.share(processes)
 
 
 def _update(

@@ -119,6 +119,22 @@ def test_a_step_is_counted() -> None:
     assert cost.bytes == cost.state_bytes + 6 * 4 * INSIDE
 
 
+class Beside(Two):
+    """Three examples' worth of work that a micro-batch has whatever its size."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"loss": super().forward(x)["loss"] + super().forward(torch.ones(3, INSIDE))["loss"]}
+
+
+def test_work_of_a_micro_batch_is_counted_once_for_each() -> None:
+    task = task_of()
+    task.build = Beside  # type: ignore[method-assign]
+    cost, plain = step_cost(task, SETTINGS), step_cost(task_of(), SETTINGS)
+    assert cost is not None and plain is not None
+    assert cost.flops == plain.flops * (12 + 2 * 3) / 12
+    assert (cost.example_bytes, cost.constant_bytes) == (plain.example_bytes, 3 * plain.example_bytes)
+
+
 @pytest.mark.parametrize(("room", "fits"), [(0, 0), (3, 3), (3.9, 3)])
 def test_the_batch_that_fits(monkeypatch: pytest.MonkeyPatch, room: float, fits: int) -> None:
     cost = step_cost(task_of(), SETTINGS)
@@ -136,9 +152,11 @@ def test_nothing_is_known_without_a_batch() -> None:
     assert dict(forecast(task, SETTINGS, device="cpu", processes=1))["model"].startswith("not estimated")
 
 
-@pytest.mark.parametrize("cold", [0.0, 6.0])
-def test_probe_scales_to_the_step(cold: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock on which an example takes 0.5 s: 4 of the 6 are probed, a step is twice 6. Warming up is free."""
+@pytest.mark.parametrize(("cold", "beside", "probed"), [(0.0, 0.0, 4), (6.0, 0.0, 4), (0.0, 0.4, 2)])
+def test_probe_scales_to_the_step(cold: float, beside: float, probed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which an example takes 0.5 s, and a micro-batch `beside` on top: not all 6 are probed, a step is twice
+    6. Warming up is free.
+    """
     clock, started = [0.0], []
 
     def seconds_of(call: Callable[[], Any], _device: str) -> float:
@@ -150,13 +168,14 @@ def test_probe_scales_to_the_step(cold: float, monkeypatch: pytest.MonkeyPatch) 
 
     class Slow(Two):
         def forward(self, x: Tensor) -> dict[str, Tensor]:
-            clock[0] += 0.5 * len(x) + (0.0 if started else cold)
+            clock[0] += 0.5 * len(x) + beside + (0.0 if started else cold)
             started.append(len(x))
             return super().forward(x)
 
     task = task_of()
     task.build = Slow  # type: ignore[method-assign]
-    assert probe_seconds(task, SETTINGS, "cpu") == pytest.approx(2 * 6 * 0.5)
+    assert probe_seconds(task, SETTINGS, "cpu") == pytest.approx(2 * (6 * 0.5 + beside))
+    assert started == [1, 1, probed]
 
 
 def test_a_step_that_waits_is_not_a_slow_step() -> None:
