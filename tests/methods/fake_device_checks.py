@@ -36,6 +36,7 @@ WAYS_TO_TRAIN: dict[str, Callable[[SyncDiffConfig], SyncDiffTrainingOptions]] = 
     "scheduled": lambda model: SyncDiffTrainingOptions(model, scheduled=ScheduledSampling(0.5)),
     "noise-level": lambda model: SyncDiffTrainingOptions(replace(model, condition=TOLD), previous_noise=0.3),
     "temporal": lambda model: SyncDiffTrainingOptions(replace(model, condition=TEMPORAL)),
+    "sync-loss": lambda model: SyncDiffTrainingOptions(model, sync_weight=0.1, sync_crop=model.latent_size * 5 // 8),
 }
 TRAININGS = [
     pytest.param((size, way), id=f"{size}, {way}", marks=[pytest.mark.slow] if size == "paper" else [])
@@ -118,10 +119,11 @@ def test_a_training_step_is_few_kernels(step: Step, request: pytest.FixtureReque
     """5,100 at the paper's size before the average, the clipping and AdamW were made in one go for all tensors."""
     most = 3400 if "paper" in request.node.name else 1100
     more = {
-        "scheduled": most * 2 // 5,
-        "noise-level": 60,
-        "temporal": 300,
-    }  # a forward pass; an embedding; queries, keys
+        "scheduled": most * 2 // 5,  # a forward pass
+        "noise-level": 60,  # an embedding
+        "temporal": 300,  # queries, keys
+        "sync-loss": most,  # a forward and backward pass, and those of decoder and expert
+    }
     most += next((launches for way, launches in more.items() if way in request.node.name), 0)
     assert step.trained < step.launches < most
 

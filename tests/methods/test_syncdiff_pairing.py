@@ -17,7 +17,7 @@ from syncdiff_methods.syncdiff.config import BEYOND
 from syncdiff_methods.syncdiff.latents import ClipLatents
 from syncdiff_methods.syncdiff.training import SyncDiffTask, SyncDiffTrainingOptions, TrainedSyncDiff
 
-VARIANTS = ("", "rnd", "prv", "prv-", "np5", "np10", "nf3", "nf12", "scheduled", "noise-level", "temporal")
+VARIANTS = ("", "rnd", "prv", "prv-", "np5", "np10", "nf3", "nf12", "scheduled", "noise-level", "temporal", "sync-loss")
 
 
 def options_of(variant: str, **more: object) -> SyncDiffTrainingOptions:
@@ -28,7 +28,8 @@ def options_of(variant: str, **more: object) -> SyncDiffTrainingOptions:
 
 def start(variant: str, seed: int) -> dict[str, Tensor]:
     torch.manual_seed(seed)
-    return TrainedSyncDiff(options_of(variant)).state_dict()
+    state = TrainedSyncDiff(options_of(variant)).state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.startswith("sync_loss.")}  # frozen, and loaded
 
 
 def batch(variant: str, **more: object) -> Mapping[str, Tensor]:
@@ -38,7 +39,8 @@ def batch(variant: str, **more: object) -> Mapping[str, Tensor]:
         return torch.from_numpy(rng.standard_normal((12, 3, 24, 24), dtype=np.float32))
 
     area = torch.full((12, 24, 24), 128, dtype=torch.uint8)
-    clips = [ClipLatents(str(i), frames(), frames(), area, torch.zeros(12, 96)) for i in range(5)]
+    heard = {"mel": torch.zeros(12, 80, 16), "areas": torch.zeros(12, 4)}
+    clips = [ClipLatents(str(i), frames(), frames(), area, torch.zeros(12, 96), **heard) for i in range(5)]
     task = SyncDiffTask(options_of(variant, **more), TrainingData(None, "", "", None), "cpu")  # type: ignore[arg-type]
     return task.draw(clips, np.random.default_rng([3, 7, 0]), 8)[1]
 
@@ -79,7 +81,7 @@ def test_variants_see_the_same_examples(variant: str) -> None:
 
 
 def test_previous_frames_that_two_variants_share_have_the_same_noise() -> None:
-    variants = ("", "np5", "scheduled", "noise-level")
+    variants = ("", "np5", "scheduled", "noise-level", "sync-loss")
     noisy = {variant: batch(variant, previous_noise=0.5, previous_dropout=0.3)["previous"] for variant in variants}
     assert noisy["np5"].shape[1] == 5
     for variant in variants:

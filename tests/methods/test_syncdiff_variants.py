@@ -67,7 +67,7 @@ def test_variants_differ_from_the_size_in_what_they_name(size: str, variant: str
     base, config = asdict(shipped_config(size)), asdict(shipped_config(size, variant))
     assert config["variant"] == variant
     changed = {key for key in base if base[key] != config[key]}
-    others: dict[str, set[str]] = {"nf": {"audio"}, "ds": {"condition", "audio"}, "sc": set()}
+    others: dict[str, set[str]] = {"nf": {"audio"}, "ds": {"condition", "audio"}, "sc": set(), "sy": set()}
     allowed = others.get(variant[:2], {"condition"})
     assert changed == (set() if variant == ITSELF else allowed | {"variant"})
 

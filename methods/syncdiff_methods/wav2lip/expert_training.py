@@ -15,8 +15,6 @@ from syncdiff_methods.clip_task import stacked
 from syncdiff_methods.wav2lip.clip_faces import ClipFaces, FaceTask
 from syncdiff_methods.wav2lip.expert import FRAMES, SyncExpertConfig, SyncExpertModel, contrast
 
-VALIDATION_BATCHES = 8
-
 
 @dataclass(frozen=True)
 class ExpertTrainingOptions:
@@ -24,11 +22,13 @@ class ExpertTrainingOptions:
 
     windows: of each clip of a batch, in a row; the expert tells all windows of the batch apart.
     half: export float16.
+    validation_batches: of 16 held-out examples each, of which a validation is the mean.
     """
 
     model: SyncExpertConfig = field(default_factory=SyncExpertConfig)
     windows: int = 8
     half: bool = False
+    validation_batches: int = 8
 
     def __post_init__(self) -> None:
         if self.windows < 2:
@@ -54,6 +54,7 @@ class ExpertTask(FaceTask):
 
     Options = ExpertTrainingOptions
     options: ExpertTrainingOptions
+    incidental = frozenset(("validation_batches",))
 
     def build(self) -> nn.Module:
         return TrainedExpert(self.options.model)
@@ -62,7 +63,7 @@ class ExpertTask(FaceTask):
         """Loss and share of windows found, among all of a batch of 16 clips, on fixed draws of the held-out clips."""
         device = next(model.parameters()).device
         rows = []
-        for i in range(VALIDATION_BATCHES):
+        for i in range(self.options.validation_batches):
             batch = self.draw(self.held_out, np.random.default_rng([77, i]), 16)[1]
             rows.append(model(**{name: tensor.to(device) for name, tensor in batch.items()}))
         return {name: float(np.mean([row[name].item() for row in rows])) for name in rows[0]}

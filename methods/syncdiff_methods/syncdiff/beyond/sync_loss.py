@@ -40,7 +40,7 @@ SEEN = ("masked", "identity", "previous", "mask", "audio", "padding", "frame")  
 SHAPES = {"mel": (BANDS, WINDOW), "areas": (4,)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SyncOptions:
     """How much estimates of five frames must match their sound.
 
