@@ -32,7 +32,7 @@ def test_every_row_of_the_paper_has_a_recipe(dataset: str) -> None:
     jobs = jobs_of(request)
     assert {job.system for job in jobs} == {row.system for table in TABLES for row in table.rows}
     assert all(job.system.method in recipe.methods for job in jobs)
-    # Table 1 and its bound, nine variants, and two probes; on pocket the SyncDiff of Tables 2 to 6 is another, and so are
+    # Table 1 and its bound, nine variants, and two probes; on pocket SyncDiff is another in Tables 2 to 6, and so are
     # the clips, for which there is another bound.
     again, suffix = (2, "-ablation") if dataset == "pocket" else (0, "")
     assert sum(not job.probed for job in jobs) == 7 + 9 + again
