@@ -150,6 +150,15 @@ def expected(module: TrainedSyncDiff, batch: Mapping[str, Tensor]) -> Tensor:
     return previous.detach()
 
 
+def seen_by(module: TrainedSyncDiff, batch: Mapping[str, Tensor]) -> Tensor:
+    """The previous frames that the step itself is given, after all estimates."""
+    with pytest.MonkeyPatch.context() as patch:
+        seen, inner = list[Tensor](), module.predict
+        patch.setattr(module, "predict", lambda *given: (seen.append(given[4]), inner(*given))[1])
+        module(**batch)
+    return seen[-1]
+
+
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("noise", [0.0, 0.4])
 def test_the_loss_is_that_of_the_networks_own_previous_frames(prediction: Prediction, noise: float) -> None:
@@ -158,6 +167,7 @@ def test_the_loss_is_that_of_the_networks_own_previous_frames(prediction: Predic
     assert 0 < len(batch["before_rows"]) < 8
     previous = expected(module.eval(), batch)
     assert not torch.allclose(previous, batch["previous"], atol=1e-4)
+    torch.testing.assert_close(seen_by(module.train(), batch), previous, atol=1e-5, rtol=0)
     plain = {name: tensor for name, tensor in batch.items() if not name.startswith("before_")}
     losses = [module.train()(**batch), module(**{**plain, "previous": previous}), module(**plain)]
     ours, theirs, without = (float(one["loss"].detach()) for one in losses)
@@ -188,13 +198,10 @@ def test_an_estimate_stays_within_the_range_of_its_frame() -> None:
     options = options_of(prediction="epsilon")
     module, batch = module_of(options), dict(task_of(options).batch(0, 1, 0, 6))
     batch["before_timestep"] = torch.full((6,), 999)
-    seen: list[Tensor] = []
-    inner = module.predict
-    module.predict = lambda *given: seen.append(given[4]) or inner(*given)  # type: ignore[assignment,func-returns-value]
-    module(**batch)
+    previous = seen_by(module, batch)
     low, high = batch["before_clean"].amin((1, 2, 3)), batch["before_clean"].amax((1, 2, 3))
-    assert (seen[-1].amin((1, 2, 3, 4)) >= low - 1e-5).all()
-    assert (seen[-1].amax((1, 2, 3, 4)) <= high + 1e-5).all()
+    assert (previous.amin((1, 2, 3, 4)) >= low - 1e-5).all()
+    assert (previous.amax((1, 2, 3, 4)) <= high + 1e-5).all()
 
 
 def test_a_previous_frame_that_is_left_out_is_not_estimated() -> None:
