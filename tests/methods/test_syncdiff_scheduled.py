@@ -152,9 +152,14 @@ def expected(module: TrainedSyncDiff, batch: Mapping[str, Tensor]) -> Tensor:
 
 def seen_by(module: TrainedSyncDiff, batch: Mapping[str, Tensor]) -> Tensor:
     """The previous frames that the step itself is given, after all estimates."""
+    seen, inner = list[Tensor](), module.predict
+
+    def predict(*given: Tensor) -> Tensor:
+        seen.append(given[4])
+        return inner(*given)
+
     with pytest.MonkeyPatch.context() as patch:
-        seen, inner = list[Tensor](), module.predict
-        patch.setattr(module, "predict", lambda *given: (seen.append(given[4]), inner(*given))[1])
+        patch.setattr(module, "predict", predict)
         module(**batch)
     return seen[-1]
 
