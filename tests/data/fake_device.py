@@ -99,6 +99,7 @@ def computer() -> Iterator[tuple[torch.device, Counted]]:
     from diffusers import (  # noqa: F401
         DDIMScheduler,
         DPMSolverMultistepScheduler,
+        LCMScheduler,
         UNet2DConditionModel,
         UniPCMultistepScheduler,
         VQModel,

@@ -21,6 +21,7 @@ from syncdiff_bench.training.task import TrainingSettings
 from syncdiff_methods.difftalk.model import DiffTalkConfig, DiffTalkModel
 from syncdiff_methods.difftalk.sampling import DiffTalkConditions
 from syncdiff_methods.difftalk.sampling import sample_clips as difftalk_clips
+from syncdiff_methods.syncdiff.beyond.distillation import DistillationOptions, DistillationTask, DistilledSyncDiff
 from syncdiff_methods.syncdiff.beyond.scheduled import ScheduledSampling
 from syncdiff_methods.syncdiff.config import ConditionConfig, DiffusionConfig, SyncDiffConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel
@@ -36,6 +37,7 @@ WAYS_TO_TRAIN: dict[str, Callable[[SyncDiffConfig], SyncDiffTrainingOptions]] = 
     "scheduled": lambda model: SyncDiffTrainingOptions(model, scheduled=ScheduledSampling(0.5)),
     "noise-level": lambda model: SyncDiffTrainingOptions(replace(model, condition=TOLD), previous_noise=0.3),
     "temporal": lambda model: SyncDiffTrainingOptions(replace(model, condition=TEMPORAL)),
+    "few-step": DistillationOptions,
     "sync-loss": lambda model: SyncDiffTrainingOptions(model, sync_weight=0.1, sync_crop=model.latent_size * 5 // 8),
 }
 TRAININGS = [
@@ -56,6 +58,16 @@ class BuiltOnDevice(SyncDiffTask):
 
     def batch(self, seed: int, step: int, rank: int, size: int) -> Mapping[str, Tensor]:
         return self.probe_batch(size)
+
+
+class DistilledOnDevice(BuiltOnDevice):
+    """The distillation's, without the folder of a teacher."""
+
+    between = DistillationTask.between
+
+    def build(self) -> nn.Module:
+        with torch.device(self.device):
+            return DistilledSyncDiff(self.options)
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,8 @@ def step(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     size, way = request.param
     options = WAYS_TO_TRAIN[way](SIZES[size])
     with computer() as (device, counted), pytest.MonkeyPatch.context() as patch:
-        task = BuiltOnDevice(options, data=None, device=str(device))  # type: ignore[arg-type]
+        kind = DistilledOnDevice if way == "few-step" else BuiltOnDevice
+        task = kind(options, data=None, device=str(device))  # type: ignore[arg-type]
         accelerator = _accelerator(task, settings, out, cpu=True)
         patch.setitem(PartialState._shared_state, "device", device)
         accelerator.state.device, accelerator.device_placement = device, False  # it is there already
@@ -122,6 +135,7 @@ def test_a_training_step_is_few_kernels(step: Step, request: pytest.FixtureReque
         "scheduled": most * 2 // 5,  # a forward pass
         "noise-level": 60,  # an embedding
         "temporal": 300,  # queries, keys
+        "few-step": most,  # two forward passes, the target's average
         "sync-loss": most,  # a forward and backward pass, and those of decoder and expert
     }
     most += next((launches for way, launches in more.items() if way in request.node.name), 0)
@@ -184,6 +198,7 @@ WAYS: dict[str, Callable[[int], Sampled]] = {
     "ddim, noisy": lambda steps: syncdiff(replace(TINY, diffusion=DiffusionConfig(steps=steps, eta=1.0))),
     "dpmsolver++": lambda steps: syncdiff(replace(TINY, diffusion=DiffusionConfig(sampler="dpmsolver++", steps=steps))),
     "told a level": lambda steps: syncdiff(replace(TINY, condition=TOLD, diffusion=DiffusionConfig(steps=steps))),
+    "consistency": lambda steps: syncdiff(replace(TINY, diffusion=DiffusionConfig(sampler="consistency", steps=steps))),
     "latent feedback": lambda steps: syncdiff(replace(TINY, feedback="latent", diffusion=DiffusionConfig(steps=steps))),
     "temporal": lambda steps: syncdiff(replace(TINY, condition=TEMPORAL, diffusion=DiffusionConfig(steps=steps))),
     "difftalk": lambda steps: difftalk(DiffusionConfig(steps=steps), blends=False),
@@ -192,7 +207,7 @@ WAYS: dict[str, Callable[[int], Sampled]] = {
 }
 
 
-QUICK = ("ddim, noisy", "told a level", "temporal", "dpmsolver++", "difftalk, blended, noisy")
+QUICK = ("ddim, noisy", "told a level", "temporal", "dpmsolver++", "consistency", "difftalk, blended, noisy")
 
 
 @pytest.mark.parametrize("way", [way if way in QUICK else pytest.param(way, marks=pytest.mark.slow) for way in WAYS])

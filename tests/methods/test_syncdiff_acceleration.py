@@ -204,11 +204,11 @@ def test_shrinking_batches_are_compiled_three_times_and_never_again() -> None:
 
 def test_what_a_device_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="compile=graphs needs a CUDA device, this is cpu"):
-        Acceleration(compile="graphs").resolved(CPU)
+        Acceleration(compile="graphs").resolved(CPU, TINY.diffusion)
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     with pytest.raises(UsageError, match=r"needs a C\+\+ compiler"):
-        Acceleration(compile="on").resolved(CPU)
-    assert Acceleration().resolved(CPU) == Acceleration("fp32", "off", True)
+        Acceleration(compile="on").resolved(CPU, TINY.diffusion)
+    assert Acceleration().resolved(CPU, TINY.diffusion) == Acceleration("fp32", "off", True)
 
 
 def test_without_prepacking_the_plain_layers_run(monkeypatch: pytest.MonkeyPatch) -> None:

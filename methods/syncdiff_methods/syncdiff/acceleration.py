@@ -16,7 +16,7 @@ from syncdiff_bench.estimates.counting import flops_of, peak_bytes_of
 from syncdiff_bench.estimates.machine import available_bytes, flops_per_second
 from syncdiff_bench.training.device import has_cpp_compiler
 from syncdiff_methods.syncdiff.attention import cross_attention
-from syncdiff_methods.syncdiff.config import Compile, Precision, SyncDiffConfig
+from syncdiff_methods.syncdiff.config import Compile, DiffusionConfig, Precision, SyncDiffConfig
 from syncdiff_methods.syncdiff.model import SyncDiffModel
 from syncdiff_methods.syncdiff.prepacked import can_prepack, prepack
 from syncdiff_methods.syncdiff.sampling import CHUNK
@@ -28,8 +28,9 @@ Sized: TypeAlias = Callable[[int, int], Any]
 class Acceleration:
     """How the networks run while sampling.
 
-    precision: of the UNet; auto is bf16 on a GPU that has it, else fp32 (on a CPU bf16 is several times slower). The
-        autoencoder stays in fp32, its quantiser needs it, and so do the latents between steps.
+    precision: of the UNet; auto is bf16 on a GPU that has it, else fp32 (on a CPU bf16 is several times slower), and
+        fp32 for a distilled model that predicts epsilon. The autoencoder stays in fp32, its quantiser needs it, and so
+        do the latents between steps.
     compile: torch.compile of the UNet; `on` with frozen weights on a CPU, `graphs` with CUDA graphs.
     channels_last: layout of all convolutions. On a CPU, what is float32 and not compiled has its weights prepacked.
     """
@@ -38,12 +39,14 @@ class Acceleration:
     compile: Compile = "off"
     channels_last: bool = True
 
-    def resolved(self, device: torch.device) -> Acceleration:
-        """Without `auto`. Raises UsageError for what the device cannot do."""
+    def resolved(self, device: torch.device, diffusion: DiffusionConfig) -> Acceleration:
+        """Without `auto`, for a model of that diffusion. Raises UsageError for what the device cannot do."""
         gpu = device.type == "cuda"
         precision = self.precision
         if precision == "auto":
-            precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "fp32"
+            # Its first step divides the rounding of epsilon by 0.012 (docs/spec/syncdiff.md#few-steps).
+            exact = (diffusion.sampler, diffusion.prediction) == ("consistency", "epsilon")
+            precision = "bf16" if gpu and not exact and torch.cuda.is_bf16_supported() else "fp32"
         if self.compile == "graphs" and not gpu:
             raise UsageError(f"compile=graphs needs a CUDA device, this is {device.type}; use compile=on or off")
         if self.compile == "on" and device.type == "cpu" and not has_cpp_compiler():
@@ -56,7 +59,7 @@ class Acceleration:
 def accelerate(model: SyncDiffModel, acceleration: Acceleration) -> Acceleration:
     """Apply it to a model that lies on its device and will not be trained; returns what `auto` came to."""
     unet = model.denoiser.unet
-    chosen = acceleration.resolved(unet.device)
+    chosen = acceleration.resolved(unet.device, model.config.diffusion)
     if chosen.channels_last:
         for network in (unet, model.autoencoder):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -159,9 +162,10 @@ def workload(
     memory = {name: peak_bytes_of(partial(call, 1, side)) for name, call in shapes.calls.items()}
 
     total, condition = sum(frames), config.condition
-    encoded = 1 + condition.reads_generated + (condition.previous_at_test == "true")
+    again = condition.reads_generated and config.feedback == "pixel"
+    encoded = 1 + again + (condition.previous_at_test == "true")
     per_frame = {"step": config.diffusion.steps, "encode": encoded, "decode": 1, "context": 1}
-    chosen = acceleration.resolved(torch.device(device))
+    chosen = acceleration.resolved(torch.device(device), config.diffusion)
     weights = 4 * _parameters(shapes.model)
     if chosen.precision == "bf16":
         weights -= 2 * _parameters(shapes.model.denoiser.unet)

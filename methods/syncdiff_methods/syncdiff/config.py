@@ -16,7 +16,7 @@ from syncdiff_bench.options import options_from_values
 from syncdiff_bench.training.loader import read_plan
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
-Sampler = Literal["ddim", "dpmsolver++", "unipc"]
+Sampler = Literal["ddim", "dpmsolver++", "unipc", "consistency"]
 Previous = Literal["none", "full", "bottleneck", "tokens"]
 PreviousAtTest = Literal["generated", "given", "true"]
 IdentityAtTest = Literal["given", "previous"]
@@ -153,7 +153,9 @@ class ConditionConfig:
 class DiffusionConfig:
     """Noise schedule and sampler (docs/spec/ldm.md#ddim; `sampling`).
 
-    steps: calls of the UNet per frame; of 1000 a divisor with ddim, 2 to 100 with the fast solvers.
+    sampler: `consistency` where `syncdiff-distillation` made the model, and only there.
+    steps: calls of the UNet per frame; of 1000 a divisor with ddim, 2 to 100 with the fast solvers, 1 to 8 with
+        consistency.
     eta: of ddim.
     """
 
@@ -172,7 +174,8 @@ class SyncDiffConfig:
 
     name: of its size.
     variant: the row of Tables 2, 3, 5 and 6 that it stands for ("rnd", "prv-", "np5", "nf12", "ds", ...), or what goes
-        beyond the paper ("temporal"); the default is SyncDiff itself, which is RND+PRV-, NP 1, NF 9.
+        beyond the paper ("temporal", or "few-step" of a distilled one); the default is SyncDiff itself, which is
+        RND+PRV-, NP 1, NF 9.
     frame_size: side in pixels to which frames are resized (aspect ratio not kept; LRS frames are square).
     feedback: how a generated frame becomes the next previous frame: through pixels (decode, clamp, encode, as Fig. 1
         draws it) or as its latent (an open choice).

@@ -31,6 +31,7 @@ from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.views import boxes_fact
 from syncdiff_methods.clip_task import ClipTask, stacked
 from syncdiff_methods.syncdiff.audio import SYMBOLS, WINDOW, AudioCondition, acoustic_weights, clip_features
+from syncdiff_methods.syncdiff.beyond.consistency import clean_estimate
 from syncdiff_methods.syncdiff.config import AudioConfig, ConditionConfig, DiffusionConfig
 from syncdiff_methods.syncdiff.masking import apply_mask, cell_area, clip_mask
 from syncdiff_methods.syncdiff.model import Autoencoder, load_autoencoder, read_autoencoder, to_frames, to_images
@@ -219,10 +220,7 @@ class DiffusionLoss:
     def estimate(self, prediction: Tensor, noisy: Tensor, timestep: Tensor) -> Tensor:
         """The clean latents (B, 3, h, w) that a prediction from noisy ones means."""
         kept: Tensor = self.scheduler.alphas_cumprod.to(noisy.device)[timestep].view(-1, 1, 1, 1)
-        signal, spread = kept.sqrt(), (1 - kept).sqrt()
-        if self.prediction == "epsilon":
-            return (noisy - spread * prediction) / signal
-        return prediction if self.prediction == "sample" else signal * noisy - spread * prediction
+        return clean_estimate(self.prediction, prediction, noisy, kept)
 
     def _target(self, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         if self.prediction == "epsilon":

@@ -49,7 +49,7 @@ class SyncDiffOptions:
     model: a shipped model's name or a directory of `save_pretrained`; a run that is given none takes that of its data.
     variant: which row of Tables 2 to 6 the model is; as its config says, where not given.
     logits: character scores of a `ds` model, a folder or an acoustic model.
-    sampler: another than the model's takes 20 steps unless told otherwise.
+    sampler: another than the model's takes 20 steps unless told otherwise; a distilled model has its own alone.
     steps, eta, feedback, first_frame, noise: see `SyncDiffConfig`.
     previous_at_test, identity_at_test, previous_noise_at_test, previous_level_at_test: see `ConditionConfig`;
         previous_at_test=true shows the true frames, a caveat.
@@ -218,8 +218,10 @@ class SyncDiff(LatentMethod):
 
 def _overridden(config: SyncDiffConfig, options: SyncDiffOptions) -> SyncDiffConfig:
     """The model's config with the options that were given in place of its own values."""
+    from syncdiff_methods.syncdiff.beyond.consistency import check_distilled
     from syncdiff_methods.syncdiff.sampling import FAST_STEPS, check_levels, check_sampler
 
+    check_distilled(options.model, config.diffusion.sampler, options.sampler)
     config = replace(config, **given(options, "feedback", "first_frame", "noise"))
     at_test = ("previous_at_test", "identity_at_test", "previous_noise_at_test", "previous_level_at_test")
     config = replace(config, condition=replace(config.condition, **given(options, *at_test)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_methods.syncdiff.audio import clip_features
 from syncdiff_methods.syncdiff.masking import apply_mask, cell_area, clip_mask
 from syncdiff_methods.syncdiff.model import to_images
-from syncdiff_methods.syncdiff.sampling import FrameNoise, build_sampler, denoise, predictor
+from syncdiff_methods.syncdiff.sampling import FrameNoise, build_sampler, denoise, predictor, visits
 
 if TYPE_CHECKING:
     from syncdiff_bench.reproduction.probing import Case, FrameOf
@@ -46,9 +46,7 @@ def _timestep(model: SyncDiffModel, layer: str, step: int | None) -> int:
     diffusion = model.config.diffusion
     if layer == "z0" and step is not None:
         raise UsageError(f"--step {step}: layer z0 is the finished latent; leave --step out, or read layer mid")
-    scheduler: Any = build_sampler(diffusion)
-    scheduler.set_timesteps(diffusion.steps if diffusion.sampler == "ddim" else diffusion.steps + 1)
-    visited = [int(t) for t in scheduler.timesteps[: diffusion.steps]]
+    visited: list[int] = visits(build_sampler(diffusion), diffusion.steps).tolist()
     if step is None:
         return visited[-1]
     if step not in visited:

@@ -19,16 +19,17 @@ from torch import Tensor
 from syncdiff_bench.errors import UsageError
 from syncdiff_methods.syncdiff.attention import cross_attention
 from syncdiff_methods.syncdiff.audio import clip_features
+from syncdiff_methods.syncdiff.beyond.consistency import check_consistency, consistency_scheduler, multistep
 from syncdiff_methods.syncdiff.config import ConditionConfig, DiffusionConfig, Feedback, SyncDiffConfig
 from syncdiff_methods.syncdiff.masking import apply_mask, cell_area, clip_mask
 from syncdiff_methods.syncdiff.model import Autoencoder, Denoiser, SyncDiffModel, to_images
 
 if TYPE_CHECKING:
-    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, LCMScheduler, UniPCMultistepScheduler
 
     from syncdiff_bench.contracts import Clip
 
-    Scheduler: TypeAlias = DDIMScheduler | DPMSolverMultistepScheduler | UniPCMultistepScheduler
+    Scheduler: TypeAlias = DDIMScheduler | DPMSolverMultistepScheduler | UniPCMultistepScheduler | LCMScheduler
 
 Predict: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 CHUNK = 16  # frames of a clip that the autoencoder encodes at once
@@ -60,6 +61,8 @@ def build_sampler(config: DiffusionConfig) -> Scheduler:
     check_sampler(config)
     if config.sampler == "ddim":
         return build_scheduler(config)
+    if config.sampler == "consistency":
+        return consistency_scheduler(config)
     import diffusers
 
     kinds = {"dpmsolver++": diffusers.DPMSolverMultistepScheduler, "unipc": diffusers.UniPCMultistepScheduler}
@@ -81,6 +84,9 @@ def check_sampler(config: DiffusionConfig) -> None:
     """Raise UsageError for steps or an eta that the sampler cannot do."""
     if config.sampler == "ddim":
         check_steps(config.steps, config.train_steps)
+        return
+    if config.sampler == "consistency":
+        check_consistency(config)
         return
     if not 2 <= config.steps <= MOST_FAST_STEPS:
         raise UsageError(
@@ -145,19 +151,27 @@ def denoise(
     predict(noisy (B, 3, h, w), timestep ()) -> (B, 3, h, w) float32, of the kind that `scheduler` was built for.
     eta: DDIM's; 1 is as random as DDPM (Song et al., "Denoising diffusion implicit models", 2021).
     """
-    is_ddim = type(scheduler).__name__ == "DDIMScheduler"
-    # The last interval of the fast solvers' grid is empty: it begins and ends at the smallest noise of the schedule.
-    scheduler.set_timesteps(steps if is_ddim else steps + 1)
-    if not is_ddim:
-        scheduler.set_begin_index(0)
     # Schedulers look their tables up on the CPU: a timestep on the GPU would make every step wait for it.
-    timesteps = scheduler.timesteps[:steps]
+    timesteps = visits(scheduler, steps)
+    there = sent(timesteps, device)
+    if type(scheduler).__name__ == "LCMScheduler":
+        return multistep(predict, scheduler, drawn(noise, shape, steps, device), there)
     latents, *fresh = drawn(noise, shape, 1 + steps * (eta > 0), device)
-    for i, (timestep, on_device) in enumerate(zip(timesteps, sent(timesteps, device), strict=True)):
+    for i, (timestep, on_device) in enumerate(zip(timesteps, there, strict=True)):
         prediction = predict(latents, on_device)
         random = {"eta": eta, "variance_noise": fresh[i]} if eta > 0 else {}
         latents = scheduler.step(prediction, timestep, latents, **random).prev_sample
     return latents
+
+
+def visits(scheduler: Scheduler, steps: int) -> Tensor:
+    """The timesteps (steps,) at which `denoise` asks, on the CPU; makes the scheduler ready to begin."""
+    fast = type(scheduler).__name__ not in ("DDIMScheduler", "LCMScheduler")
+    # The last interval of the fast solvers' grid is empty: it begins and ends at the smallest noise of the schedule.
+    scheduler.set_timesteps(steps + fast)
+    if fast:
+        scheduler.set_begin_index(0)
+    return scheduler.timesteps[:steps]  # type: ignore[no-any-return]
 
 
 def drawn(noise: Sequence[NoiseSource], shape: Sequence[int], count: int, device: torch.device) -> Sequence[Tensor]:

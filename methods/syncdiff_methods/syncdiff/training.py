@@ -73,6 +73,8 @@ class SyncDiffTrainingOptions(sync_loss.SyncOptions):
                 "model.condition.previous_level tells the level of noise, and previous_noise is 0; set previous_noise"
                 " = 0.3, or previous_level = false"
             )
+        if self.model.diffusion.sampler == "consistency":
+            raise ValueError("model.diffusion.sampler=consistency needs a distillation (trainer syncdiff-distillation)")
 
 
 class TrainedSyncDiff(nn.Module):

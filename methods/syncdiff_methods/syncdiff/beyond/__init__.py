@@ -1,1 +1,1 @@
-"""Variants that the paper does not have, one file each (docs/spec/syncdiff.md#beyond)."""
+"""What the paper does not have, one subject a file (docs/spec/syncdiff.md#beyond)."""
