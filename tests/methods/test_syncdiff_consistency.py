@@ -138,7 +138,7 @@ def clips(lengths: tuple[int, ...]) -> list[ClipConditions]:
     rng = torch.Generator().manual_seed(1)
     draw = lambda *shape: torch.randn(shape, generator=rng)  # noqa: E731
     return [
-        ClipConditions(str(i), draw(n, 3, 8, 8), draw(3, 8, 8), draw(n, 16), draw(3, 32, 32))
+        ClipConditions(str(i), draw(n, 3, 8, 8), draw(3, 8, 8), draw(n, 16), draw(3, 32, 32), torch.ones(n, 8, 8))
         for i, n in enumerate(lengths)
     ]
 
@@ -168,7 +168,7 @@ def test_an_estimate_counts_steps_and_what_is_encoded() -> None:
         return workload(config, [10, 30], 2, Acceleration(), "cpu").flops
 
     for steps in (1, 2, 4):
-        shared = steps * one["step"] + one["decode"]
+        shared = steps * one["step"] + one["decode"] + one.get("context", 0)
         assert flops(few_steps(steps)) == 40 * (shared + 2 * one["encode"])
         assert flops(few_steps(steps, feedback="latent")) == 40 * (shared + one["encode"])
 
