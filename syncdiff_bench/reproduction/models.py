@@ -103,9 +103,13 @@ class Model:
 
     @property
     def needs(self) -> dict[str, Model]:
-        """Value of the config -> the model that it names."""
-        models = self.request.recipe.models
-        return {key: Model(self.request, models[name]) for key, name in self.recipe.needs.items()}
+        """Value of the config -> the model that it names: of the same training seed, where that is varied."""
+        recipe, varied = self.request.recipe, self.request.recipe.ablation.models.values()
+        names = {**self.recipe.needs, **self.extras.needs}
+        return {
+            key: Model(self.request, recipe.models[name], seed=self.seed if name in varied else None)
+            for key, name in names.items()
+        }
 
     def missing(self) -> tuple[Model, ...]:
         """This and what it needs, as far as they are not there, in the order in which they can be made."""

@@ -19,6 +19,8 @@
     [models.NAME.variants.VARIANT]
     training = ["KEY=VALUE"]         # optional: further values of the config; may hold {input}
     settings = ["KEY=VALUE"]         # optional: further options of the method; may hold {input}
+    needs = { KEY = NAME }           # optional: further models that its config gets
+    model = NAME                     # optional: it is not a variant of this model's config, but that model
     [methods.NAME]                   # every row of this method
     model, takes                     # optional: the model, and the option of the method that takes it
     settings = ["KEY=VALUE"]         # optional: further options; may hold {input}
@@ -53,10 +55,15 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class VariantRecipe:
-    """training: further values of the config. settings: further options of the method."""
+    """training: further values of the config. settings: further options of the method.
+
+    needs: further models that its config gets. model: that it is, instead of a variant of the config; "" for none.
+    """
 
     training: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -262,7 +269,10 @@ def _check_seeds(root: Node, key: str, seeds: Sequence[int]) -> None:
 
 
 def _check_needs(root: Node, models: Mapping[str, ModelRecipe], name: str) -> None:
-    seen, todo = {name}, list(models[name].needs.values())
+    variants = models[name].variants.values()
+    if unknown := [one.model for one in variants if one.model and one.model not in models]:
+        raise root.fail(f"models: {name}: variants", f"there is no model {unknown[0]!r}")
+    seen, todo = {name}, [*models[name].needs.values(), *(needed for one in variants for needed in one.needs.values())]
     while todo:
         needed = todo.pop()
         if needed not in models:

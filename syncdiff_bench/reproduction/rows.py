@@ -165,6 +165,9 @@ class Replicate:
         swapped = recipe.ablation.models if job.ablation else {}
         name = swapped.get(job.system.method, job.recipe.model)
         variant = str(dict(job.system.options).get("variant", ""))
+        another = recipe.models[name].variants.get(variant, VariantRecipe()).model
+        if another:
+            return Model(job.request, recipe.models[another], seed=self.training)
         return Model(job.request, recipe.models[name], variant, self.training)
 
     def missing_models(self) -> tuple[Model, ...]:

@@ -13,7 +13,7 @@ from syncdiff_bench.cli import main
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import option_names
 from syncdiff_bench.registry import load_class
-from syncdiff_bench.report.paper import package_tables
+from syncdiff_bench.report.paper import package_tables, table
 from syncdiff_bench.reproduction import planning
 from syncdiff_bench.reproduction.models import Request
 from syncdiff_bench.reproduction.recipe import Recipe, read_recipe, recipe_of
@@ -171,3 +171,26 @@ def test_a_file_out_of_order_is_named_with_its_key(tmp_path: Path, old: str, new
     with pytest.raises(UsageError, match=rf"r\.toml: {message}") as caught:
         parsed(tmp_path, GOOD.replace(old, new, 1))
     assert "\n" not in str(caught.value)
+
+
+def test_a_variant_may_be_a_model_of_its_own_that_learns_from_the_model_of_the_same_seed() -> None:
+    request = Request(recipe_of("pocket"), (table("beyond"),), shipped=False)
+    made = {job.system.options: job.replicates[1].model for job in jobs_of(request) if job.trainings}
+    few, loss = made[("steps", 2), ("variant", "few-step")], made[(("variant", "sync-loss"),)]
+    assert few is not None
+    assert loss is not None
+    assert [one.name for one in few.missing()] == [
+        "pocket-autoencoder",
+        "pocket-ablation-seed-1",
+        "pocket-few-step-seed-1",
+    ]
+    assert few.command() == (
+        "syncdiff-bench train syncdiff-distillation/pocket-few-step --out training/pocket-few-step-seed-1"
+        " --set options.autoencoder=training/pocket-autoencoder/model"
+        " --set options.teacher=training/pocket-ablation-seed-1/model --set training.seed=1"
+    )
+    assert {name: one.name for name, one in loss.needs.items()} == {
+        "options.autoencoder": "pocket-autoencoder",
+        "options.sync_expert": "pocket-expert",
+    }
+    assert {one.name for one in few.needs.values() if one.seed is None} == {"pocket-autoencoder"}
