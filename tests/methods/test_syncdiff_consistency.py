@@ -168,7 +168,7 @@ def test_an_estimate_counts_steps_and_what_is_encoded() -> None:
         return workload(config, [10, 30], 2, Acceleration(), "cpu").flops
 
     for steps in (1, 2, 4):
-        shared = steps * one["step"] + one["decode"] + one.get("context", 0)
+        shared = steps * one["step"] + one["decode"]
         assert flops(few_steps(steps)) == 40 * (shared + 2 * one["encode"])
         assert flops(few_steps(steps, feedback="latent")) == 40 * (shared + one["encode"])
 

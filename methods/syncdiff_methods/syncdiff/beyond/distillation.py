@@ -200,8 +200,8 @@ class DistillationTask(SyncDiffTask):
         batch = self.draw(self.held_out, np.random.default_rng([77, 0]), 32)[1]
         batch = {name: tensor.to(next(model.parameters()).device) for name, tensor in batch.items()}
         token = model.audio.tokens_at(batch["audio"], batch["padding"], batch["frame"])
-        shown = (batch[name] for name in ("masked", "identity", "previous", "mask"))
-        seen = Seen(*shown, token, batch.get("level", 0.0))
+        masked, identity, previous, mask = (batch[name] for name in ("masked", "identity", "previous", "mask"))
+        seen = Seen(masked, identity, previous, mask, token, batch.get("level", 0.0))
 
         def sampled(network: Denoiser, diffusion: DiffusionConfig) -> Tensor:
             return denoise(
@@ -215,7 +215,7 @@ class DistillationTask(SyncDiffTask):
 
         diffusion = replace(self.options.model.diffusion, sampler="dpmsolver++", steps=FAST_STEPS, eta=0.0)
         distance = sampled(model.teacher, diffusion) - sampled(model.denoiser, few_steps(diffusion, 1))
-        error, mask = distance.square().mean(dim=1), batch["mask"]
+        error = distance.square().mean(dim=1)
         return float(((error * mask).sum() / mask.sum().clamp(min=1)).sqrt())
 
 
