@@ -37,7 +37,7 @@ def stirred(module: nn.Module) -> nn.Module:
 def inputs(batch: int = 4) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     noisy, visual = (torch.randn(batch, channels, 8, 8, generator=generator) for channels in (3, 7))
-    return noisy, torch.tensor([1, 30, 500, 999][:batch]), visual, torch.randn(batch, 16, generator=generator)
+    return noisy, torch.tensor([1, 30, 500, 999][:batch]), visual, torch.randn(batch, 1, 16, generator=generator)
 
 
 def test_the_level_that_is_told_is_that_of_the_noise() -> None:
@@ -119,12 +119,10 @@ def test_at_test_the_level_of_the_config_is_told() -> None:
     model = SyncDiffModel(TOLD).eval()
     model.config = config  # as the method overrides it
     model.denoiser.register_forward_pre_hook(lambda _module, given: told.append(given[4]))
-    clips = [
-        ClipConditions(
-            str(n), torch.zeros(n, 3, 8, 8), torch.zeros(3, 8, 8), torch.zeros(n, 16), torch.zeros(3, 32, 32)
-        )
-        for n in (2, 1)
-    ]
+    clips = []
+    for n in (2, 1):
+        masked, tokens, area = torch.zeros(n, 3, 8, 8), torch.zeros(n, 16), torch.ones(n, 8, 8)
+        clips.append(ClipConditions(str(n), masked, masked[0], tokens, torch.zeros(3, 32, 32), area))
     sample_clips(model, clips, seed=0, on_frame=lambda *_: None)
     assert told == [0.125] * 2 * config.diffusion.steps
 
