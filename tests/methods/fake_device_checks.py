@@ -136,7 +136,8 @@ def test_a_training_step_is_few_kernels(step: Step, request: pytest.FixtureReque
         "noise-level": 60,  # an embedding
         "temporal": 300,  # queries, keys
         "few-step": most,  # two forward passes, the target's average
-        "sync-loss": most,  # a forward and backward pass, and those of decoder and expert
+        # a forward and backward pass, and those of decoder and expert: 2,777 kernels in all, 7,492 at the paper's size
+        "sync-loss": most * 5 // 4 + 500,
     }
     most += next((launches for way, launches in more.items() if way in request.node.name), 0)
     assert step.trained < step.launches < most
