@@ -158,7 +158,7 @@ def _seeds(what: str, seeds: Sequence[object]) -> str:
 def write_tables(request: Request, tables: Sequence[Table], judgements: Sequence[Judgement]) -> list[Path]:
     """Write OUT/tables, and name the files.
 
-    tableN.md, .tex, .csv and .html; beyond.md, ... of a table with a name
+    tableN.md, .tex, .csv and .html; a table with a name is called so
     findings.md                     where there are judgements
     """
     folder = request.out / FOLDER

@@ -78,7 +78,7 @@ def test_the_papers_networks_cost_what_the_official_ones_do() -> None:
     """docs/spec/parity.md#costs: 342.8 GFLOP per UNet step, 345 to encode, 671 to decode a frame."""
     with torch.device("meta"), torch.inference_mode():
         denoiser, vq = Denoiser(SyncDiffConfig()), Autoencoder(AutoencoderConfig())
-        noisy, visual, token = torch.zeros(1, 3, 64, 64), torch.zeros(1, 7, 64, 64), torch.zeros(1, 768)
+        noisy, visual, token = torch.zeros(1, 3, 64, 64), torch.zeros(1, 7, 64, 64), torch.zeros(1, 1, 768)
         step = flops_of(lambda: denoiser(noisy, torch.zeros((), dtype=torch.long), visual, token))
         encode = flops_of(lambda: vq.encode(torch.zeros(1, 3, 256, 256)))
         decode = flops_of(lambda: vq.decode(noisy))

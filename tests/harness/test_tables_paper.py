@@ -221,4 +221,4 @@ def test_a_package_with_anchors_alone_brings_no_table(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(paper, "leaderboard_packages", lambda: ("only_anchors", PACKAGE))
     assert package_tables("only_anchors") == ()
-    assert [table.key for table in paper.tables()] == ["1", "2", "3", "4", "5", "6", "beyond"]
+    assert [table.key for table in paper.tables()] == ["1", "2", "3", "4", "5", "6", "beyond", "exposure"]
