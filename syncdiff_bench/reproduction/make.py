@@ -92,8 +92,8 @@ def make(
                 failed[step.key] = f"needs {broken[0]}, which failed"
                 moved = True
             elif not open_keys.intersection(step.needs) and _attempt(step, leases, failed, say):
-                open_keys.discard(step.key)  # what needs it comes next, before other trainings
                 moved = True
+                break  # from the first on again: what needs it comes next, and so does what a dead process left
         if moved:
             moved_at = time.monotonic()
             continue
