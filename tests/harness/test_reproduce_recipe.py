@@ -194,3 +194,13 @@ def test_a_variant_may_be_a_model_of_its_own_that_learns_from_the_model_of_the_s
         "options.sync_expert": "pocket-expert",
     }
     assert {one.name for one in few.needs.values() if one.seed is None} == {"pocket-autoencoder"}
+
+
+def test_rows_of_a_table_on_few_clips_have_few_and_rows_that_stand_elsewhere_have_all() -> None:
+    """Whichever table is asked for, and however few clips the user asks for."""
+    recipe = recipe_of("pocket")
+    limits = {job.name: job.limit for job in jobs_of(Request(recipe, (table("exposure"),)))}
+    assert limits["syncdiff-true-ablation"] == limits["syncdiff-given-rnd-ablation"] == 12
+    assert limits["syncdiff-ablation"] is limits["syncdiff-rnd-ablation"] is limits["gt-ablation"] is None
+    fewer = {job.name: job.limit for job in jobs_of(Request(recipe, (table("exposure"),), limit=5))}
+    assert set(fewer.values()) == {5}
