@@ -62,15 +62,15 @@ def test_another_seed_is_another_start() -> None:
 
 
 def test_a_start_by_name_has_the_spread_of_torchs_own() -> None:
-    """Kaiming's uniform for a linear layer: standard deviation 1 / sqrt(3 n); two layers of a kind differ."""
+    """Kaiming's uniform for a linear layer: standard deviation 1 / sqrt(3 n); two of equal shape differ."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(300, 400), nn.ReLU(), nn.Linear(400, 400))
+    network = nn.Sequential(nn.Linear(300, 400), nn.ReLU(), nn.Linear(400, 400), nn.Linear(400, 400))
     before = torch.get_rng_state()
     initialise_by_name(network)
     assert torch.equal(before, torch.get_rng_state())
     assert float(network[0].weight.detach().std()) == pytest.approx((3 * 300) ** -0.5, rel=0.01)
     assert float(network[2].weight.detach().std()) == pytest.approx((3 * 400) ** -0.5, rel=0.01)
-    assert not torch.equal(network[0].bias, network[2].bias)
+    assert not torch.equal(network[2].weight, network[3].weight)
 
 
 @pytest.mark.parametrize("variant", VARIANTS[1:])
