@@ -55,8 +55,7 @@ def face_cache(dataset: Dataset, split: str, cache: Path) -> TensorCache:
         folder=cache / "faces96" / f"{dataset.name}-{split}",
         title=f"faces and mel windows of {dataset.name} {split}",
         split=split,
-        facts={"pads": str(BOXES.pads), "smooth": str(BOXES.smooth), "list of clips": dataset.fingerprint(split)[:16]}
-        | boxes_fact(dataset, split),
+        facts=face_facts(dataset, split),
         clip_ids=dataset.clip_ids(split),
         encode=encode,
         bytes_per_frame=3 * FACE_SIZE**2 + 2 * BANDS * WINDOW,
@@ -64,8 +63,16 @@ def face_cache(dataset: Dataset, split: str, cache: Path) -> TensorCache:
     )
 
 
+def face_facts(dataset: Dataset, split: str) -> dict[str, str]:
+    """What a cache of faces hangs on: how they are cut, by which boxes, of which clips."""
+    cut = {"pads": str(BOXES.pads), "smooth": str(BOXES.smooth)}
+    return {**cut, "list of clips": dataset.fingerprint(split)[:16], **boxes_fact(dataset, split)}
+
+
 class FaceTask(ClipTask):
-    """A stretch of frames of each of B random clips per step; its options say how long: `stretch`."""
+    """A stretch of frames of each of B random clips per step; its options say how long, in frames (`stretch`) and in
+    windows of sound (`windows`).
+    """
 
     options: Any
 
@@ -81,6 +88,14 @@ class FaceTask(ClipTask):
             reasons = next(iter(cache.failures().values()), f"none has {self.options.stretch} frames")
             raise UsageError(f"split {split!r} has no clip to train on ({reasons})")
         return long_enough
+
+    def stretch_of(self, clip: ClipFaces, rng: np.random.Generator) -> tuple[int, str, dict[str, Tensor]]:
+        """A random stretch: its first frame, in words, its faces (stretch, 3, 96, 96) and mel (windows, 80, 16)."""
+        stretch = self.options.stretch
+        start = int(rng.integers(len(clip) - stretch + 1))
+        faces = clip.faces[start : start + stretch].permute(0, 3, 1, 2)
+        words = f"clip {clip.clip_id} frames {start} to {start + stretch - 1}"
+        return start, words, {"faces": faces, "mel": clip.mel[start : start + self.options.windows].float()}
 
     def probe_batch(self, size: int) -> Mapping[str, Tensor]:
         n = 2 * self.options.stretch

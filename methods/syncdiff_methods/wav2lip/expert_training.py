@@ -78,9 +78,7 @@ class ExpertTask(FaceTask):
     ) -> tuple[list[str], dict[str, Tensor]]:
         words, rows = [], []
         for index in rng.integers(len(clips), size=size):
-            clip, stretch = clips[index], self.options.stretch
-            start = int(rng.integers(len(clip) - stretch + 1))
-            words.append(f"clip {clip.clip_id} frames {start} to {start + stretch - 1}")
-            faces = clip.faces[start : start + stretch].permute(0, 3, 1, 2)
-            rows.append({"faces": faces, "mel": clip.mel[start : start + self.options.windows].float()})
+            _, told, row = self.stretch_of(clips[index], rng)
+            words.append(told)
+            rows.append(row)
         return words, stacked(rows)

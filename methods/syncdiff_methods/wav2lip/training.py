@@ -172,16 +172,10 @@ class Wav2LipTask(FaceTask):
     ) -> tuple[list[str], dict[str, Tensor]]:
         words, rows = [], []
         for index in rng.integers(len(clips), size=size):
-            clip, stretch = clips[index], self.options.stretch
-            start = int(rng.integers(len(clip) - stretch + 1))
+            clip = clips[index]
+            start, told, row = self.stretch_of(clip, rng)
             other = int(rng.integers(len(clip) - FRAMES))
             other += other >= start  # never the window that is drawn
-            words.append(f"clip {clip.clip_id} frames {start} to {start + stretch - 1}")
-            rows.append(
-                {
-                    "faces": clip.faces[start : start + stretch].permute(0, 3, 1, 2),
-                    "references": clip.faces[other : other + FRAMES].permute(0, 3, 1, 2),
-                    "mel": clip.mel[start : start + self.options.windows].float(),
-                }
-            )
+            words.append(told)
+            rows.append({**row, "references": clip.faces[other : other + FRAMES].permute(0, 3, 1, 2)})
         return words, stacked(rows)

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.bilinear import FACE_SIZE
 from syncdiff_bench.training.cache import TensorCache
-from syncdiff_bench.views import boxes_fact
 from syncdiff_methods.syncdiff.model import Autoencoder
-from syncdiff_methods.wav2lip.clip_faces import BOXES
+from syncdiff_methods.wav2lip.clip_faces import BOXES, face_facts
 from syncdiff_methods.wav2lip.expert import FRAMES, TEMPERATURE, SyncExpert, SyncExpertConfig, SyncExpertModel
 from syncdiff_methods.wav2lip.faces import face_areas
 from syncdiff_methods.wav2lip.mel import BANDS, WINDOW, mel_windows
@@ -83,8 +82,7 @@ def sync_cache(dataset: Dataset, split: str, cache: Path) -> TensorCache:
         folder=cache / "sync" / f"{dataset.name}-{split}",
         title=f"mel windows and face areas of {dataset.name} {split}",
         split=split,
-        facts={"pads": str(BOXES.pads), "smooth": str(BOXES.smooth), "list of clips": dataset.fingerprint(split)[:16]}
-        | boxes_fact(dataset, split),
+        facts=face_facts(dataset, split),
         clip_ids=dataset.clip_ids(split),
         encode=encode,
         bytes_per_frame=2 * BANDS * WINDOW + 4 * 4,
