@@ -13,6 +13,7 @@ from syncdiff_bench.reproduction.launching import processes_for
 from syncdiff_bench.reproduction.models import Model, Request
 from syncdiff_bench.reproduction.rows import Job, Replicate, missing_models, split_to_make
 
+MAKES = "; what makes it: "  # between the reason of a blank and the commands that end it
 Trial = tuple[float | None, str]  # seconds per step, frame or probe, None where it cannot be tried; what was tried
 
 
@@ -55,7 +56,7 @@ def _what_makes(replicates: Sequence[Replicate]) -> str:
     hint = ", and this is not the root of the repository, where models ship" if elsewhere else ""
     also = " (or --train)" if request.recipe.trains else ""
     names = ", ".join(one.missing_models()[-1].name for one in replicates)
-    return f"there is no {names} yet{hint}; what makes it: {commands}{also}"
+    return f"there is no {names} yet{hint}{MAKES}{commands}{also}"
 
 
 def _other_run(replicate: Replicate) -> str:

@@ -16,7 +16,7 @@ from syncdiff_bench.report.table import Table
 from syncdiff_bench.report.writers import render
 from syncdiff_bench.reproduction.findings import Judgement, rendered
 from syncdiff_bench.reproduction.models import Request
-from syncdiff_bench.reproduction.planning import reasons_of
+from syncdiff_bench.reproduction.planning import MAKES, reasons_of
 from syncdiff_bench.reproduction.probing import spreads_of, summary_entry
 from syncdiff_bench.reproduction.rows import BOUND, Job
 from syncdiff_bench.runs.directory import Run, load_run
@@ -103,7 +103,8 @@ def _notes(
         here = f"{table.heading} "
         labels = ", ".join(name.removeprefix(here) for name in job.rows if name.startswith(here))
         lacks = _absence(job) if job in found else "is blank"
-        why = "; ".join(reasons_of(job, reasons))
+        # A command for each of several trainings would bury the table; the dry run names them.
+        why = "; ".join(one.partition(MAKES)[0] if job.trainings else one for one in reasons_of(job, reasons))
         if lacks and (why or job in found):
             notes.append(f"{labels} {lacks}{f': {why}' if why else ''}.")
     if any(job.ablation for job in found):

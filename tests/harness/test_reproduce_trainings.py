@@ -185,6 +185,7 @@ def test_without_train_a_row_has_the_trainings_that_are_there(capsys: pytest.Cap
     assert "1 of 3 (1)" in out
     assert "blank: toy-trained-ablation, trainings 0, 2: there is no small-seed-0, small-seed-2 yet" in out
     assert "small has only training 1 of 0, 1, 2: there is no small-seed-0, small-seed-2 yet" in out
+    assert "what makes it" not in out.partition("small has only")[2]  # the plan above the table says it
     assert "wide is blank: there is no small-wide-seed-0, small-wide-seed-1, small-wide-seed-2 yet" in out
     assert "There is one training per row" in out
     assert (row("small")["ours"], row("small")["n"]) == (17, 5)
