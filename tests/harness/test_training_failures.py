@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.estimates.training import fitting_batch
+from syncdiff_bench.training.failures import ending_plainly
 from syncdiff_bench.training.loop import train
+from syncdiff_bench.training.processes import LostError, Processes
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 
 SETTINGS = TrainingSettings(
@@ -154,3 +157,27 @@ def test_sigterm_is_one_line_and_the_handler_goes(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"stopped by SIGTERM.*step-0000000\d; run the same command again to resume"):
         run(tmp_path, terminated_at=10)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_does_not_silence_a_process_that_says_which_other_one_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchrun sends it within a tenth of a second of the loss; the test's own handling comes back at its end."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def lost(self: Processes, patience: float = 5.0) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "process 1 is gone"
+
+    monkeypatch.setattr(Processes, "lost", lost)
+    two: Any = SimpleNamespace(process_index=0, num_processes=2, device="cpu")
+    task = SquareTask(Options(), DATA)
+    try:
+        with (
+            pytest.raises(LostError, match=r"^process 0: process 1 is gone; there is no checkpoint yet; run the same"),
+            ending_plainly(two, task, SETTINGS, tmp_path, None),
+        ):
+            raise torch.distributed.DistError("Connection closed by peer")
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
