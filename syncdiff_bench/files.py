@@ -5,15 +5,21 @@ from __future__ import annotations
 import codecs
 import errno
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from syncdiff_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
@@ -98,7 +104,7 @@ def home() -> Path:
 def locked(path: Path, *, refusal: str = "", member: int | str | None = None) -> Iterator[None]:
     """Hold the lock `path`, which ends with its process, however that ends.
 
-    refusal: what is wrong where another process holds it; "" waits for it instead.
+    refusal: what is wrong where another process holds it; "" waits for it instead, and says so after a moment.
     member: number or name of a process that shares the lock. Members are let in by the process that holds the whole
     lock (member None), and while one of them lives nobody else gets it.
     Raises UsageError with `refusal`, OSError where the file cannot be written.
@@ -128,6 +134,8 @@ def is_held(file: Path) -> bool:
 
 
 SOFT = ".soft"
+A_LOOK = 0.2  # seconds in which a soft lock is got: the first look may only clear away what a dead process left behind
+PATIENCE = 2.0  # seconds of silence while a lock is waited for
 # What flock says on file systems without it: some mounts of Lustre, NFS without its lock service.
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
@@ -142,22 +150,34 @@ def _exclusive(file: Path, refusal: str) -> Iterator[None]:
     """
     from filelock import FileLock, SoftFileLock, Timeout
 
-    wait = 0 if refusal else -1
-    soft = SoftFileLock(file.with_name(file.name + SOFT), timeout=wait)
+    soft = SoftFileLock(file.with_name(file.name + SOFT))
     with ExitStack() as held:
         try:
-            held.enter_context(FileLock(file, timeout=wait, fallback_to_soft=False))
+            held.enter_context(_entered(FileLock(file, fallback_to_soft=False), refusal))
         except Timeout:
             raise UsageError(refusal) from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
             try:
-                held.enter_context(soft)
+                held.enter_context(_entered(soft, refusal, A_LOOK))
             except Timeout:
                 told = f"process {soft.pid} has {soft.lock_file}; if it ran on another machine and died, delete that"
                 raise UsageError(f"{refusal} ({told})") from None
         yield
+
+
+def _entered(lock: BaseFileLock, refusal: str, look: float = 0.0) -> AbstractContextManager[object]:
+    """Hold it within so many seconds, without a refusal however long that takes. Raises Timeout, OSError."""
+    from filelock import Timeout
+
+    try:
+        return lock.acquire(timeout=look if refusal else PATIENCE)
+    except Timeout:
+        if refusal:
+            raise
+        logger.warning("waiting for another process, which holds %s", lock.lock_file)
+        return lock.acquire(timeout=-1)
 
 
 # ------------------------------------------------------------------------------------------------- journals
