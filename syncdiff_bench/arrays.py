@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,3 +73,11 @@ class Media:
     source_count: int = 0
     source_rate: Fraction | None = None
     bits: int = 8
+
+
+def writable(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, or a copy of one that is read-only, as a clip's may be.
+
+    For `torch.from_numpy`, whose tensor shares memory that whoever holds it may write to.
+    """
+    return np.require(array, requirements="W")

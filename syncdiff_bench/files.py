@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.platforms import sync
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -68,12 +69,8 @@ def replace_folder(partial: Path, folder: Path) -> None:
     )  # what `mkdir` made of it; some libraries write files for their user alone
     for path in (path for path in partial.rglob("*") if path.is_file()):
         path.chmod(path.stat().st_mode | readable)
-    for path in () if os.name == "nt" else (*partial.rglob("*"), partial):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)  # a power cut after the renaming finds complete files
-        finally:
-            os.close(descriptor)
+    for path in (*partial.rglob("*"), partial):
+        sync(path)  # a power cut after the renaming finds complete files
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
 

@@ -98,7 +98,7 @@ class FolderModel(nn.Module):
 def write_config(config: Any, folder: Path) -> None:
     """Write a dataclass as config.json of a folder, which is made where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
+    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
 
 
 def read_config(
@@ -107,7 +107,7 @@ def read_config(
     """config.json of a folder as a dataclass. Raises `error` where there is none that fits."""
     path = folder / CONFIG
     try:
-        values = dict(json.loads(path.read_text()))
+        values = dict(json.loads(path.read_text(encoding="utf-8")))
         values.pop(SHARED, None)
         config: ConfigT = options_from_values(cls, values, str(path))
     except (OSError, TypeError, ValueError, UsageError) as problem:
@@ -119,7 +119,7 @@ def part_files(folder: Path, parts: Sequence[str]) -> dict[str, Path]:
     """The weights file of each part of a model's folder; a shared autoencoder lies in the package."""
     files = {part: folder / f"{part}.safetensors" for part in parts}
     if (folder / CONFIG).is_file():
-        shared = json.loads((folder / CONFIG).read_text()).get(SHARED)
+        shared = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get(SHARED)
         if shared is not None:
             files["autoencoder"] = SHARED_IN / str(shared) / "autoencoder.safetensors"
     return files

@@ -121,7 +121,7 @@ def _save(network: nn.Module, file: Path, described: Mapping[str, Any], *, half:
     from syncdiff_bench.weights.loading import save_network
 
     save_network(network, file, half=half)
-    file.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
+    file.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
 def _filled(network: NetworkT, file: Path) -> NetworkT:
@@ -133,7 +133,7 @@ def _filled(network: NetworkT, file: Path) -> NetworkT:
 
 def _read(file: Path, keys: frozenset[str]) -> dict[str, Any]:
     try:
-        described = json.loads(file.read_text())
+        described = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{file}: not a readable description of an expert ({error}); train it again") from None
     if not isinstance(described, dict) or set(described) != keys:

@@ -5,8 +5,8 @@
 
 A shard appears whole or not at all, so that a killed preparation goes on where it was. Any number of processes may fill
 one folder at the same time: each shard is made by whoever comes to it first (`.shard-00000.lock`), and gets its name
-only where the folder still holds the same facts (`.lock`). Reading maps the shards into memory: nothing is loaded until a
-row is used, and the page cache holds what fits.
+only where the folder still holds the same facts (`.lock`). Reading maps the shards into memory: nothing is loaded until
+a row is used, and the page cache holds what fits.
 """
 
 from __future__ import annotations

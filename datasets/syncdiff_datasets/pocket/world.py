@@ -8,8 +8,8 @@
     ROOT/mvlrs_v1/mouths/<speaker>/<clip>.npy         what was drawn: (T, 6) float16, columns articulation.PARAMETERS
 
 Each file appears whole or not at all, and processes that draw the same split at once do so one after the other
-(`.train.lock`). Deterministic: a clip is a function of (world seed, split, index) alone, whatever the number of workers;
-each is spoken in a process of its own (see `speech`).
+(`.train.lock`). Deterministic: a clip is a function of (world seed, split, index) alone, whatever the number of
+workers; each is spoken in a process of its own (see `speech`).
 """
 
 from __future__ import annotations

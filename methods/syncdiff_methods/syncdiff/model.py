@@ -271,7 +271,7 @@ def save_autoencoder(autoencoder: Autoencoder, config: AutoencoderConfig, frame_
     folder.mkdir(parents=True, exist_ok=True)
     save_part(autoencoder, folder / "autoencoder.safetensors")
     description = {"frame_size": frame_size, "autoencoder": asdict(config)}
-    (folder / "autoencoder.json").write_text(json.dumps(description, indent=1) + "\n")
+    (folder / "autoencoder.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
 def autoencoder_folder(where: str | Path) -> Path:
@@ -299,7 +299,7 @@ def read_autoencoder(where: str | Path) -> tuple[AutoencoderConfig, int]:
     if not path.is_file():
         whole = SyncDiffModel.read_config(folder)
         return whole.autoencoder, whole.frame_size
-    known = json.loads(path.read_text())
+    known = json.loads(path.read_text(encoding="utf-8"))
     config: AutoencoderConfig = options_from_values(AutoencoderConfig, known["autoencoder"], str(path))
     return config, int(known["frame_size"])
 
