@@ -94,3 +94,40 @@ def write_again_and_again(path: Path, letter: bytes, times: int) -> None:
         write_whole(path, letter * 1_000_000)
         found = path.read_bytes()
         assert len(found) == 1_000_000 and len(set(found)) == 1
+
+
+class Corner:
+    """A detector that sees a face in every frame, in a corner."""
+
+    identity = "s3fd-corner"
+    most_pixels = 1 << 20
+    surest = False
+
+    def detect(self, frames: Any) -> list[Any]:
+        import numpy as np
+
+        return [np.array([[2, 3, 30 + t, 40, 0.9]], np.float32) for t in range(len(frames))]
+
+    def weights_used(self) -> tuple[()]:
+        return ()
+
+
+def prepare_faces(root: Path, home: Path) -> None:
+    """What `data prepare faces` does to a folder of videos; every clip is detected or known."""
+    import os
+
+    from syncdiff_bench.preparing import prepare_clip
+    from syncdiff_datasets.folder import Folder
+
+    os.environ["SYNCDIFF_BENCH_HOME"] = str(home)
+    dataset = Folder(root)
+    outcomes = [prepare_clip(dataset, clip_id, Corner()).outcome for clip_id in dataset.clip_ids("all")]
+    assert set(outcomes) <= {"detected", "known"}
+
+
+def read_training_clips(root: Path, cache: Path) -> None:
+    """A folder of videos as the small networks train on it."""
+    from syncdiff_datasets.folder import Folder
+    from syncdiff_metrics.training.clips import read_split
+
+    assert all(len(clip.frames) == 5 for clip in read_split(Folder(root), "all", 16, cache))
