@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from syncdiff_bench.documents import parse_json
 from syncdiff_bench.errors import UsageError
 
 Row = Mapping[str, Any]
@@ -176,7 +177,7 @@ def _rows(path: Path, complete: bytes) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(complete.split(b"\n")[:-1], start=1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             if not isinstance(row, dict):
                 raise ValueError("not an object")
         except ValueError as error:

@@ -13,10 +13,10 @@ from syncdiff_bench.contracts import Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
 from syncdiff_bench.progress import Progress
-from syncdiff_bench.runs.directory import Run, RunDirectory, identity_of, load_run, read_manifest, speakers
+from syncdiff_bench.runs.directory import Run, RunDirectory, load_run, read_manifest, speakers
 from syncdiff_bench.runs.generating import generate
 from syncdiff_bench.runs.layout import GENERATION, PROTOCOLS, SCORES, InUse, discard, part_files
-from syncdiff_bench.runs.manifest import hardware, now, versions
+from syncdiff_bench.runs.manifest import Identity, hardware, now, versions
 from syncdiff_bench.runs.plan import (
     AS_GIVEN,
     Plan,
@@ -125,7 +125,7 @@ def assemble(path: Path) -> None:
         return
     manifest = read_manifest(path)
     try:
-        with RunDirectory.opened(path, identity_of(manifest, path), manifest["hardware"]["device"]) as run:
+        with RunDirectory.opened(path, Identity.from_json(manifest), manifest["hardware"]["device"]) as run:
             clips = run.identity.clips
             if run.identity.encoding == AS_GIVEN or all(clip in run.generated for clip in clips):
                 run.settle_generated()
@@ -152,7 +152,7 @@ def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
     where the run does not say which ones it rests on.
     Raises UsageError where the dataset, or its face boxes, are not those that the videos were made from.
     """
-    recorded = identity_of(read_manifest(path), path)
+    recorded = Identity.from_json(read_manifest(path))
     if recorded.encoding == AS_GIVEN:
         folder = recorded.options["folder"]
         raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from syncdiff_bench.caveats import Counted, recorded
+from syncdiff_bench.documents import WrongValue, parse_json, read_json
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import Journal, read_rows, unwritable, write_whole
 from syncdiff_bench.origins import ScoringNetwork, scoring_networks
@@ -29,6 +30,7 @@ from syncdiff_bench.runs.layout import (
 from syncdiff_bench.runs.manifest import Identity, new_manifest, versions
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.records import SCHEMA, Generated, Score
+from syncdiff_bench.runs.schema import ProtocolRecord, RunRecord
 from syncdiff_bench.runs.summary import ColumnSummary, few_speakers
 from syncdiff_bench.weights.digests import KnownFiles
 
@@ -66,11 +68,8 @@ class Run:
 
     @property
     def summary(self) -> tuple[ColumnSummary, ...]:
-        """One entry per column, as in run.json. Raises UsageError where it cannot be read."""
-        try:
-            return tuple(ColumnSummary.from_json(entry) for entry in self.manifest["summary"])
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"{self.path / MANIFEST} has no readable summary ({error}); score it again") from None
+        """One entry per column, as in run.json."""
+        return tuple(ColumnSummary.from_json(entry) for entry in self.manifest["summary"])
 
     @cached_property
     def judges(self) -> Mapping[tuple[str, str], ScoringNetwork]:
@@ -128,7 +127,7 @@ def speakers(identity: Identity, generated: Mapping[str, Generated]) -> dict[str
 def load_run(path: Path) -> Run:
     """Read a run directory. Raises UsageError where there is none, or where it is damaged."""
     manifest = read_manifest(path)
-    identity = identity_of(manifest, path)
+    identity = Identity.from_json(manifest)
     scores = _parsed(path / SCORES, read_rows(path / SCORES), Score.from_row)
     if parts := [row for file in part_files(path, SCORES) for row in _parsed(file, read_rows(file), Score.from_row)]:
         place = {clip: number for number, clip in enumerate(identity.clips)}
@@ -167,32 +166,19 @@ def _of_a_probe(file: Path) -> bool:
     if (file.parent / GENERATION).is_file():
         return False
     try:
-        return "probe" in json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        return "probe" in parse_json(file.read_bytes())
+    except (OSError, WrongValue, TypeError):
         return False  # whoever loads it says what is wrong
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """run.json of a directory. Raises UsageError where it is missing, damaged, or of another schema."""
-    file = path / MANIFEST
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read ({error.strerror}); is {path} a run directory?") from None
-    except ValueError as error:
-        raise UsageError(f"{file} is not JSON ({error}); choose another --out") from None
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if schema != SCHEMA:
-        raise UsageError(f"{file} has schema {schema!r}, this version reads {SCHEMA}; choose another --out")
-    return dict(manifest)
+def read_manifest(path: Path, kind: Any = RunRecord) -> dict[str, Any]:
+    """run.json of a directory. kind: what it is held to, another of a probe.
 
-
-def identity_of(manifest: Mapping[str, Any], path: Path) -> Identity:
-    """Raises UsageError naming the file where the manifest has no complete identity."""
-    try:
-        return Identity.from_json(manifest)
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{path / MANIFEST} is incomplete ({error}); choose another --out") from None
+    Raises UsageError where it is missing, damaged, or of another schema.
+    """
+    mend = "give a run directory, or choose another --out"
+    manifest: dict[str, Any] = read_json(path / MANIFEST, "is not the record of a run", mend, kind, schema=SCHEMA)
+    return manifest
 
 
 class RunDirectory:
@@ -342,11 +328,12 @@ class RunDirectory:
         joined: dict[tuple[str, str], dict[str, Any]] = {}
         known = {(one["metric"], one["protocol"]): one for one in self.manifest["protocols"]}
         for file in part_files(self.path, PROTOCOLS):
-            for entry in json.loads(file.read_text(encoding="utf-8")):
+            mend = "delete it and the scores of that part, and `score` again"
+            for entry in read_json(file, "does not say what a part was scored with", mend, Sequence[ProtocolRecord]):
                 key = (entry["metric"], entry["protocol"])
                 mine = joined.setdefault(key, known.get(key, entry))
                 if not mine["weights"]:
-                    mine.update(weights=entry["weights"], provenance=entry["provenance"])
+                    mine.update(weights=entry["weights"], provenance=entry.get("provenance") or {})
                 elif entry["weights"] and entry["weights"] != mine["weights"]:
                     raise UsageError(
                         f"{file}: {entry['metric']} was scored with other weights than in {self.path}; "
@@ -380,7 +367,7 @@ def check_identity(path: Path, identity: Identity) -> dict[str, Any] | None:
             raise UsageError(f"{path} is a file; choose another --out")
         return None
     manifest = read_manifest(path)
-    differences = identity_of(manifest, path).differences(identity)
+    differences = Identity.from_json(manifest).differences(identity)
     if differences:
         told = "; ".join(differences)
         raise UsageError(f"{path} holds another run ({told}); choose another --out, or --fresh to start it anew")
@@ -390,5 +377,5 @@ def check_identity(path: Path, identity: Identity) -> dict[str, Any] | None:
 def _parsed(path: Path, rows: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
     try:
         return [parse(row) for row in rows]
-    except (KeyError, TypeError) as error:
+    except WrongValue as error:
         raise UsageError(f"{path} has a line that is not of schema {SCHEMA} ({error}); delete the file") from None

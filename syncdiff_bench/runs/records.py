@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypedDict
 
 from syncdiff_bench.caveats import Caveat
+from syncdiff_bench.documents import check_of
 from syncdiff_bench.errors import BenchError, ClipError, WeightsError
 
 SCHEMA = 1
@@ -97,6 +98,8 @@ class Generated:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Generated:
+        """Raises WrongValue for another line."""
+        _check_generated(row)
         return cls(
             clip=row["clip"],
             frames=row["frames"],
@@ -152,11 +155,50 @@ class Score:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:
-        fields = {key: value for key, value in row.items() if key != "schema"}
-        if fields["error"] is not None:
-            fields["error"] = Failure(**fields["error"])
-        fields["caveats"] = _caveats(fields.get("caveats")) or ()
-        return cls(**fields)
+        """Raises WrongValue for another line."""
+        _check_score(row)
+        known = {key: row[key] for key in _SCORE if key in row}
+        if known["error"] is not None:
+            known["error"] = Failure(**known["error"])
+        known["caveats"] = _caveats(known.get("caveats")) or ()
+        return cls(**known)
+
+
+class _GeneratedLine(TypedDict):
+    clip: str
+    frames: int | None
+    notes: Sequence[str]
+    boxes: str | None
+    speaker: str | None
+    video: str | None
+    error: Failure | None
+
+
+class _GeneratedNow(_GeneratedLine, total=False):
+    caveats: Sequence[Caveat] | None
+    sha256: str | None
+    source: str | None
+
+
+class _ScoreLine(TypedDict):
+    method: str
+    dataset: str
+    clip: str
+    metric: str
+    protocol: str
+    values: Mapping[str, float | None] | None
+    stats: Mapping[str, Any] | None
+    error: Failure | None
+
+
+class _ScoreNow(_ScoreLine, total=False):
+    sha256: str | None
+    boxes: str
+    caveats: Sequence[Caveat]
+
+
+_SCORE = tuple(one.name for one in fields(Score))
+_check_generated, _check_score = check_of(_GeneratedNow), check_of(_ScoreNow)
 
 
 def _caveats(rows: Sequence[Mapping[str, Any]] | None) -> tuple[Caveat, ...] | None:

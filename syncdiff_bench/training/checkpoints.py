@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from pickle import PickleError
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 
+from syncdiff_bench.documents import read_json
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.training.ema import EMA
@@ -32,6 +33,12 @@ OURS = "training.json"
 UNREADABLE = (ValueError, KeyError, EOFError)
 # What torch says of a file that it cannot write; it has no type of its own for that.
 UNWRITTEN = ("PytorchStreamWriter", "inline_container", "unexpected pos")
+
+
+class _Saved(TypedDict, total=False):
+    examples: int | None
+    ema_updates: int
+    files: Mapping[str, int]
 
 
 def save(accelerator: Accelerator, out: Path, step: int, examples: int | None, ema: EMA | None, keep: int) -> None:
@@ -119,7 +126,7 @@ def complete(out: Path) -> list[Path]:
 def _load(accelerator: Accelerator, folder: Path, ema: EMA | None, names: Sequence[str]) -> Mapping[str, Any]:
     """Load everything; returns training.json, empty for version 0.1.0, which wrote none."""
     path = folder / OURS
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_json(path, "is damaged", "delete the checkpoint", _Saved) if path.is_file() else {}
     for name, size in known.get("files", {}).items():
         there = (folder / name).stat().st_size
         if there != size:

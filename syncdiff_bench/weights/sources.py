@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from syncdiff_bench.documents import WrongValue, check, parse_json
 from syncdiff_bench.weights.catalog import IndexSource, Source, UrlSource
 from syncdiff_bench.weights.digests import sha256_of
 
@@ -131,11 +132,12 @@ def _remember(target: Path, url: str, response: Response) -> None:
 def _validator(target: Path, url: str) -> str:
     """What the server called the version of the partial file; empty where it cannot be continued."""
     try:
-        note = json.loads(_resume_note(target).read_text(encoding="utf-8"))
-        same = note["url"] == hashlib.sha256(url.encode()).hexdigest()
-        return str(note["validator"]) if same and target.is_file() else ""
-    except (OSError, ValueError, KeyError, TypeError):
+        note = parse_json(_resume_note(target).read_bytes())
+        check(note, Mapping[str, str])
+    except (OSError, WrongValue):
         return ""
+    same = note.get("url") == hashlib.sha256(url.encode()).hexdigest()
+    return str(note.get("validator", "")) if same and target.is_file() else ""
 
 
 # ---------------------------------------------------------------------------------------- the package index
