@@ -21,6 +21,7 @@ import torch
 
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.files import replace_folder
+from syncdiff_bench.leftovers import sweep
 from syncdiff_bench.training.ema import EMA
 
 if TYPE_CHECKING:
@@ -54,6 +55,13 @@ def save(accelerator: Accelerator, out: Path, step: int, examples: int | None, e
             for old in complete(out)[:-keep]:
                 shutil.rmtree(old)
     accelerator.wait_for_everyone()
+
+
+def discard_unfinished(out: Path) -> None:
+    """Remove what a training that was killed was writing. Called by the one launch that is at work in the folder."""
+    for folder in (*(out / "checkpoints").glob(".step-*.part"), *out.glob(".model.part")):
+        shutil.rmtree(folder, ignore_errors=True)
+    sweep(out, alone=True)
 
 
 @contextmanager
