@@ -76,3 +76,7 @@ class NotApplicable(BenchError):  # noqa: N818 - it is an answer, not a failure
 
     Not a failure of a clip: the column reads `n/a` with this reason.
     """
+
+
+class Stopped(KeyboardInterrupt):
+    """A scheduler told this process to stop: it ends as by Ctrl-C, with exit code 143. The message is for people."""

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from pickle import PickleError
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from syncdiff_bench.documents import read_json
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.files import replace_folder
+from syncdiff_bench.leftovers import sweep
 from syncdiff_bench.training.ema import EMA
 
 if TYPE_CHECKING:
@@ -33,12 +33,6 @@ OURS = "training.json"
 UNREADABLE = (ValueError, KeyError, EOFError)
 # What torch says of a file that it cannot write; it has no type of its own for that.
 UNWRITTEN = ("PytorchStreamWriter", "inline_container", "unexpected pos")
-
-
-class _Saved(TypedDict, total=False):
-    examples: int | None
-    ema_updates: int
-    files: Mapping[str, int]
 
 
 def save(accelerator: Accelerator, out: Path, step: int, examples: int | None, ema: EMA | None, keep: int) -> None:
@@ -61,6 +55,13 @@ def save(accelerator: Accelerator, out: Path, step: int, examples: int | None, e
             for old in complete(out)[:-keep]:
                 shutil.rmtree(old)
     accelerator.wait_for_everyone()
+
+
+def discard_unfinished(out: Path) -> None:
+    """Remove what a training that was killed was writing. Called by the one launch that is at work in the folder."""
+    for folder in (*(out / "checkpoints").glob(".step-*.part"), *out.glob(".model.part")):
+        shutil.rmtree(folder, ignore_errors=True)
+    sweep(out, alone=True)
 
 
 @contextmanager
@@ -126,7 +127,7 @@ def complete(out: Path) -> list[Path]:
 def _load(accelerator: Accelerator, folder: Path, ema: EMA | None, names: Sequence[str]) -> Mapping[str, Any]:
     """Load everything; returns training.json, empty for version 0.1.0, which wrote none."""
     path = folder / OURS
-    known = read_json(path, "is damaged", "delete the checkpoint", _Saved) if path.is_file() else {}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for name, size in known.get("files", {}).items():
         there = (folder / name).stat().st_size
         if there != size:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.files import Journal, replacing
+from syncdiff_bench.files import replacing
+from syncdiff_bench.journals import Journal
 from syncdiff_bench.options import options_to_json
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
