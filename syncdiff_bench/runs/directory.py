@@ -347,7 +347,7 @@ class RunDirectory:
                 key = (entry["metric"], entry["protocol"])
                 mine = joined.setdefault(key, known.get(key, entry))
                 if not mine["weights"]:
-                    mine.update(weights=entry["weights"], provenance=entry["provenance"])
+                    mine.update(weights=entry["weights"], provenance=entry.get("provenance") or {})
                 elif entry["weights"] and entry["weights"] != mine["weights"]:
                     raise UsageError(
                         f"{file}: {entry['metric']} was scored with other weights than in {self.path}; "
