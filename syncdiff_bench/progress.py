@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from syncdiff_bench.characters import visible
+from syncdiff_bench.characters import one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -159,7 +159,7 @@ class Bar(_Counting):
             progress.TextColumn("{task.fields[about]}", style="dim", markup=False),
         )
         with progress.Progress(*columns, console=self.console, transient=True) as self._bars:
-            self._task = self._bars.add_task(title, total=total, completed=done, counts="", about="")
+            self._task = self._bars.add_task(one_line(title), total=total, completed=done, counts="", about="")
             self._show()
             yield
         self._bars = None
@@ -171,7 +171,7 @@ class Bar(_Counting):
 
     def _show(self) -> None:
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, completed=self.completed, counts=self.counts, about=self.about)
+            self._bars.update(self._task, completed=self.completed, counts=self.counts, about=one_line(self.about))
 
 
 class Log(_Counting):

@@ -225,7 +225,7 @@ def _detect(
                 progress.working_on([clip_id])
                 done.append(detect(selection.dataset, clip_id))
                 progress.done()
-        _print_first("odd", [f"{one.where}: {one.message}" for one in selection.dataset.odd_files(selection.split)])
+        _print_first("odd", [f"{one.where} {one.message}" for one in selection.dataset.odd_files(selection.split)])
         _print_first("failed", [str(clip.problem) for clip in done if clip.outcome == "failed"])
         say(f"{selection}: {_summary(done, source, own=own, faceless=faceless)}")
 

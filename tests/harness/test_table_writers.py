@@ -164,7 +164,13 @@ def test_what_github_reads_as_mathematics_or_struck_out_is_text_in_markdown() ->
 def test_records_keep_their_precision() -> None:
     first, second = csv.DictReader(io.StringIO(render([TABLE], "csv")))
     assert first == {
-        **{"row": SHOWN.replace("red two", "red\ntwo"), "mean": "0.30000000000000004", "ci95_low": "0.25", "ci95_high": "", "judge": "x y"},
+        **{
+            "row": SHOWN.replace("red two", "red\ntwo"),
+            "mean": "0.30000000000000004",
+            "ci95_low": "0.25",
+            "ci95_high": "",
+            "judge": "x y",
+        },
         "caveats": f"{SHOWN}; {SHOWN}",
     }
     assert second == {"row": "b", "mean": "", "ci95_low": "", "ci95_high": "", "judge": "", "caveats": ""}
