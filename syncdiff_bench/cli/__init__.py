@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from syncdiff_bench.cli.commands import Group
+from syncdiff_bench.cli.commands import Group, say
 from syncdiff_bench.errors import BenchError
 
 PROGRAM = "syncdiff-bench"
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as error:
         return _fail(" ".join(str(error).split()))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; run the same command again to resume", err=True)
+        say("interrupted; run the same command again to resume", err=True)
         return 130
     except BrokenPipeError:
         # The reader (head, less) has gone; Python would complain again while flushing at exit.
@@ -145,5 +145,5 @@ def _usage_message(error: click.ClickException) -> str:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     return 2
