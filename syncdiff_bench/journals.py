@@ -75,13 +75,17 @@ def _defined(value: Any) -> Any:
 
 
 @lru_cache(4096)  # a file may be read several times
-def _tell(text: str) -> None:
+def _tell(text: str, _of_file: int) -> None:
     logger.warning(text)
 
 
 def tell_damage(path: Path, where: str, error: Exception, lost: str = LOST) -> None:
-    """Say, once, that a part of a file cannot be read and is left out. where: "line 3"."""
-    _tell(f"{path} {where} is damaged ({' '.join(str(error).split())[:200]}): {lost}")
+    """Say, once of a file as it is now, that a part of it cannot be read and is left out. where: "line 3"."""
+    try:
+        written = path.stat().st_mtime_ns
+    except OSError:
+        written = 0
+    _tell(f"{path} {where} is damaged ({' '.join(str(error).split())[:200]}): {lost}", written)
 
 
 class Journal:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench run
       SyncDiff on pocket, the data set inside the package
@@ -59,6 +60,7 @@ def run(ctx: click.Context, /, *, strict: bool, **given: Any) -> None:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench generate --dataset lrs3 --data-root /data --out runs/lrs3
       with training/paper/model, or --set model=DIR

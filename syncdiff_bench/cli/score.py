@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench score runs/pocket-test --metrics ssim
       add a metric to runs that exist; the rest is taken from their run.json

@@ -58,9 +58,9 @@ def train(
 
     fitting_batch: the estimate behind the advice after running out of memory; half the batch without one.
     progress: who follows it; a bar on a terminal, else a line now and then.
-    Raises BenchError, in one line, when the loss stops being a number, memory runs out, another process dies or
-    SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not installed, for a
-    number of processes that cannot share a step, and for a checkpoint of another model.
+    Raises BenchError, in one line, when the loss stops being a number, memory runs out or another process dies, and
+    Stopped when SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not
+    installed, for a number of processes that cannot share a step, and for a checkpoint of another model.
     """
     from accelerate.utils import set_seed
 
