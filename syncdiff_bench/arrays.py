@@ -79,12 +79,21 @@ class Media:
 
 
 def load_array(path: Path) -> NDArray[Any]:
-    """The array of a `.npy` of numbers. Raises OSError or ValueError where it is none, EOFError where it is cut short.
+    """The array of a `.npy` of numbers. Raises OSError where it cannot be read, ValueError where it is none.
 
     A header that claims more than the file holds is refused before memory is asked for it.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("no regular file")
+    try:
+        return _loaded(path)
+    except OSError:
+        raise
+    except Exception as error:  # numpy hands a header to Python's parser, which fails in whatever way it likes
+        raise ValueError(" ".join(str(error).split())[:200]) from None
+
+
+def _loaded(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
         major, minor = np.lib.format.read_magic(file)
         header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}.get(major)

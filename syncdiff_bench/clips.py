@@ -236,7 +236,7 @@ def known_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks | None:
     """What an earlier call of `clip_landmarks` found; None where there was none or it is damaged. Raises as it does."""
     try:
         found = load_array(_entry(clip, source))
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError):
         return None
     return found if found.shape == (len(clip.media.frames), POINTS, 2) and found.dtype == np.float32 else None
 

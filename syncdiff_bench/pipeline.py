@@ -12,6 +12,7 @@ from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
+from syncdiff_bench.faults import blamed
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.runs.directory import Run, RunDirectory, load_run, speakers
 from syncdiff_bench.runs.generating import generate
@@ -213,7 +214,8 @@ def _settle(run: RunDirectory, metrics: Sequence[Metric[Any]], records: Mapping[
         entry["boxes"] = boxes_behind(row for row in scores if (row.metric, row.protocol) == column)
         weights[column] = entry["weights"]
     clusters = speakers(run.identity, run.generated)
-    run.manifest["summary"] = [entry.to_json() for entry in summarise([scores], metrics, clusters, weights)]
+    with blamed(f"a metric on {run.path / SCORES}", "delete that file and score again, or mend the plugin"):
+        run.manifest["summary"] = [entry.to_json() for entry in summarise([scores], metrics, clusters, weights)]
     _enter_clips(run, records, scores)
     run.manifest["finished"] = run.manifest["finished"] or now()
     run.save()

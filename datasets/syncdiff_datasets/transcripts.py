@@ -14,6 +14,7 @@ from syncdiff_bench.listing import spelled, why_no_file
 
 WORD_TABLE = "WORD START END"
 SECTION = re.compile(r"\s*(?:(?P<name>[A-Za-z]+)\s*:|WORD\s+START\s+END|FRAME\s+X\s+Y)")
+LONGEST = 1e6  # seconds of a clip
 KNOWN_SECTIONS = frozenset({"text", "conf", "ref", ""})  # "" for the tables
 
 
@@ -109,6 +110,14 @@ def _word_table(lines: list[str]) -> list[list[str]]:
 def _timed(table: list[list[str]]) -> tuple[Spoken, ...]:
     """Words with their times; none at all where a row has no readable times."""
     try:
-        return tuple(Spoken(word.lower(), float(start), float(end)) for word, start, end, *_ in table)
+        return tuple(Spoken(word.lower(), *seconds(start, end)) for word, start, end, *_ in table)
     except ValueError:
         return ()
+
+
+def seconds(start: str, end: str) -> tuple[float, float]:
+    """When something is said. Raises ValueError where it is no time."""
+    times = float(start), float(end)
+    if not 0 <= times[0] <= times[1] < LONGEST:
+        raise ValueError(f"{start} to {end} is no time")
+    return times

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from syncdiff_bench.characters import visible
+from syncdiff_bench.options import TRUE_WORDS
 
 NONE: Mapping[str, str] = MappingProxyType({})
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -108,11 +110,29 @@ def command(
     return click.command(cls=Command, epilog=below_help(examples, closing), former=former, keeps=keeps)
 
 
+DEBUG = "SYNCDIFF_BENCH_DEBUG"
+
+
 @dataclass
 class Invoked:
-    """The `obj` of a context: keeps is that of the command that was run, False where none was."""
+    """The `obj` of a context.
+
+    keeps: that of the command that was run, False where none was.
+    debug: show the traceback of what ends it.
+    """
 
     keeps: bool = False
+    debug: bool = field(default_factory=lambda: os.environ.get(DEBUG, "").strip().lower() in TRUE_WORDS)
+
+
+def _debug_option() -> click.Option:
+    """Of every command and group; the first help tells of it."""
+
+    def ask(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+        if value and isinstance(ctx.obj, Invoked):
+            ctx.obj.debug = True
+
+    return click.Option(["--debug"], is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=ask)
 
 
 class Command(click.Command):
@@ -124,6 +144,7 @@ class Command(click.Command):
 
     def __init__(self, *arguments: Any, former: Mapping[str, str] = NONE, keeps: bool = False, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self.params.append(_debug_option())
         self.former = former
         self.keeps = keeps
 
@@ -169,6 +190,7 @@ class Group(click.Group):
         **settings: Any,
     ) -> None:
         super().__init__(name, help=about, epilog=below_help(examples, closing), **settings)
+        self.params.append(_debug_option())
         self.table, self.former = table, former
 
     def list_commands(self, ctx: click.Context) -> list[str]:

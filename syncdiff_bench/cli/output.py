@@ -11,6 +11,7 @@ from pathlib import Path
 from syncdiff_bench.characters import one_line
 from syncdiff_bench.cli.commands import say
 from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.faults import LOG
 from syncdiff_bench.files import unwritable, write_whole
 from syncdiff_bench.pipeline import load_whole
 from syncdiff_bench.report.leaderboard import leaderboards
@@ -58,6 +59,8 @@ def print_failures(run: Run) -> int:
     for clip, message in list(reasons.items())[:SHOWN_FAILURES]:
         named = message if clip in message else f"{clip}: {message}"
         say(f"failed ({run.identity.method}): {one_line(named)}", err=True)
+    if reasons and (run.path / LOG).is_file():
+        say(f"tracebacks of what plugins raised: {run.path / LOG}", err=True)
     if len(reasons) > SHOWN_FAILURES:
         more = len(reasons) - SHOWN_FAILURES
         say(f"failed ({run.identity.method}): {more} more clips, see {run.path}", err=True)

@@ -148,7 +148,7 @@ def landmarks_in(file: Path, media: Media) -> Landmarks:
     """
     try:
         found = load_array(file)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError):
         raise ClipError("landmarks", f"{file} is no readable .npy of numbers; write it with numpy.save") from None
     fits = found.shape[1:] == (POINTS, 2) and found.dtype.kind in "iuf"
     rows, doubts = rows_of_frames(len(found), media, "landmarks", file) if fits else (None, ())

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.caveats import Counted, counted
 from syncdiff_bench.contracts import FPS, Clip, Dataset
 from syncdiff_bench.documents import read_json
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.errors import BenchError, UsageError, shown
 from syncdiff_bench.files import read_text_file, write_whole
 from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.manifest import Identity, now
@@ -148,9 +148,12 @@ def read_poses(path: Path, dataset: Dataset) -> list[FrameOf]:
         words = line.split()
         if not words or line.startswith("#"):
             continue
-        if len(words) != 2 or not words[1].isdigit():
-            raise UsageError(f"{path}:{number}: {line.strip()!r} is not CLIP FRAME, frames counted from 0")
-        poses.append(FrameOf(dataset.clip(words[0]), int(words[1])))
+        if len(words) != 2 or not words[1].isdecimal() or len(words[1]) > 9:
+            raise UsageError(f"{path}:{number}: {shown(line.strip())} is not CLIP FRAME, frames counted from 0")
+        try:
+            poses.append(FrameOf(dataset.clip(words[0]), int(words[1])))
+        except BenchError as error:
+            raise UsageError(f"{path}:{number}: {error}") from None
     return poses
 
 

@@ -18,6 +18,7 @@ from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces.detection import detecting
+from syncdiff_bench.faults import FaultLog, contained
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
 from syncdiff_bench.plugins import DatasetSpec, dataset_spec, load_dataset
@@ -193,6 +194,7 @@ class Generation:
         self.emit: Emit
         # What a failure taught: how many clips fit into memory together, and how to say so.
         self.at_once: int | None = None
+        self.faults = FaultLog(folder)
         self.memory_notes: tuple[str, ...] = ()
 
     def __reduce__(self) -> Any:
@@ -249,6 +251,7 @@ class Generation:
                 clips.append(open_clip(self.dataset, clip_id))
             except ClipError as error:
                 if clip_id in wanted:
+                    self.faults.note(error, f"{self.dataset.name}, {clip_id}")
                     self._record(Generated(clip_id, error=Failure.of(error, "undecodable")))
         return clips
 
@@ -257,12 +260,14 @@ class Generation:
         stream = self._yields(clips)
         while True:
             try:
-                clip_id, frames = next(stream)
+                with contained():
+                    clip_id, frames = next(stream)
             except StopIteration:
                 return None
             except Exception as error:
                 if out_of_memory(error):
                     return self._out_of_memory(clips, error)
+                self.faults.note(error, f"{self.method.name}, {', '.join(clip.id for clip in clips)}")
                 return clip_failure(error, NOT_GENERATED)
             clip = left.pop(clip_id, None) if isinstance(clip_id, str) else None
             if clip is not None:
@@ -288,8 +293,10 @@ class Generation:
             self._fail(clip, Failure.of(frames, NOT_GENERATED))
             return
         try:
-            noticed = (*as_caveats(self.method.caveats(clip.id)), *self._notes(clip.id))
+            with contained():
+                noticed = (*as_caveats(self.method.caveats(clip.id)), *self._notes(clip.id))
         except Exception as error:
+            self.faults.note(error, f"{self.method.name}, caveats of {clip.id}")
             failure = clip_failure(error, "caveats")
             self._fail(clip, replace(failure, message=f"{clip.id}: caveats of {self.method.name}: {failure.message}"))
             return

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from syncdiff_bench import plugins
 from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
-from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faults import blamed
 from syncdiff_bench.media.video_folder import VideoFolder, odd_files_caveats
 from syncdiff_bench.options import options_to_json
 from syncdiff_bench.runs.directory import RunDirectory
@@ -171,12 +172,8 @@ def _of_method(data: Identity, method: Method, dataset: Dataset) -> Identity:
 
 def _general(method: Method) -> tuple[Caveat, ...]:
     """What the method says of all that it makes. Raises UsageError where it cannot say that."""
-    try:
+    with blamed(f"method {method.name}: general_caveats"):
         return as_caveats(method.general_caveats())
-    except BenchError:
-        raise
-    except Exception as error:
-        raise UsageError(f"method {method.name}: general_caveats fails ({error}); mend the plugin") from error
 
 
 def plan_given(selection: Selection, videos: Path, reference: Path | None) -> ScorePlan:

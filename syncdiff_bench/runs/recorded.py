@@ -29,7 +29,7 @@ def read_manifest(path: Path, name: str = MANIFEST, kind: Any = RunRecord) -> di
     """
     file = path / name
     if not file.exists():
-        raise DamagedManifest(f"{file} does not exist", f"is {path} a run directory?")
+        raise DamagedManifest(f"{file} does not exist", "give a run directory")
     try:
         manifest: dict[str, Any] = read_json(file, "is not the record of a run", "", kind, schema=SCHEMA)
     except UsageError as error:

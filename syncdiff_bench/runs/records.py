@@ -9,6 +9,7 @@ from typing import Any
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import BenchError, ClipError, WeightsError, shown
+from syncdiff_bench.faults import described
 from syncdiff_bench.journals import Undefined
 
 SCHEMA = 1
@@ -40,8 +41,7 @@ class Failure:
             return cls(kind, f"weights {missing} missing; syncdiff-bench weights fetch {missing}")
         if isinstance(error, BenchError):
             return cls(kind, one_line(str(error)))
-        text = one_line(str(error))
-        return cls(kind, f"{type(error).__name__}: {text}" if text else type(error).__name__)
+        return cls(kind, described(error))
 
 
 def clip_failure(error: Exception, kind: str) -> Failure:

@@ -13,6 +13,7 @@ from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.faces.boxes import GIVEN, FaceBoxes
+from syncdiff_bench.faults import contained
 from syncdiff_bench.media.fitting import LENGTH, read_fitted
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.plugins import dataset_spec, load_dataset
@@ -39,7 +40,8 @@ def open_clip(dataset: Dataset, clip_id: str) -> Clip:
 def decoding(clip_id: str) -> Iterator[None]:
     """Whatever is raised inside that is no error of this project becomes a ClipError."""
     try:
-        yield
+        with contained():
+            yield
     except BenchError:
         raise
     except Exception as error:

@@ -121,9 +121,9 @@ def boxes_behind(rows: Iterable[Score]) -> dict[str, Any]:
     >>> boxes_behind([Score("m", "d", "c", "psnr", "full")])
     {'sources': {}, 'sha256': None}
     """
-    used = [(row.clip, *row.boxes.rsplit(" ", 1)) for row in rows if row.boxes]
-    digest = hashlib.sha256("".join(f"{clip} {boxes}\n" for clip, _, boxes in used).encode()).hexdigest()
-    return {"sources": dict(sorted(Counter(one[1] for one in used).items())), "sha256": digest if used else None}
+    used = [(row.clip, row.boxes.rpartition(" ")) for row in rows if row.boxes]
+    digest = hashlib.sha256("".join(f"{clip} {boxes}\n" for clip, (_, _, boxes) in used).encode()).hexdigest()
+    return {"sources": dict(sorted(Counter(one[0] for _, one in used).items())), "sha256": digest if used else None}
 
 
 def column_values(metric: Metric[Any], stats: Sequence[Any]) -> np.ndarray:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from datetime import date, datetime, timezone
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from syncdiff_bench.errors import BenchError
 
 Reader = Callable[[Path], object]
 
-SHORT, LONG = 8, 800  # inputs for each reader, in CI and in the long run
+# Inputs for each reader, in CI and in the long run.
+SHORT, LONG = 8, int(os.environ.get("RELIABILITY_INPUTS", "800"))
 short_and_long = pytest.mark.parametrize(
     "tries", [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.reliability)]
 )
@@ -142,7 +144,7 @@ def _is_json(line: bytes) -> bool:
 
 
 def toml_of(document: Any) -> bytes:
-    """A document as TOML, tables in one line; what TOML does not know (null, half characters) is written all the same."""
+    """A document as TOML, tables in one line; null and half characters, which it does not know, are written as well."""
     pairs = document.items() if isinstance(document, dict) else [("value", document)]
     return "".join(f"{_key(key)} = {_toml(value)}\n" for key, value in pairs).encode("utf-8", "surrogatepass")
 
@@ -159,7 +161,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, float):
-        return str(value) if value != value or value in (float("inf"), float("-inf")) else repr(value)
+        return repr(value) if isfinite(value) else str(value)
     return json.dumps(value, ensure_ascii=False)
 
 

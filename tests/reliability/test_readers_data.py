@@ -1,4 +1,4 @@
-"""Damaged files of a data set: split lists, pairs, transcripts, boxes, landmarks, poses, caches of what was detected."""
+"""Damaged files of a data set: split lists, pairs, transcripts, boxes, landmarks, poses, and what is kept of them."""
 
 from __future__ import annotations
 

@@ -288,9 +288,9 @@ def foreign_acoustic_model(logits: str, dataset: str, method: str) -> tuple[Cave
 def _saved_windows(path: Path, n_frames: int) -> NDArray[np.float32]:
     try:
         saved = load_array(path)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise ClipError("features", f"{path}: no readable DeepSpeech scores ({error}); compute them again") from None
-    if saved.dtype.kind == "f" and len(saved):
+    if saved.dtype.kind == "f" and saved.size:
         if saved.ndim == 2 and saved.shape[1] == SYMBOLS:
             return score_windows(saved.astype(np.float32), n_frames)
         if saved.ndim == 3 and saved.shape[1:] == (WINDOW, SYMBOLS):
