@@ -88,6 +88,8 @@ def read_fields(cls: type[Any], given: Mapping[str, Any], owner: str, read: Read
             values[key] = read(value, hints[key])
         except WrongTypeError as error:
             raise UsageError(f"option {shown(key)[1:-1]} of {owner}: {shown(value)} is not {error}") from None
+        except UsageError as error:  # of a table within this one
+            raise UsageError(f"{owner}: {key}: {error}") from None
     return values
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.errors import UsageError, shown
 from syncdiff_bench.faults import contained, described
 from syncdiff_bench.options import nearest
 
@@ -136,7 +136,7 @@ def load_class(kind: Kind, name: str) -> Any:
     known = registrations(kind)
     if name not in known:
         words = GROUPS[kind].words
-        raise UsageError(f"unknown {words} {name!r}{nearest(name, known, f'known {words}s')}")
+        raise UsageError(f"unknown {words} {shown(name)}{nearest(name, known, f'known {words}s')}")
     try:
         return _load(known[name])
     except _UnusableError as error:

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from syncdiff_bench.documents import parse_toml, read_toml
+from syncdiff_bench.documents import WrongValue, check, parse_toml, read_toml
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import nearest, options_from_values
 from syncdiff_bench.registry import load_class, shipped_files
@@ -51,13 +51,15 @@ def read_plan(config: str, overrides: Sequence[str] = (), variant: str = "") -> 
     """
     path = _find(config)
     tables = _tables(path)
-    variants = tables.pop("variants", {})
+    variants = tables.get("variants", {})
     if variant:
         if variant not in variants:
             raise UsageError(f"{path}: no variant {variant!r}{nearest(variant, variants, 'variants')}")
         _merge(tables, variants[variant])
     for override in overrides:
         _apply(tables, override)
+    _check(path, tables)
+    tables.pop("variants", None)
     unknown = set(tables) - {"trainer", "data", "training", "options"}
     if unknown or "trainer" not in tables:
         raise UsageError(f"{path}: expected trainer, [data], [training] and [options], found {', '.join(tables)}")
@@ -96,7 +98,9 @@ def shipped_configs() -> dict[str, Path]:
 
 def title_of(config: Path) -> str:
     """The first sentence of the comment that a config begins with; "" where it has none."""
-    lines = takewhile(lambda line: line.startswith("#"), config.read_text(encoding="utf-8").splitlines())
+    lines = takewhile(
+        lambda line: line.startswith("#"), config.read_text(encoding="utf-8", errors="replace").splitlines()
+    )
     return " ".join(line.lstrip("# ") for line in lines).partition(". ")[0].rstrip(".")
 
 
@@ -107,9 +111,25 @@ def _trainer(config: Path) -> str:
         return ""
 
 
+class _Config(TypedDict, total=False):
+    trainer: str
+    data: Mapping[str, Any]
+    training: Mapping[str, Any]
+    options: Mapping[str, Any]
+    variants: Mapping[str, Mapping[str, Any]]
+
+
+def _check(path: Path, tables: Mapping[str, Any]) -> None:
+    try:
+        check(tables, _Config)
+    except WrongValue as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
 def _tables(path: Path, likened: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The content of a config, over that of the one that it is like. likened: the configs that are like this one."""
     tables = read_toml(path)
+    _check(path, tables)
     like = tables.pop("like", None)
     if like is None:
         return tables

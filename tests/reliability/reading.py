@@ -68,9 +68,9 @@ def damaged_documents(draw: st.DrawFn, document: Any, extremes: tuple[Any, ...] 
                 container.pop(key)
             )
         elif way == "add" and isinstance(container[key], dict):
-            container[key]["unheard of"] = draw(st.sampled_from(extremes))
+            container[key]["unheard of"] = copy.deepcopy(draw(st.sampled_from(extremes)))
         elif way == "add" and isinstance(container[key], list):
-            container[key].append(draw(st.sampled_from(extremes)))
+            container[key].append(copy.deepcopy(draw(st.sampled_from(extremes))))
         else:
             container[key] = copy.deepcopy(draw(st.sampled_from(extremes)))
     return made[0]
