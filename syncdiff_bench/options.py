@@ -212,5 +212,5 @@ def unknown_key(key: str, options: Mapping[str, type[Any]]) -> str:
     known = list(dict.fromkeys(name for cls in options.values() for name in option_names(cls)))
     owners = " and ".join(options)
     if not known:
-        return f"unknown option {key!r}: {owners} has no options"
-    return f"unknown option {key!r} of {owners}{nearest(key, known, 'known options')}"
+        return f"unknown option {shown(key)}: {owners} has no options"
+    return f"unknown option {shown(key)} of {owners}{nearest(key, known, 'known options')}"

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from syncdiff_bench.contracts import WeightsUsed
-from syncdiff_bench.documents import read_json
+from syncdiff_bench.documents import WrongValue, check, parse_json, read_json
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
 from syncdiff_bench.weights.digests import sha256_of
@@ -112,11 +112,12 @@ def read_config(
     """config.json of a folder as a dataclass. Raises `error` where there is none that fits."""
     path = folder / CONFIG
     try:
-        values = dict(read_json(path, f"is no {what}", mend, Mapping[str, Any]))
+        values = parse_json(path.read_bytes())
+        check(values, Mapping[str, Any])
         values.pop(SHARED, None)
-        config: ConfigT = options_from_values(cls, values, str(path))
-    except UsageError as problem:
-        raise error(str(problem)) from None
+        config: ConfigT = options_from_values(cls, values, path.name)
+    except (OSError, WrongValue, UsageError) as problem:
+        raise error(f"{path}: not a readable {what} ({problem}); {mend}") from None
     return config
 
 

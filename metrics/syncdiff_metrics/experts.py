@@ -155,7 +155,8 @@ def _config(cls: type[Any], values: Any, file: Path) -> Any:
     try:
         return options_from_values(cls, values, str(file))
     except UsageError as error:
-        raise WeightsError(str(error)) from None
+        told = str(error)
+        raise WeightsError(told if str(file) in told else f"{file}: {told}") from None
 
 
 # ------------------------------------------------------------------------------------------------ words

@@ -150,12 +150,12 @@ def load_run(path: Path) -> Run:
         place = {clip: number for number, clip in enumerate(identity.clips)}
         known = {row.key: row for row in (*scores, *parts)}
         scores = sorted(known.values(), key=lambda row: place.get(row.clip, len(place)))
-    files = [path / GENERATION, *part_files(path, GENERATION)]
+    files, clips = [path / GENERATION, *part_files(path, GENERATION)], frozenset(identity.clips)
     return Run(
         path=path,
         manifest=manifest,
         identity=identity,
-        scores=tuple(scores),
+        scores=tuple(row for row in scores if row.clip in clips),  # of other clips it says nothing
         generated={line.clip: line for file in files for line in _parsed(file, read_rows(file), Generated.from_row)},
     )
 

@@ -98,9 +98,8 @@ def shipped_configs() -> dict[str, Path]:
 
 def title_of(config: Path) -> str:
     """The first sentence of the comment that a config begins with; "" where it has none."""
-    lines = takewhile(
-        lambda line: line.startswith("#"), config.read_text(encoding="utf-8", errors="replace").splitlines()
-    )
+    text = config.read_text(encoding="utf-8", errors="replace")
+    lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
     return " ".join(line.lstrip("# ") for line in lines).partition(". ")[0].rstrip(".")
 
 
@@ -140,7 +139,10 @@ def _tables(path: Path, likened: tuple[Path, ...] = ()) -> dict[str, Any]:
     other = shipped.get(like, path.parent / like)
     if other in (path, *likened):
         raise UsageError(f"{path}: is like {like}, which is like itself; take one of the two `like` out")
-    inherited = _tables(other, (path, *likened))
+    try:
+        inherited = _tables(other, (path, *likened))
+    except UsageError as error:
+        raise UsageError(f"{path}: like: {error}") from None
     _merge(inherited, tables)
     return inherited
 
