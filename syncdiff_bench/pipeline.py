@@ -114,7 +114,13 @@ def score_videos(
         _enter_metrics(run, joined)
         score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)
         if run.whole:
-            _settle(run, joined, source.records)
+            try:
+                _settle(run, joined, source.records)
+            except Exception:
+                if not _without_unreadable(run, joined, progress):
+                    raise
+                score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)
+                _settle(run, joined, source.records)
 
 
 def assemble(path: Path) -> None:
@@ -219,6 +225,24 @@ def _settle(run: RunDirectory, metrics: Sequence[Metric[Any]], records: Mapping[
     _enter_clips(run, records, scores)
     run.manifest["finished"] = run.manifest["finished"] or now()
     run.save()
+
+
+def _without_unreadable(run: RunDirectory, metrics: Sequence[Metric[Any]], progress: Progress) -> bool:
+    """Forget scores whose statistics their metric cannot read, as their lines were changed; whether there are such."""
+    lost = []
+    of = {(metric.name, metric.protocol): metric for metric in metrics}
+    for key, row in run.scores.items():
+        if row.stats is not None and key[1:] in of:
+            metric = of[key[1:]]
+            try:
+                metric.values(metric.stats_from_json(row.stats))
+            except Exception:
+                lost.append(key)
+    for key in lost:
+        del run.scores[key]
+    if lost:
+        progress.note(f"{run.path}: {len(lost)} scores cannot be read, and are measured again (first: {lost[0][0]})")
+    return bool(lost)
 
 
 def _enter_metrics(run: RunDirectory, metrics: Sequence[Metric[Any]]) -> None:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TextIO
 
 
 class _Lossy(io.RawIOBase):
@@ -63,7 +62,7 @@ def lossy_streams() -> Iterator[Output]:
 
 @contextmanager
 def _lossy(name: str) -> Iterator[Output]:
-    stream: TextIO | None = getattr(sys, name)
+    stream = getattr(sys, name)
     if stream is None:  # closed from the start
         with open(os.devnull, "w", encoding="utf-8") as nothing:  # noqa: PTH123
             setattr(sys, name, nothing)
@@ -80,7 +79,8 @@ def _lossy(name: str) -> Iterator[Output]:
         stream.flush()
     lossy = _Lossy(raw)
     lines = stream.line_buffering or stream.write_through
-    written = io.TextIOWrapper(io.BufferedWriter(lossy), stream.encoding, "backslashreplace", line_buffering=lines)
+    buffered = io.BufferedWriter(lossy)  # type: ignore[type-var]  # typeshed asks for more than it writes to
+    written = io.TextIOWrapper(buffered, stream.encoding, "backslashreplace", line_buffering=lines)
     setattr(sys, name, written)
     try:
         yield Output(lossy)

@@ -151,7 +151,8 @@ class Score:
         """Raises KeyError, TypeError or ValueError for a row that is none. One with undefined numbers is a failure."""
         fields = _fields(row, _OF_SCORE)
         if isinstance(row, Undefined):
-            return cls(*(fields[name] for name in _KEY), sha256=fields.get("sha256"), error=_undefined("measure"))
+            known = {name: fields[name] for name in (*_KEY, "sha256") if name in fields}
+            return cls(**known, error=_undefined("measure"))
         values, stats = fields["values"], fields["stats"]
         if (fields["error"] is None) == (values is None or stats is None):
             raise ValueError("neither measured nor failed, or both")

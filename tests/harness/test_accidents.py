@@ -17,10 +17,12 @@ from console import refusal
 
 from syncdiff_bench import files
 from syncdiff_bench.cli import main
+from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import replacing, write_whole
 from syncdiff_bench.journals import Journal, Undefined, read_rows
 from syncdiff_bench.leftovers import partial_path, sweep, sweep_once
 from syncdiff_bench.runs.directory import load_run
+from syncdiff_bench.runs.recorded import recorded
 from syncdiff_bench.runs.records import Generated, Score
 
 pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
@@ -75,14 +77,19 @@ BAD = {
 
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("name", JOURNALS)
-def test_a_bad_line_costs_its_clip_alone(
-    made: Path, name: str, what: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bad_line_is_left_out_and_told(made: Path, name: str, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    change(made / name, "s1/2", BAD[what])
+    run = load_run(made)
+    assert len(run.generated) + len(run.scores) == 9
+    assert [one.kind for one in run.caveats if one.kind == "lost-lines"] == ["lost-lines"]
+    assert f"{name} line" in caplog.text and "is damaged (" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["bad byte", "other schema"])
+@pytest.mark.parametrize("name", JOURNALS)
+def test_a_bad_line_costs_its_clip_alone(made: Path, name: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(made)
     change(made / name, "s1/2", BAD[what])
-    assert len({**load_run(made).generated}) + len(load_run(made).scores) == 9
-    assert [one.kind for one in load_run(made).caveats if one.kind == "lost-lines"] == ["lost-lines"]
-    assert f"{name} line" in caplog.text and "is damaged (" in caplog.text
     monkeypatch.setenv("TOY_LOG", "log.txt")
     assert main(NOISE) == 0
     assert content(made) == before
@@ -96,6 +103,17 @@ def test_a_column_that_nobody_asks_for_again_keeps_its_other_lines(made: Path) -
     before = content(made)
     change(made / "scores.jsonl", "s1/2", BAD["no JSON"])  # its first line, of the metric that NOISE does not name
     assert main(["score", str(made), "--metrics", "toy-error[protocol=signed]"]) == 0
+    assert content(made) == before
+
+
+@pytest.mark.parametrize("changed", [b'"tptal": 6912.0', b'"total": "6912"'])
+def test_statistics_that_their_metric_cannot_read_are_measured_again(
+    made: Path, changed: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(made)
+    change(made / "scores.jsonl", "s1/2", lambda line: line.replace(b'"total": 6912.0', changed))
+    assert main(NOISE) == 0
+    assert "1 scores cannot be read, and are measured again (first: s1/2)" in capsys.readouterr().err
     assert content(made) == before
 
 
@@ -160,7 +178,17 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", [*BROKEN, "cut", "gone", "a key changed"])
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_damaged_manifest_is_taken_from_its_copy(made: Path, what: str) -> None:
+    identity, whole = load_run(made).identity, json.loads((made / "run.json").read_bytes())
+    (made / "run.json").write_bytes(BROKEN[what])
+    with pytest.raises(UsageError, match="the command that made the run rebuilds it, or choose another --out"):
+        load_run(made)
+    manifest, damage = recorded(made, identity)
+    assert manifest == whole and "run.json" in damage
+
+
+@pytest.mark.parametrize("what", ["zeros", "cut", "gone", "a key changed"])
 def test_a_damaged_manifest_is_rebuilt_by_the_command_that_made_it(
     made: Path, what: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
