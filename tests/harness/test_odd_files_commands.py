@@ -17,7 +17,10 @@ from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.runs.directory import load_run
 
-pytestmark = pytest.mark.usefixtures("work_folder")
+pytestmark = [
+    pytest.mark.usefixtures("work_folder"),
+    pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names"),
+]
 
 COMMAND = [sys.executable, "-m", "syncdiff_bench"]
 STATIC = ["--method", "static", "--boxes", "centred", "--metrics", "psnr", "--progress", "off"]
