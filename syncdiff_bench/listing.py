@@ -73,7 +73,7 @@ def listing(root: Path, suffixes: Collection[str]) -> Listing:
                 folders.append((folder / entry.name, f"{name}/"))
                 if wanted:
                     odd.append(Oddity(shown, "is a folder", lost=False))
-            elif entry.is_symlink() and os.path.isdir(entry.path):  # noqa: PTH112 - Path raises for some links
+            elif entry.is_symlink() and is_folder(Path(entry.path)):
                 odd.append(Oddity(shown, "is a link to a folder and not followed", lost=False))
             elif wanted:
                 plain = entry.is_file(follow_symlinks=False)
@@ -138,6 +138,11 @@ def _missing(path: Path, error: OSError | ValueError) -> str:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
     return "is a link to nothing" if os.path.lexists(path) else "does not exist"
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; of a path that cannot be, no error but False."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
 
 
 def leads_below(path: Path, folder: Path) -> bool:

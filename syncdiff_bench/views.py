@@ -24,7 +24,7 @@ from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import CENTRED, DETECTORS, FILE, GIVEN
 from syncdiff_bench.faces.detection import are_kept, expected_detector
 from syncdiff_bench.files import DecodedText, decode_text
-from syncdiff_bench.listing import composed, leads_below, spelled, why_no_file
+from syncdiff_bench.listing import composed, is_folder, leads_below, spelled, why_no_file
 from syncdiff_bench.options import option_names
 
 BOXES_FACT = "face boxes"  # of a cache: where they came from
@@ -111,7 +111,7 @@ def _given_file(value: str, clip_id: str) -> Path:
     Raises UsageError for a folder that is missing, ClipError (`outside`) for an id that leads out of it.
     """
     folder = Path(value)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(
             f"{value}: no such folder of face boxes; --boxes (--dataset-set boxes=DIR) is a folder, {CENTRED}, "
             f"{' or '.join(DETECTORS)}"

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import read_text_file
-from syncdiff_bench.listing import Oddity, composed, leads_below, shown_name, spelled, why_no_file
+from syncdiff_bench.listing import Oddity, composed, is_folder, leads_below, shown_name, spelled, why_no_file
 from syncdiff_bench.views import with_boxes_of
 from syncdiff_datasets.transcripts import Transcript, beside, read_transcript
 from syncdiff_datasets.verification import Promise, check_clip
@@ -156,8 +156,8 @@ def required_root(root: Path | None, dataset: str) -> Path:
     """The folder given by the user. Raises UsageError where there is none or it is not a folder."""
     if root is None:
         raise UsageError(f"dataset {dataset} lies on your disk: say where with --data-root DIR")
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
+    if not is_folder(root):
+        what = "is a file" if os.path.lexists(root) else "does not exist"
         raise UsageError(f"{root}: {what}; say where dataset {dataset} is with --data-root DIR")
     return root
 
@@ -169,7 +169,7 @@ def find_layout(root: Path, markers: Sequence[str], dataset: str) -> Path:
     """
     level = [root]
     for _ in range(SEARCH_DEPTH + 1):
-        found = [folder for folder in level if any((folder / marker).is_dir() for marker in markers)]
+        found = [folder for folder in level if any(is_folder(folder / marker) for marker in markers)]
         if len(found) > 1:
             names = ", ".join(str(folder) for folder in found[:4])
             raise UsageError(f"{root} holds more than one {dataset}: {names}; give one of them with --data-root")
@@ -185,7 +185,7 @@ def find_layout(root: Path, markers: Sequence[str], dataset: str) -> Path:
 
 def _visible_folders(folder: Path) -> list[Path]:
     try:
-        return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        return sorted(child for child in folder.iterdir() if is_folder(child) and not child.name.startswith("."))
     except OSError:
         return []
 

@@ -40,7 +40,7 @@ class Promise:
 
 def check_clip(open_clip: Callable[[], Clip], clip_id: str, promise: Promise) -> Iterator[Finding]:
     """Findings of one clip, a single "ok" where there is nothing to say. Decodes the file; raises nothing."""
-    found = []
+    found: list[Said] = []
     try:
         found.extend(_findings(open_clip, promise))
     except ClipError as error:

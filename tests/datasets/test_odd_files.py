@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from syncdiff_datasets.folder import Folder
 from syncdiff_datasets.lrs import LRS2, LRS3
 from syncdiff_datasets.on_disk import BoxOptions
 from syncdiff_datasets.pocket.dataset import Pocket
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 
 WriteClip = Callable[..., Path]
 NFC, NFD = "caf\u00e9", "cafe\u0301"

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from syncdiff_bench import cli
 from syncdiff_bench.characters import json_text, one_line, visible
 from syncdiff_bench.cli import main
 from syncdiff_bench.progress import Bar, Log
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 
 NAMES = (
     "\x1b[31mred\x1b[0m",  # a colour

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from console import printed
+from console import printed, refusal
 from encoded import write_grey
 
 from syncdiff_bench.cli import main
@@ -17,7 +17,10 @@ from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.runs.directory import load_run
 
-pytestmark = pytest.mark.usefixtures("work_folder")
+pytestmark = [
+    pytest.mark.usefixtures("work_folder"),
+    pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names"),
+]
 
 COMMAND = [sys.executable, "-m", "syncdiff_bench"]
 STATIC = ["--method", "static", "--boxes", "centred", "--metrics", "psnr", "--progress", "off"]
@@ -108,6 +111,25 @@ def test_videos_of_a_method_that_are_no_files_are_named_by_their_clip(odd_folder
     failed = {one.clip: one.error.message for one in run.generated.values() if one.error is not None}
     assert failed.keys() == {"pipe", "loop"}
     assert "(pipe.mp4 is a named pipe)" in failed["pipe"] and "(loop.mp4 is a link" in failed["loop"]
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "loop"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["run", "--dataset", "folder", "--data-root"], ["run", "--dataset", "lrs3", "--data-root"]),
+        *(
+            ["score", "--videos"],
+            ["run", *STATIC[:2], "--boxes"],
+            ["data", "verify", "--dataset", "lrs2", "--data-root"],
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_is_refused(
+    work_folder: Path, capsys: pytest.CaptureFixture[str], command: list[str], name: str
+) -> None:
+    (work_folder / "loop").symlink_to("loop")
+    assert name in refusal(capsys, [*command, name])
 
 
 @pytest.mark.parametrize("there", [NFC, NFD])
