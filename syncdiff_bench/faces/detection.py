@@ -36,9 +36,12 @@ def load_detector(name: str, device: str) -> FaceDetector:
     are missing or no good.
     """
     if name == "s3fd":
+        from syncdiff_bench.weights.store import WeightsStore
+
+        WeightsStore().ensure(name)  # before torch, which takes seconds and 200 MB to import
         from syncdiff_bench.faces.s3fd import S3FD
 
-        return S3FD(device)
+        return S3FD(_own_device() if device == AUTO else device)
     if name == "dlib-hog":
         return DlibHOG()
     raise UsageError(f"unknown face detector {name!r}{nearest(name, DETECTORS, 'known detectors')}")
@@ -270,7 +273,7 @@ def _usable(name: str) -> tuple[FaceDetector | None, str]:
 @lru_cache
 def _loaded(name: str, device: str, _home: str) -> tuple[FaceDetector | None, str]:
     try:
-        return load_detector(name, _own_device() if device == "auto" else device), ""
+        return load_detector(name, device), ""
     except (NotApplicable, WeightsError) as error:
         return None, str(error)
 
