@@ -13,12 +13,11 @@ from syncdiff_bench.contracts import Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
 from syncdiff_bench.progress import Progress
-from syncdiff_bench.runs.directory import Run, RunDirectory, identity_of, load_run, read_manifest, speakers
+from syncdiff_bench.runs.directory import Run, RunDirectory, load_run, speakers
 from syncdiff_bench.runs.generating import generate
 from syncdiff_bench.runs.layout import GENERATION, PROTOCOLS, SCORES, InUse, discard, part_files
-from syncdiff_bench.runs.manifest import hardware, now, versions
+from syncdiff_bench.runs.manifest import AS_GIVEN, hardware, now, versions
 from syncdiff_bench.runs.plan import (
-    AS_GIVEN,
     Plan,
     RunPlan,
     ScorePlan,
@@ -31,6 +30,7 @@ from syncdiff_bench.runs.plan import (
     recorded_metric,
 )
 from syncdiff_bench.runs.ranks import Ranks
+from syncdiff_bench.runs.recorded import identity_of, read_manifest
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos
@@ -106,7 +106,9 @@ def score_videos(
         if ranks.first:
             ranks.wait()  # the others see no fewer videos
         lines = Counter(key[1:] for key in run.scores)
-        complete = ranks.agreed([column for column, n in lines.items() if n == len(run.identity.clips)])
+        # A finished run had them all: of a column that lacks some, lines were lost, and are measured again.
+        finished = run.manifest["finished"] is not None
+        complete = ranks.agreed([one for one, n in lines.items() if finished or n == len(run.identity.clips)])
         joined = joined_metrics(run.manifest, complete, plan.metrics, plan.runtime)
         _enter_metrics(run, joined)
         score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 import click
 
-from syncdiff_bench.cli.commands import Group
-from syncdiff_bench.errors import BenchError
+from syncdiff_bench.cli.commands import Group, Invoked
+from syncdiff_bench.cli.stopping import AGAIN, EXIT_CODE, stopped_by_signals
+from syncdiff_bench.cli.streams import lossy_streams
+from syncdiff_bench.errors import BenchError, Stopped
 
 PROGRAM = "syncdiff-bench"
 
@@ -109,7 +110,8 @@ cli = Group(
   syncdiff-bench score --videos mine/ --reference theirs/
   syncdiff-bench run --help""",
     closing="Exit codes: 0 done; 1 the answer is no (a failed check, all clips of a run failed, failed or left-out"
-    " clips under --strict); 2 wrong usage or unusable input.",
+    " clips under --strict); 2 wrong usage or unusable input; 130 stopped by Ctrl-C, 143 by SIGTERM: the same command"
+    " goes on.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 click.version_option(package_name="syncdiff-bench", prog_name=PROGRAM)(cli)
@@ -117,9 +119,20 @@ click.version_option(package_name="syncdiff-bench", prog_name=PROGRAM)(cli)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; bad input ends in one line, never in a traceback."""
-    try:
-        result = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    with lossy_streams() as output, stopped_by_signals():
+        invoked = Invoked()
+        code = _run(arguments, invoked)
         sys.stdout.flush()
+        if not output.lost:
+            return code
+        label, code = ("note", code) if code or invoked.keeps else ("error", 2)
+        click.echo(f"{label}: stdout cannot be written ({output.lost}); free space, or send it elsewhere", err=True)
+        return code
+
+
+def _run(arguments: Sequence[str] | None, invoked: Invoked) -> int:
+    try:
+        result = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=invoked)
     except click.ClickException as error:
         # A group without a subcommand (`weights`): click >= 8.2 raises its whole help.
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -128,13 +141,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_usage_message(error))
     except BenchError as error:
         return _fail(" ".join(str(error).split()))
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; run the same command again to resume", err=True)
-        return 130
-    except BrokenPipeError:
-        # The reader (head, less) has gone; Python would complain again while flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (KeyboardInterrupt, click.Abort) as error:
+        cause = error.__cause__ if isinstance(error, click.Abort) else error
+        click.echo(str(cause) if isinstance(cause, Stopped) else f"interrupted; {AGAIN}", err=True)
+        return EXIT_CODE if isinstance(cause, Stopped) else 130
     return result if isinstance(result, int) else 0
 
 

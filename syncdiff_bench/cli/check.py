@@ -20,6 +20,7 @@ SPEED_TOLERANCE = 1.5
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench check runs/pocket-test/mine --baseline mine.json --update
       write the baseline, once; commit it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -91,21 +92,35 @@ def below_help(examples: str, closing: str = "") -> str:
 
 
 def command(
-    *, examples: str, closing: str = "", former: Mapping[str, str] = NONE
+    *, examples: str, closing: str = "", former: Mapping[str, str] = NONE, keeps: bool = False
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """A command with what `below_help` takes, and `former` as in `Command`."""
-    return click.command(cls=Command, epilog=below_help(examples, closing), former=former)
+    """A command with what `below_help` takes, and `former` and `keeps` as in `Command`."""
+    return click.command(cls=Command, epilog=below_help(examples, closing), former=former, keeps=keeps)
+
+
+@dataclass
+class Invoked:
+    """The `obj` of a context: keeps is that of the command that was run, False where none was."""
+
+    keeps: bool = False
 
 
 class Command(click.Command):
     """A command that still takes former spellings of its options.
 
     former: "--spelling" -> what is read in its place, such as "--device cpu"; hidden, told on stderr.
+    keeps: what it makes is in files, or is its exit code; where stdout cannot be written, nothing is lost.
     """
 
-    def __init__(self, *arguments: Any, former: Mapping[str, str] = NONE, **settings: Any) -> None:
+    def __init__(self, *arguments: Any, former: Mapping[str, str] = NONE, keeps: bool = False, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.former = former
+        self.keeps = keeps
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(ctx.obj, Invoked):
+            ctx.obj.keeps = self.keeps
+        return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [word for given in args for word in self._present(ctx, given)])

@@ -140,6 +140,7 @@ def _counted(n: int, noun: str) -> str:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3
   syncdiff-bench run --dataset lrs3 --data-root /data/lrs3
@@ -176,6 +177,7 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench data prepare landmarks --dataset lrs2 --data-root /data/lrs2""",
 )
@@ -262,6 +264,7 @@ def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: st
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench data prepare latents syncdiff/pocket
   syncdiff-bench train syncdiff/pocket --cache training/cache""",
@@ -319,6 +322,7 @@ def latents(
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench data prepare splits --dataset pocket --split train""",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import click
 
 from syncdiff_bench.cli.commands import DIR, NAME, N, Takes, command, option
-from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.errors import BenchError, Stopped, UsageError
+
+AHEAD = 30  # seconds before its time limit that Slurm tells a job so
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench launch --shards 8 --gpus 1 --report o -- run --out o
       eight jobs of one GPU, then the leaderboard
@@ -65,6 +69,7 @@ def launch(
     asked = {
         "timeout_min": 60 * hours,
         "cpus_per_task": cpus,
+        "slurm_signal_delay_s": AHEAD,
         **({"gpus_per_node": gpus} if gpus else {}),
         **({"mem_gb": memory} if memory else {}),
         **({"slurm_partition": partition} if partition else {}),
@@ -104,18 +109,39 @@ def check_takes_shards(words: tuple[str, ...]) -> None:
 
 
 def carry_out(words: list[str], ranks: int) -> None:
-    """What a job does: the command, by as many ranks as it has GPUs. Raises BenchError unless it exits with 0."""
-    if ranks > 1:
-        import subprocess
+    """What a job does: the command, by as many ranks as it has GPUs. Raises BenchError unless it exits with 0.
 
-        launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), "-m"]
-        code = subprocess.run([sys.executable, "-m", *launcher, "syncdiff_bench", *words], check=False).returncode
-    else:
-        from syncdiff_bench.cli import main
+    Told that its time is up, or that others need the machine, it ends as by Ctrl-C, then submitit submits it again.
+    """
+    from syncdiff_bench.cli import main
+    from syncdiff_bench.cli.stopping import EXIT_CODE, stopped_by_signals, stopping_signals
+    from syncdiff_bench.reproduction.launching import to_its_end
 
-        code = main(words)
+    with stopped_by_signals() as came:
+        if ranks > 1:
+            launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), "-m"]
+            try:
+                code = to_its_end([sys.executable, "-m", *launcher, "syncdiff_bench", *words], stopping_signals()[1:])
+            except Stopped as stopped:
+                click.echo(str(stopped), err=True)
+                code = EXIT_CODE
+        else:
+            code = main(words)
+    for ahead in stopping_signals()[1:]:
+        if ahead in came:
+            signal.raise_signal(ahead)  # now submitit may submit the job again
     if code:
         raise BenchError(f"syncdiff-bench {' '.join(words)}: exit code {code}")
+
+
+def _as_before(words: list[str], ranks: int) -> Any:
+    """What submitit submits again: finished clips stay."""
+    from submitit.helpers import DelayedSubmission
+
+    return DelayedSubmission(carry_out, words, ranks)
+
+
+carry_out.checkpoint = _as_before  # type: ignore[attr-defined]
 
 
 def _waited(jobs: list[Any], report: Path | None) -> int:

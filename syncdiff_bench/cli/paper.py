@@ -125,8 +125,8 @@ def calibrate(
     from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.report import calibration
     from syncdiff_bench.report.anchors import find_anchors
-    from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
+    from syncdiff_bench.runs.recorded import check_identity
     from syncdiff_bench.texts import metric_specs
 
     anchors = find_anchors(dataset, split)

@@ -29,6 +29,7 @@ DRAWN = "pocket"  # whose models are held to the contract; the faces of the chec
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench plugin new method my-method
   pip install -e my-method

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench paper reproduce --table 3 --dry-run
       what there is, what is missing, and how long it will take

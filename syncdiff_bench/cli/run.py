@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench run
       SyncDiff on pocket, the data set inside the package
@@ -58,6 +59,7 @@ def run(ctx: click.Context, /, *, strict: bool, **given: Any) -> None:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench generate --dataset lrs3 --data-root /data --out runs/lrs3
       with training/paper/model, or --set model=DIR
@@ -106,8 +108,8 @@ def _generated(given: dict[str, Any], *, with_metrics: bool = True) -> Iterator[
     """The first stage, or with `dry_run` the plan on stdout; the plan, and what to go on with, None where this ends."""
     from syncdiff_bench import pipeline
     from syncdiff_bench.reproduction.models import with_model
-    from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import make_plan
+    from syncdiff_bench.runs.recorded import check_identity
 
     how = {name: given.pop(name) for name in ("retry_failed", "fresh", "dry_run", "shard", "workers", "progress")}
     plan = make_plan(selected(**given), with_metrics=with_metrics, model_of=with_model)

@@ -14,6 +14,7 @@ from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench train
       lists the configs that there are

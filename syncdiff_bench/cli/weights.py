@@ -44,6 +44,7 @@ def list_weights(as_json: bool) -> None:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench weights fetch lpips-alex syncnet-v2""",
 )
@@ -58,6 +59,7 @@ def fetch(names: tuple[str, ...]) -> None:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench weights add avhubert-lrs2-vsr ~/Downloads/checkpoint_best.pt""",
 )
@@ -103,6 +105,7 @@ def _conversion(source: str, target: str) -> tuple[Option[Any], ...]:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench weights import
       the known layouts
@@ -125,6 +128,7 @@ def import_checkpoint(ctx: click.Context, /, **given: Any) -> None:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench weights export difftalk models/difftalk again.ckpt""",
 )

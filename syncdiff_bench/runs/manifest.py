@@ -23,6 +23,9 @@ VERSIONED = ("syncdiff-bench", "torch", "diffusers", "numpy", "scipy", "scikit-i
 # FFmpeg's libraries inside PyAV: what is decoded, scaled to RGB, resampled, and which packets there are.
 DECODERS = ("libavcodec", "libavformat", "libavfilter", "libswscale", "libswresample")
 
+# The encoding of videos that somebody else wrote.
+AS_GIVEN = "as given"
+
 
 @dataclass(frozen=True)
 class Identity:

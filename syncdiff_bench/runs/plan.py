@@ -16,13 +16,11 @@ from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.options import options_to_json
 from syncdiff_bench.runs.directory import RunDirectory
 from syncdiff_bench.runs.layout import video_name
-from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.runs.manifest import AS_GIVEN, Identity
 from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
 from syncdiff_bench.texts import Spec, metric_specs
 from syncdiff_bench.views import AUTO, boxes_of_clips
 
-# The encoding of videos that somebody else wrote.
-AS_GIVEN = "as given"
 # (method, its options as given, dataset) -> the options with the model that they do not name
 ModelOf = Callable[[str, Mapping[str, Any], str], Mapping[str, Any]]
 OWN = "own-"  # before the name of a region that is cut by each side's own boxes

@@ -27,7 +27,7 @@ from syncdiff_bench.files import replace_folder
 from syncdiff_bench.origins import write_origin
 from syncdiff_bench.progress import Progress, stderr_progress
 from syncdiff_bench.training.cache import fill_together
-from syncdiff_bench.training.checkpoints import resume, save, written
+from syncdiff_bench.training.checkpoints import discard_unfinished, resume, save, written
 from syncdiff_bench.training.device import adamw, arranged, float32_products, pinned, sent
 from syncdiff_bench.training.ema import EMA
 from syncdiff_bench.training.failures import FittingBatch, ending_plainly, require_finite
@@ -57,9 +57,9 @@ def train(
 
     fitting_batch: the estimate behind the advice after running out of memory; half the batch without one.
     progress: who follows it; a bar on a terminal, else a line now and then.
-    Raises BenchError, in one line, when the loss stops being a number, memory runs out, another process dies or
-    SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not installed, for a
-    number of processes that cannot share a step, and for a checkpoint of another model.
+    Raises BenchError, in one line, when the loss stops being a number, memory runs out or another process dies, and
+    Stopped when SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not
+    installed, for a number of processes that cannot share a step, and for a checkpoint of another model.
     """
     from accelerate.utils import set_seed
 
@@ -68,6 +68,7 @@ def train(
     accelerator = _accelerator(task, settings, out, cpu=cpu)
     with alone(accelerator, out), ending_plainly(accelerator, task, settings, out, fitting_batch):
         facts = facts_of(task, settings)
+        for_all(accelerator, lambda: discard_unfinished(out))
         for_all(accelerator, lambda: _say(accelerator, check(out, facts)))
         needed = task.boxed_clips()
         for_all(accelerator, lambda: require_boxes(task.data.dataset, needed))
