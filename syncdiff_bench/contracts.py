@@ -78,6 +78,11 @@ class Dataset(ABC):
     def clip(self, clip_id: str) -> Clip:
         """The clip of that id (not yet decoded). Raises ClipError where its files are not there."""
 
+    def odd_files(self, split: str) -> Sequence[Finding]:
+        """Names on disk that look like clips of the split and cannot be any; `run` says so. Opens nothing."""
+        del split
+        return ()
+
     @abstractmethod
     def fingerprint(self, split: str) -> str:
         """A sha256 that changes when the clips of the split do."""

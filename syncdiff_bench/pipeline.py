@@ -16,7 +16,7 @@ from syncdiff_bench.progress import Progress
 from syncdiff_bench.runs.directory import Run, RunDirectory, load_run, speakers
 from syncdiff_bench.runs.generating import generate
 from syncdiff_bench.runs.layout import GENERATION, PROTOCOLS, SCORES, InUse, discard, part_files
-from syncdiff_bench.runs.manifest import AS_GIVEN, hardware, now, versions
+from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, hardware, now, versions
 from syncdiff_bench.runs.plan import (
     Plan,
     RunPlan,
@@ -30,7 +30,7 @@ from syncdiff_bench.runs.plan import (
     recorded_metric,
 )
 from syncdiff_bench.runs.ranks import Ranks
-from syncdiff_bench.runs.recorded import identity_of, read_manifest
+from syncdiff_bench.runs.recorded import read_manifest
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos
@@ -127,7 +127,7 @@ def assemble(path: Path) -> None:
         return
     manifest = read_manifest(path)
     try:
-        with RunDirectory.opened(path, identity_of(manifest, path), manifest["hardware"]["device"]) as run:
+        with RunDirectory.opened(path, Identity.from_json(manifest), manifest["hardware"]["device"]) as run:
             clips = run.identity.clips
             if run.identity.encoding == AS_GIVEN or all(clip in run.generated for clip in clips):
                 run.settle_generated()
@@ -154,7 +154,7 @@ def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
     where the run does not say which ones it rests on.
     Raises UsageError where the dataset, or its face boxes, are not those that the videos were made from.
     """
-    recorded = identity_of(read_manifest(path), path)
+    recorded = Identity.from_json(read_manifest(path))
     if recorded.encoding == AS_GIVEN:
         folder = recorded.options["folder"]
         raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from syncdiff_bench.cli.commands import Group, Invoked
+from syncdiff_bench.cli.commands import Group, Invoked, say
 from syncdiff_bench.cli.stopping import AGAIN, EXIT_CODE, stopped_by_signals
 from syncdiff_bench.cli.streams import lossy_streams
 from syncdiff_bench.errors import BenchError, Stopped
@@ -143,7 +143,7 @@ def _run(arguments: Sequence[str] | None, invoked: Invoked) -> int:
         return _fail(" ".join(str(error).split()))
     except (KeyboardInterrupt, click.Abort) as error:
         cause = error.__cause__ if isinstance(error, click.Abort) else error
-        click.echo(str(cause) if isinstance(cause, Stopped) else f"interrupted; {AGAIN}", err=True)
+        say(str(cause) if isinstance(cause, Stopped) else f"interrupted; {AGAIN}", err=True)
         return EXIT_CODE if isinstance(cause, Stopped) else 130
     return result if isinstance(result, int) else 0
 
@@ -155,5 +155,5 @@ def _usage_message(error: click.ClickException) -> str:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     return 2

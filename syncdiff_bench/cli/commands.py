@@ -12,9 +12,19 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from syncdiff_bench.characters import visible
+
 NONE: Mapping[str, str] = MappingProxyType({})
 Function = TypeVar("Function", bound=Callable[..., Any])
 Option = Callable[[Function], Function]
+
+
+def say(text: object, *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Print on stdout or stderr, without the characters that a terminal obeys: names and messages come from anywhere.
+
+    style: as of `click.style`, for words of our own.
+    """
+    click.secho(visible(str(text)), err=err, nl=nl, **style)
 
 
 class Takes(NamedTuple):
@@ -133,7 +143,7 @@ class Command(click.Command):
         words = self.former[spelling].split()
         if not ctx.resilient_parsing:
             now = f"`{' '.join(words)}`" if words else "an argument without a name"
-            click.echo(f"note: `{spelling}` is now {now} (see {ctx.command_path} --help)", err=True)
+            say(f"note: `{spelling}` is now {now} (see {ctx.command_path} --help)", err=True)
         yield from words
         if equals:
             yield value
@@ -200,7 +210,7 @@ class Group(click.Group):
         """Where a former spelling leads now. Raises UsageError, with the nearest name, for no command at all."""
         if name in self.former:
             now = f"{ctx.find_root().command_path} {self.former[name]}"
-            click.echo(f"note: `{ctx.command_path} {name}` is now `{now}`", err=True)
+            say(f"note: `{ctx.command_path} {name}` is now `{now}`", err=True)
         elif name not in self.table and not name.startswith("-"):
             close = get_close_matches(name, self.table, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"commands: {', '.join(self.table)}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from syncdiff_bench.cli.commands import DIR, NAME, N, Takes, command, option
+from syncdiff_bench.cli.commands import DIR, NAME, N, Takes, command, option, say
 from syncdiff_bench.errors import BenchError, Stopped, UsageError
 
 AHEAD = 30  # seconds before its time limit that Slurm tells a job so
@@ -80,14 +80,14 @@ def launch(
         executor = submitit.AutoExecutor(folder=logs, cluster=cluster)
         executor.update_parameters(name="syncdiff-bench", slurm_additional_parameters=extra, **asked)
         jobs = executor.map_array(carry_out, lines, [max(1, gpus)] * shards)
-        click.echo(f"{cluster}: jobs {', '.join(job.job_id for job in jobs)}; what they print: {logs}/", err=True)
+        say(f"{cluster}: jobs {', '.join(job.job_id for job in jobs)}; what they print: {logs}/", err=True)
         if report is not None and cluster == "slurm":
             after = {**extra, "dependency": f"afterany:{jobs[0].job_id.partition('_')[0]}"}
             last = submitit.AutoExecutor(folder=logs, cluster=cluster)
             small = {key: value for key, value in asked.items() if key != "gpus_per_node"}
             last.update_parameters(name="syncdiff-report", slurm_additional_parameters=after, **small)
             job = last.submit(carry_out, ["report", str(report)], 1)
-            click.echo(f"{cluster}: job {job.job_id} reports on {report} after them", err=True)
+            say(f"{cluster}: job {job.job_id} reports on {report} after them", err=True)
     except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
         raise UsageError(f"{cluster} does not take the jobs ({' '.join(str(error).split())[:300]})") from None
     if cluster == "local":
@@ -150,6 +150,6 @@ def _waited(jobs: list[Any], report: Path | None) -> int:
 
     failed = [job for job in jobs if job.exception() is not None]
     for job in failed:
-        click.echo(f"failed: job {job.job_id}; see {job.paths.stderr}", err=True)
+        say(f"failed: job {job.job_id}; see {job.paths.stderr}", err=True)
     code = 0 if report is None else main(["report", str(report)])
     return 1 if failed else code

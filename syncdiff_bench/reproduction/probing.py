@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.caveats import Counted, counted
 from syncdiff_bench.contracts import FPS, Clip, Dataset
+from syncdiff_bench.documents import read_json
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import read_text_file, write_whole
 from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.manifest import Identity, now
 from syncdiff_bench.runs.plan import Plan
 from syncdiff_bench.runs.records import SCHEMA
+from syncdiff_bench.runs.schema import ProbeRecord
 from syncdiff_bench.runs.sources import clip_caveats
 from syncdiff_bench.statistics.student import Interval
 from syncdiff_bench.statistics.trainings import grid_of, value_intervals
@@ -286,14 +288,11 @@ def read_spreads(records: Sequence[Path]) -> dict[str, list[Spread]]:
     """
     found: dict[str, dict[str, list[Spread]]] = {}
     for path in records:
-        try:
-            groups = json.loads(path.read_text(encoding="utf-8"))["probe"]["groups"]
-            for experiment, entries in groups.items():
-                for entry in entries:
-                    spread = Spread(entry["label"], entry["cases"], float(entry["variance"]), entry.get("cluster", ""))
-                    found.setdefault(experiment, {}).setdefault(spread.label, []).append(spread)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{path} is no record of a probe ({error!r}); delete it") from None
+        record = read_json(path, "is no record of a probe", "delete it", ProbeRecord)
+        for experiment, entries in record["probe"]["groups"].items():
+            for entry in entries:
+                spread = Spread(entry["label"], entry["cases"], entry["variance"], entry.get("cluster", ""))
+                found.setdefault(experiment, {}).setdefault(spread.label, []).append(spread)
     return {
         experiment: [
             replace(same[0], variance=sum(one.variance for one in same) / len(same)) for same in labels.values()

@@ -66,7 +66,8 @@ def _pooled_probes(paths: Mapping[Draw, Path]) -> list[dict[str, Any]]:
     """The mean over draws of each group's variance; the interval resamples trainings, and speakers."""
     trainings = spreads_of(paths)
     first, *_ = trainings.values()
-    return [summary_entry(experiment, *(one[experiment] for one in trainings.values())) for experiment in first]
+    sides = {name: [one[name] for one in trainings.values() if name in one] for name in first}
+    return [summary_entry(name, *spreads) for name, spreads in sides.items()]
 
 
 def tables_of(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str]) -> list[Table]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from syncdiff_bench.caveats import Counted
 from syncdiff_bench.caveats import recorded as recorded_caveats
+from syncdiff_bench.documents import WrongValue, parse_json
 from syncdiff_bench.errors import UsageError, shown
 from syncdiff_bench.files import unwritable, write_whole
 from syncdiff_bench.journals import Journal, read_rows, tell_damage
@@ -33,7 +34,7 @@ from syncdiff_bench.runs.layout import (
 )
 from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, new_manifest, versions
 from syncdiff_bench.runs.ranks import Ranks
-from syncdiff_bench.runs.recorded import check_identity, identity_of, read_manifest, read_protocols, recorded
+from syncdiff_bench.runs.recorded import check_identity, read_manifest, read_protocols, recorded
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.summary import ColumnSummary, few_speakers
 from syncdiff_bench.weights.digests import KnownFiles
@@ -73,11 +74,8 @@ class Run:
 
     @property
     def summary(self) -> tuple[ColumnSummary, ...]:
-        """One entry per column, as in run.json. Raises UsageError where it cannot be read."""
-        try:
-            return tuple(ColumnSummary.from_json(entry) for entry in self.manifest["summary"])
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"{self.path / MANIFEST} has no readable summary ({error}); score it again") from None
+        """One entry per column, as in run.json."""
+        return tuple(ColumnSummary.from_json(entry) for entry in self.manifest["summary"])
 
     @cached_property
     def judges(self) -> Mapping[tuple[str, str], ScoringNetwork]:
@@ -146,7 +144,7 @@ def speakers(identity: Identity, generated: Mapping[str, Generated]) -> dict[str
 def load_run(path: Path) -> Run:
     """Read a run directory. Raises UsageError where there is none, or where it is damaged."""
     manifest = read_manifest(path)
-    identity = identity_of(manifest, path)
+    identity = Identity.from_json(manifest)
     scores = _parsed(path / SCORES, read_rows(path / SCORES), Score.from_row)
     if parts := [row for file in part_files(path, SCORES) for row in _parsed(file, read_rows(file), Score.from_row)]:
         place = {clip: number for number, clip in enumerate(identity.clips)}
@@ -185,8 +183,8 @@ def _of_a_probe(file: Path) -> bool:
     if (file.parent / GENERATION).is_file():
         return False
     try:
-        return "probe" in json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        return "probe" in parse_json(file.read_bytes())
+    except (OSError, WrongValue, TypeError):
         return False  # whoever loads it says what is wrong
 
 
@@ -349,7 +347,7 @@ class RunDirectory:
                 key = (entry["metric"], entry["protocol"])
                 mine = joined.setdefault(key, known.get(key, entry))
                 if not mine["weights"]:
-                    mine.update(weights=entry["weights"], provenance=entry["provenance"])
+                    mine.update(weights=entry["weights"], provenance=entry.get("provenance") or {})
                 elif entry["weights"] and entry["weights"] != mine["weights"]:
                     raise UsageError(
                         f"{file}: {entry['metric']} was scored with other weights than in {self.path}; "

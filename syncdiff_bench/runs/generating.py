@@ -63,7 +63,7 @@ def generate(
     """
     progress, ranks = progress or Progress(), run.ranks
     cpu = method_device(method) == "cpu"
-    sources = _source_digests(run, method)
+    sources, unusable = _sources(run, method)
     planned = ranks.of_shard(planned_batches(run.identity.clips, method, dataset))
     ours = frozenset(clip_id for batch in planned for clip_id in batch)
     # The first rank decides: by the time another one looks, videos may be there that were missing.
@@ -108,7 +108,10 @@ def generate(
             for clip_id in gone:
                 keep(task, Generated(clip_id, error=lost_to_a_worker(clip_id, reason)))
 
-        tasks = [(tuple(batch), tuple(clip_id for clip_id in batch if clip_id in todo)) for batch in mine]
+        for clip_id in sorted(todo & unusable.keys(), key=run.identity.clips.index):
+            keep(((), ()), Generated(clip_id, error=unusable[clip_id], source=sources[clip_id]))
+        batches = [batch for batch in mine if left.intersection(batch)]
+        tasks = [(tuple(batch), tuple(clip_id for clip_id in batch if clip_id in left)) for batch in batches]
         alone = not cpu or not method.any_threads
         (crew or Crew()).each(tasks, work, keep, lost, most=1 if alone else None)
     ranks.wait()
@@ -130,18 +133,16 @@ def method_device(method: Method) -> str:
     return getattr(method, "runtime", Runtime()).device
 
 
-def _source_digests(run: RunDirectory, method: Method) -> Sources:
-    """Clip -> sha256 of the file that its video is made from, None where that is missing; of `Method.given_videos`."""
+def _sources(run: RunDirectory, method: Method) -> tuple[Sources, Mapping[str, Failure]]:
+    """Clip -> sha256 of the file that its video is made from, None where that is missing; of `Method.given_videos`.
+
+    And the clips that share a file with another one, each with why that cannot be.
+    """
     folder = method.given_videos()
-    if folder is None:
-        return {}
-    found: dict[str, str | None] = {}
-    for clip_id in run.identity.clips:
-        try:
-            found[clip_id] = run.files.sha256(folder.find(clip_id))
-        except ClipError:
-            found[clip_id] = None
-    return found
+    found = {} if folder is None else folder.find_all(run.identity.clips)
+    wrong = {clip: one for clip, one in found.items() if isinstance(one, ClipError)}
+    digests = {clip: None if isinstance(one, ClipError) else run.files.sha256(one) for clip, one in found.items()}
+    return digests, {clip: Failure.of(one, one.kind) for clip, one in wrong.items() if one.kind == "ambiguous"}
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -87,7 +87,7 @@ class Identity:
 
     @classmethod
     def from_json(cls, manifest: Mapping[str, Any]) -> Identity:
-        """Raises KeyError or TypeError for a manifest that is not one."""
+        """Of a `schema.RunRecord`, or another that is held to have a method and a dataset."""
         method, dataset = manifest["method"], manifest["dataset"]
         return cls(
             method=method["name"],

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from syncdiff_bench.errors import UsageError, shown
+from syncdiff_bench.documents import read_json
+from syncdiff_bench.errors import UsageError
 from syncdiff_bench.runs.layout import COPY, MANIFEST
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import SCHEMA
-
-# What no version has left out of the run.json of a run, beside its identity.
-_SHAPE: Mapping[str, type] = {"protocols": list, "versions": dict, "hardware": dict, "summary": list}
-_OF_PROTOCOL = ("metric", "protocol", "options", "weights")
+from syncdiff_bench.runs.schema import ProtocolRecord, RunRecord
 
 
 class DamagedManifest(UsageError):  # noqa: N818 - what it is about
@@ -25,37 +22,19 @@ class DamagedManifest(UsageError):  # noqa: N818 - what it is about
         self.fault = fault
 
 
-def read_manifest(path: Path, name: str = MANIFEST) -> dict[str, Any]:
-    """run.json of a directory. Raises UsageError where it is missing, damaged, or of another schema."""
+def read_manifest(path: Path, name: str = MANIFEST, kind: Any = RunRecord) -> dict[str, Any]:
+    """run.json of a directory. kind: what it is held to, another type of a probe.
+
+    Raises UsageError where it is missing, damaged, or of another schema.
+    """
     file = path / name
+    if not file.exists():
+        raise DamagedManifest(f"{file} does not exist", f"is {path} a run directory?")
     try:
-        manifest = json.loads(file.read_bytes())
-    except OSError as error:
-        raise DamagedManifest(f"{file} cannot be read ({error.strerror})", f"is {path} a run directory?") from None
-    except (ValueError, RecursionError) as error:
-        raise DamagedManifest(f"{file} is not JSON ({error})") from None
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if schema != SCHEMA:
-        raise DamagedManifest(f"{file} has schema {shown(schema)}, this version reads {SCHEMA}")
-    return dict(manifest)
-
-
-def identity_of(manifest: Mapping[str, Any], path: Path) -> Identity:
-    """Raises UsageError naming the file where the manifest is not the complete one of a run."""
-    try:
-        identity = Identity.from_json(manifest)
-        for key, kind in _SHAPE.items():
-            if not isinstance(manifest[key], kind):
-                raise TypeError(f"{key} is {shown(manifest[key])}")
-        for entry in manifest["protocols"]:
-            for key in _OF_PROTOCOL:
-                _ = entry[key]
-        for key in ("started", "finished"):
-            _ = manifest[key]
-        _ = manifest["hardware"]["device"]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DamagedManifest(f"{path / MANIFEST} is incomplete ({error})") from None
-    return identity
+        manifest: dict[str, Any] = read_json(file, "is not the record of a run", "", kind, schema=SCHEMA)
+    except UsageError as error:
+        raise DamagedManifest(str(error).removesuffix("; ")) from None
+    return manifest
 
 
 def recorded(path: Path, identity: Identity) -> tuple[dict[str, Any] | None, str]:
@@ -71,12 +50,12 @@ def recorded(path: Path, identity: Identity) -> tuple[dict[str, Any] | None, str
         return None, ""
     try:
         manifest = read_manifest(path)
-        known = identity_of(manifest, path)
+        known = Identity.from_json(manifest)
     except DamagedManifest as error:
         damage = error.fault
         try:
             manifest = read_manifest(path, COPY)
-            known = identity_of(manifest, path)
+            known = Identity.from_json(manifest)
         except DamagedManifest:
             raise UsageError(
                 f"{damage}, and no copy tells which run it is of; bring it back from a backup, choose another --out, or"
@@ -96,11 +75,7 @@ def check_identity(path: Path, identity: Identity) -> dict[str, Any] | None:
 
 def read_protocols(file: Path) -> list[dict[str, Any]]:
     """What a part knows of the metrics that its scores are by. Raises UsageError for a damaged file."""
-    try:
-        entries = json.loads(file.read_bytes())
-        for entry in entries:
-            _ = entry["metric"], entry["protocol"], entry["weights"], entry["provenance"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        scores = file.with_name(f"{file.name.replace('protocols', 'scores', 1)}l").name
-        raise UsageError(f"{file} is damaged ({error}); delete it and {scores}, and score that part again") from None
-    return list(entries)
+    scores = file.with_name(f"{file.name.replace('protocols', 'scores', 1)}l").name
+    mend = f"delete it and {scores}, and score that part again"
+    entries: list[dict[str, Any]] = read_json(file, "is damaged", mend, Sequence[ProtocolRecord])
+    return entries

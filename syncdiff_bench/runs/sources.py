@@ -216,11 +216,9 @@ class GivenVideos:
         self.digests: dict[str, str | None] = {}
         self._paths: dict[str, Path] = {}
         self._told: list[Generated] = []
-        for clip_id in run.identity.clips:
-            try:
-                path = self._path(clip_id)
-            except ClipError as error:
-                self.failures[clip_id] = Failure(NOT_GENERATED, str(error))
+        for clip_id, path in self._found(run.identity.clips).items():
+            if isinstance(path, ClipError):
+                self.failures[clip_id] = Failure(NOT_GENERATED, str(path))
             else:
                 self._paths[clip_id], self.digests[clip_id] = path, run.files.sha256(path)
         self.records: dict[str, Generated] = {}
@@ -238,10 +236,16 @@ class GivenVideos:
     def dataset(self) -> Dataset:
         return self.videos if self.reference is None else self.reference
 
-    def _path(self, clip_id: str) -> Path:
+    def _found(self, clips: Sequence[str]) -> dict[str, Path | ClipError]:
         if self.reference is not None:
-            return self.folder.find(clip_id)
-        path = self.videos.clip(clip_id).path
+            return self.folder.find_all(clips)
+        return {clip_id: self._alone(clip_id) for clip_id in clips}
+
+    def _alone(self, clip_id: str) -> Path | ClipError:
+        try:
+            path = self.videos.clip(clip_id).path
+        except ClipError as error:
+            return error
         assert path is not None, "the clips of a folder lie in it"
         return path
 

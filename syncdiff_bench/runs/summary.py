@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -54,15 +54,11 @@ class ColumnSummary:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> ColumnSummary:
-        """Raises KeyError or TypeError for an entry that is not one."""
-        interval = entry["ci95"]
-        return cls(
-            **{
-                **entry,
-                "ci95": None if interval is None else (interval[0], interval[1]),
-                "weights": tuple(entry["weights"]),
-            }
-        )
+        """Of a `schema.SummaryRecord`."""
+        known = {one.name: entry[one.name] for one in fields(cls) if one.name in entry}
+        interval = known["ci95"]
+        ends = None if interval is None else (interval[0], interval[1])
+        return cls(**{**known, "ci95": ends, "weights": tuple(known["weights"])})
 
 
 def summarise(

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from syncdiff_bench.characters import visible
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.origins import write_origin
 from syncdiff_bench.progress import Progress, stderr_progress
@@ -89,7 +90,7 @@ def train(
 
 def _say(accelerator: Accelerator, notes: Sequence[str]) -> None:
     for note in notes:
-        accelerator.print(f"note: {note}")
+        accelerator.print(visible(f"note: {note}"))
 
 
 def _accelerator(task: TrainingTask, settings: TrainingSettings, out: Path, *, cpu: bool) -> Accelerator:
@@ -246,7 +247,7 @@ class _Training:
         except Exception as error:
             note = f"no sample image: {type(error).__name__}: {' '.join(str(error).split())}"
             self.record.write(step, {"note": note})
-            self.accelerator.print(f"note: step {step}: {note}")
+            self.accelerator.print(visible(f"note: step {step}: {note}"))
 
     def export(self, folder: Path) -> None:
         """Write the model under another name, then rename it: where there is a model, it is a complete one."""

@@ -31,8 +31,9 @@ from types import MappingProxyType
 from typing import Any
 
 from syncdiff_bench import registry
+from syncdiff_bench.documents import parse_toml
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest, options_from_values, parse_toml
+from syncdiff_bench.options import nearest, options_from_values
 
 FILE_NAME = "weights.toml"
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

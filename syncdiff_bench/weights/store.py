@@ -196,7 +196,7 @@ def offline() -> bool:
 
 def _fetch_one(entry: Entry, source: Source, target: Path, progress: Progress) -> None:
     part = target.with_name(f"{target.name}.part")
-    fetch(source, part, progress)
+    fetch(source, part, progress, entry.size)
     problem = _facts(entry, part.stat().st_size, digests.sha256_of(part))
     if problem:
         part.unlink()

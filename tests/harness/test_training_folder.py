@@ -100,7 +100,7 @@ def test_a_folder_that_does_not_say_what_it_is(tmp_path: Path, capsys: pytest.Ca
     assert f"note: {tmp_path} does not say what its checkpoints were trained with" in capsys.readouterr().out
     assert json.loads((tmp_path / "training.json").read_text())["data"]["split"] == "train"
     (tmp_path / "training.json").write_text("[]")
-    with pytest.raises(UsageError, match=r"training.json: does not say what was trained here .*; delete it"):
+    with pytest.raises(UsageError, match=r"training.json does not say what was trained here .*; delete it"):
         run(tmp_path, SHORT)
 
 

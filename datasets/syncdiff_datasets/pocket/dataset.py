@@ -81,6 +81,9 @@ class Pocket(Dataset):
             raise ClipError("missing", f"{clip_id}: not a clip of pocket; ids look like 3000000000000000000/00001")
         return self._folder(split).clip(clip_id)
 
+    def odd_files(self, split: str) -> Sequence[Finding]:
+        return self._folder(split).odd_files(split)
+
     def fingerprint(self, split: str) -> str:
         return self._folder(split).fingerprint(split)
 
