@@ -22,7 +22,6 @@ from syncdiff_bench.errors import ClipError, NoBoxes, NotApplicable, UsageError,
 from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import DETECTORS, FaceBoxes, centred_boxes, read_detected, with_a_face
 from syncdiff_bench.faces.detectors import DlibHOG, FaceDetector, Faces
-from syncdiff_bench.files import home
 from syncdiff_bench.options import nearest
 
 AUTO = "auto"
@@ -267,7 +266,7 @@ def _wanted(name: str) -> tuple[str, ...]:
 def _usable(name: str) -> tuple[FaceDetector | None, str]:
     """The detector of that name, or why there is none."""
     device, _ = _here.get()
-    return _loaded(name, device, str(home()))
+    return _loaded(name, device, os.environ.get("SYNCDIFF_BENCH_HOME", ""))
 
 
 @lru_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -284,14 +285,14 @@ class RunDirectory:
     @cached_property
     def generated(self) -> dict[str, Generated]:
         files = part_files(self.path, GENERATION)
-        rows: list[Sequence[Mapping[str, Any]]] = [self._generation.rows, *map(read_rows, files)]
+        rows: list[Iterable[Mapping[str, Any]]] = [self._generation.read(), *map(read_rows, files)]
         lines = (_parsed(self._generation.path, some, Generated.from_row) for some in rows)
         return {line.clip: line for some in lines for line in some}
 
     @cached_property
     def scores(self) -> dict[Key, Score]:
         files = part_files(self.path, SCORES)
-        rows: list[Sequence[Mapping[str, Any]]] = [self._scores.rows, *map(read_rows, files)]
+        rows: list[Iterable[Mapping[str, Any]]] = [self._scores.read(), *map(read_rows, files)]
         lines = (_parsed(self._scores.path, some, Score.from_row) for some in rows)
         return {line.key: line for some in lines for line in some}
 
@@ -358,17 +359,29 @@ class RunDirectory:
 
     def settle_generated(self) -> None:
         """Bring generation.jsonl into plan order: the same bytes for any number of processes and interruptions."""
-        clips = (clip for clip in self.identity.clips if clip in self.generated)
-        self._generation.rewrite([self.generated[clip].to_row() for clip in clips])
+        lines = [self.generated[clip] for clip in self.identity.clips if clip in self.generated]
+        if not _is_read(self._generation, self.generated, lines):
+            self._generation.rewrite(line.to_row() for line in lines)
 
     def settle_scores(self, scores: Sequence[Score]) -> None:
         """Keep these scores, in this order."""
-        self._scores.rewrite([row.to_row() for row in scores])
+        if not _is_read(self._scores, self.scores, scores):
+            self._scores.rewrite(row.to_row() for row in scores)
         self.scores = {row.key: row for row in scores}
+
+    def as_run(self) -> Run:
+        """What `load_run` would read once the directory is closed."""
+        manifest = json.loads(self._text())
+        return Run(self.path, manifest, self.identity, tuple(self.scores.values()), self.generated)
 
     def video_path(self, clip_id: str) -> Path:
         """Raises UsageError for a clip id that leads out of the directory."""
         return self.path / "videos" / video_name(clip_id)
+
+
+def _is_read(journal: Journal, known: Mapping[Any, T], wanted: Sequence[T]) -> bool:
+    """Whether the file holds just these lines in this order: they were read from it, and none was added since."""
+    return journal.lines == len(known) == len(wanted) and all(map(operator.is_, known.values(), wanted))
 
 
 def _parsed(path: Path, rows: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
