@@ -6,10 +6,11 @@ import errno
 import json
 import logging
 import math
+import operator
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -106,7 +107,7 @@ class Journal:
     """Append-only JSON lines that survive `kill -9`, opened for appending. Nothing of the file is kept in memory.
 
     Opening cuts a torn last line off, so that the next one starts clean.
-    lines: how many there were when `read` came to the end; a negative number where some of them are damaged.
+    lines: how many `read` found, a negative number where some of them are damaged or others were added since.
     """
 
     def __init__(self, path: Path, lost: str = LOST) -> None:
@@ -130,7 +131,14 @@ class Journal:
             whole = whole and row is not None and not isinstance(row, Undefined)
             if row is not None:
                 yield row
-        self.lines = lines if whole else -lines
+        self.lines = lines if whole else -1
+
+    def holds(self, known: Mapping[Any, object], wanted: Sequence[object]) -> bool:
+        """Whether the file is just these lines in this order: what `read` made known, and nothing was added since.
+
+        known: what was made of the rows, in their order.
+        """
+        return self.lines == len(known) == len(wanted) and all(map(operator.is_, known.values(), wanted))
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows to the end and wait until they are on the disk, all or none. Raises UsageError."""
@@ -149,6 +157,7 @@ class Journal:
                     raise
         except OSError as error:
             raise unwritable(self.path, error) from None
+        self.lines = -1
 
     def rewrite(self, rows: Iterable[Row]) -> None:
         """Replace the whole journal at once, where that changes it. Raises UsageError where it cannot be written."""
@@ -164,6 +173,7 @@ class Journal:
                 file.seek(same)
                 file.write(line or b"")
                 file.writelines(lines)
+            self.lines = -1
         except OSError as error:
             raise unwritable(self.path, error) from None
 

@@ -144,10 +144,10 @@ def assemble(path: Path) -> None:
         return
 
 
-def load_whole(path: Path) -> Run:
+def load_whole(path: Path, *, lines: bool = True) -> Run:
     """`load_run` of a run directory that is put together first."""
     assemble(path)
-    return load_run(path)
+    return load_run(path, lines=lines)
 
 
 def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
@@ -220,6 +220,8 @@ def _settle(run: RunDirectory, metrics: Sequence[Metric[Any]], records: Mapping[
     run.manifest["summary"] = [entry.to_json() for entry in summarise([scores], metrics, clusters, weights)]
     _enter_clips(run, records, scores)
     run.manifest["finished"] = run.manifest["finished"] or now()
+    for journal in (GENERATION, SCORES):
+        run.files.sha256(run.path / journal)
     run.save()
 
 

@@ -20,8 +20,8 @@ from syncdiff_bench.files import home, replacing
 Kind = Literal["faces", "landmarks"]
 Kept = Mapping[str, Mapping[str, Sequence[str]]]  # detector -> content -> its identities, by name
 SUFFIXES = {"faces": ".npz", "landmarks": ".npy"}
-LONG = 0.01  # seconds that listing a folder takes
-OF_USE = 20
+MANY = 2000  # contents, of which the list is of use for a while
+OF_USE = 20  # times as long as it took to make
 MOMENT = 1_000_000_000  # ns; clocks of file systems are coarse
 
 
@@ -66,8 +66,8 @@ _last: list[_Listing] = []  # of this process
 
 
 def _index(*, fresh: bool = False) -> Mapping[str, Sequence[str]]:
-    """What the folder of boxes holds. It is listed again where it changed; a long list not before it was of use for
-    twenty times as long as it takes, as somebody may be writing there for every clip. fresh: as it is now.
+    """What the folder of boxes holds. It is listed again where it changed; many entries not before the list was of
+    use for a while, as somebody may be writing there for every clip. fresh: as it is now.
     """
     folder, began, clock = home() / "faces", time.monotonic(), time.time_ns()
     try:
@@ -77,7 +77,7 @@ def _index(*, fresh: bool = False) -> Mapping[str, Sequence[str]]:
     if not fresh and _last and _last[0].folder == folder:
         known = _last[0]
         unchanged = known.sure and known.changed == changed
-        if unchanged or (known.took > LONG and began - known.listed < OF_USE * known.took):
+        if unchanged or (len(known.contents) >= MANY and began - known.listed < OF_USE * known.took):
             return known.contents
     contents: dict[str, list[str]] = {}
     for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names are enough

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +54,7 @@ class Run:
     manifest: run.json. scores: in the order of clips, then metrics.
     generated: clip id -> its last line of generation.jsonl.
     label: what tables and figures call it, in place of its method; no part of the directory.
+    unread: its journals are as they were when it ended, and were not read (`load_run`): no scores, nothing generated.
     """
 
     path: Path
@@ -63,13 +63,14 @@ class Run:
     scores: tuple[Score, ...]
     generated: Mapping[str, Generated]
     label: str = ""
+    unread: bool = False
 
     @property
     def finished(self) -> bool:
         return self.manifest["finished"] is not None
 
-    @property
-    def speakers(self) -> dict[str, str]:
+    @cached_property
+    def speakers(self) -> Mapping[str, str]:
         """Clip id -> what its statistics cluster on: its speaker, else the clip itself."""
         return speakers(self.identity, self.generated)
 
@@ -92,7 +93,7 @@ class Run:
 
     def _lost(self) -> tuple[Counted, ...]:
         """A finished run has a line of each clip, and of each clip and metric."""
-        if not self.finished:
+        if not self.finished or self.unread:
             return ()
         clips = self.identity.clips
         lost = len(clips) * len(self.manifest["protocols"]) - len(self.scores)
@@ -142,10 +143,16 @@ def speakers(identity: Identity, generated: Mapping[str, Generated]) -> dict[str
     return {clip: known.get(clip) or clip for clip in identity.clips}
 
 
-def load_run(path: Path) -> Run:
-    """Read a run directory. Raises UsageError where there is none, or where it is damaged."""
+def load_run(path: Path, *, lines: bool = True) -> Run:
+    """Read a run directory. Raises UsageError where there is none, or where it is damaged.
+
+    lines: False for a table, which is made of run.json: journals that nobody touched since the run ended stay `unread`.
+    """
     manifest = read_manifest(path)
     identity = Identity.from_json(manifest)
+    journals = (path / GENERATION, path / SCORES)
+    if not lines and manifest["finished"] and KnownFiles(path / DIGESTS).unchanged(*journals):
+        return Run(path, manifest, identity, (), {}, unread=True)
     scores = _parsed(path / SCORES, read_rows(path / SCORES), Score.from_row)
     if parts := [row for file in part_files(path, SCORES) for row in _parsed(file, read_rows(file), Score.from_row)]:
         place = {clip: number for number, clip in enumerate(identity.clips)}
@@ -360,12 +367,12 @@ class RunDirectory:
     def settle_generated(self) -> None:
         """Bring generation.jsonl into plan order: the same bytes for any number of processes and interruptions."""
         lines = [self.generated[clip] for clip in self.identity.clips if clip in self.generated]
-        if not _is_read(self._generation, self.generated, lines):
+        if not self._generation.holds(self.generated, lines):
             self._generation.rewrite(line.to_row() for line in lines)
 
     def settle_scores(self, scores: Sequence[Score]) -> None:
         """Keep these scores, in this order."""
-        if not _is_read(self._scores, self.scores, scores):
+        if not self._scores.holds(self.scores, scores):
             self._scores.rewrite(row.to_row() for row in scores)
         self.scores = {row.key: row for row in scores}
 
@@ -377,11 +384,6 @@ class RunDirectory:
     def video_path(self, clip_id: str) -> Path:
         """Raises UsageError for a clip id that leads out of the directory."""
         return self.path / "videos" / video_name(clip_id)
-
-
-def _is_read(journal: Journal, known: Mapping[Any, T], wanted: Sequence[T]) -> bool:
-    """Whether the file holds just these lines in this order: they were read from it, and none was added since."""
-    return journal.lines == len(known) == len(wanted) and all(map(operator.is_, known.values(), wanted))
 
 
 def _parsed(path: Path, rows: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], T]) -> list[T]:

@@ -75,7 +75,7 @@ def test_an_entry_that_comes_in_is_seen(faces: Path) -> None:
 def test_a_long_list_is_not_read_for_every_clip_that_is_written(
     faces: Path, listings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "LONG", 0.0)
+    monkeypatch.setattr(cache, "MANY", 0)
     monkeypatch.setattr(cache, "OF_USE", 1e9)
     boxes = FaceBoxes(np.zeros((2, 4), np.int32), "dlib-hog-20", np.ones(2, np.bool_))
     keep_boxes(cache.entry("faces", "first", "dlib-hog-20"), boxes)  # looks for what dead processes left, once
