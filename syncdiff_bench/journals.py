@@ -6,15 +6,18 @@ import errno
 import json
 import logging
 import math
+import operator
 import os
 import re
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.files import unwritable, write_whole
+from syncdiff_bench.files import replacing, unwritable
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +27,10 @@ LOST = "it is left out, and the same command makes again what it told of"
 # What a line with a number that is infinite, or of more than 64 bits, has in it.
 _ODD = re.compile(rb"[:\[,]\s*-?(?:[0-9.]+[eE]\+?[0-9]{3}|[0-9]{19})")
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # half a character, which no file holds in UTF-8
+# Made once: `json.loads` and `json.dumps` with settings make one for every line.
+_undefined: list[str] = []
+_DECODER = json.JSONDecoder(parse_constant=_undefined.append)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 class Undefined(dict[str, Any]):
@@ -36,30 +43,38 @@ def read_rows(path: Path, lost: str = LOST) -> list[dict[str, Any]]:
     A last line without its newline was cut off by a kill and is left out. So is a damaged line anywhere else, which is
     told as a warning. lost: what that warning says of it. Raises UsageError where the file cannot be read.
     """
-    return _rows(path, _complete_bytes(path), lost)
+    return [row for row in _rows(path, lost) if row is not None]
 
 
-def _rows(path: Path, complete: bytes, lost: str) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(complete.split(b"\n")[:-1], start=1):
-        try:
-            rows.append(_decoded_row(line))
-        except (ValueError, RecursionError) as error:
-            tell_damage(path, f"line {number}", error, lost)
-    return rows
+def _rows(path: Path, lost: str) -> Iterator[dict[str, Any] | None]:
+    """Of each complete line its row, None where it is damaged; one line in memory at a time."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield _decoded_row(line)
+                except (ValueError, RecursionError) as error:
+                    tell_damage(path, f"line {number}", error, lost)
+                    yield None
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); check its permissions") from None
 
 
 def _decoded_row(line: bytes) -> dict[str, Any]:
     """Raises ValueError or RecursionError for what is no object in JSON."""
-    undefined: list[str] = []
-    row = json.loads(line.decode("utf-8"), parse_constant=undefined.append)
+    _undefined.clear()
+    row = _DECODER.decode(line.decode("utf-8"))
     if not isinstance(row, dict):
         raise ValueError("not an object")
     if _HALF.search(line):
         encode_row(row).encode()
-    if undefined or _ODD.search(line):
+    if _undefined or _ODD.search(line):
         defined = _defined(row)
-        return Undefined(defined) if undefined or row != defined else row
+        return Undefined(defined) if _undefined or row != defined else row
     return row
 
 
@@ -89,19 +104,41 @@ def tell_damage(path: Path, where: str, error: Exception, lost: str = LOST) -> N
 
 
 class Journal:
-    """Append-only JSON lines that survive `kill -9`, opened for appending.
+    """Append-only JSON lines that survive `kill -9`, opened for appending. Nothing of the file is kept in memory.
 
-    rows: what the file holds, as `read_rows` says. Opening cuts a torn last line off, so that the next one starts
-        clean.
+    Opening cuts a torn last line off, so that the next one starts clean.
+    lines: how many `read` found, a negative number where some of them are damaged or others were added since.
     """
 
     def __init__(self, path: Path, lost: str = LOST) -> None:
         self.path = path
-        complete = _complete_bytes(path)
-        self.rows: list[Row] = list(_rows(path, complete, lost))
-        self._damaged = complete.count(b"\n") > len(self.rows)
-        if path.exists() and path.stat().st_size > len(complete):
-            os.truncate(path, len(complete))
+        self.lines = 0
+        self._lost = lost
+        complete = _complete_size(path)
+        if path.exists() and path.stat().st_size > complete:
+            os.truncate(path, complete)
+
+    @property
+    def rows(self) -> list[Row]:
+        """What the file holds, as `read_rows` says."""
+        return list(self.read())
+
+    def read(self) -> Iterator[Row]:
+        """The same row by row."""
+        lines, whole = 0, True
+        for row in _rows(self.path, self._lost):
+            lines += 1
+            whole = whole and row is not None and not isinstance(row, Undefined)
+            if row is not None:
+                yield row
+        self.lines = lines if whole else -1
+
+    def holds(self, known: Mapping[Any, object], wanted: Sequence[object]) -> bool:
+        """Whether the file is just these lines in this order: what `read` made known, and nothing was added since.
+
+        known: what was made of the rows, in their order.
+        """
+        return self.lines == len(known) == len(wanted) and all(map(operator.is_, known.values(), wanted))
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows to the end and wait until they are on the disk, all or none. Raises UsageError."""
@@ -120,27 +157,57 @@ class Journal:
                     raise
         except OSError as error:
             raise unwritable(self.path, error) from None
-        self.rows += added
+        self.lines = -1
 
     def rewrite(self, rows: Iterable[Row]) -> None:
-        """Replace the whole journal at once, where that changes it."""
-        kept = list(rows)
-        text = "".join(map(encode_row, kept))
-        if self._damaged or text != "".join(map(encode_row, self.rows)) or not self.path.exists():
-            write_whole(self.path, text)
-        self.rows, self._damaged = kept, False
+        """Replace the whole journal at once, where that changes it. Raises UsageError where it cannot be written."""
+        lines = (encode_row(row).encode() for row in rows)
+        try:
+            same, line = _common(self.path, lines)
+            if line is None and self.path.exists() and self.path.stat().st_size == same:
+                return
+            with replacing(self.path) as partial, partial.open("wb") as file:
+                with self.path.open("rb") if same else BytesIO() as old:
+                    shutil.copyfileobj(old, file)
+                file.truncate(same)
+                file.seek(same)
+                file.write(line or b"")
+                file.writelines(lines)
+            self.lines = -1
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+
+def _common(path: Path, lines: Iterator[bytes]) -> tuple[int, bytes | None]:
+    """How many bytes the file and the lines begin with alike, whole lines; the first that differs, None for none."""
+    same = 0
+    with path.open("rb") if path.exists() else BytesIO() as file:
+        for line in lines:
+            if file.readline() != line:
+                return same, line
+            same += len(line)
+    return same, None
 
 
 def encode_row(row: Row) -> str:
     """One line of JSON; a number that JSON does not know (NaN, infinity) raises ValueError."""
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    return _ENCODER.encode(row) + "\n"
 
 
-def _complete_bytes(path: Path) -> bytes:
+def _complete_size(path: Path) -> int:
+    """Bytes up to the end of the last line that has one."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - (1 << 16))
+                file.seek(start)
+                found = file.read(end - start).rfind(b"\n")
+                if found >= 0:
+                    return start + found + 1
+                end = start
     except FileNotFoundError:
-        return b""
+        pass
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); check its permissions") from None
-    return data[: data.rfind(b"\n") + 1]
+    return 0

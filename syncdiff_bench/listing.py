@@ -147,7 +147,15 @@ def is_folder(path: Path) -> bool:
 
 def leads_below(path: Path, folder: Path) -> bool:
     """Whether a path, all links followed, lies in the folder."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    base = _real(str(folder))
+    real = os.path.realpath(path) if path.is_symlink() else f"{_real(str(path.parent))}{os.sep}{path.name}"
+    return real == base or real.startswith(base.rstrip(os.sep) + os.sep)
+
+
+@lru_cache(4096)
+def _real(folder: str) -> str:
+    """Where a folder leads; looked up once, as many clips lie in one."""
+    return os.path.realpath(folder)
 
 
 # ---------------------------------------------------------------------------------------------- spelling

@@ -75,11 +75,11 @@ def score_run(
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     crew: Crew | None = None,
     own: frozenset[str] | None = None,
-) -> None:
+) -> Run | None:
     """Stages two and three of one method, as `score_videos`. own: what `generate_run` returned, of a shard."""
     own = None if ranks.shards == 1 else own
     scoring = plan.scoring(run_plan, partly=own is not None)
-    score_videos(scoring, retry_failed=retry_failed, progress=progress, ranks=ranks, crew=crew, own=own)
+    return score_videos(scoring, retry_failed=retry_failed, progress=progress, ranks=ranks, crew=crew, own=own)
 
 
 def score_videos(
@@ -91,10 +91,11 @@ def score_videos(
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     crew: Crew | None = None,
     own: frozenset[str] | None = None,
-) -> None:
+) -> Run | None:
     """Stages two and three. fresh: scores that are there are deleted first, the videos kept. own: as `scoring.score`.
 
     A shard leaves stage three to whoever puts the shards together (`assemble`).
+    Returns the run, None where another process puts it together.
     Raises UsageError where videos of a method are still missing.
     """
     progress = progress or Progress()
@@ -113,14 +114,16 @@ def score_videos(
         joined = joined_metrics(run.manifest, complete, plan.metrics, plan.runtime)
         _enter_metrics(run, joined)
         score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)
-        if run.whole:
-            try:
-                _settle(run, joined, source.records)
-            except Exception:
-                if not _without_unreadable(run, joined, progress):
-                    raise
-                score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)
-                _settle(run, joined, source.records)
+        if not run.whole:
+            return None
+        try:
+            _settle(run, joined, source.records)
+        except Exception:
+            if not _without_unreadable(run, joined, progress):
+                raise
+            score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)
+            _settle(run, joined, source.records)
+        return run.as_run()
 
 
 def assemble(path: Path) -> None:
@@ -148,10 +151,10 @@ def assemble(path: Path) -> None:
         return
 
 
-def load_whole(path: Path) -> Run:
+def load_whole(path: Path, *, lines: bool = True) -> Run:
     """`load_run` of a run directory that is put together first."""
     assemble(path)
-    return load_run(path)
+    return load_run(path, lines=lines)
 
 
 def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
@@ -178,9 +181,10 @@ def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
     return ScorePlan(path, identity, lambda run: GeneratedVideos(run, dataset), metrics, runtime)
 
 
-def load_runs(plan: Plan) -> tuple[Run, ...]:
-    """The runs of a plan, read back from disk."""
-    return tuple(load_whole(run_plan.path) for run_plan in plan.runs)
+def load_runs(plan: Plan, scored: Sequence[Run | None] = ()) -> tuple[Run, ...]:
+    """The runs of a plan. scored: what `score_run` returned of each; the others are read back from disk."""
+    known = scored or [None] * len(plan.runs)
+    return tuple(run or load_whole(of.path) for run, of in zip(known, plan.runs, strict=True))
 
 
 def _discard(path: Path, progress: Progress, ranks: Ranks, *, scores_only: bool = False) -> None:
@@ -224,6 +228,8 @@ def _settle(run: RunDirectory, metrics: Sequence[Metric[Any]], records: Mapping[
         run.manifest["summary"] = [entry.to_json() for entry in summarise([scores], metrics, clusters, weights)]
     _enter_clips(run, records, scores)
     run.manifest["finished"] = run.manifest["finished"] or now()
+    for journal in (GENERATION, SCORES):
+        run.files.sha256(run.path / journal)
     run.save()
 
 

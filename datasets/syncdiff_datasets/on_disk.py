@@ -135,8 +135,14 @@ class DatasetOnDisk(Dataset):
     def _has_boxes(self) -> bool:
         return (self.home / "boxes").is_dir()
 
+    @cached_property
+    def _has_landmarks(self) -> bool:
+        return (self.home / "landmarks").is_dir()
+
     def _landmarks_path(self, clip_id: str) -> Path | None:
         """`landmarks/<clip id>.npy` at the top of the dataset, if it is there."""
+        if not self._has_landmarks:
+            return None
         file = contained(self.home / "landmarks", f"{clip_id}.npy")
         return file if os.path.lexists(file) else None
 

@@ -87,7 +87,7 @@ def write_told(option: str, path: Path, text: str) -> None:
 def publish(out: Path, runs: Sequence[Run]) -> None:
     """Print the leaderboard of all runs below `out`, and write it to `out/leaderboard.md`. runs: loaded already."""
     known = {run.path.resolve(): run for run in runs}
-    tables = leaderboards(known.get(path.resolve()) or load_whole(path) for path in run_directories([out]))
+    tables = leaderboards(known.get(path.resolve()) or load_whole(path, lines=False) for path in run_directories([out]))
     file, text = out / LEADERBOARD, render(tables, "markdown")
     if not file.is_file() or file.read_bytes() != text.encode():
         write_whole(file, text)

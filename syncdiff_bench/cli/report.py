@@ -65,7 +65,8 @@ def report(
     from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.runs.directory import run_directories
 
-    runs = _labelled([load_whole(path) for path in run_directories(folders)], labels)
+    clip_by_clip = html is not None or strip is not None
+    runs = _labelled([load_whole(path, lines=clip_by_clip) for path in run_directories(folders)], labels)
     if strip is not None:
         from syncdiff_bench.report.page.material import Material
         from syncdiff_bench.report.page.strip import draw_strip, make_strip

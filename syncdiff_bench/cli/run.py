@@ -48,11 +48,13 @@ def run(ctx: click.Context, /, *, strict: bool, **given: Any) -> None:
     with _generated(given) as (plan, work):
         if work is None:
             return
-        for run_plan, ours in zip(plan.runs, work.ours, strict=True):
+        scored = [
             pipeline.score_run(plan, run_plan, retry_failed=work.retry_failed, own=ours, **work.sharing)
+            for run_plan, ours in zip(plan.runs, work.ours, strict=True)
+        ]
     if not work.first:
         return
-    runs = pipeline.load_runs(plan)
+    runs = pipeline.load_runs(plan, scored)
     code = exit_code(runs, strict=strict)
     if not missing_parts(runs):
         publish(plan.out, runs)

@@ -54,6 +54,7 @@ class Run:
     manifest: run.json. scores: in the order of clips, then metrics.
     generated: clip id -> its last line of generation.jsonl.
     label: what tables and figures call it, in place of its method; no part of the directory.
+    unread: its journals are as they were when it ended, and were not read (`load_run`): no scores, nothing generated.
     """
 
     path: Path
@@ -62,13 +63,14 @@ class Run:
     scores: tuple[Score, ...]
     generated: Mapping[str, Generated]
     label: str = ""
+    unread: bool = False
 
     @property
     def finished(self) -> bool:
         return self.manifest["finished"] is not None
 
-    @property
-    def speakers(self) -> dict[str, str]:
+    @cached_property
+    def speakers(self) -> Mapping[str, str]:
         """Clip id -> what its statistics cluster on: its speaker, else the clip itself."""
         return speakers(self.identity, self.generated)
 
@@ -91,7 +93,7 @@ class Run:
 
     def _lost(self) -> tuple[Counted, ...]:
         """A finished run has a line of each clip, and of each clip and metric."""
-        if not self.finished:
+        if not self.finished or self.unread:
             return ()
         clips = self.identity.clips
         lost = len(clips) * len(self.manifest["protocols"]) - len(self.scores)
@@ -141,10 +143,16 @@ def speakers(identity: Identity, generated: Mapping[str, Generated]) -> dict[str
     return {clip: known.get(clip) or clip for clip in identity.clips}
 
 
-def load_run(path: Path) -> Run:
-    """Read a run directory. Raises UsageError where there is none, or where it is damaged."""
+def load_run(path: Path, *, lines: bool = True) -> Run:
+    """Read a run directory. Raises UsageError where there is none, or where it is damaged.
+
+    lines: False for a table, which is made of run.json: journals that nobody touched since the run ended stay `unread`.
+    """
     manifest = read_manifest(path)
     identity = Identity.from_json(manifest)
+    journals = (path / GENERATION, path / SCORES)
+    if not lines and manifest["finished"] and KnownFiles(path / DIGESTS).unchanged(*journals):
+        return Run(path, manifest, identity, (), {}, unread=True)
     scores = _parsed(path / SCORES, read_rows(path / SCORES), Score.from_row)
     if parts := [row for file in part_files(path, SCORES) for row in _parsed(file, read_rows(file), Score.from_row)]:
         place = {clip: number for number, clip in enumerate(identity.clips)}
@@ -284,14 +292,14 @@ class RunDirectory:
     @cached_property
     def generated(self) -> dict[str, Generated]:
         files = part_files(self.path, GENERATION)
-        rows: list[Sequence[Mapping[str, Any]]] = [self._generation.rows, *map(read_rows, files)]
+        rows: list[Iterable[Mapping[str, Any]]] = [self._generation.read(), *map(read_rows, files)]
         lines = (_parsed(self._generation.path, some, Generated.from_row) for some in rows)
         return {line.clip: line for some in lines for line in some}
 
     @cached_property
     def scores(self) -> dict[Key, Score]:
         files = part_files(self.path, SCORES)
-        rows: list[Sequence[Mapping[str, Any]]] = [self._scores.rows, *map(read_rows, files)]
+        rows: list[Iterable[Mapping[str, Any]]] = [self._scores.read(), *map(read_rows, files)]
         lines = (_parsed(self._scores.path, some, Score.from_row) for some in rows)
         return {line.key: line for some in lines for line in some}
 
@@ -358,13 +366,20 @@ class RunDirectory:
 
     def settle_generated(self) -> None:
         """Bring generation.jsonl into plan order: the same bytes for any number of processes and interruptions."""
-        clips = (clip for clip in self.identity.clips if clip in self.generated)
-        self._generation.rewrite([self.generated[clip].to_row() for clip in clips])
+        lines = [self.generated[clip] for clip in self.identity.clips if clip in self.generated]
+        if not self._generation.holds(self.generated, lines):
+            self._generation.rewrite(line.to_row() for line in lines)
 
     def settle_scores(self, scores: Sequence[Score]) -> None:
         """Keep these scores, in this order."""
-        self._scores.rewrite([row.to_row() for row in scores])
+        if not self._scores.holds(self.scores, scores):
+            self._scores.rewrite(row.to_row() for row in scores)
         self.scores = {row.key: row for row in scores}
+
+    def as_run(self) -> Run:
+        """What `load_run` would read once the directory is closed."""
+        manifest = json.loads(self._text())
+        return Run(self.path, manifest, self.identity, tuple(self.scores.values()), self.generated)
 
     def video_path(self, clip_id: str) -> Path:
         """Raises UsageError for a clip id that leads out of the directory."""

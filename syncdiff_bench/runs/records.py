@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -107,7 +108,7 @@ class Generated:
         return cls(**{**fields, "notes": tuple(fields["notes"]), "caveats": _caveats(fields.get("caveats"))})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Score:
     """One line of scores.jsonl: one metric of one clip.
 
@@ -142,7 +143,8 @@ class Score:
         return self.error is not None and self.error.kind != NOT_APPLICABLE
 
     def to_row(self) -> dict[str, Any]:
-        row = {"schema": SCHEMA, **self.__dict__, "error": None if self.error is None else asdict(self.error)}
+        held = {name: getattr(self, name) for name in self.__slots__}
+        row = {"schema": SCHEMA, **held, "error": None if self.error is None else asdict(self.error)}
         row["caveats"] = [asdict(caveat) for caveat in self.caveats]
         return {key: value for key, value in row.items() if value or key not in ("sha256", "boxes", "caveats")}
 
@@ -158,8 +160,17 @@ class Score:
             raise ValueError("neither measured nor failed, or both")
         if not all(value is None or type(value) in (int, float) for value in (values or {}).values()):
             raise TypeError("values that are no numbers")
+        # Of tens of thousands of lines: the same few texts once each.
+        for name in (*_KEY, "sha256", "boxes"):
+            if fields.get(name):
+                fields[name] = sys.intern(fields[name])
+        fields["values"], fields["stats"] = _with_shared_keys(values), _with_shared_keys(stats)
         fields["caveats"] = _caveats(fields.get("caveats")) or ()
         return cls(**fields)
+
+
+def _with_shared_keys(of: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if of is None else {sys.intern(name): value for name, value in of.items()}
 
 
 _TEXT, _OPTIONAL = (str,), (str, type(None))
@@ -176,16 +187,22 @@ _OF_SCORE = {
 _LATER = {"sha256": _OPTIONAL, "source": _OPTIONAL, "boxes": _OPTIONAL, "caveats": (list, tuple, type(None))}
 
 
+# Names and types of rows that were found in order: of tens of thousands of lines nearly all are alike.
+_sound: set[tuple[Any, ...]] = set()
+
+
 def _fields(row: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     """The row without its schema, its failure read. Raises KeyError, TypeError or ValueError for another one."""
     schema = row["schema"]
     if schema != SCHEMA:
         raise ValueError(f"schema {shown(schema)}, this version reads {SCHEMA}")
     fields = {key: value for key, value in row.items() if key != "schema"}
-    for some in (kinds, {name: kind for name, kind in _LATER.items() if name in fields}):
-        for name, kind in some.items():
+    signature = (id(kinds), tuple(fields), tuple(map(type, fields.values())))
+    if signature not in _sound:
+        for name, kind in (*kinds.items(), *((name, _LATER[name]) for name in _LATER.keys() & fields)):
             if not isinstance(fields[name], kind) or isinstance(fields[name], bool):
                 raise TypeError(f"{name} is {shown(fields[name])}")
+        _sound.add(signature)
     if fields["error"] is not None:
         failure = fields["error"]
         for name in ("kind", "message"):

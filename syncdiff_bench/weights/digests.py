@@ -147,6 +147,14 @@ class KnownFiles:
             return None
         return known[1]
 
+    def unchanged(self, *paths: Path) -> bool:
+        """Whether all these files are remembered and are what they were then."""
+        try:
+            facts = {os.path.abspath(path): _facts(path) for path in paths}  # noqa: PTH100
+        except OSError:
+            return False
+        return all(key in self._known and self._known[key][0] == one for key, one in facts.items())
+
     def remember(self, path: Path, sha256: str) -> None:
         """Take over what somebody else found just now."""
         with suppress(OSError):

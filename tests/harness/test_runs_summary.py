@@ -161,8 +161,7 @@ def mean_difference(a: Sequence[object], b: Sequence[object]) -> np.ndarray:
 def test_the_exact_permutation_p_is_scipys() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.normal(0, 1, 9), rng.normal(0.8, 1, 9)
-    clusters = [([x], [y]) for x, y in zip(a, b, strict=True)]
-    (p,) = permutation_p_values(clusters, mean_difference)
+    (p,) = permutation_p_values([[x] for x in a], [[x] for x in b], mean_difference)
     theirs = scipy_stats.permutation_test(
         (a, b), lambda x, y: np.mean(y) - np.mean(x), permutation_type="samples", n_resamples=np.inf
     ).pvalue
