@@ -30,15 +30,22 @@ def write_clip(path: Path, *, seed: int = 0, picture: bool = True, sound: bool =
     frames = np.stack([texture[2 * t :, t:][:SIDE, :SIDE] for t in range(FRAMES)])[..., None].repeat(3, 3)
     codec, audio_codec, rate = KINDS[path.suffix]
     tone = (8_000 * np.sin(np.arange(rate) / 9)).astype(np.int16)
-    known = {"codec": codec, "pix_fmt": "yuv420p", "coding": {"g": "10"}, "audio_codec": audio_codec, "clock": 25}
+    known = {
+        "codec": codec,
+        "pix_fmt": "yuv420p",
+        "coding": {"g": "10", "threads": "1"},
+        "audio_codec": audio_codec,
+        "clock": 25,
+    }
     given = {"audio": tone, "audio_rate": rate} if sound else {}
     return encode(path, frames if picture else None, **{**known, **given, **more})
 
 
 class Source:
-    """Whole files to damage, by suffix, and some that are odd but whole."""
+    """Whole files to damage, by suffix, and some that are odd but whole; other: another picture, for a reference."""
 
     def __init__(self, folder: Path) -> None:
+        self.other = write_clip(folder / "other.mp4", seed=1).read_bytes()
         self.whole = {suffix: write_clip(folder / f"whole{suffix}").read_bytes() for suffix in KINDS}
         self.mute = {suffix: write_clip(folder / f"mute{suffix}", sound=False).read_bytes() for suffix in KINDS}
         self.blind = {suffix: write_clip(folder / f"blind{suffix}", picture=False).read_bytes() for suffix in KINDS}
@@ -209,7 +216,9 @@ def _wav_that_lies(source: Source, rng: Random) -> tuple[str, bytes]:
     for name in rng.sample([*header, *sizes], rng.randrange(1, 4)):
         (header if name in header else sizes)[name] = rng.choice(EXTREMES)
     wide = {"rate", "bytes"}
-    packed = b"".join(struct.pack("<I" if n in wide else "<H", v & (2**32 - 1 if n in wide else 65_535)) for n, v in header.items())
+    packed = b"".join(
+        struct.pack("<I" if n in wide else "<H", v & (2**32 - 1 if n in wide else 65_535)) for n, v in header.items()
+    )
     riff = b"RIFF" + struct.pack("<I", sizes["riff"]) + b"WAVE"
     fmt = b"fmt " + struct.pack("<I", sizes["fmt"]) + packed
     return rng.choice([".mp4", ".avi"]), riff + fmt + b"data" + struct.pack("<I", sizes["data"]) + samples

@@ -33,7 +33,9 @@ class TinyPocket(Pocket):
     def prepare(self, split, workers):
         return draw_split(split, self.drawn, workers=workers, speakers=1)
 """
-ENTRY_POINTS = "[syncdiff_bench.datasets]\ntiny = tiny_plugin:TinyPocket\n[syncdiff_bench.weights]\ntiny = tiny_plugin\n"
+ENTRY_POINTS = (
+    "[syncdiff_bench.datasets]\ntiny = tiny_plugin:TinyPocket\n[syncdiff_bench.weights]\ntiny = tiny_plugin\n"
+)
 WEIGHTS = """
 [[weights]]
 name = "tiny-net"
