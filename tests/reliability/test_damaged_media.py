@@ -106,8 +106,8 @@ def test_damaged_files_cost_themselves_alone(
         )
     assert {command: one.said for command, one in ended.items() if one.code not in (0, 1)} == {}
     assert [command for command, one in ended.items() if one.traceback] == []
-    assert lost == dict.fromkeys(COMMANDS, [])
-    assert unsaid == dict.fromkeys(unsaid, set())
+    assert lost == {key: [] for key in COMMANDS}
+    assert unsaid == {key: set() for key in unsaid}
     assert {command: one.peak_mb for command, one in ended.items() if one.peak_mb > MEMORY} == {}
 
 
