@@ -18,6 +18,7 @@ from syncdiff_bench.arrays import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Bo
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.clips import Clip, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faults import contained
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.normalisation import TextRule
 from syncdiff_bench.weights.digests import WeightsUsed
@@ -74,6 +75,11 @@ class Dataset(ABC):
     @abstractmethod
     def clip(self, clip_id: str) -> Clip:
         """The clip of that id (not yet decoded). Raises ClipError where its files are not there."""
+
+    def odd_files(self, split: str) -> Sequence[Finding]:
+        """Names on disk that look like clips of the split and cannot be any; `run` says so. Opens nothing."""
+        del split
+        return ()
 
     @abstractmethod
     def fingerprint(self, split: str) -> str:
@@ -259,7 +265,8 @@ ResultT = TypeVar("ResultT")
 def attempt(function: Callable[[Pair], ResultT], pair: Pair) -> ResultT | Exception:
     """What a function makes of a pair, or the exception that it raises: one pair must not cost its mates."""
     try:
-        return function(pair)
+        with contained():
+            return function(pair)
     except Exception as error:
         return error
 

@@ -12,13 +12,13 @@ from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
+from syncdiff_bench.faults import blamed
 from syncdiff_bench.progress import Progress
-from syncdiff_bench.runs.directory import Run, RunDirectory, identity_of, load_run, read_manifest, speakers
+from syncdiff_bench.runs.directory import Run, RunDirectory, load_run, speakers
 from syncdiff_bench.runs.generating import generate
 from syncdiff_bench.runs.layout import GENERATION, PROTOCOLS, SCORES, InUse, discard, part_files
-from syncdiff_bench.runs.manifest import hardware, now, versions
+from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, hardware, now, versions
 from syncdiff_bench.runs.plan import (
-    AS_GIVEN,
     Plan,
     RunPlan,
     ScorePlan,
@@ -31,6 +31,7 @@ from syncdiff_bench.runs.plan import (
     recorded_metric,
 )
 from syncdiff_bench.runs.ranks import Ranks
+from syncdiff_bench.runs.recorded import read_manifest
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos
@@ -106,7 +107,9 @@ def score_videos(
         if ranks.first:
             ranks.wait()  # the others see no fewer videos
         lines = Counter(key[1:] for key in run.scores)
-        complete = ranks.agreed([column for column, n in lines.items() if n == len(run.identity.clips)])
+        # A finished run had them all: of a column that lacks some, lines were lost, and are measured again.
+        finished = run.manifest["finished"] is not None
+        complete = ranks.agreed([one for one, n in lines.items() if finished or n == len(run.identity.clips)])
         joined = joined_metrics(run.manifest, complete, plan.metrics, plan.runtime)
         _enter_metrics(run, joined)
         score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)
@@ -125,7 +128,7 @@ def assemble(path: Path) -> None:
         return
     manifest = read_manifest(path)
     try:
-        with RunDirectory.opened(path, identity_of(manifest, path), manifest["hardware"]["device"]) as run:
+        with RunDirectory.opened(path, Identity.from_json(manifest), manifest["hardware"]["device"]) as run:
             clips = run.identity.clips
             if run.identity.encoding == AS_GIVEN or all(clip in run.generated for clip in clips):
                 run.settle_generated()
@@ -152,7 +155,7 @@ def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
     where the run does not say which ones it rests on.
     Raises UsageError where the dataset, or its face boxes, are not those that the videos were made from.
     """
-    recorded = identity_of(read_manifest(path), path)
+    recorded = Identity.from_json(read_manifest(path))
     if recorded.encoding == AS_GIVEN:
         folder = recorded.options["folder"]
         raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")
@@ -211,7 +214,8 @@ def _settle(run: RunDirectory, metrics: Sequence[Metric[Any]], records: Mapping[
         entry["boxes"] = boxes_behind(row for row in scores if (row.metric, row.protocol) == column)
         weights[column] = entry["weights"]
     clusters = speakers(run.identity, run.generated)
-    run.manifest["summary"] = [entry.to_json() for entry in summarise([scores], metrics, clusters, weights)]
+    with blamed(f"a metric on {run.path / SCORES}", "delete that file and score again, or mend the plugin"):
+        run.manifest["summary"] = [entry.to_json() for entry in summarise([scores], metrics, clusters, weights)]
     _enter_clips(run, records, scores)
     run.manifest["finished"] = run.manifest["finished"] or now()
     run.save()

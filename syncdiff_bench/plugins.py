@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
-from syncdiff_bench.errors import BenchError, UsageError, one_line
+from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.faults import contained, described
 from syncdiff_bench.options import defaults_to_json, option_names, options_from_values, options_to_json
 from syncdiff_bench.registry import Kind, load_class, unusable
 from syncdiff_bench.views import AUTO, NAME_SUFFIX, AcceptingDataset, BoxedDataset, PairedDataset
@@ -88,8 +89,9 @@ def _part(given: Any, options: type[Any]) -> Any:
 
 def _construct(kind: Kind, name: str, cls: type[Any], *arguments: Any) -> Any:
     try:
-        return cls(*arguments)
+        with contained():
+            return cls(*arguments)
     except BenchError:
         raise
     except Exception as error:
-        raise unusable(kind, name, one_line(error)) from error
+        raise unusable(kind, name, described(error)) from error

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.errors import BenchError, ClipError, WeightsError
+from syncdiff_bench.errors import BenchError, ClipError, WeightsError, shown
+from syncdiff_bench.faults import described
+from syncdiff_bench.journals import Undefined
 
 SCHEMA = 1
 
@@ -39,8 +41,7 @@ class Failure:
             return cls(kind, f"weights {missing} missing; syncdiff-bench weights fetch {missing}")
         if isinstance(error, BenchError):
             return cls(kind, one_line(str(error)))
-        text = one_line(str(error))
-        return cls(kind, f"{type(error).__name__}: {text}" if text else type(error).__name__)
+        return cls(kind, described(error))
 
 
 def clip_failure(error: Exception, kind: str) -> Failure:
@@ -97,18 +98,13 @@ class Generated:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Generated:
-        return cls(
-            clip=row["clip"],
-            frames=row["frames"],
-            notes=tuple(row["notes"]),
-            boxes=row["boxes"],
-            speaker=row["speaker"],
-            video=row["video"],
-            error=None if row["error"] is None else Failure(**row["error"]),
-            caveats=_caveats(row.get("caveats")),
-            sha256=row.get("sha256"),
-            source=row.get("source"),
-        )
+        """Raises KeyError, TypeError or ValueError for a row that is none. One with undefined numbers is a failure."""
+        fields = _fields(row, _OF_GENERATED)
+        if isinstance(row, Undefined):
+            return cls(fields["clip"], source=fields.get("source"), error=_undefined("make"))
+        if not all(isinstance(note, str) for note in fields["notes"]):
+            raise TypeError("notes that are no texts")
+        return cls(**{**fields, "notes": tuple(fields["notes"]), "caveats": _caveats(fields.get("caveats"))})
 
 
 @dataclass(frozen=True)
@@ -152,11 +148,54 @@ class Score:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:
-        fields = {key: value for key, value in row.items() if key != "schema"}
-        if fields["error"] is not None:
-            fields["error"] = Failure(**fields["error"])
+        """Raises KeyError, TypeError or ValueError for a row that is none. One with undefined numbers is a failure."""
+        fields = _fields(row, _OF_SCORE)
+        if isinstance(row, Undefined):
+            return cls(*(fields[name] for name in _KEY), sha256=fields.get("sha256"), error=_undefined("measure"))
+        values, stats = fields["values"], fields["stats"]
+        if (fields["error"] is None) == (values is None or stats is None):
+            raise ValueError("neither measured nor failed, or both")
+        if not all(value is None or type(value) in (int, float) for value in (values or {}).values()):
+            raise TypeError("values that are no numbers")
         fields["caveats"] = _caveats(fields.get("caveats")) or ()
         return cls(**fields)
+
+
+_TEXT, _OPTIONAL = (str,), (str, type(None))
+_KEY = ("method", "dataset", "clip", "metric", "protocol")
+# What the keys of a row hold. Those that versions before did not write may be absent.
+_OF_GENERATED = {
+    **{"clip": _TEXT, "frames": (int, type(None)), "notes": (list, tuple), "error": (dict, type(None))},
+    **dict.fromkeys(("boxes", "speaker", "video"), _OPTIONAL),
+}
+_OF_SCORE = {
+    **dict.fromkeys(_KEY, _TEXT),
+    **dict.fromkeys(("values", "stats", "error"), (dict, type(None))),
+}
+_LATER = {"sha256": _OPTIONAL, "source": _OPTIONAL, "boxes": _OPTIONAL, "caveats": (list, tuple, type(None))}
+
+
+def _fields(row: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    """The row without its schema, its failure read. Raises KeyError, TypeError or ValueError for another one."""
+    schema = row["schema"]
+    if schema != SCHEMA:
+        raise ValueError(f"schema {shown(schema)}, this version reads {SCHEMA}")
+    fields = {key: value for key, value in row.items() if key != "schema"}
+    for some in (kinds, {name: kind for name, kind in _LATER.items() if name in fields}):
+        for name, kind in some.items():
+            if not isinstance(fields[name], kind) or isinstance(fields[name], bool):
+                raise TypeError(f"{name} is {shown(fields[name])}")
+    if fields["error"] is not None:
+        failure = fields["error"]
+        for name in ("kind", "message"):
+            if not isinstance(failure[name], str):
+                raise TypeError(f"{name} of the error is {shown(failure[name])}")
+        fields["error"] = Failure(**failure)
+    return fields
+
+
+def _undefined(verb: str) -> Failure:
+    return Failure("not-finite", f"its line holds NaN or infinity; give --retry-failed to {verb} it again")
 
 
 def _caveats(rows: Sequence[Mapping[str, Any]] | None) -> tuple[Caveat, ...] | None:

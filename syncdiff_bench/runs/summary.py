@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -53,15 +53,11 @@ class ColumnSummary:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> ColumnSummary:
-        """Raises KeyError or TypeError for an entry that is not one."""
-        interval = entry["ci95"]
-        return cls(
-            **{
-                **entry,
-                "ci95": None if interval is None else (interval[0], interval[1]),
-                "weights": tuple(entry["weights"]),
-            }
-        )
+        """Of a `schema.SummaryRecord`."""
+        known = {one.name: entry[one.name] for one in fields(cls) if one.name in entry}
+        interval = known["ci95"]
+        ends = None if interval is None else (interval[0], interval[1])
+        return cls(**{**known, "ci95": ends, "weights": tuple(known["weights"])})
 
 
 def summarise(
@@ -125,9 +121,9 @@ def boxes_behind(rows: Iterable[Score]) -> dict[str, Any]:
     >>> boxes_behind([Score("m", "d", "c", "psnr", "full")])
     {'sources': {}, 'sha256': None}
     """
-    used = [(row.clip, *row.boxes.rsplit(" ", 1)) for row in rows if row.boxes]
-    digest = hashlib.sha256("".join(f"{clip} {boxes}\n" for clip, _, boxes in used).encode()).hexdigest()
-    return {"sources": dict(sorted(Counter(one[1] for one in used).items())), "sha256": digest if used else None}
+    used = [(row.clip, row.boxes.rpartition(" ")) for row in rows if row.boxes]
+    digest = hashlib.sha256("".join(f"{clip} {boxes}\n" for clip, (_, _, boxes) in used).encode()).hexdigest()
+    return {"sources": dict(sorted(Counter(one[0] for _, one in used).items())), "sha256": digest if used else None}
 
 
 def column_values(metric: Metric[Any], stats: Sequence[Any]) -> np.ndarray:

@@ -270,7 +270,8 @@ class _Told(Progress):
 
 def _serve(connection: Connection) -> None:
     """What another process does: first the work comes, then a batch at a time, until this one closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process ends the others
+    for one in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and schedulers reach all; the first process ends the others
+        signal.signal(one, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work: Any = None
     while True:

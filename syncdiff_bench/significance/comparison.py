@@ -11,6 +11,7 @@ import numpy as np
 from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Column, Metric
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faults import blamed
 from syncdiff_bench.runs.manifest import Identity, decoders_differ
 from syncdiff_bench.runs.records import finite_or_none
 from syncdiff_bench.runs.summary import column_values
@@ -153,7 +154,8 @@ def compare(
         if not a.metrics[key].same_network(b.metrics[key]):
             notes.append(f"{key[0]} ({key[1]}) was judged by different weights or versions and is left out")
             continue
-        columns += _columns(key, a, b, confidence, resamples)
+        with blamed(f"{key[0]} of {a.source} against {b.source}", "score both again, or mend the plugin"):
+            columns += _columns(key, a, b, confidence, resamples)
     return Comparison(a, b, corrected(columns), tuple(notes))
 
 

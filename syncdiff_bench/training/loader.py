@@ -20,8 +20,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from syncdiff_bench.documents import parse_toml, read_toml
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest, options_from_values, parse_toml, read_toml
+from syncdiff_bench.options import nearest, options_from_values
 from syncdiff_bench.registry import load_class, shipped_files
 from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
 from syncdiff_bench.views import AUTO

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from syncdiff_bench.documents import WrongValue, check, parse_json
 from syncdiff_bench.files import write_whole
 
 
@@ -101,9 +103,11 @@ def _note(path: Path) -> Path:
 
 def _remembered(path: Path) -> Digest | None:
     try:
-        return Digest(**json.loads(_note(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        known = parse_json(_note(path).read_bytes())
+        check(known, Digest)
+    except (OSError, WrongValue):
         return None
+    return Digest(**known)
 
 
 # bytes, modification, change of the inode (ns), inode: `cp -p` keeps the second, a write in place the last
@@ -123,10 +127,11 @@ class KnownFiles:
     @cached_property
     def _known(self) -> dict[str, tuple[Facts, str]]:
         try:
-            known = json.loads(self._file.read_bytes())
-            return {path: (list(facts), str(sha256)) for path, (facts, sha256) in known.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+            known = parse_json(self._file.read_bytes())
+            check(known, Mapping[str, tuple[Sequence[int], str]])
+        except (OSError, WrongValue):
             return {}  # only time is lost
+        return {path: (facts, sha256) for path, (facts, sha256) in known.items()}
 
     def sha256(self, path: Path) -> str | None:
         """Hexadecimal digest of a file's content; None where there is no file, or none that can be read."""

@@ -18,7 +18,8 @@ from tiny_networks import SYNCDIFF
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import BenchError
-from syncdiff_bench.files import Journal, locked
+from syncdiff_bench.files import locked
+from syncdiff_bench.journals import Journal
 from syncdiff_bench.runs.directory import RunDirectory, load_run
 from syncdiff_bench.runs.plan import Selection, make_plan
 from syncdiff_bench.runs.ranks import Ranks, these_ranks

@@ -291,15 +291,15 @@ def test_folders_without_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "cannot be read as JSON"),
+        ("", "is not JSON"),
         ("[]", "is not a run's record"),
         ("null", "is not a run's record"),
-        ('{"schema": 2}', "schema 2 is not 1"),
-        ('{"schema": 1}', "'method' is missing"),
+        ('{"schema": 2}', "has schema 2, this version reads 1"),
+        ('{"schema": 1}', "method: name: is missing"),
         ('{"schema": 1, "method": {"name": "a"}, "dataset": "lrs2"}', "is not a run's record"),
         (
             '{"schema": 1, "method": {"name": "a"}, "dataset": {"name": "d"}, "summary": [{}]}',
-            "'mean' is missing",
+            "summary\\[0\\]: .* is missing",
         ),
         (
             '{"schema": 1, "method": {"name": "a"}, "dataset": {"name": "d"}, "summary": [3]}',

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 OUTPUT_NAME = "output.mp4"  # of the video that a program is told to write
 GRACE_SECONDS = 5.0  # between asking a group to end and killing it
+MOMENT = 1.0  # seconds by which signals to several processes may differ
 SHOWN_CHARACTERS = 200
 
 
@@ -50,7 +52,10 @@ def run_process(command: Command, stdout: Path, stderr: Path) -> int:
             start_new_session=True,
         )
         try:
-            return process.wait(command.timeout)
+            status = process.wait(command.timeout)
+            if status == -signal.SIGTERM:
+                time.sleep(MOMENT)  # a scheduler ends all processes: this one goes before it says that the clip failed
+            return status
         except BaseException:
             _end_group(process)
             raise
