@@ -1,4 +1,4 @@
-"""Commands in process groups of their own: how much processor time they used, killed at an instant of it, their peak."""
+"""Commands in process groups of their own: killed at an instant of processor time, and what they used."""
 
 from __future__ import annotations
 
