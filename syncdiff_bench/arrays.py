@@ -106,3 +106,11 @@ def _loaded(path: Path) -> NDArray[Any]:
         file.seek(0)
         loaded: NDArray[Any] = np.load(file, allow_pickle=False)
         return loaded
+
+
+def writable(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, or a copy of one that is read-only, as a clip's may be.
+
+    For `torch.from_numpy`, whose tensor shares memory that whoever holds it may write to.
+    """
+    return np.require(array, requirements="W")

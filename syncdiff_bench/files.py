@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import codecs
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.leftovers import partial_path, sweep_once
+from syncdiff_bench.platforms import sync
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+logger = logging.getLogger(__name__)
 
 # ---------------------------------------------------------------------------------------------- whole files
 
@@ -37,21 +45,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def put_in_place(partial: Path, path: Path) -> None:
     """Give a file that is complete its name, once its content is on the disk. Raises OSError."""
-    _sync(partial)
+    sync(partial)
     partial.replace(path)
     with suppress(OSError):  # not every file system does this for a folder
-        _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk; Windows opens no folder."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path.parent)
 
 
 def write_whole(path: Path, content: str | bytes, option: str = "--out") -> None:
@@ -79,7 +76,7 @@ def replace_folder(partial: Path, folder: Path) -> None:
     for path in (path for path in partial.rglob("*") if path.is_file()):
         path.chmod(path.stat().st_mode | readable)
     for path in (*partial.rglob("*"), partial):
-        _sync(path)  # a power cut after the renaming finds complete files
+        sync(path)  # a power cut after the renaming finds complete files
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
 
@@ -110,7 +107,7 @@ def home() -> Path:
 def locked(path: Path, *, refusal: str = "", member: int | str | None = None) -> Iterator[None]:
     """Hold the lock `path`, which ends with its process, however that ends.
 
-    refusal: what is wrong where another process holds it; "" waits for it instead.
+    refusal: what is wrong where another process holds it; "" waits for it instead, and says so after a moment.
     member: number or name of a process that shares the lock. Members are let in by the process that holds the whole
     lock (member None), and while one of them lives nobody else gets it.
     Raises UsageError with `refusal`, OSError where the file cannot be written.
@@ -140,6 +137,8 @@ def is_held(file: Path) -> bool:
 
 
 SOFT = ".soft"
+A_LOOK = 0.2  # seconds in which a soft lock is got: the first look may only clear away what a dead process left behind
+PATIENCE = 2.0  # seconds of silence while a lock is waited for
 # What flock says on file systems without it: some mounts of Lustre, NFS without its lock service.
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
@@ -154,22 +153,34 @@ def _exclusive(file: Path, refusal: str) -> Iterator[None]:
     """
     from filelock import FileLock, SoftFileLock, Timeout
 
-    wait = 0 if refusal else -1
-    soft = SoftFileLock(file.with_name(file.name + SOFT), timeout=wait)
+    soft = SoftFileLock(file.with_name(file.name + SOFT))
     with ExitStack() as held:
         try:
-            held.enter_context(FileLock(file, timeout=wait, fallback_to_soft=False))
+            held.enter_context(_entered(FileLock(file, fallback_to_soft=False), refusal))
         except Timeout:
             raise UsageError(refusal) from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
             try:
-                held.enter_context(soft)
+                held.enter_context(_entered(soft, refusal, A_LOOK))
             except Timeout:
                 told = f"process {soft.pid} has {soft.lock_file}; if it ran on another machine and died, delete that"
                 raise UsageError(f"{refusal} ({told})") from None
         yield
+
+
+def _entered(lock: BaseFileLock, refusal: str, look: float = 0.0) -> AbstractContextManager[object]:
+    """Hold it within so many seconds, without a refusal however long that takes. Raises Timeout, OSError."""
+    from filelock import Timeout
+
+    try:
+        return lock.acquire(timeout=look if refusal else PATIENCE)
+    except Timeout:
+        if refusal:
+            raise
+        logger.warning("waiting for another process, which holds %s", lock.lock_file)
+        return lock.acquire(timeout=-1)
 
 
 # ------------------------------------------------------------------------------------- text of any encoding

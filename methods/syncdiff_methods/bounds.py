@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from syncdiff_bench.arrays import writable
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, WeightsUsed
 from syncdiff_bench.errors import UsageError
@@ -109,7 +110,7 @@ class Reconstruction(Method):
         for clip in clips:
             height, width = clip.frames.shape[1:3]
             parts = []
-            for chunk in torch.split(torch.from_numpy(clip.frames), CHUNK):
+            for chunk in torch.split(torch.from_numpy(writable(clip.frames)), CHUNK):
                 with torch.inference_mode():
                     images = to_images(chunk.to(self.runtime.device), size)
                     parts.append(to_frames(autoencoder.decode(autoencoder.encode(images)), height, width).cpu())

@@ -103,7 +103,7 @@ class FolderModel(nn.Module):
 def write_config(config: Any, folder: Path) -> None:
     """Write a dataclass as config.json of a folder, which is made where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
+    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
 
 
 def read_config(

@@ -133,7 +133,7 @@ def _save(network: nn.Module, file: Path, described: Mapping[str, Any], *, half:
     from syncdiff_bench.weights.loading import save_network
 
     save_network(network, file, half=half)
-    file.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
+    file.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
 def _filled(network: NetworkT, file: Path) -> NetworkT:

@@ -15,6 +15,7 @@ from syncdiff_bench.characters import json_text
 from syncdiff_bench.cli.commands import Takes, command, option, say
 from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import BenchError, UsageError, one_line
+from syncdiff_bench.platforms import nvidia_driver
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -121,7 +122,7 @@ def _torch() -> Iterator[Check]:
         name = torch.cuda.get_device_name()
         bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
         yield Check("gpu", "ok", f"{name}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free, {bf16}")
-    elif Path("/proc/driver/nvidia").exists():
+    elif nvidia_driver():
         yield Check(
             "gpu",
             "warn",
@@ -159,7 +160,9 @@ def _ffmpeg() -> Check:
     if program is None:
         return Check("ffmpeg", "ok", "no program; only lse[frames=ffmpeg] would use one, the default works without")
     try:
-        done = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(
+            [program, "-version"], capture_output=True, text=True, errors="replace", timeout=20, check=True
+        )
     except (OSError, subprocess.SubprocessError) as error:
         return Check("ffmpeg", "warn", f"{program} does not run: {one_line(error)}", "reinstall ffmpeg")
     return Check("ffmpeg", "ok", done.stdout.partition(" Copyright")[0].strip())

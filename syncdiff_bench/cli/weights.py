@@ -189,13 +189,16 @@ def _store() -> WeightsStore:
 
 @contextmanager
 def _bar(name: str) -> Iterator[Progress]:
-    """A progress bar that takes bytes done and bytes in all."""
+    """A progress bar that takes bytes done and bytes in all; nothing where there is no terminal."""
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _done, _total: None
+        return
     columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         row = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(row, completed=done, total=total)
 

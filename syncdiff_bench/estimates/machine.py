@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from syncdiff_bench.platforms import cores, memory_bytes
+
 ENOUGH_SECONDS = 0.3
 TOO_LONG_SECONDS = 5.0  # for a second time
 SHORTEST = 1e-6  # a clock of processor time may stand still for milliseconds
@@ -20,7 +22,7 @@ def available_bytes(device: str) -> int:
         import torch
 
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory_bytes()
 
 
 def seconds_of(call: Callable[[], Any], device: str) -> float:
@@ -73,12 +75,7 @@ def _alone(before: _Spent, after: _Spent) -> float:
     process, caller = after.process - before.process, after.caller - before.caller
     others = [seconds - before.others.get(thread, 0.0) for thread, seconds in after.others.items()]
     ended = process - caller - sum(others)  # of threads that are gone; taken for one
-    return max(caller, *others, ended, process / _cores()) + after.programs - before.programs
-
-
-def _cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(caller, *others, ended, process / cores()) + after.programs - before.programs
 
 
 def _finish(device: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from syncdiff_bench.arrays import Frames
+from syncdiff_bench.arrays import Frames, writable
 from syncdiff_bench.errors import NotApplicable
 from syncdiff_bench.faces.detectors import EXTRA, Faces
 from syncdiff_bench.weights.digests import WeightsUsed
@@ -97,7 +97,7 @@ class S3FD:
         # The official scripts compute in float32, without TF32.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         means = torch.tensor(self.thresholds.means, device=self._device).view(3, 1, 1)
-        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device)
+        pixels = torch.from_numpy(writable(np.ascontiguousarray(frames))).to(self._device)
         with torch.inference_mode(), exact:
             maps = self._network(pixels.permute(0, 3, 1, 2).float() - means)
             maps[::2] = [scores.softmax(dim=1) for scores in maps[::2]]

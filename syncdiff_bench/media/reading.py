@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache, partial
@@ -26,13 +25,13 @@ from syncdiff_bench.media.containers import (
 from syncdiff_bench.media.damage import damage
 from syncdiff_bench.media.frames import arrays, decoded_frames, one_size, orientation
 from syncdiff_bench.media.timing import Chosen, Timing, at_rate, each_once, refuse_label, timing_of
+from syncdiff_bench.platforms import memory_bytes
 
 __all__ = ["MediaFacts", "probe", "read_every_picture", "read_media"]
 
 # What scoring a clip takes beside its reference, in bytes of its RGB frames (measured; docs/protocols.md).
 SCORED_PAIR = 4.5
 SHARE = 0.75  # of the machine's memory
-UNKNOWN_MACHINE = 8 * 1024**3
 
 
 def read_media(
@@ -128,7 +127,4 @@ def refuse_too_long(n_frames: int, pixels: int, path: Path) -> None:
 @cache
 def memory_limit() -> int:
     """Bytes that one pair of clips may take."""
-    try:
-        return int(SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):  # no POSIX
-        return UNKNOWN_MACHINE
+    return int(SHARE * memory_bytes())

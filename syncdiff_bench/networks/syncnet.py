@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from syncdiff_bench.arrays import writable
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.networks.inference import inference
 from syncdiff_bench.weights.loading import check_state_dict, load_tensors
@@ -175,7 +176,7 @@ def embed_frames(network: SyncNet, frames: NDArray[np.uint8], windows: int, batc
     with inference(str(_device(network))):
         for start in range(0, windows, batch):
             stop = min(start + batch, windows)
-            chunk = torch.from_numpy(frames[start : stop + FRAMES_PER_WINDOW - 1]).to(_device(network))
+            chunk = torch.from_numpy(writable(frames[start : stop + FRAMES_PER_WINDOW - 1])).to(_device(network))
             clip = chunk.permute(3, 0, 1, 2).unsqueeze(0)  # still the same bytes: channels last already
             parts.append(network.embed_lips(clip.to(torch.float32, memory_format=torch.channels_last_3d)).cpu())
     return torch.cat(parts)

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import WeightsUsed
+from syncdiff_bench.platforms import processor_name
 from syncdiff_bench.runs.records import SCHEMA
 
 # Distributions that can move a number.
@@ -215,20 +215,10 @@ def hardware(device: str) -> dict[str, Any]:
         "device": device,
         "system": platform.system(),
         "machine": platform.machine(),
-        "cpu": _cpu_name(),
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
     }
     torch = sys.modules.get("torch")
     if torch is not None and device.startswith("cuda") and torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name(device)
     return facts
-
-
-def _cpu_name() -> str:
-    # platform.processor() is empty on most Linux systems.
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

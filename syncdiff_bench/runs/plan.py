@@ -15,6 +15,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faults import blamed
 from syncdiff_bench.media.video_folder import VideoFolder, odd_files_caveats
 from syncdiff_bench.options import options_to_json
+from syncdiff_bench.platforms import nvidia_driver
 from syncdiff_bench.runs.directory import RunDirectory
 from syncdiff_bench.runs.layout import video_name
 from syncdiff_bench.runs.manifest import AS_GIVEN, Identity
@@ -344,7 +345,7 @@ def make_runtime(device: str, dataset: str = "") -> Runtime:
 def resolve_device(device: str) -> str:
     """Check a torch device string. Imports torch only where a GPU is asked for or its driver shows."""
     kind = device.partition(":")[0]
-    if kind == "cpu" or (kind == "auto" and not _nvidia_driver()):
+    if kind == "cpu" or (kind == "auto" and not nvidia_driver()):
         return "cpu"
     if kind not in ("auto", "cuda", "mps"):
         raise UsageError(f"unknown --device {device!r}; give auto, cpu, cuda, cuda:N or mps")
@@ -368,10 +369,6 @@ def _cuda_of_rank() -> str:
 
     local = os.environ.get("LOCAL_RANK")
     return "cuda" if local is None else f"cuda:{int(local) % torch.cuda.device_count()}"
-
-
-def _nvidia_driver() -> bool:
-    return Path("/proc/driver/nvidia").exists() or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
 
 
 def check_encoding(encoding: str) -> None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar
 
+from syncdiff_bench import platforms
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.progress import Progress
 
@@ -366,8 +367,7 @@ def torch_threads(count: int) -> int | None:
 
 def _cores() -> int:
     """Those that this process may use, shared with the other ranks of this machine."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, platforms.cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _that_fit() -> int:

@@ -171,6 +171,7 @@ def _imported_alone(module: str) -> tuple[str, str]:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )

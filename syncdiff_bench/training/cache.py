@@ -3,16 +3,18 @@
     FOLDER/cache.json                   what they were made from and with: the facts, in words
     FOLDER/shard-00000.safetensors      "CLIP/NAME" -> (T, ...) tensor, of `CLIPS_PER_SHARD` clips
 
-A shard appears whole or not at all, so that a killed preparation goes on where it was. Reading maps the shards into
-memory: nothing is loaded until a row is used, and the page cache holds what fits.
+A shard appears whole or not at all, so that a killed preparation goes on where it was. Any number of processes may fill
+one folder at the same time: each shard is made by whoever comes to it first (`.shard-00000.lock`), and gets its name
+only where the folder still holds the same facts (`.lock`). Reading maps the shards into memory: nothing is loaded until
+a row is used, and the page cache holds what fits.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from syncdiff_bench.contracts import FPS
 from syncdiff_bench.documents import WrongValue, check, parse_json, read_json
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.files import replacing, unwritable, write_whole
+from syncdiff_bench.files import locked, replacing, unwritable, write_whole
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.training.peers import Peers
 
@@ -78,27 +80,29 @@ class TensorCache:
     def fill(self, part: int = 0, parts: int = 1) -> Iterator[tuple[int, int]]:
         """Make the missing shards i with i % parts == part; yields (clips done, clips) of this part.
 
+        Shards that another process has in hand are left to it, and waited for at the end.
         Raises UsageError where the folder holds other facts or cannot be written.
         """
         todo = [i for i in self.missing() if i % parts == part]
         if not todo:
             return
-        facts = json.dumps({"schema": SCHEMA, "facts": dict(self.facts)}, indent=1)
-        write_whole(self._facts_path, facts + "\n", "--cache")
+        with self._agreed():
+            pass
         total = sum(len(self._clips(i)) for i in range(part, self.shards, parts))
         done = total - sum(len(self._clips(i)) for i in todo)
-        for index in todo:
-            tensors: dict[str, Tensor] = {}
-            failures: dict[str, str] = {}
-            for clip_id in self._clips(index):
-                try:
-                    made = self.encode(clip_id)
-                    tensors |= {f"{clip_id}/{name}": tensor for name, tensor in made.items()}
-                except ClipError as error:
-                    failures[clip_id] = str(error)
-                done += 1
-                yield done, total
-            self._write(index, tensors, failures)
+        for waiting in (False, True):
+            left = []
+            for index in todo:
+                with self._in_hand(index, waiting) as free:
+                    if not free:
+                        left.append(index)
+                        continue
+                    clips = len(self._clips(index))
+                    somebody_was_faster = self._path(index).is_file()
+                    for number in [clips] if somebody_was_faster else self._make(index):
+                        yield done + number, total
+                    done += clips
+            todo = left
 
     def complete(self) -> None:
         """Make every missing shard; log the clips that are not in the cache. Raises as `fill`."""
@@ -153,8 +157,15 @@ class TensorCache:
         return found
 
     def clear(self) -> None:
-        """Delete the folder, whatever facts it holds."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete every shard, whatever facts the folder holds, then the facts. Raises UsageError where it cannot."""
+        if not self.folder.is_dir():
+            return
+        with self._alone():
+            try:
+                for path in (*self.folder.glob("shard-*.safetensors"), self._facts_path):
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise unwritable(self.folder, error, "--cache") from None
 
     @property
     def _facts_path(self) -> Path:
@@ -166,18 +177,76 @@ class TensorCache:
     def _clips(self, index: int) -> Sequence[str]:
         return self.clip_ids[index * CLIPS_PER_SHARD : (index + 1) * CLIPS_PER_SHARD]
 
+    def _make(self, index: int) -> Iterator[int]:
+        """One shard, which the caller has in hand; yields how many of its clips are done."""
+        tensors: dict[str, Tensor] = {}
+        failures: dict[str, str] = {}
+        for number, clip_id in enumerate(self._clips(index), start=1):
+            try:
+                made = self.encode(clip_id)
+                tensors |= {f"{clip_id}/{name}": tensor for name, tensor in made.items()}
+            except ClipError as error:
+                failures[clip_id] = str(error)
+            yield number
+        self._write(index, tensors, failures)
+
     def _write(self, index: int, tensors: dict[str, Tensor], failures: Mapping[str, str]) -> None:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         try:
-            with replacing(self._path(index)) as partial:
+            with ExitStack() as held, replacing(self._path(index)) as partial:
                 save_file(tensors, partial, metadata={"failures": json.dumps(failures)})
+                held.enter_context(self._agreed())  # until the shard has its name
         except (OSError, SafetensorError) as error:
             raise unwritable(self._path(index), error, "--cache") from None
 
+    @contextmanager
+    def _in_hand(self, index: int, waiting: bool) -> Iterator[bool]:
+        """Hold one shard; whether that is so, as no other process has it in hand. waiting: until it is so."""
+        lock = self.folder / f".shard-{index:05d}.lock"
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(lock, refusal="" if waiting else f"{lock} is held"))
+            except UsageError:
+                free = False
+            except OSError as error:
+                raise unwritable(lock, error, "--cache") from None
+            else:
+                free = True
+            yield free
+            if free:
+                with suppress(OSError):  # Windows deletes no open file
+                    lock.unlink()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """For moments: nobody else gives a name to a shard, or to the facts."""
+        with ExitStack() as held:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.folder / ".lock"))
+            except OSError as error:
+                raise unwritable(self.folder, error, "--cache") from None
+            yield
+
+    @contextmanager
+    def _agreed(self) -> Iterator[None]:
+        """The same, and the folder says that it holds these facts. Raises UsageError where it holds others."""
+        with self._alone():
+            self._check()
+            if not self._facts_path.is_file():
+                facts = json.dumps({"schema": SCHEMA, "facts": dict(self.facts)}, indent=1)
+                write_whole(self._facts_path, facts + "\n", "--cache")
+            yield
+
     def _check(self) -> None:
         if not self._facts_path.exists():
+            if any(self.folder.glob("shard-*.safetensors")):
+                raise UsageError(
+                    f"{self.folder} holds shards and no {self._facts_path.name}, which says what they were made from;"
+                    " delete it, or choose another --cache"
+                )
             return
         known = read_json(self._facts_path, "is damaged", f"delete {self.folder}", _Facts)["facts"]
         for name, value in self.facts.items():

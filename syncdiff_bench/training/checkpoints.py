@@ -23,6 +23,7 @@ import torch
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.leftovers import sweep
+from syncdiff_bench.platforms import link_or_copy
 from syncdiff_bench.training.ema import EMA
 from syncdiff_bench.training.processes import LostError
 from syncdiff_bench.weights.digests import sha256_of
@@ -207,5 +208,5 @@ def _as_accelerate_reads_it(folder: Path) -> Iterator[Path]:
     with TemporaryDirectory() as links:
         for path in folder.iterdir():
             if path.name not in pickles:
-                (Path(links) / path.name).symlink_to(path.resolve())
+                link_or_copy(path, Path(links) / path.name)
         yield Path(links)

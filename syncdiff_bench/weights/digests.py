@@ -8,13 +8,14 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.documents import WrongValue, check, parse_json
-from syncdiff_bench.files import write_whole
+from syncdiff_bench.errors import BenchError
+from syncdiff_bench.files import replacing, write_whole
 
 
 @dataclass(frozen=True)
@@ -74,31 +75,46 @@ def digest_of(path: Path, *, recompute: bool = False) -> Digest:
     """The digest of a file, remembered until its size or modification time changes."""
     facts = path.stat()
     known = _remembered(path)
-    current = known is not None and (known.size, known.mtime_ns) == (facts.st_size, facts.st_mtime_ns)
-    if known is not None and current and not recompute:
-        return known
-    sha256 = sha256_of(path)
-    accepted = known is not None and known.accepted and known.sha256 == sha256
-    found = Digest(facts.st_size, facts.st_mtime_ns, sha256, accepted)
-    remember(path, found)
-    return found
+    if known is None or (known.size, known.mtime_ns) != (facts.st_size, facts.st_mtime_ns) or recompute:
+        sha256 = sha256_of(path)
+        # 0.1.0 kept what was accepted in this note alone
+        accepted = known is not None and known.accepted and known.sha256 == sha256
+        known = Digest(facts.st_size, facts.st_mtime_ns, sha256, accepted)
+        with suppress(BenchError):  # a store that cannot be written to is read all the same
+            write_whole(_note(path), json.dumps(asdict(known)))
+    return replace(known, accepted=known.accepted or _accepted(path) == known.sha256)
 
 
-def remember(path: Path, digest: Digest) -> None:
-    """Write the note beside the file; a store that cannot be written to is read all the same."""
-    try:
-        _note(path).write_text(json.dumps(asdict(digest)), encoding="utf-8")
-    except OSError:
-        return
+def accept(path: Path, sha256: str) -> None:
+    """Note that this content may stand at `path` although another is expected.
+
+    A note of its own, by content: who notes the digest of an earlier file meanwhile does not undo it.
+    Raises OSError.
+    """
+    with replacing(_acceptance(path)) as partial:
+        partial.write_text(sha256, encoding="utf-8")
 
 
 def forget(path: Path) -> None:
-    """Remove the note of a file that is replaced."""
-    _note(path).unlink(missing_ok=True)
+    """Remove the notes of a file that is replaced."""
+    for note in (_note(path), _acceptance(path)):
+        note.unlink(missing_ok=True)
 
 
 def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256.json")
+
+
+def _acceptance(path: Path) -> Path:
+    return path.with_name(f"{path.name}.accepted")
+
+
+def _accepted(path: Path) -> str:
+    """The sha256 that `accept` noted; "" for none."""
+    try:
+        return _acceptance(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def _remembered(path: Path) -> Digest | None:

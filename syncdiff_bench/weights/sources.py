@@ -216,7 +216,9 @@ def pip_settings() -> Mapping[str, str]:
     """pip's configured `index-url`, `extra-index-url` and `cert`; empty where there is no pip."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        listed = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=60, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
     return dict(parse_pip_settings(listed))

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -124,7 +124,7 @@ class WeightsStore:
             raise WeightsError(
                 f"weights {name} must be got by hand: {entry.obtain or entry.homepage}; then {_add(entry)}"
             )
-        with self._writing(), locked(self.folder / f".{entry.file}.lock"):
+        with self._writing(), self._claimed(entry):
             if target.is_file() and not _mismatch(entry, target):  # another process was faster
                 return target
             self._fetch_from_any(entry, target, progress)
@@ -148,13 +148,13 @@ class WeightsStore:
         if problem and not force:
             raise WeightsError(f"{file} {problem}; get it from {entry.homepage}, or --force to use this one")
         target = self.folder / entry.file
-        with self._writing():
+        with self._writing(), self._claimed(entry):
+            if problem:
+                digests.accept(target, sha256)
             if not (target.is_file() and target.samefile(file)):
                 with replacing(target) as partial:
                     shutil.copyfile(file, partial)
-        facts = target.stat()
-        digest = digests.Digest(facts.st_size, facts.st_mtime_ns, sha256, accepted=bool(problem))
-        digests.remember(target, digest)
+            digests.digest_of(target)
         return target
 
     # ------------------------------------------------------------------------------------------- details
@@ -175,6 +175,10 @@ class WeightsStore:
             except FetchFailed as error:
                 failures.append(str(error))
         raise WeightsError(f"weights {entry.name} could not be fetched: {'; '.join(failures)}; {_add(entry)}")
+
+    def _claimed(self, entry: Entry) -> AbstractContextManager[None]:
+        """Nobody else fetches or adds that file; waits for it."""
+        return locked(self.folder / f".{entry.file}.lock")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -148,7 +148,7 @@ def test_threads_side_by_side_count_once(
     cores: int, least: float, most: float, lasting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two times 0.4 s of work, by the caller and a thread that goes on living or not: 0.4 s on two cores."""
-    monkeypatch.setattr(machine, "_cores", lambda: cores)
+    monkeypatch.setattr(machine, "cores", lambda: cores)
     monkeypatch.setattr(
         "syncdiff_bench.estimates.machine.time.perf_counter", itertools.count(step=100).__next__
     )  # a slow clock on the wall

@@ -7,15 +7,18 @@
     ROOT/mvlrs_v1/landmarks/<speaker>/<clip>.npy      68 landmarks of the face, x and y in pixels: (T, 68, 2) float16
     ROOT/mvlrs_v1/mouths/<speaker>/<clip>.npy         what was drawn: (T, 6) float16, columns articulation.PARAMETERS
 
-Deterministic: a clip is a function of (world seed, split, index) alone, whatever the number of workers; each is spoken
-in a process of its own (see `speech`).
+Each file appears whole or not at all, and processes that draw the same split at once do so one after the other
+(`.train.lock`). Deterministic: a clip is a function of (world seed, split, index) alone, whatever the number of
+workers; each is spoken in a process of its own (see `speech`).
 """
 
 from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BytesIO
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -23,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Media, Spoken
+from syncdiff_bench.files import locked, unwritable, write_whole
 from syncdiff_bench.media.writing import write_video
 from syncdiff_datasets.pocket.articulation import PARAMETERS, articulate
 from syncdiff_datasets.pocket.drawing import Mouth, draw_frame, face_box
@@ -111,19 +115,27 @@ def draw_clip(recipe: Recipe) -> DrawnClip:
 
 
 def draw_split(split: Split, root: Path, *, workers: int = 1, speakers: int | None = None) -> Iterator[tuple[int, int]]:
-    """Draw every clip of a split that is not there yet below `root`, then its list; yields (done, all)."""
+    """Draw every clip of a split that is not there yet below `root`, then its list; yields (done, all).
+
+    Waits for another process that draws it. Raises UsageError where nothing can be written.
+    """
     base = root / "mvlrs_v1"
     plan = recipes(split, speakers)
-    missing = [recipe for recipe in plan if not all(file.exists() for file in _files(base, recipe.id))]
-    done = len(plan) - len(missing)
-    yield done, len(plan)
-    # A fresh process per clip: eSpeak keeps state from one sentence to the next.
-    with _processes().Pool(workers, maxtasksperchild=1) as pool:
-        for _ in pool.imap_unordered(_draw_to_disk, [(recipe, base) for recipe in missing], chunksize=1):
-            done += 1
-            yield done, len(plan)
-    base.mkdir(parents=True, exist_ok=True)
-    (base / f"{split}.txt").write_text("".join(f"{recipe.id}\n" for recipe in plan))
+    with ExitStack() as held:
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(base / f".{split}.lock"))
+        except OSError as error:
+            raise unwritable(base, error, "--data-root") from None
+        missing = [recipe for recipe in plan if not all(file.exists() for file in _files(base, recipe.id))]
+        done = len(plan) - len(missing)
+        yield done, len(plan)
+        # A fresh process per clip: eSpeak keeps state from one sentence to the next.
+        with _processes().Pool(workers, maxtasksperchild=1) as pool:
+            for _ in pool.imap_unordered(_draw_to_disk, [(recipe, base) for recipe in missing], chunksize=1):
+                done += 1
+                yield done, len(plan)
+        write_whole(base / f"{split}.txt", "".join(f"{recipe.id}\n" for recipe in plan), "--data-root")
 
 
 def _processes() -> BaseContext:
@@ -143,14 +155,14 @@ def _files(base: Path, clip_id: str) -> tuple[Path, Path]:
 def _draw_to_disk(job: tuple[Recipe, Path]) -> None:
     recipe, base = job
     drawn = draw_clip(recipe)
-    for folder in ("main", "boxes", "landmarks", "phones", "mouths"):
-        (base / folder / drawn.id).parent.mkdir(parents=True, exist_ok=True)
-    (base / "main" / f"{drawn.id}.txt").write_text(f"Text:  {drawn.sentence.upper()}\nConf:  9\n")
-    np.save(base / "boxes" / f"{drawn.id}.npy", drawn.boxes)
-    np.save(base / "landmarks" / f"{drawn.id}.npy", drawn.landmarks)
-    np.save(base / "mouths" / f"{drawn.id}.npy", drawn.mouths)
     rows = "".join(f"{p.start:.3f} {p.end:.3f} {p.text}\n" for p in drawn.phones)
-    (base / "phones" / f"{drawn.id}.txt").write_text(rows)
+    write_whole(base / "phones" / f"{drawn.id}.txt", rows, "--data-root")
+    spoken = f"Text:  {drawn.sentence.upper()}\nConf:  9\n"
+    write_whole(base / "main" / f"{drawn.id}.txt", spoken, "--data-root")
+    for folder, array in (("boxes", drawn.boxes), ("landmarks", drawn.landmarks), ("mouths", drawn.mouths)):
+        content = BytesIO()
+        np.save(content, array)
+        write_whole(base / folder / f"{drawn.id}.npy", content.getvalue(), "--data-root")
     write_video(base / "main" / f"{drawn.id}.mp4", drawn.media, encoding="compact")
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from syncdiff_bench.arrays import writable
 from syncdiff_bench.clips import Clip, landmarks_of
 from syncdiff_methods.difftalk.model import DiffTalkModel
 from syncdiff_methods.syncdiff.attention import one_token_attention
@@ -100,7 +101,7 @@ def clip_conditions(
     points = scaled(landmarks_of(clip, landmarks), (height, width), config.frame_size)
     windows = nearby(torch.from_numpy(clip_windows(clip, n, config.logits)), config.window)
     tokens = model.conditions(windows.to(device), torch.from_numpy(points[:, KEPT]).to(device))
-    images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
+    images = to_images(torch.from_numpy(writable(clip.frames)).to(device), config.frame_size)
     mask = torch.from_numpy(below_nose(points, config.frame_size)).to(device)
     masked = encode_chunks(autoencoder, apply_mask(images, mask))
     clean = encode_chunks(autoencoder, images) if reference == "same" or blend == "truth" else None

@@ -8,9 +8,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from syncdiff_bench.platforms import end_group
 
 OUTPUT_NAME = "output.mp4"  # of the video that a program is told to write
 GRACE_SECONDS = 5.0  # between asking a group to end and killing it
@@ -57,22 +58,8 @@ def run_process(command: Command, stdout: Path, stderr: Path) -> int:
                 time.sleep(MOMENT)  # a scheduler ends all processes: this one goes before it says that the clip failed
             return status
         except BaseException:
-            _end_group(process)
+            end_group(process, GRACE_SECONDS)
             raise
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    if not hasattr(os, "killpg"):  # Windows
-        process.kill()
-        process.wait()
-        return
-    # The group outlives its leader, so it is signalled even where the leader has gone.
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_SECONDS)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def last_line(path: Path) -> str:

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from syncdiff_bench.arrays import writable
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.views import boxes_fact
@@ -149,7 +150,7 @@ def encode_frames(
     clip: Clip, autoencoder: Autoencoder, frame_size: int, condition: ConditionConfig, device: str
 ) -> dict[str, Tensor]:
     """clean, masked and area (of the mask) of one clip. Raises ClipError where it cannot be read."""
-    images = to_images(torch.from_numpy(clip.frames), frame_size)
+    images = to_images(torch.from_numpy(writable(clip.frames)), frame_size)
     mask = clip_mask(clip, condition, frame_size)
 
     def encode(batch: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from syncdiff_bench.arrays import writable
 from syncdiff_bench.clips import Clip, landmarks_of
 from syncdiff_methods.syncdiff.config import ConditionConfig, MaskBoxes
 
@@ -23,7 +24,7 @@ def clip_mask(clip: Clip, condition: ConditionConfig, size: int) -> Tensor:
     frame_hw = clip.frames.shape[1], clip.frames.shape[2]
     if condition.mask_mode == "nose_to_bottom":
         return torch.from_numpy(below_nose(scaled(landmarks_of(clip), frame_hw, size), size))
-    halves = lower_halves(torch.from_numpy(clip.face_boxes.boxes), frame_hw, size, condition.mask_pad)
+    halves = lower_halves(torch.from_numpy(writable(clip.face_boxes.boxes)), frame_hw, size, condition.mask_pad)
     return filled(steadied(halves, condition.mask_boxes), size)
 
 

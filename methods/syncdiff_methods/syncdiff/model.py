@@ -272,7 +272,7 @@ def save_autoencoder(autoencoder: Autoencoder, config: AutoencoderConfig, frame_
     folder.mkdir(parents=True, exist_ok=True)
     save_part(autoencoder, folder / "autoencoder.safetensors")
     description = {"frame_size": frame_size, "autoencoder": asdict(config)}
-    (folder / "autoencoder.json").write_text(json.dumps(description, indent=1) + "\n")
+    (folder / "autoencoder.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
 def autoencoder_folder(where: str | Path) -> Path:

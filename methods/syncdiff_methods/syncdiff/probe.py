@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from syncdiff_bench.arrays import writable
 from syncdiff_bench.errors import UsageError
 from syncdiff_methods.syncdiff.audio import clip_features
 from syncdiff_methods.syncdiff.masking import apply_mask, cell_area, clip_mask
@@ -118,7 +119,9 @@ class FrameLatents:
         key = ("masked" if masked else "clean", frame.clip.id, frame.index)
         config, clip = self.model.config, frame.clip
         if key not in self._known:
-            image = to_images(torch.from_numpy(clip.frames[frame.index][None]).to(self.device), config.frame_size)
+            image = to_images(
+                torch.from_numpy(writable(clip.frames[frame.index][None])).to(self.device), config.frame_size
+            )
             if masked:
                 image = apply_mask(image, self._mask(frame))
             self._known[key] = self.model.autoencoder.encode(image)[0]

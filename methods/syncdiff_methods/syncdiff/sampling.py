@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from syncdiff_bench.arrays import writable
 from syncdiff_bench.errors import UsageError
 from syncdiff_methods.syncdiff.attention import cross_attention
 from syncdiff_methods.syncdiff.audio import clip_features
@@ -257,7 +258,7 @@ def clip_conditions(model: SyncDiffModel, clip: Clip) -> ClipConditions:
     features = torch.from_numpy(clip_features(clip, config.audio)).to(device)
     mask = clip_mask(clip, config.condition, config.frame_size).to(device)
     tokens = model.audio(features[None])[0]
-    images = to_images(torch.from_numpy(clip.frames).to(device), config.frame_size)
+    images = to_images(torch.from_numpy(writable(clip.frames)).to(device), config.frame_size)
     masked = encode_chunks(model.autoencoder, apply_mask(images, mask))
     identity, area = model.autoencoder.encode(images[:1])[0], cell_area(mask, config.latent_size)
     clean = encode_chunks(model.autoencoder, images) if config.condition.previous_at_test == "true" else None

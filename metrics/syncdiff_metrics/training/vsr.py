@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from syncdiff_bench.arrays import writable
 from syncdiff_bench.networks.avhubert.beam import beam_search
 from syncdiff_bench.networks.avhubert.checkpoint import PatchNormalisation, VSRModel
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
@@ -162,7 +163,7 @@ class VSRTask(TrainingTask):
         clips = validated(self.held_out, self.options.validation_batches)
         batch = self._heard(clips)
         padding = batch["padding"].to(device)
-        patches = [self._cropped(torch.from_numpy(clip.patches)).float() for clip in clips]
+        patches = [self._cropped(torch.from_numpy(writable(clip.patches))).float() for clip in clips]
         held = [clip[:1].expand_as(clip) for clip in patches]
         features = {
             "wer_heard": model.model.encode(audio=batch["audio"].to(device), padding_mask=padding),
