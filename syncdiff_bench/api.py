@@ -14,8 +14,9 @@ from syncdiff_bench import pipeline, plugins
 from syncdiff_bench.contracts import Dataset, Method, Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.reproduction.models import with_model
-from syncdiff_bench.runs.directory import Run, check_identity
+from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.plan import Selection, load_methods, make_plan, make_runtime, plan_given
+from syncdiff_bench.runs.recorded import check_identity
 from syncdiff_bench.runs.workers import Crew
 from syncdiff_bench.texts import metric_specs
 

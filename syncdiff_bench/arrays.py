@@ -7,8 +7,11 @@
 
 from __future__ import annotations
 
+import math
+import stat
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -73,6 +76,36 @@ class Media:
     source_count: int = 0
     source_rate: Fraction | None = None
     bits: int = 8
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """The array of a `.npy` of numbers. Raises OSError where it cannot be read, ValueError where it is none.
+
+    A header that claims more than the file holds is refused before memory is asked for it.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("no regular file")
+    try:
+        return _loaded(path)
+    except OSError:
+        raise
+    except Exception as error:  # numpy hands a header to Python's parser, which fails in whatever way it likes
+        raise ValueError(" ".join(str(error).split())[:200]) from None
+
+
+def _loaded(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        major, minor = np.lib.format.read_magic(file)
+        header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}.get(major)
+        if header is None:
+            raise ValueError(f"is of format {major}.{minor}")
+        shape, _, dtype = header(file)
+        claimed, held = math.prod(shape) * dtype.itemsize, path.stat().st_size - file.tell()
+        if claimed > held:
+            raise ValueError(f"the header claims {claimed:,} bytes, the file holds {held:,}")
+        file.seek(0)
+        loaded: NDArray[Any] = np.load(file, allow_pickle=False)
+        return loaded
 
 
 def writable(array: NDArray[Any]) -> NDArray[Any]:

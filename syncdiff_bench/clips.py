@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from syncdiff_bench.arrays import FPS, Audio, Frames, Media
+from syncdiff_bench.arrays import FPS, Audio, Frames, Media, load_array
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
 from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, CENTRED, GIVEN, FaceBoxes, centred_boxes, read_boxes
@@ -235,8 +235,8 @@ def clip_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks:
 def known_landmarks(clip: Clip, source: LandmarkSource) -> Landmarks | None:
     """What an earlier call of `clip_landmarks` found; None where there was none or it is damaged. Raises as it does."""
     try:
-        found = np.load(_entry(clip, source), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        found = load_array(_entry(clip, source))
+    except (OSError, ValueError):
         return None
     return found if found.shape == (len(clip.media.frames), POINTS, 2) and found.dtype == np.float32 else None
 

@@ -14,17 +14,21 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from syncdiff_bench.arrays import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Boxes, Frames, Media, Planes, Subsampling
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.clips import Clip, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faults import contained
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.normalisation import TextRule
 from syncdiff_bench.weights.digests import WeightsUsed
 from syncdiff_bench.weights.store import WeightsStore
 
-__all__ = ["FPS", "FRAMES_TOGETHER", "SAMPLES_PER_FRAME", "SAMPLE_RATE", "Audio", "Boxes", "Caveat", "Clip"]
-__all__ += ["Column", "Dataset", "Finding", "Frames", "Media", "Method", "Metric", "Need", "NoOptions", "Pair"]
+__all__ = ["FPS", "FRAMES_TOGETHER", "SAMPLES_PER_FRAME", "SAMPLE_RATE", "AdditiveMetric", "Audio", "Boxes", "Caveat"]
+__all__ += ["Clip", "Column", "Dataset", "Finding", "Frames", "Media", "Method", "Metric", "Need", "NoOptions", "Pair"]
 __all__ += ["Planes", "Requirement", "Runtime", "Spoken", "Subsampling", "WeightsUsed", "Workload", "attempt"]
 
 # ---------------------------------------------------------------------------------------- datasets
@@ -74,6 +78,11 @@ class Dataset(ABC):
     @abstractmethod
     def clip(self, clip_id: str) -> Clip:
         """The clip of that id (not yet decoded). Raises ClipError where its files are not there."""
+
+    def odd_files(self, split: str) -> Sequence[Finding]:
+        """Names on disk that look like clips of the split and cannot be any; `run` says so. Opens nothing."""
+        del split
+        return ()
 
     @abstractmethod
     def fingerprint(self, split: str) -> str:
@@ -259,7 +268,8 @@ ResultT = TypeVar("ResultT")
 def attempt(function: Callable[[Pair], ResultT], pair: Pair) -> ResultT | Exception:
     """What a function makes of a pair, or the exception that it raises: one pair must not cost its mates."""
     try:
-        return function(pair)
+        with contained():
+            return function(pair)
     except Exception as error:
         return error
 
@@ -368,3 +378,25 @@ class Metric(ABC, Generic[StatsT]):
 
     def stats_from_json(self, values: Mapping[str, Any]) -> StatsT:
         return self.Stats(**values)  # type: ignore[no-any-return]
+
+
+class AdditiveMetric(Metric[StatsT]):
+    """A metric whose columns follow from sums over clips: a mean over frames or clips, errors per word.
+
+    It says so in place of `aggregate`: intervals and tests then resample the sums of each speaker, not lists of clips.
+    """
+
+    @abstractmethod
+    def summands(self, stats: StatsT) -> tuple[float, ...]:
+        """What a clip adds to each of the sums, the same number of them for every clip."""
+
+    @abstractmethod
+    def of_sums(self, *sums: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        """Each column by the sums, element by element; not finite where it is undefined (x / 0 warns nobody here)."""
+
+    def aggregate(self, stats: Sequence[StatsT]) -> Mapping[str, float | None]:
+        if not stats:
+            return {column.name: None for column in self.columns}
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = self.of_sums(*(np.float64(sum(one)) for one in zip(*map(self.summands, stats), strict=True)))
+        return {name: float(value) if np.isfinite(value) else None for name, value in values.items()}

@@ -5,11 +5,27 @@ Every message is one line: what is wrong with which file or value, then the mend
 
 from __future__ import annotations
 
+from reprlib import Repr
+from typing import Any
+
 
 def one_line(error: BaseException) -> str:
     """An error with its type, for the line of a report."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def shown(value: Any) -> str:
+    """A value in a message: its repr, cut where it is long, without what a terminal would obey.
+
+    >>> shown("a" * 1000)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'"
+    """
+    return _SHORT.repr(value)
 
 
 class BenchError(Exception):
@@ -60,3 +76,7 @@ class NotApplicable(BenchError):  # noqa: N818 - it is an answer, not a failure
 
     Not a failure of a clip: the column reads `n/a` with this reason.
     """
+
+
+class Stopped(KeyboardInterrupt):
+    """A scheduler told this process to stop: it ends as by Ctrl-C, with exit code 143. The message is for people."""

@@ -1,28 +1,26 @@
-"""Files on disk: text of any encoding, files that appear whole or not at all, journals, locks, the folder of caches."""
+"""Files on disk: text of any encoding, files that appear whole or not at all, locks, the folder of caches."""
 
 from __future__ import annotations
 
 import codecs
 import errno
-import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.leftovers import partial_path, sweep_once
 from syncdiff_bench.platforms import sync
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 logger = logging.getLogger(__name__)
-
-Row = Mapping[str, Any]
 
 # ---------------------------------------------------------------------------------------------- whole files
 
@@ -31,30 +29,38 @@ Row = Mapping[str, Any]
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to, renamed to `path` at the end: a reader, or a kill, sees the old file or the new one.
 
-    It lies in the folder of `path`, which is made, and is deleted where the block fails. Raises OSError.
+    So does a power cut: when the block has ended, the file is on the disk. It lies in the folder of `path`, which is
+    made, and is deleted where the block fails; what dead processes left there goes too. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    sweep_once(path.parent)
+    partial = partial_path(path)
     try:
         yield partial
-        partial.replace(path)
+        put_in_place(partial, path)
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
+def put_in_place(partial: Path, path: Path) -> None:
+    """Give a file that is complete its name, once its content is on the disk. Raises OSError."""
+    sync(partial)
+    partial.replace(path)
+    with suppress(OSError):  # not every file system does this for a folder
+        sync(path.parent)
+
+
 def write_whole(path: Path, content: str | bytes, option: str = "--out") -> None:
-    """Write a file at once, as `replacing` does, and wait until it is on the disk.
+    """Write a file at once, as `replacing` does.
 
     option: what chose its place, for the message.
     Raises UsageError where it cannot be written.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
-        with replacing(path) as partial, partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with replacing(path) as partial:
+            partial.write_bytes(data)
     except OSError as error:
         raise unwritable(path, error, option) from None
 
@@ -175,81 +181,6 @@ def _entered(lock: BaseFileLock, refusal: str, look: float = 0.0) -> AbstractCon
             raise
         logger.warning("waiting for another process, which holds %s", lock.lock_file)
         return lock.acquire(timeout=-1)
-
-
-# ------------------------------------------------------------------------------------------------- journals
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a journal; none where there is no file.
-
-    A last line without its newline was cut off by a kill and is left out.
-    Raises UsageError for a damaged line anywhere else.
-    """
-    return _rows(path, _complete_bytes(path))
-
-
-def _rows(path: Path, complete: bytes) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(complete.split(b"\n")[:-1], start=1):
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("not an object")
-        except ValueError as error:
-            raise UsageError(f"{path} line {number} is damaged ({error}); delete the file to redo this stage") from None
-        rows.append(row)
-    return rows
-
-
-class Journal:
-    """Append-only JSON lines that survive `kill -9`, opened for appending.
-
-    rows: what the file holds. Opening cuts a torn last line off, so that the next line starts clean.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        complete = _complete_bytes(path)
-        self.rows: list[Row] = list(_rows(path, complete))
-        if path.exists() and path.stat().st_size > len(complete):
-            os.truncate(path, len(complete))
-
-    def append(self, rows: Iterable[Row]) -> None:
-        """Write rows to the end and wait until they are on the disk."""
-        added = list(rows)
-        text = "".join(map(encode_row, added))
-        try:
-            with self.path.open("a", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise unwritable(self.path, error) from None
-        self.rows += added
-
-    def rewrite(self, rows: Iterable[Row]) -> None:
-        """Replace the whole journal at once, where that changes it."""
-        kept = list(rows)
-        text = "".join(map(encode_row, kept))
-        if text != "".join(map(encode_row, self.rows)) or not self.path.exists():
-            write_whole(self.path, text)
-        self.rows = kept
-
-
-def encode_row(row: Row) -> str:
-    """One line of JSON; a number that JSON does not know (NaN, infinity) raises ValueError."""
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _complete_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); check its permissions") from None
-    return data[: data.rfind(b"\n") + 1]
 
 
 # ------------------------------------------------------------------------------------- text of any encoding

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -18,12 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from syncdiff_bench.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from syncdiff_bench.errors import UsageError, shown
 
 TRUE_WORDS = frozenset({"true", "yes", "on", "1"})
 FALSE_WORDS = frozenset({"false", "no", "off", "0"})
@@ -41,22 +35,6 @@ if not TYPE_CHECKING:
         if name not in _MOVED:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(_MOVED_TO), name)
-
-
-def parse_toml(content: str | bytes, where: str) -> dict[str, Any]:
-    """The tables of a TOML file. where: the file, for messages. Raises UsageError for what is no TOML, or not UTF-8."""
-    try:
-        return tomllib.loads(content if isinstance(content, str) else content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{where}: not a TOML file ({error})") from None
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises UsageError, also where it cannot be read."""
-    try:
-        return parse_toml(path.read_bytes(), str(path))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def nearest(word: str, known: Iterable[str], label: str = "") -> str:
@@ -109,7 +87,9 @@ def read_fields(cls: type[Any], given: Mapping[str, Any], owner: str, read: Read
         try:
             values[key] = read(value, hints[key])
         except WrongTypeError as error:
-            raise UsageError(f"option {key} of {owner}: {value!r} is not {error}") from None
+            raise UsageError(f"option {shown(key)[1:-1]} of {owner}: {shown(value)} is not {error}") from None
+        except UsageError as error:  # of a table within this one
+            raise UsageError(f"{owner}: {key}: {error}") from None
     return values
 
 
@@ -163,8 +143,10 @@ def check_value(value: Any, kind: Any, read: Read | None = None) -> Any:
         if not isinstance(value, list | tuple):
             raise WrongTypeError(_in_words(kind))
         return _read_tuple(value, arguments, read)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not -(2**63) <= value < 2**63:
+            raise WrongTypeError("a number of at most 64 bits")
+        value = float(value) if kind is float else value
     if kind is Path and isinstance(value, str) and value:
         return Path(value).expanduser()
     if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
@@ -230,5 +212,5 @@ def unknown_key(key: str, options: Mapping[str, type[Any]]) -> str:
     known = list(dict.fromkeys(name for cls in options.values() for name in option_names(cls)))
     owners = " and ".join(options)
     if not known:
-        return f"unknown option {key!r}: {owners} has no options"
-    return f"unknown option {key!r} of {owners}{nearest(key, known, 'known options')}"
+        return f"unknown option {shown(key)}: {owners} has no options"
+    return f"unknown option {shown(key)} of {owners}{nearest(key, known, 'known options')}"

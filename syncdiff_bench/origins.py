@@ -12,11 +12,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from syncdiff_bench import registry
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Dataset
+from syncdiff_bench.documents import read_json
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, CENTRED, FILE
 from syncdiff_bench.views import NAME_SUFFIX
@@ -53,6 +54,15 @@ PUBLISHED = Origin()
 UNRECORDED = Origin(recorded=False)
 
 
+class _RecordOfAll(TypedDict):
+    dataset: str
+    drawn: bool
+
+
+class _Record(_RecordOfAll, total=False):
+    boxes: str
+
+
 def write_origin(folder: Path, dataset: Dataset, training: Mapping[str, Any] | None = None, boxes: str = "") -> None:
     """Record in a model's folder what it was trained on, and how.
 
@@ -73,11 +83,8 @@ def origin_of(folder: Path) -> Origin | None:
     path = folder / RECORD
     if not path.is_file():
         return UNRECORDED if (folder.parent / "log.jsonl").is_file() else None
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return Origin(str(known["dataset"]), bool(known["drawn"]), boxes=str(known.get("boxes", "")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: does not say what the model was trained on ({error!r}); delete it") from None
+    known = read_json(path, "does not say what the model was trained on", "delete it", _Record)
+    return Origin(known["dataset"], known["drawn"], boxes=known.get("boxes", ""))
 
 
 def of_model(origin: Origin | None, dataset: str, subject: str) -> tuple[Caveat, ...]:

@@ -12,13 +12,13 @@ from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
+from syncdiff_bench.faults import blamed
 from syncdiff_bench.progress import Progress
-from syncdiff_bench.runs.directory import Run, RunDirectory, identity_of, load_run, read_manifest, speakers
+from syncdiff_bench.runs.directory import Run, RunDirectory, load_run, speakers
 from syncdiff_bench.runs.generating import generate
 from syncdiff_bench.runs.layout import GENERATION, PROTOCOLS, SCORES, InUse, discard, part_files
-from syncdiff_bench.runs.manifest import hardware, now, versions
+from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, hardware, now, versions
 from syncdiff_bench.runs.plan import (
-    AS_GIVEN,
     Plan,
     RunPlan,
     ScorePlan,
@@ -31,6 +31,7 @@ from syncdiff_bench.runs.plan import (
     recorded_metric,
 )
 from syncdiff_bench.runs.ranks import Ranks
+from syncdiff_bench.runs.recorded import read_manifest
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
 from syncdiff_bench.runs.sources import GeneratedVideos
@@ -74,11 +75,11 @@ def score_run(
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     crew: Crew | None = None,
     own: frozenset[str] | None = None,
-) -> None:
+) -> Run | None:
     """Stages two and three of one method, as `score_videos`. own: what `generate_run` returned, of a shard."""
     own = None if ranks.shards == 1 else own
     scoring = plan.scoring(run_plan, partly=own is not None)
-    score_videos(scoring, retry_failed=retry_failed, progress=progress, ranks=ranks, crew=crew, own=own)
+    return score_videos(scoring, retry_failed=retry_failed, progress=progress, ranks=ranks, crew=crew, own=own)
 
 
 def score_videos(
@@ -90,10 +91,11 @@ def score_videos(
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     crew: Crew | None = None,
     own: frozenset[str] | None = None,
-) -> None:
+) -> Run | None:
     """Stages two and three. fresh: scores that are there are deleted first, the videos kept. own: as `scoring.score`.
 
     A shard leaves stage three to whoever puts the shards together (`assemble`).
+    Returns the run, None where another process puts it together.
     Raises UsageError where videos of a method are still missing.
     """
     progress = progress or Progress()
@@ -106,12 +108,22 @@ def score_videos(
         if ranks.first:
             ranks.wait()  # the others see no fewer videos
         lines = Counter(key[1:] for key in run.scores)
-        complete = ranks.agreed([column for column, n in lines.items() if n == len(run.identity.clips)])
+        # A finished run had them all: of a column that lacks some, lines were lost, and are measured again.
+        finished = run.manifest["finished"] is not None
+        complete = ranks.agreed([one for one, n in lines.items() if finished or n == len(run.identity.clips)])
         joined = joined_metrics(run.manifest, complete, plan.metrics, plan.runtime)
         _enter_metrics(run, joined)
         score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)
-        if run.whole:
+        if not run.whole:
+            return None
+        try:
             _settle(run, joined, source.records)
+        except Exception:
+            if not _without_unreadable(run, joined, progress):
+                raise
+            score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)
+            _settle(run, joined, source.records)
+        return run.as_run()
 
 
 def assemble(path: Path) -> None:
@@ -125,7 +137,7 @@ def assemble(path: Path) -> None:
         return
     manifest = read_manifest(path)
     try:
-        with RunDirectory.opened(path, identity_of(manifest, path), manifest["hardware"]["device"]) as run:
+        with RunDirectory.opened(path, Identity.from_json(manifest), manifest["hardware"]["device"]) as run:
             clips = run.identity.clips
             if run.identity.encoding == AS_GIVEN or all(clip in run.generated for clip in clips):
                 run.settle_generated()
@@ -139,10 +151,10 @@ def assemble(path: Path) -> None:
         return
 
 
-def load_whole(path: Path) -> Run:
+def load_whole(path: Path, *, lines: bool = True) -> Run:
     """`load_run` of a run directory that is put together first."""
     assemble(path)
-    return load_run(path)
+    return load_run(path, lines=lines)
 
 
 def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
@@ -152,7 +164,7 @@ def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
     where the run does not say which ones it rests on.
     Raises UsageError where the dataset, or its face boxes, are not those that the videos were made from.
     """
-    recorded = identity_of(read_manifest(path), path)
+    recorded = Identity.from_json(read_manifest(path))
     if recorded.encoding == AS_GIVEN:
         folder = recorded.options["folder"]
         raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")
@@ -169,9 +181,10 @@ def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
     return ScorePlan(path, identity, lambda run: GeneratedVideos(run, dataset), metrics, runtime)
 
 
-def load_runs(plan: Plan) -> tuple[Run, ...]:
-    """The runs of a plan, read back from disk."""
-    return tuple(load_whole(run_plan.path) for run_plan in plan.runs)
+def load_runs(plan: Plan, scored: Sequence[Run | None] = ()) -> tuple[Run, ...]:
+    """The runs of a plan. scored: what `score_run` returned of each; the others are read back from disk."""
+    known = scored or [None] * len(plan.runs)
+    return tuple(run or load_whole(of.path) for run, of in zip(known, plan.runs, strict=True))
 
 
 def _discard(path: Path, progress: Progress, ranks: Ranks, *, scores_only: bool = False) -> None:
@@ -211,10 +224,31 @@ def _settle(run: RunDirectory, metrics: Sequence[Metric[Any]], records: Mapping[
         entry["boxes"] = boxes_behind(row for row in scores if (row.metric, row.protocol) == column)
         weights[column] = entry["weights"]
     clusters = speakers(run.identity, run.generated)
-    run.manifest["summary"] = [entry.to_json() for entry in summarise([scores], metrics, clusters, weights)]
+    with blamed(f"a metric on {run.path / SCORES}", "delete that file and score again, or mend the plugin"):
+        run.manifest["summary"] = [entry.to_json() for entry in summarise([scores], metrics, clusters, weights)]
     _enter_clips(run, records, scores)
     run.manifest["finished"] = run.manifest["finished"] or now()
+    for journal in (GENERATION, SCORES):
+        run.files.sha256(run.path / journal)
     run.save()
+
+
+def _without_unreadable(run: RunDirectory, metrics: Sequence[Metric[Any]], progress: Progress) -> bool:
+    """Forget scores whose statistics their metric cannot read, as their lines were changed; whether there are such."""
+    lost = []
+    of = {(metric.name, metric.protocol): metric for metric in metrics}
+    for key, row in run.scores.items():
+        if row.stats is not None and key[1:] in of:
+            metric = of[key[1:]]
+            try:
+                metric.values(metric.stats_from_json(row.stats))
+            except Exception:
+                lost.append(key)
+    for key in lost:
+        del run.scores[key]
+    if lost:
+        progress.note(f"{run.path}: {len(lost)} scores cannot be read, and are measured again (first: {lost[0][0]})")
+    return bool(lost)
 
 
 def _enter_metrics(run: RunDirectory, metrics: Sequence[Metric[Any]]) -> None:

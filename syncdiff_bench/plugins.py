@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
-from syncdiff_bench.errors import BenchError, UsageError, one_line
+from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.faults import contained, described
+from syncdiff_bench.listing import is_folder
 from syncdiff_bench.options import defaults_to_json, option_names, options_from_values, options_to_json
 from syncdiff_bench.registry import Kind, load_class, unusable
 from syncdiff_bench.views import AUTO, NAME_SUFFIX, AcceptingDataset, BoxedDataset, PairedDataset
@@ -68,8 +71,8 @@ def load_dataset(name: str, root: Path | None = None, options: Values | None = N
     cls = load_class("dataset", name)
     if root is None and not cls.embedded:
         raise UsageError(f"dataset {name!r} needs its folder: --data-root DIR")
-    if root is not None and not root.is_dir():
-        state = "is not a folder" if root.exists() else "does not exist"
+    if root is not None and not is_folder(root):
+        state = "is not a folder" if os.path.lexists(root) else "does not exist"
         raise UsageError(f"--data-root {root}: {state}; give the folder of {name} or its parent")
     boxed = BoxedDataset.options_with(cls.Options)
     given = options_from_values(dataset_options(name, options), options, name)
@@ -88,8 +91,9 @@ def _part(given: Any, options: type[Any]) -> Any:
 
 def _construct(kind: Kind, name: str, cls: type[Any], *arguments: Any) -> Any:
     try:
-        return cls(*arguments)
+        with contained():
+            return cls(*arguments)
     except BenchError:
         raise
     except Exception as error:
-        raise unusable(kind, name, one_line(error)) from error
+        raise unusable(kind, name, described(error)) from error

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from syncdiff_bench.characters import one_line, visible
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
@@ -71,7 +73,7 @@ class Notes(Progress):
         self._line(f"note: {message}")
 
     def _line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass
@@ -150,14 +152,14 @@ class Bar(_Counting):
 
         self._begin(title, total, done, unit)
         columns = (
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(bar_width=24),
-            progress.TextColumn("{task.fields[counts]}"),
+            progress.TextColumn("{task.fields[counts]}", markup=False),
             progress.TimeRemainingColumn(elapsed_when_finished=True),
-            progress.TextColumn("[dim]{task.fields[about]}"),
+            progress.TextColumn("{task.fields[about]}", style="dim", markup=False),
         )
         with progress.Progress(*columns, console=self.console, transient=True) as self._bars:
-            self._task = self._bars.add_task(title, total=total, completed=done, counts="", about="")
+            self._task = self._bars.add_task(one_line(title), total=total, completed=done, counts="", about="")
             self._show()
             yield
         self._bars = None
@@ -169,7 +171,7 @@ class Bar(_Counting):
 
     def _show(self) -> None:
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, completed=self.completed, counts=self.counts, about=self.about)
+            self._bars.update(self._task, completed=self.completed, counts=self.counts, about=one_line(self.about))
 
 
 class Log(_Counting):

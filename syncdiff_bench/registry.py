@@ -18,7 +18,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
-from syncdiff_bench.errors import UsageError, one_line
+from syncdiff_bench.errors import UsageError, shown
+from syncdiff_bench.faults import contained, described
 from syncdiff_bench.options import nearest
 
 logger = logging.getLogger(__name__)
@@ -113,10 +114,11 @@ def packages(kind: Kind) -> tuple[str, ...]:
     found = []
     for point in points(kind):
         try:
-            point.load()
+            with contained():
+                point.load()
             found.append(point.value)
-        except (Exception, SystemExit) as error:  # a third-party package may do anything on import
-            logger.warning("%s of %s cannot be used: %s", GROUPS[kind].words, distribution_of(point), one_line(error))
+        except Exception as error:  # a third-party package may do anything on import
+            logger.warning("%s of %s cannot be used: %s", GROUPS[kind].words, distribution_of(point), described(error))
     return tuple(dict.fromkeys(found))
 
 
@@ -134,7 +136,7 @@ def load_class(kind: Kind, name: str) -> Any:
     known = registrations(kind)
     if name not in known:
         words = GROUPS[kind].words
-        raise UsageError(f"unknown {words} {name!r}{nearest(name, known, f'known {words}s')}")
+        raise UsageError(f"unknown {words} {shown(name)}{nearest(name, known, f'known {words}s')}")
     try:
         return _load(known[name])
     except _UnusableError as error:
@@ -157,8 +159,9 @@ def shipped_files(kind: Kind, folder: str, suffix: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for point in points(kind):
         try:
-            beside = Path(str(files(point.module.rpartition(".")[0]) / folder))
-        except (Exception, SystemExit):  # a third-party package may do anything on import
+            with contained():
+                beside = Path(str(files(point.module.rpartition(".")[0]) / folder))
+        except Exception:  # a third-party package may do anything on import
             continue
         found.update({f"{point.name}/{path.stem}": path for path in sorted(beside.glob(f"*{suffix}"))})
     return dict(sorted(found.items()))
@@ -173,11 +176,12 @@ def _load(registration: Registration) -> Any:
         raise _UnusableError(f"{' and '.join(registration.distributions)} both register it; uninstall one")
     (point,) = registration.points
     try:
-        loaded = point.load()
+        with contained():
+            loaded = point.load()
+            problem = _problem(GROUPS[registration.kind], registration.name, loaded)
     # Whatever a third-party module does on import, SystemExit included, is that plugin's failure alone.
-    except (Exception, SystemExit) as error:
-        raise _UnusableError(one_line(error)) from error
-    problem = _problem(GROUPS[registration.kind], registration.name, loaded)
+    except Exception as error:
+        raise _UnusableError(described(error)) from error
     if problem:
         raise _UnusableError(problem)
     return loaded
@@ -204,20 +208,25 @@ def _problem(group: Group, name: str, loaded: Any) -> str:
 def _describe(registration: Registration) -> Description:
     owner = ", ".join(registration.distributions)
     try:
-        if GROUPS[registration.kind].packages:
-            for point in registration.points:
-                point.load()
-            return Description(registration.name, ", ".join(point.value for point in registration.points), owner)
-        loaded = _load(registration)
-        options = tuple(getattr(getattr(loaded, "Options", None), "__dataclass_fields__", ()))
-        title = getattr(loaded, "title", "") or (inspect.getdoc(loaded) or "").partition("\n")[0]
-        metric = _metric_facts(loaded) if registration.kind == "metric" else {}
-        return Description(registration.name, title, owner, options=options, **metric)
+        with contained():
+            return _described(registration, owner)
     except _UnusableError as error:
         return Description(registration.name, "", owner, status=str(error))
     # A property of a third-party class may raise anything; it must not end the list.
-    except (Exception, SystemExit) as error:
-        return Description(registration.name, "", owner, status=one_line(error))
+    except Exception as error:
+        return Description(registration.name, "", owner, status=described(error))
+
+
+def _described(registration: Registration, owner: str) -> Description:
+    if GROUPS[registration.kind].packages:
+        for point in registration.points:
+            point.load()
+        return Description(registration.name, ", ".join(point.value for point in registration.points), owner)
+    loaded = _load(registration)
+    options = tuple(getattr(getattr(loaded, "Options", None), "__dataclass_fields__", ()))
+    title = getattr(loaded, "title", "") or (inspect.getdoc(loaded) or "").partition("\n")[0]
+    metric = _metric_facts(loaded) if registration.kind == "metric" else {}
+    return Description(registration.name, str(title), owner, options=options, **metric)
 
 
 def _metric_facts(cls: Any) -> dict[str, Any]:

@@ -11,7 +11,9 @@ pairs: a file list of the field with one mismatched pair per line, `AUDIO VIDEO`
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import make_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +24,7 @@ from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import CENTRED, DETECTORS, FILE, GIVEN
 from syncdiff_bench.faces.detection import are_kept, expected_detector
 from syncdiff_bench.files import DecodedText, decode_text
+from syncdiff_bench.listing import composed, is_folder, leads_below, spelled, why_no_file
 from syncdiff_bench.options import option_names
 
 BOXES_FACT = "face boxes"  # of a cache: where they came from
@@ -64,6 +67,9 @@ class DatasetView(Dataset):
     def clip(self, clip_id: str) -> Clip:
         return self.of.clip(clip_id)
 
+    def odd_files(self, split: str) -> Sequence[Finding]:
+        return self.of.odd_files(split)
+
     def fingerprint(self, split: str) -> str:
         return self.of.fingerprint(split)
 
@@ -96,7 +102,7 @@ def with_boxes_of(clip: Clip, value: str) -> Clip:
     if value == CENTRED or value in DETECTORS:
         return replace(clip, boxes=value)
     file = _given_file(value, clip.id)
-    return replace(clip, boxes=GIVEN, boxes_path=file) if file.is_file() else clip
+    return replace(clip, boxes=GIVEN, boxes_path=file) if os.path.lexists(file) else clip
 
 
 def _given_file(value: str, clip_id: str) -> Path:
@@ -105,13 +111,13 @@ def _given_file(value: str, clip_id: str) -> Path:
     Raises UsageError for a folder that is missing, ClipError (`outside`) for an id that leads out of it.
     """
     folder = Path(value)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(
             f"{value}: no such folder of face boxes; --boxes (--dataset-set boxes=DIR) is a folder, {CENTRED}, "
             f"{' or '.join(DETECTORS)}"
         )
-    file = folder / f"{clip_id}.npy"
-    if not file.resolve().is_relative_to(folder.resolve()):
+    file = spelled(folder, f"{clip_id}.npy")
+    if not leads_below(file, folder):
         raise ClipError("outside", f"{file} lies outside {folder}; give the clip another id")
     return file
 
@@ -140,11 +146,19 @@ def boxes_of_clips(dataset: Dataset, clip_ids: Iterable[str]) -> str:
             continue
         digest = sources.setdefault(source, hashlib.sha256())
         if source in (FILE, GIVEN) and clip.boxes_path is not None:
-            digest.update(hashlib.sha256(clip.boxes_path.read_bytes()).digest())
+            digest.update(_digest(clip.boxes_path))
     return ", ".join(
         f"{source} {digest.hexdigest()[:8]}" if source in (FILE, GIVEN) else source
         for source, digest in sorted(sources.items())
     )
+
+
+def _digest(file: Path) -> bytes:
+    """sha256 of a file; of nothing where it is none, or cannot be read."""
+    with suppress(OSError):
+        if not why_no_file(file):
+            return hashlib.sha256(file.read_bytes()).digest()
+    return hashlib.sha256().digest()
 
 
 def boxes_fact(dataset: Dataset, split: str) -> dict[str, str]:
@@ -291,7 +305,7 @@ class PairedDataset(DatasetView):
 
     def _known_id(self, text: str, split: str, known: set[str], number: int) -> str:
         # Wav2Lip's lists leave the split out where LRS3's ids begin with it.
-        for clip_id in (text, f"{split}/{text}"):
+        for clip_id in (composed(text), f"{split}/{composed(text)}", text, f"{split}/{text}"):
             if clip_id in known:
                 return clip_id
         raise UsageError(

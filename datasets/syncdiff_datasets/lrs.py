@@ -7,13 +7,15 @@ LRS3: `{pretrain,trainval,test}/<YouTube id>/<clip>.mp4`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import ClassVar
 
 from syncdiff_bench.contracts import Finding
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import read_text_file
+from syncdiff_bench.listing import Listing, Oddity, composed, listing
 from syncdiff_bench.normalisation import TextRule
 from syncdiff_datasets.on_disk import (
     DatasetOnDisk,
@@ -147,11 +149,25 @@ class LRS3(DatasetOnDisk):
         if orphans:
             yield Finding("error", f"{split}/", f"{len(orphans)} transcript(s) without an mp4: {examples(orphans)}")
 
+    def oddities(self, split: str) -> Sequence[Oddity]:
+        return self._listed(split).odd
+
     def _ids_of(self, split: str, suffix: str) -> tuple[str, ...]:
+        files = (PurePosixPath(path) for path in self._listed(split).files)
+        of_clips = (path for path in files if path.suffix.lower() == suffix and len(path.parts) == 2)
+        return tuple(sorted({f"{split}/{composed(str(path.with_suffix('')))}" for path in of_clips}))
+
+    def _listed(self, split: str) -> Listing:
+        """Videos and transcripts of a split, looked for once. Raises UsageError for a split without a folder."""
         self.check_known(split, SPLITS)
         folder = self.home / split
         if not folder.is_dir():
             there = ", ".join(self.splits()) or "none"
             raise UsageError(f"{folder}: no folder for split '{split}' (splits found: {there}); unpack it there")
-        files = (path for path in folder.glob(f"*/*{suffix}") if not path.name.startswith("."))
-        return tuple(sorted(f"{split}/{path.parent.name}/{path.stem}" for path in files))
+        if split not in self._listings:
+            self._listings[split] = listing(folder, {".mp4", ".txt"})
+        return self._listings[split]
+
+    @cached_property
+    def _listings(self) -> dict[str, Listing]:
+        return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from typing import Any, ClassVar
 from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import read_text_file
+from syncdiff_bench.listing import Oddity, composed, is_folder, leads_below, shown_name, spelled, why_no_file
 from syncdiff_bench.views import with_boxes_of
-from syncdiff_datasets.transcripts import Transcript, read_transcript
+from syncdiff_datasets.transcripts import Transcript, beside, read_transcript
 from syncdiff_datasets.verification import Promise, check_clip
 
 
@@ -57,6 +59,11 @@ class DatasetOnDisk(Dataset):
     def check_split(self, split: str, ids: tuple[str, ...]) -> Iterator[Finding]:
         """Findings about the split as a whole: its count, leftovers."""
 
+    def oddities(self, split: str) -> Sequence[Oddity]:
+        """What listing the split passed over; nothing where it is listed in a file."""
+        del split
+        return ()
+
     @cached_property
     def home(self) -> Path:
         """What `locate` found, looked up once."""
@@ -69,10 +76,8 @@ class DatasetOnDisk(Dataset):
 
     def clip(self, clip_id: str) -> Clip:
         path = self.media_path(clip_id)
-        if not path.is_file():
-            raise ClipError(
-                "missing", f"{path}: listed, but there is no such file; copy it there or take it off the list"
-            )
+        if reason := why_no_file(path):
+            raise ClipError("missing", f"{path}: listed, but it {reason}; copy it there or take it off the list")
         transcript, problem = self._transcript(path)
         own = self._own_boxes(clip_id)
         clip = Clip(
@@ -81,7 +86,7 @@ class DatasetOnDisk(Dataset):
             path=path,
             transcript=None if transcript is None else transcript.text,
             speaker=self.speaker(clip_id),
-            boxes_path=own if own is not None and own.is_file() else None,
+            boxes_path=own if own is not None and os.path.lexists(own) else None,
             landmarks_path=self._landmarks_path(clip_id),
             spoken=self.spoken(clip_id, transcript),
             transcript_note=problem,
@@ -92,24 +97,28 @@ class DatasetOnDisk(Dataset):
         """Words of the transcript's table, where it has times."""
         return () if transcript is None else transcript.words
 
+    def odd_files(self, split: str) -> Sequence[Finding]:
+        return [Finding("error" if one.lost else "note", one.name, one.reason) for one in self.oddities(split)]
+
     def fingerprint(self, split: str) -> str:
         return fingerprint_clips((clip_id, self._files(clip_id)) for clip_id in self.clip_ids(split))
 
     def verify(self, split: str) -> Iterator[Finding]:
         ids = self.clip_ids(split)
         yield from self.check_split(split, ids)
+        yield from self.odd_files(split)
         if not self._has_boxes and not self.options.boxes:
             yield Finding("note", str(self.home), "no boxes/ folder: face boxes are detected where they are needed")
         for clip_id in ids:
             yield from check_clip(partial(self.clip, clip_id), clip_id, self.promise)
             for boxes in self._files(clip_id)[2:]:
-                if not boxes.is_file():
+                if not os.path.lexists(boxes):
                     yield Finding("note", clip_id, f"no face boxes {boxes}; they are detected where they are needed")
 
     def _transcript(self, video: Path) -> tuple[Transcript | None, str]:
         """The transcript, and what is to be said about its file."""
         try:
-            transcript = read_transcript(video.with_suffix(".txt"), plain=self.promise.plain)
+            transcript = read_transcript(beside(video, ".txt"), plain=self.promise.plain)
         except ClipError as error:  # the frames are none the worse for it
             return None, str(error)
         return transcript, transcript.encoding if transcript is not None and transcript.guessed else ""
@@ -120,16 +129,22 @@ class DatasetOnDisk(Dataset):
             boxes = self._own_boxes(clip_id)
         except ClipError:
             return []
-        return [path, path.with_suffix(".txt"), *([] if boxes is None else [boxes])]
+        return [path, beside(path, ".txt"), *([] if boxes is None else [boxes])]
 
     @cached_property
     def _has_boxes(self) -> bool:
         return (self.home / "boxes").is_dir()
 
+    @cached_property
+    def _has_landmarks(self) -> bool:
+        return (self.home / "landmarks").is_dir()
+
     def _landmarks_path(self, clip_id: str) -> Path | None:
         """`landmarks/<clip id>.npy` at the top of the dataset, if it is there."""
+        if not self._has_landmarks:
+            return None
         file = contained(self.home / "landmarks", f"{clip_id}.npy")
-        return file if file.is_file() else None
+        return file if os.path.lexists(file) else None
 
     def _own_boxes(self, clip_id: str) -> Path | None:
         """`boxes/<clip id>.npy` at the top of the dataset, there or not; None where there is no such folder."""
@@ -147,8 +162,8 @@ def required_root(root: Path | None, dataset: str) -> Path:
     """The folder given by the user. Raises UsageError where there is none or it is not a folder."""
     if root is None:
         raise UsageError(f"dataset {dataset} lies on your disk: say where with --data-root DIR")
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
+    if not is_folder(root):
+        what = "is a file" if os.path.lexists(root) else "does not exist"
         raise UsageError(f"{root}: {what}; say where dataset {dataset} is with --data-root DIR")
     return root
 
@@ -160,7 +175,7 @@ def find_layout(root: Path, markers: Sequence[str], dataset: str) -> Path:
     """
     level = [root]
     for _ in range(SEARCH_DEPTH + 1):
-        found = [folder for folder in level if any((folder / marker).is_dir() for marker in markers)]
+        found = [folder for folder in level if any(is_folder(folder / marker) for marker in markers)]
         if len(found) > 1:
             names = ", ".join(str(folder) for folder in found[:4])
             raise UsageError(f"{root} holds more than one {dataset}: {names}; give one of them with --data-root")
@@ -176,13 +191,13 @@ def find_layout(root: Path, markers: Sequence[str], dataset: str) -> Path:
 
 def _visible_folders(folder: Path) -> list[Path]:
     try:
-        return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        return sorted(child for child in folder.iterdir() if is_folder(child) and not child.name.startswith("."))
     except OSError:
         return []
 
 
 def safe_relative(text: str, where: str) -> str:
-    """`text` as a relative forward-slash path that stays below its folder.
+    """`text` as a relative forward-slash path that stays below its folder, letters composed (NFC).
 
     where: what to blame in the message ("test.txt line 7").
     Raises UsageError for an absolute path, a drive, a backslash, or a `..`: such an id would also name an
@@ -191,13 +206,13 @@ def safe_relative(text: str, where: str) -> str:
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or not path.parts:
         raise UsageError(f"{where}: '{text}' leaves the dataset; write ids as folder/clip, relative and without '..'")
-    return path.as_posix()
+    return composed(path.as_posix())
 
 
 def contained(base: Path, relative: str) -> Path:
-    """`base / relative`. Raises ClipError `outside` where a link leads out of `base`."""
-    path = base / relative
-    if not path.resolve().is_relative_to(base.resolve()):
+    """`base / relative`, spelled as on disk. Raises ClipError `outside` where a link leads out of `base`."""
+    path = spelled(base, relative)
+    if not leads_below(path, base):
         raise ClipError("outside", f"{path}: is a link that leads out of {base}; put the file itself there")
     return path
 
@@ -238,8 +253,7 @@ def fingerprint_clips(clips: Iterable[tuple[str, list[Path]]]) -> str:
         try:
             digest.update(f"{clip_id}\0".encode())
         except UnicodeEncodeError:
-            shown = clip_id.encode("utf-8", "backslashreplace").decode()
-            raise UsageError(f"{shown}: the name of this file is not UTF-8; rename it") from None
+            raise UsageError(f"{shown_name(clip_id)}: the name of this file is not UTF-8; rename it") from None
         for path in files:
             digest.update(_file_digest(path))
     return digest.hexdigest()
@@ -247,6 +261,9 @@ def fingerprint_clips(clips: Iterable[tuple[str, list[Path]]]) -> str:
 
 def _file_digest(path: Path) -> bytes:
     digest = hashlib.sha256()
+    if why_no_file(path):  # a pipe is never opened
+        digest.update(b"missing")
+        return digest.digest()
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)

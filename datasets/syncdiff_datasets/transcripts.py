@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 from syncdiff_bench.contracts import Spoken
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import read_text_file
+from syncdiff_bench.listing import spelled, why_no_file
 
 WORD_TABLE = "WORD START END"
 SECTION = re.compile(r"\s*(?:(?P<name>[A-Za-z]+)\s*:|WORD\s+START\s+END|FRAME\s+X\s+Y)")
+LONGEST = 1e6  # seconds of a clip
 KNOWN_SECTIONS = frozenset({"text", "conf", "ref", ""})  # "" for the tables
 
 
@@ -30,7 +33,7 @@ class Transcript:
 
 
 def read_transcript(path: Path, *, plain: bool = False) -> Transcript | None:
-    """The transcript of a `.txt`, None where there is no such file.
+    """The transcript of a `.txt`, None where there is none.
 
     LRS sections may come in any number: the text after `Text:` counts, which may go on over several lines, and where
     there is none (pretrain) the words of the `WORD START END ASDSCORE` table, joined. Other sections (`Conf:`, `Ref:`,
@@ -39,10 +42,12 @@ def read_transcript(path: Path, *, plain: bool = False) -> Transcript | None:
     Raises ClipError (`transcript`) naming file and line where a file does not say what was spoken: it is no text
     (`text_files`), holds no words, has two `Text:` sections, or goes on after `Text:` with what may be words or not.
     """
+    if not os.path.lexists(path):
+        return None
+    if reason := why_no_file(path):  # a pipe is never opened
+        raise ClipError("transcript", f"{path}: {reason}; correct or remove it")
     try:
         file = read_text_file(path)
-    except FileNotFoundError:
-        return None
     except OSError as error:
         raise ClipError("transcript", f"{path}: cannot be read ({error.strerror}); correct or remove it") from None
     except UsageError as error:
@@ -57,6 +62,11 @@ def read_transcript(path: Path, *, plain: bool = False) -> Transcript | None:
         problem = "holds no words" if plain or in_sections or not file.text.strip() else "has no `Text:` line"
         raise ClipError("transcript", f"{path}: {problem}; write there what is said, or remove it")
     return Transcript(" ".join(words).lower(), _timed(table), file.note, file.guessed)
+
+
+def beside(video: Path, suffix: str) -> Path:
+    """The file of a clip's name and this suffix in the folder of its video, there or not."""
+    return spelled(video.parent, video.stem + suffix)
 
 
 def _section(line: str) -> str | None:
@@ -100,6 +110,14 @@ def _word_table(lines: list[str]) -> list[list[str]]:
 def _timed(table: list[list[str]]) -> tuple[Spoken, ...]:
     """Words with their times; none at all where a row has no readable times."""
     try:
-        return tuple(Spoken(word.lower(), float(start), float(end)) for word, start, end, *_ in table)
+        return tuple(Spoken(word.lower(), *seconds(start, end)) for word, start, end, *_ in table)
     except ValueError:
         return ()
+
+
+def seconds(start: str, end: str) -> tuple[float, float]:
+    """When something is said. Raises ValueError where it is no time."""
+    times = float(start), float(end)
+    if not 0 <= times[0] <= times[1] < LONGEST:
+        raise ValueError(f"{start} to {end} is no time")
+    return times

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from syncdiff_bench.contracts import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, Finding, Media
-from syncdiff_bench.errors import ClipError
+from syncdiff_bench.errors import ClipError, one_line
 from syncdiff_bench.faces.boxes import read_boxes
 from syncdiff_bench.media.reading import MediaFacts, probe
-from syncdiff_datasets.transcripts import read_transcript
+from syncdiff_datasets.transcripts import beside, read_transcript
 
 Level = Literal["ok", "note", "error"]
 Said = tuple[Level, str]
@@ -40,7 +40,13 @@ class Promise:
 
 def check_clip(open_clip: Callable[[], Clip], clip_id: str, promise: Promise) -> Iterator[Finding]:
     """Findings of one clip, a single "ok" where there is nothing to say. Decodes the file; raises nothing."""
-    found = list(_findings(open_clip, promise))
+    found: list[Said] = []
+    try:
+        found.extend(_findings(open_clip, promise))
+    except ClipError as error:
+        found.append(("error", str(error)))
+    except Exception as error:  # whatever a damaged file sets off, the clips after it are looked at
+        found.append(("error", f"cannot be decoded ({one_line(error)}); replace the file"))
     wrong = [(level, said) for level, said in found if level != "ok"]
     yield from (Finding(level, clip_id, said) for level, said in wrong or found)
 
@@ -55,24 +61,17 @@ def check_count(where: str, n_clips: int, published: int | None) -> Finding:
 
 
 def _findings(open_clip: Callable[[], Clip], promise: Promise) -> Iterator[Said]:
-    try:
-        clip = open_clip()
-        path = clip.path
-        assert path is not None, "clips of a dataset on disk have a path"
-        facts = probe(path)
-        n_frames, notes = len(clip.frames), clip.media.notes
-    except ClipError as error:
-        yield "error", str(error)
-        return
-    except Exception as error:  # whatever a damaged file sets off, the clips after it are looked at
-        yield "error", f"cannot be decoded ({type(error).__name__}: {error}); replace the file"
-        return
+    clip = open_clip()
+    path = clip.path
+    assert path is not None, "clips of a dataset on disk have a path"
+    facts = probe(path)
+    n_frames, notes = len(clip.frames), clip.media.notes
     audio = f"{len(clip.audio) / SAMPLE_RATE:.2f} s of audio" if len(clip.audio) else "no audio"
     yield "ok", f"{n_frames} frames {facts.width}x{facts.height}, {audio}"
     yield from _frames(facts, promise)
     yield from _audio(facts, n_frames, len(clip.audio), promise)
     yield from (("note", note) for note in notes if "late" in note or "constant" in note)
-    yield from _words(path.with_suffix(".txt"), promise)
+    yield from _words(beside(path, ".txt"), promise)
     if clip.boxes_path is not None:
         yield from _boxes(clip.boxes_path, clip.media)
 

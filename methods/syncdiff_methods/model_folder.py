@@ -7,15 +7,16 @@ that shipped SyncDiff model. What `save_pretrained` writes has a file of its own
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypedDict, TypeVar
 
 import torch
 from torch import nn
 
 from syncdiff_bench.contracts import WeightsUsed
+from syncdiff_bench.documents import WrongValue, check, parse_json, read_json
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.options import options_from_values
 from syncdiff_bench.weights.digests import sha256_of
@@ -26,6 +27,10 @@ SHARED = "autoencoder_from"  # of config.json: the shipped SyncDiff model whose 
 SHARED_IN = Path(__file__).parent / "syncdiff" / "pretrained"
 ConfigT = TypeVar("ConfigT")
 ModelT = TypeVar("ModelT", bound="FolderModel")
+
+
+class _Shared(TypedDict, total=False):
+    autoencoder_from: str
 
 
 class FolderModel(nn.Module):
@@ -107,10 +112,11 @@ def read_config(
     """config.json of a folder as a dataclass. Raises `error` where there is none that fits."""
     path = folder / CONFIG
     try:
-        values = dict(json.loads(path.read_text(encoding="utf-8")))
+        values = parse_json(path.read_bytes())
+        check(values, Mapping[str, Any])
         values.pop(SHARED, None)
-        config: ConfigT = options_from_values(cls, values, str(path))
-    except (OSError, TypeError, ValueError, UsageError) as problem:
+        config: ConfigT = options_from_values(cls, values, path.name)
+    except (OSError, WrongValue, UsageError) as problem:
         raise error(f"{path}: not a readable {what} ({problem}); {mend}") from None
     return config
 
@@ -119,9 +125,9 @@ def part_files(folder: Path, parts: Sequence[str]) -> dict[str, Path]:
     """The weights file of each part of a model's folder; a shared autoencoder lies in the package."""
     files = {part: folder / f"{part}.safetensors" for part in parts}
     if (folder / CONFIG).is_file():
-        shared = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get(SHARED)
-        if shared is not None:
-            files["autoencoder"] = SHARED_IN / str(shared) / "autoencoder.safetensors"
+        config = read_json(folder / CONFIG, "is no config of a model", "convert or train it again", _Shared)
+        if SHARED in config:
+            files["autoencoder"] = SHARED_IN / config["autoencoder_from"] / "autoencoder.safetensors"
     return files
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Method, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.listing import is_folder
 from syncdiff_bench.media.fitting import read_fitted
 from syncdiff_bench.media.video_folder import VideoFolder
 
@@ -38,7 +39,7 @@ class Videos(Method):
     @cached_property
     def _folder(self) -> VideoFolder:
         folder = self.options.folder
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UsageError(f"videos: {folder} is not a folder; give --set folder=DIR with <clip id>.mp4 files")
         return VideoFolder(folder)
 

@@ -18,14 +18,17 @@ stated (about 50 %), so compare runs of this metric with each other rather than 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import FRAMES_TOGETHER, Audio, Column, Frames, Metric, Pair, WeightsUsed, attempt
+from syncdiff_bench.contracts import FRAMES_TOGETHER, AdditiveMetric, Audio, Column, Frames, Pair, WeightsUsed, attempt
 from syncdiff_bench.errors import NotApplicable
 from syncdiff_bench.networks.avhubert.features import audio_features
 from syncdiff_bench.weights.finding import locate_weights, slug
@@ -70,7 +73,7 @@ class AVSStats:
     paired_frames: int = 0
 
 
-class AVS(Metric[AVSStats]):
+class AVS(AdditiveMetric[AVSStats]):
     """Unweighted mean over clips of each clip's mean over frames.
 
     AVSu needs audio, AVSv a reference, AVSm both; the column of a clip that lacks it is undefined, and the clip is not
@@ -126,13 +129,19 @@ class AVS(Metric[AVSStats]):
         """An encoder of filmed faces that looks at drawn ones."""
         return foreign_network(self.options.encoder, None, pair.target)
 
-    def aggregate(self, stats: Sequence[AVSStats]) -> Mapping[str, float | None]:
-        paired = [clip for clip in stats if clip.paired_frames]
-        return {
-            "avs_u": _mean(clip.unimodal / clip.frames for clip in stats if clip.frames),
-            "avs_m": _mean(clip.multimodal / clip.paired_frames for clip in paired if clip.frames),
-            "avs_v": _mean(clip.visual / clip.paired_frames for clip in paired),
-        }
+    def summands(self, stats: AVSStats) -> tuple[float, ...]:
+        """The mean over frames of each column, and whether the clip has one (1 or 0)."""
+        of_columns = (
+            (stats.unimodal, stats.frames, bool(stats.frames)),
+            (stats.multimodal, stats.paired_frames, bool(stats.frames and stats.paired_frames)),
+            (stats.visual, stats.paired_frames, bool(stats.paired_frames)),
+        )
+        means = (total / frames if defined else 0.0 for total, frames, defined in of_columns)
+        return *means, *(float(defined) for _, _, defined in of_columns)
+
+    def of_sums(self, *sums: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        names = (column.name for column in self.columns)
+        return {name: mean / clips for name, mean, clips in zip(names, sums[:3], sums[3:], strict=True)}
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         return (self._weights[1],)
@@ -235,8 +244,3 @@ def summed_cosine(a: Tensor, b: Tensor) -> float:
     import torch.nn.functional as F
 
     return float(F.cosine_similarity(a.double(), b.double(), dim=-1).sum())
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return sum(known) / len(known) if known else None

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Runtime, WeightsUsed
+from syncdiff_bench.documents import read_json
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.networks.avhubert.config import AVHubertConfig
 from syncdiff_bench.networks.avhubert.tokenizer import EOS, SPACE, SPECIALS, UNK, WordPieces
@@ -34,8 +35,19 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "pretrained"
 POCKET = SHIPPED / "pocket"
-VSR_KEYS = frozenset({"network", "input", "words"})
 NetworkT = TypeVar("NetworkT", bound="nn.Module")
+
+
+@dataclass(frozen=True)
+class _SyncNet:
+    network: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Lipreader:
+    network: Mapping[str, Any]
+    input: Mapping[str, Any]
+    words: Sequence[str]
 
 
 def save_syncnet(network: SyncNet, folder: Path, *, half: bool) -> None:
@@ -50,7 +62,7 @@ def load_expert_syncnet(folder: Path) -> SyncNet:
     """
     from syncdiff_bench.networks.syncnet import SyncNet, SyncNetConfig
 
-    described = _read(folder / "syncnet.json", frozenset({"network"}))
+    described = _read(folder / "syncnet.json", _SyncNet)
     config = _config(SyncNetConfig, described["network"], folder / "syncnet.json")
     return _filled(SyncNet(config), folder / "syncnet.safetensors")
 
@@ -74,7 +86,7 @@ def load_expert_vsr(folder: Path) -> VSRModel:
     from syncdiff_bench.networks.avhubert.decoder import AVHubertSeq2Seq
 
     file = folder / "lipreader.json"
-    described = _read(file, VSR_KEYS)
+    described = _read(file, _Lipreader)
     pieces, patches = WholeWords(described["words"]), _config(PatchNormalisation, described["input"], file)
     config = _config(AVHubertConfig, described["network"], file)
     if len(pieces) != config.vocab:
@@ -131,13 +143,11 @@ def _filled(network: NetworkT, file: Path) -> NetworkT:
     return network.eval()
 
 
-def _read(file: Path, keys: frozenset[str]) -> dict[str, Any]:
+def _read(file: Path, kind: type[Any]) -> dict[str, Any]:
     try:
-        described = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{file}: not a readable description of an expert ({error}); train it again") from None
-    if not isinstance(described, dict) or set(described) != keys:
-        raise WeightsError(f"{file}: expected {', '.join(sorted(keys))}; train the expert again")
+        described: dict[str, Any] = read_json(file, "is no description of an expert", "train it again", kind)
+    except UsageError as error:
+        raise WeightsError(str(error)) from None
     return described
 
 
@@ -145,7 +155,8 @@ def _config(cls: type[Any], values: Any, file: Path) -> Any:
     try:
         return options_from_values(cls, values, str(file))
     except UsageError as error:
-        raise WeightsError(str(error)) from None
+        told = str(error)
+        raise WeightsError(told if str(file) in told else f"{file}: {told}") from None
 
 
 # ------------------------------------------------------------------------------------------------ words

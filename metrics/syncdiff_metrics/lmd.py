@@ -9,7 +9,7 @@ mouth and for the whole face.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.clips import clip_landmarks
-from syncdiff_bench.contracts import Column, Metric, Pair, Runtime, WeightsUsed
+from syncdiff_bench.contracts import AdditiveMetric, Column, Pair, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, NotApplicable
 from syncdiff_bench.faces.landmarks import MOUTH, FaceAlignmentSource, Landmarks, LandmarkSource
 from syncdiff_metrics.regions import check_same_size
@@ -51,7 +51,7 @@ class LMDStats:
     faceless: int
 
 
-class LMD(Metric[LMDStats]):
+class LMD(AdditiveMetric[LMDStats]):
     """Mean over all frames of all clips of the mean distance of corresponding points, in pixels of the frame.
 
     landmarks: where the points come from; `face-alignment` unless one is given.
@@ -99,14 +99,12 @@ class LMD(Metric[LMDStats]):
         frames = int(seen.sum())
         return LMDStats(float(mouth.sum()), float(face.sum()), frames, n - frames)
 
-    def aggregate(self, stats: Sequence[LMDStats]) -> Mapping[str, float | None]:
-        frames = sum(clip.frames for clip in stats)
-        if not frames:
-            return {"lmd": None, "f_lmd": None}
-        return {
-            "lmd": sum(clip.mouth for clip in stats) / frames,
-            "f_lmd": sum(clip.face for clip in stats) / frames,
-        }
+    def summands(self, stats: LMDStats) -> tuple[float, ...]:
+        return stats.mouth, stats.face, stats.frames
+
+    def of_sums(self, *sums: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        mouth, face, frames = sums
+        return {"lmd": mouth / frames, "f_lmd": face / frames}
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         return self._landmarks.weights_used()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import FRAMES_TOGETHER, Column, Frames, Metric, Pair, WeightsUsed, attempt
+from syncdiff_bench.contracts import FRAMES_TOGETHER, AdditiveMetric, Column, Frames, Pair, WeightsUsed, attempt
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.weights.finding import locate_weights
-from syncdiff_metrics.regions import FrameSum, Region, cut_pair, mean_over_frames
+from syncdiff_metrics.regions import FrameSum, Region, cut_pair
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ class LPIPSOptions:
     region: Region = "face96"
 
 
-class LPIPS(Metric[FrameSum]):
+class LPIPS(AdditiveMetric[FrameSum]):
     """Mean over all frames of all clips of the LPIPS v0.1 distance, in float32."""
 
     name = "lpips"
@@ -99,8 +99,12 @@ class LPIPS(Metric[FrameSum]):
             stats += [FrameSum(float(part.sum()), len(part)) for part in np.split(values, ends)]
         return stats
 
-    def aggregate(self, stats: Sequence[FrameSum]) -> Mapping[str, float | None]:
-        return {"lpips": mean_over_frames(stats)}
+    def summands(self, stats: FrameSum) -> tuple[float, ...]:
+        return stats.total, stats.frames
+
+    def of_sums(self, *sums: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        total, frames = sums
+        return {"lpips": total / frames}
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         return (self._weights[1],)

@@ -6,7 +6,7 @@ The arithmetic, quirks included, is that of `calculate_scores_LRS.py`, which Tal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import Audio, Clip, Column, Metric, Pair, WeightsUsed
+from syncdiff_bench.contracts import AdditiveMetric, Audio, Clip, Column, Pair, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces.detectors import FaceDetector
 from syncdiff_bench.media.bilinear import resize_linear
@@ -102,7 +102,7 @@ class LSEStats:
     shift_means: tuple[float, ...]
 
 
-class LSE(Metric[LSEStats | RealVideoStats]):
+class LSE(AdditiveMetric[LSEStats | RealVideoStats]):
     """Lip-sync error of a clip against its own audio; no reference is needed.
 
     The column is the unweighted mean over clips (`real-video`: over the face tracks of all clips), however long they
@@ -178,15 +178,13 @@ class LSE(Metric[LSEStats | RealVideoStats]):
         deep = self.options.frames == "jpeg" and pair.generated.media.bits > 8
         return (*foreign, *([] if pair.generated.audio.any() else [SILENT]), *([DEEP] if deep else []))
 
-    def aggregate(self, stats: Sequence[LSEStats | RealVideoStats]) -> Mapping[str, float | None]:
-        scores = [one for clip in stats for one in (clip.tracks if isinstance(clip, RealVideoStats) else (clip,))]
-        if not scores:
-            return {"lse_c": None, "lse_d": None}
-        n = len(scores)
-        return {
-            "lse_c": sum(one.lse_c for one in scores) / n,
-            "lse_d": sum(one.lse_d for one in scores) / n,
-        }
+    def summands(self, stats: LSEStats | RealVideoStats) -> tuple[float, ...]:
+        tracks = stats.tracks if isinstance(stats, RealVideoStats) else (stats,)
+        return sum(one.lse_c for one in tracks), sum(one.lse_d for one in tracks), len(tracks)
+
+    def of_sums(self, *sums: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        lse_c, lse_d, tracks = sums
+        return {"lse_c": lse_c / tracks, "lse_d": lse_d / tracks}
 
     def values(self, stats: LSEStats | RealVideoStats) -> Mapping[str, float | None]:
         """Columns of one clip, and its offset in frames: positive where the audio is ahead of the frames.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import Column, Frames, Metric, Pair
+from syncdiff_bench.contracts import AdditiveMetric, Column, Frames, Pair
 from syncdiff_bench.errors import UsageError
 from syncdiff_metrics.regions import Region, cut_pair
 
@@ -49,7 +49,7 @@ class PSNRStats:
     identical: int
 
 
-class PSNR(Metric[PSNRStats]):
+class PSNR(AdditiveMetric[PSNRStats]):
     """Mean over all frames of all clips of 10 log10(255^2 / mean squared error)."""
 
     name = "psnr"
@@ -85,12 +85,14 @@ class PSNR(Metric[PSNRStats]):
         lost = self.left_out(stats)
         return PSNRStats(stats.total_db + TALKLIP_IDENTICAL * lost, stats.frames + lost, stats.identical)
 
-    def aggregate(self, stats: Sequence[PSNRStats]) -> Mapping[str, float | None]:
-        """None where every frame equals its reference: ground truth has no PSNR (the script prints 100)."""
-        frames = sum(clip.frames for clip in stats)
-        identical = sum(clip.identical for clip in stats)
+    def summands(self, stats: PSNRStats) -> tuple[float, ...]:
+        return stats.total_db, stats.frames, stats.identical
+
+    def of_sums(self, *sums: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        """Undefined where every frame equals its reference: ground truth has no PSNR (the script prints 100)."""
+        total_db, frames, identical = sums
         scored = frames - identical if self.options.protocol == "talklip" else frames
-        return {"psnr": sum(clip.total_db for clip in stats) / frames if scored else None}
+        return {"psnr": np.where(scored, total_db / frames, np.nan)}
 
 
 def psnr_per_frame(a: Frames, b: Frames) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -29,12 +28,6 @@ class FrameSum:
 
     total: float
     frames: int
-
-
-def mean_over_frames(stats: Sequence[FrameSum]) -> float | None:
-    """Over the frames of all clips; None without any."""
-    frames = sum(clip.frames for clip in stats)
-    return sum(clip.total for clip in stats) / frames if frames else None
 
 
 def check_same_size(pair: Pair) -> None:

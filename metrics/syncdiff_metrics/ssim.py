@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.contracts import Column, Frames, Metric, Pair
+from syncdiff_bench.contracts import AdditiveMetric, Column, Frames, Pair
 from syncdiff_bench.errors import ClipError
-from syncdiff_metrics.regions import FrameSum, Region, cut_pair, mean_over_frames
+from syncdiff_metrics.regions import FrameSum, Region, cut_pair
 
 WINDOW = 11  # pixels: sigma 1.5 cut at 3.5 sigma
 
@@ -26,7 +26,7 @@ class SSIMOptions:
     region: Region = "face96"
 
 
-class SSIM(Metric[FrameSum]):
+class SSIM(AdditiveMetric[FrameSum]):
     """Mean over all frames of all clips of the SSIM of Wang et al. 2004."""
 
     name = "ssim"
@@ -50,8 +50,12 @@ class SSIM(Metric[FrameSum]):
         values = ssim_per_frame(reference, generated)
         return FrameSum(float(values.sum()), len(values))
 
-    def aggregate(self, stats: Sequence[FrameSum]) -> Mapping[str, float | None]:
-        return {"ssim": mean_over_frames(stats)}
+    def summands(self, stats: FrameSum) -> tuple[float, ...]:
+        return stats.total, stats.frames
+
+    def of_sums(self, *sums: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        total, frames = sums
+        return {"ssim": total / frames}
 
 
 def ssim_per_frame(a: Frames, b: Frames) -> NDArray[np.float64]:

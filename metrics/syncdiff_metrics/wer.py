@@ -9,13 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import (
     FRAMES_TOGETHER,
+    AdditiveMetric,
     Clip,
     Column,
     Dataset,
-    Metric,
     Pair,
     Runtime,
     WeightsUsed,
@@ -109,7 +112,7 @@ class WERStats:
     reference: str
 
 
-class WER(Metric[WERStats]):
+class WER(AdditiveMetric[WERStats]):
     """Corpus WER in percent: summed word errors over summed reference words; insertions bring it above 100.
 
     The VSR model sees video alone. The official reference is the transcript as its word pieces can spell it.
@@ -222,9 +225,12 @@ class WER(Metric[WERStats]):
             found.append(Caveat("encoding", "the encoding of the transcript is a guess", truth.transcript_note))
         return tuple(found)
 
-    def aggregate(self, stats: Sequence[WERStats]) -> Mapping[str, float | None]:
-        words = sum(clip.words for clip in stats)
-        return {"wer": 100 * sum(clip.errors for clip in stats) / words if words else None}
+    def summands(self, stats: WERStats) -> tuple[float, ...]:
+        return stats.errors, stats.words
+
+    def of_sums(self, *sums: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        errors, words = sums
+        return {"wer": 100 * errors / words}
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         return (self._weights[1], *(() if self._mouth is None else self._mouth.weights_used()))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 import click
 
-from syncdiff_bench.cli.commands import Group
-from syncdiff_bench.errors import BenchError
+from syncdiff_bench.cli.commands import DEBUG, Group, Invoked, say
+from syncdiff_bench.cli.stopping import AGAIN, EXIT_CODE, stopped_by_signals
+from syncdiff_bench.cli.streams import lossy_streams
+from syncdiff_bench.errors import BenchError, Stopped, one_line
+from syncdiff_bench.faults import innermost, place_of, traced
 
 PROGRAM = "syncdiff-bench"
+FAULT = 3  # exit code
 
 PREPARE = Group(
     "prepare",
@@ -109,7 +112,9 @@ cli = Group(
   syncdiff-bench score --videos mine/ --reference theirs/
   syncdiff-bench run --help""",
     closing="Exit codes: 0 done; 1 the answer is no (a failed check, all clips of a run failed, failed or left-out"
-    " clips under --strict); 2 wrong usage or unusable input.",
+    " clips under --strict); 2 wrong usage or unusable input; 3 a fault of this program"
+    " or of a plugin; 130 stopped by Ctrl-C, 143 by SIGTERM: the same command goes on. --debug, on any command, or"
+    f" {DEBUG}=1 shows the traceback of an error.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 click.version_option(package_name="syncdiff-bench", prog_name=PROGRAM)(cli)
@@ -117,9 +122,20 @@ click.version_option(package_name="syncdiff-bench", prog_name=PROGRAM)(cli)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; bad input ends in one line, never in a traceback."""
-    try:
-        result = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    with lossy_streams() as output, stopped_by_signals():
+        invoked = Invoked()
+        code = _run(arguments, invoked)
         sys.stdout.flush()
+        if not output.lost:
+            return code
+        label, code = ("note", code) if code or invoked.keeps else ("error", 2)
+        click.echo(f"{label}: stdout cannot be written ({output.lost}); free space, or send it elsewhere", err=True)
+        return code
+
+
+def _run(arguments: Sequence[str] | None, invoked: Invoked) -> int:
+    try:
+        result = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=invoked)
     except click.ClickException as error:
         # A group without a subcommand (`weights`): click >= 8.2 raises its whole help.
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -127,14 +143,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         return _fail(_usage_message(error))
     except BenchError as error:
+        _trace(error, invoked)
         return _fail(" ".join(str(error).split()))
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; run the same command again to resume", err=True)
-        return 130
-    except BrokenPipeError:
-        # The reader (head, less) has gone; Python would complain again while flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (KeyboardInterrupt, click.Abort) as error:
+        cause = error.__cause__ if isinstance(error, click.Abort) else error
+        say(str(cause) if isinstance(cause, Stopped) else f"interrupted; {AGAIN}", err=True)
+        return EXIT_CODE if isinstance(cause, Stopped) else 130
+    except SystemExit:
+        raise
+    except BaseException as error:  # of this program, or of a plugin where nothing keeps it apart
+        _trace(error, invoked)
+        place = place_of(error) or innermost(error)
+        told = f"{one_line(error)} ({place}): a fault of that code, not of what you gave"
+        _fail(told if invoked.debug else f"{told}; --debug shows where it came from")
+        return FAULT
     return result if isinstance(result, int) else 0
 
 
@@ -144,6 +166,11 @@ def _usage_message(error: click.ClickException) -> str:
     return message if context is None else f"{message.rstrip('.')} (see {context.command_path} --help)"
 
 
+def _trace(error: BaseException, invoked: Invoked) -> None:
+    for line in traced(error).splitlines() if invoked.debug else ():
+        say(line, err=True)
+
+
 def _fail(message: str) -> int:
-    click.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     return 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import ANY_PATH, FILE, FLAG, Takes, command, option, with_options
+from syncdiff_bench.cli.commands import ANY_PATH, FILE, FLAG, Takes, command, option, say, with_options
 from syncdiff_bench.cli.options import ANY_BOXES, REPORTS
 from syncdiff_bench.errors import UsageError
 
@@ -20,6 +20,7 @@ SPEED_TOLERANCE = 1.5
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench check runs/pocket-test/mine --baseline mine.json --update
       write the baseline, once; commit it
@@ -103,7 +104,7 @@ def _update(scored: Scored, baseline: Path, texts: tuple[str, ...]) -> None:
             raise UsageError(f"--tolerance {text}: give a number that is not negative")
         tolerances.update(dict.fromkeys(matching, number))
     write_baseline(scored, baseline, tolerances)
-    click.echo(f"wrote {baseline}: {len(scored.identity.clips)} clips, {len(tolerances)} columns", err=True)
+    say(f"wrote {baseline}: {len(scored.identity.clips)} clips, {len(tolerances)} columns", err=True)
 
 
 def _check_speed(result: Path, baseline: Path, texts: tuple[str, ...], places: Places, *, update: bool) -> int:
@@ -120,7 +121,7 @@ def _check_speed(result: Path, baseline: Path, texts: tuple[str, ...], places: P
     if update:
         speeds = speed.read_result(result)
         speed.write_baseline(speeds, baseline)
-        click.echo(f"wrote {baseline}: {len(speeds.timings)} benchmark{'s'[: len(speeds.timings) > 1]}", err=True)
+        say(f"wrote {baseline}: {len(speeds.timings)} benchmark{'s'[: len(speeds.timings) > 1]}", err=True)
         return 0
     with places.refusals():
         report = speed.check_speeds(speed.read_result(result), speed.read_baseline(baseline), tolerance)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -11,9 +13,20 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from syncdiff_bench.characters import visible
+from syncdiff_bench.options import TRUE_WORDS
+
 NONE: Mapping[str, str] = MappingProxyType({})
 Function = TypeVar("Function", bound=Callable[..., Any])
 Option = Callable[[Function], Function]
+
+
+def say(text: object, *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Print on stdout or stderr, without the characters that a terminal obeys: names and messages come from anywhere.
+
+    style: as of `click.style`, for words of our own.
+    """
+    click.secho(visible(str(text)), err=err, nl=nl, **style)
 
 
 class Takes(NamedTuple):
@@ -91,21 +104,54 @@ def below_help(examples: str, closing: str = "") -> str:
 
 
 def command(
-    *, examples: str, closing: str = "", former: Mapping[str, str] = NONE
+    *, examples: str, closing: str = "", former: Mapping[str, str] = NONE, keeps: bool = False
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """A command with what `below_help` takes, and `former` as in `Command`."""
-    return click.command(cls=Command, epilog=below_help(examples, closing), former=former)
+    """A command with what `below_help` takes, and `former` and `keeps` as in `Command`."""
+    return click.command(cls=Command, epilog=below_help(examples, closing), former=former, keeps=keeps)
+
+
+DEBUG = "SYNCDIFF_BENCH_DEBUG"
+
+
+@dataclass
+class Invoked:
+    """The `obj` of a context.
+
+    keeps: that of the command that was run, False where none was.
+    debug: show the traceback of what ends it.
+    """
+
+    keeps: bool = False
+    debug: bool = field(default_factory=lambda: os.environ.get(DEBUG, "").strip().lower() in TRUE_WORDS)
+
+
+def _debug_option() -> click.Option:
+    """Of every command and group; the first help tells of it."""
+
+    def ask(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+        if value and isinstance(ctx.obj, Invoked):
+            ctx.obj.debug = True
+
+    return click.Option(["--debug"], is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=ask)
 
 
 class Command(click.Command):
     """A command that still takes former spellings of its options.
 
     former: "--spelling" -> what is read in its place, such as "--device cpu"; hidden, told on stderr.
+    keeps: what it makes is in files, or is its exit code; where stdout cannot be written, nothing is lost.
     """
 
-    def __init__(self, *arguments: Any, former: Mapping[str, str] = NONE, **settings: Any) -> None:
+    def __init__(self, *arguments: Any, former: Mapping[str, str] = NONE, keeps: bool = False, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self.params.append(_debug_option())
         self.former = former
+        self.keeps = keeps
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(ctx.obj, Invoked):
+            ctx.obj.keeps = self.keeps
+        return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [word for given in args for word in self._present(ctx, given)])
@@ -118,7 +164,7 @@ class Command(click.Command):
         words = self.former[spelling].split()
         if not ctx.resilient_parsing:
             now = f"`{' '.join(words)}`" if words else "an argument without a name"
-            click.echo(f"note: `{spelling}` is now {now} (see {ctx.command_path} --help)", err=True)
+            say(f"note: `{spelling}` is now {now} (see {ctx.command_path} --help)", err=True)
         yield from words
         if equals:
             yield value
@@ -144,6 +190,7 @@ class Group(click.Group):
         **settings: Any,
     ) -> None:
         super().__init__(name, help=about, epilog=below_help(examples, closing), **settings)
+        self.params.append(_debug_option())
         self.table, self.former = table, former
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -185,7 +232,7 @@ class Group(click.Group):
         """Where a former spelling leads now. Raises UsageError, with the nearest name, for no command at all."""
         if name in self.former:
             now = f"{ctx.find_root().command_path} {self.former[name]}"
-            click.echo(f"note: `{ctx.command_path} {name}` is now `{now}`", err=True)
+            say(f"note: `{ctx.command_path} {name}` is now `{now}`", err=True)
         elif name not in self.table and not name.startswith("-"):
             close = get_close_matches(name, self.table, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"commands: {', '.join(self.table)}"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import DIR, NAME, N, command, option, with_options
+from syncdiff_bench.characters import one_line
+from syncdiff_bench.cli.commands import DIR, NAME, N, command, option, say, with_options
 from syncdiff_bench.cli.options import (
     BOXES,
     CLIPS,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from syncdiff_bench.preparing import Prepared
 
 SHOWN_FAILURES = 10
-STYLES = {"ok": "green", "note": "yellow", "error": "bold red"}
+COLOURS = {"ok": "green", "note": "yellow", "error": "red"}
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,6 @@ def findings_of(selection: Selection) -> Iterator[Finding]:
 
 def _report(findings: Iterator[Finding], title: str, n_clips: int) -> int:
     """Print notes and errors as they are found, then the counts; return the number of errors."""
-    from rich.console import Console
-
-    console = Console(soft_wrap=True, highlight=False)
     levels: Counter[str] = Counter()
     faulty: set[str] = set()
     for finding in findings:
@@ -123,12 +121,12 @@ def _report(findings: Iterator[Finding], title: str, n_clips: int) -> int:
         if finding.level == "error":
             faulty.add(finding.where)
         if finding.level != "ok":
-            console.print(f"{finding.level:5}", style=STYLES[finding.level], end=" ")
-            console.print(f"{finding.where}: {finding.message}", markup=False)
+            say(f"{finding.level:5} ", fg=COLOURS[finding.level], bold=finding.level == "error", nl=False)
+            say(one_line(f"{finding.where}: {finding.message}"))
     counts = f"{_counted(levels['error'], 'error')}, {_counted(levels['note'], 'note')}"
     verdict = "fit for use" if not faulty else f"{_counted(len(faulty), 'place')} to mend"
-    style = STYLES["error" if faulty else "ok"]
-    console.print(f"{title}: {_counted(n_clips, 'clip')} checked, {counts}: {verdict}", style=style)
+    colour = COLOURS["error" if faulty else "ok"]
+    say(f"{title}: {_counted(n_clips, 'clip')} checked, {counts}: {verdict}", fg=colour, bold=bool(faulty))
     return levels["error"]
 
 
@@ -140,6 +138,7 @@ def _counted(n: int, noun: str) -> str:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3
   syncdiff-bench run --dataset lrs3 --data-root /data/lrs3
@@ -164,7 +163,7 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
     selections = _selections(**chosen)
     chosen_one, passed_over = choose_detector(detector, resolve_device(device))
     for reason in passed_over:
-        click.echo(f"passed over {reason}", err=True)
+        say(f"passed over {reason}", err=True)
     _detect(
         selections,
         "faces",
@@ -176,6 +175,7 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench data prepare landmarks --dataset lrs2 --data-root /data/lrs2""",
 )
@@ -227,16 +227,17 @@ def _detect(
                 progress.working_on([clip_id])
                 done.append(detect(selection.dataset, clip_id))
                 progress.done()
+        _print_first("odd", [f"{one.where} {one.message}" for one in selection.dataset.odd_files(selection.split)])
         _print_first("failed", [str(clip.problem) for clip in done if clip.outcome == "failed"])
-        click.echo(f"{selection}: {_summary(done, source, own=own, faceless=faceless)}")
+        say(f"{selection}: {_summary(done, source, own=own, faceless=faceless)}")
 
 
 def _print_first(what: str, clips: Sequence[str]) -> None:
-    """Name the first of the clips that failed, with the reason."""
+    """Name the first of them, with the reason."""
     for line in clips[:SHOWN_FAILURES]:
-        click.echo(f"{what}: {line}", err=True)
+        say(f"{what}: {one_line(line)}", err=True)
     if len(clips) > SHOWN_FAILURES:
-        click.echo(f"{what}: {len(clips) - SHOWN_FAILURES} more clips", err=True)
+        say(f"{what}: {len(clips) - SHOWN_FAILURES} more", err=True)
 
 
 def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: str) -> str:
@@ -262,6 +263,7 @@ def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: st
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench data prepare latents syncdiff/pocket
   syncdiff-bench train syncdiff/pocket --cache training/cache""",
@@ -303,14 +305,14 @@ def latents(
     task = load_task(plan, data_root, cache, resolve_device(device))
     caches = task.caches()
     if not caches:
-        click.echo(f"{plan.name}: trainer {plan.trainer} caches nothing; start the training")
+        say(f"{plan.name}: trainer {plan.trainer} caches nothing; start the training")
         return
     if not dry_run:
         for entry in caches if fresh else ():
             entry.clear()
         require_boxes(task.data.dataset, task.boxed_clips(index - 1, count))
     for entry in caches:
-        click.echo(cache_line(entry, split_size(task.data.dataset, entry.split).hours))
+        say(cache_line(entry, split_size(task.data.dataset, entry.split).hours))
         if dry_run:
             continue
         followed.each(entry.title, entry.fill(index - 1, count))
@@ -319,6 +321,7 @@ def latents(
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench data prepare splits --dataset pocket --split train""",
 )
@@ -346,4 +349,4 @@ def splits(
     opened = load_dataset(dataset, data_root, dataset_values(dataset, dataset_settings))
     for split in splits:
         stderr_progress(progress).each(f"{dataset} {split}", opened.prepare(split, workers))
-    click.echo(f"{dataset} {', '.join(splits)}: ready")
+    say(f"{dataset} {', '.join(splits)}: ready")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import platform
 import shutil
 import sys
@@ -12,9 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import click
-
-from syncdiff_bench.cli.commands import Takes, command, option
+from syncdiff_bench.characters import json_text
+from syncdiff_bench.cli.commands import Takes, command, option, say
 from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import BenchError, UsageError, one_line
 from syncdiff_bench.platforms import nvidia_driver
@@ -61,14 +59,12 @@ def doctor(*, data: tuple[str, ...], as_json: bool) -> int:
     for check in diagnose(roots):
         checks.append(check)
         if not as_json:
-            click.echo(
-                click.style(f"{check.level:5}", fg=COLOURS[check.level], bold=check.level == "fail")
-                + f"{check.name}: {check.message}"
-            )
+            say(f"{check.level:5}", fg=COLOURS[check.level], bold=check.level == "fail", nl=False)
+            say(f"{check.name}: {check.message}")
             if check.mend:
-                click.echo(f"     -> {check.mend}")
+                say(f"     -> {check.mend}")
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks], indent=1, ensure_ascii=False))
+        say(json_text([asdict(check) for check in checks]))
     return int(any(check.level == "fail" for check in checks))
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from syncdiff_bench.cli.commands import DIR, NAME, N, Takes, command, option
-from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.cli.commands import DIR, NAME, N, Takes, command, option, say
+from syncdiff_bench.errors import BenchError, Stopped, UsageError
+
+AHEAD = 30  # seconds before its time limit that Slurm tells a job so
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench launch --shards 8 --gpus 1 --report o -- run --out o
       eight jobs of one GPU, then the leaderboard
@@ -65,6 +69,7 @@ def launch(
     asked = {
         "timeout_min": 60 * hours,
         "cpus_per_task": cpus,
+        "slurm_signal_delay_s": AHEAD,
         **({"gpus_per_node": gpus} if gpus else {}),
         **({"mem_gb": memory} if memory else {}),
         **({"slurm_partition": partition} if partition else {}),
@@ -75,14 +80,14 @@ def launch(
         executor = submitit.AutoExecutor(folder=logs, cluster=cluster)
         executor.update_parameters(name="syncdiff-bench", slurm_additional_parameters=extra, **asked)
         jobs = executor.map_array(carry_out, lines, [max(1, gpus)] * shards)
-        click.echo(f"{cluster}: jobs {', '.join(job.job_id for job in jobs)}; what they print: {logs}/", err=True)
+        say(f"{cluster}: jobs {', '.join(job.job_id for job in jobs)}; what they print: {logs}/", err=True)
         if report is not None and cluster == "slurm":
             after = {**extra, "dependency": f"afterany:{jobs[0].job_id.partition('_')[0]}"}
             last = submitit.AutoExecutor(folder=logs, cluster=cluster)
             small = {key: value for key, value in asked.items() if key != "gpus_per_node"}
             last.update_parameters(name="syncdiff-report", slurm_additional_parameters=after, **small)
             job = last.submit(carry_out, ["report", str(report)], 1)
-            click.echo(f"{cluster}: job {job.job_id} reports on {report} after them", err=True)
+            say(f"{cluster}: job {job.job_id} reports on {report} after them", err=True)
     except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
         raise UsageError(f"{cluster} does not take the jobs ({' '.join(str(error).split())[:300]})") from None
     if cluster == "local":
@@ -104,18 +109,39 @@ def check_takes_shards(words: tuple[str, ...]) -> None:
 
 
 def carry_out(words: list[str], ranks: int) -> None:
-    """What a job does: the command, by as many ranks as it has GPUs. Raises BenchError unless it exits with 0."""
-    if ranks > 1:
-        import subprocess
+    """What a job does: the command, by as many ranks as it has GPUs. Raises BenchError unless it exits with 0.
 
-        launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), "-m"]
-        code = subprocess.run([sys.executable, "-m", *launcher, "syncdiff_bench", *words], check=False).returncode
-    else:
-        from syncdiff_bench.cli import main
+    Told that its time is up, or that others need the machine, it ends as by Ctrl-C, then submitit submits it again.
+    """
+    from syncdiff_bench.cli import main
+    from syncdiff_bench.cli.stopping import EXIT_CODE, stopped_by_signals, stopping_signals
+    from syncdiff_bench.reproduction.launching import to_its_end
 
-        code = main(words)
+    with stopped_by_signals() as came:
+        if ranks > 1:
+            launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), "-m"]
+            try:
+                code = to_its_end([sys.executable, "-m", *launcher, "syncdiff_bench", *words], stopping_signals()[1:])
+            except Stopped as stopped:
+                click.echo(str(stopped), err=True)
+                code = EXIT_CODE
+        else:
+            code = main(words)
+    for ahead in stopping_signals()[1:]:
+        if ahead in came:
+            signal.raise_signal(ahead)  # now submitit may submit the job again
     if code:
         raise BenchError(f"syncdiff-bench {' '.join(words)}: exit code {code}")
+
+
+def _as_before(words: list[str], ranks: int) -> Any:
+    """What submitit submits again: finished clips stay."""
+    from submitit.helpers import DelayedSubmission
+
+    return DelayedSubmission(carry_out, words, ranks)
+
+
+carry_out.checkpoint = _as_before  # type: ignore[attr-defined]
 
 
 def _waited(jobs: list[Any], report: Path | None) -> int:
@@ -124,6 +150,6 @@ def _waited(jobs: list[Any], report: Path | None) -> int:
 
     failed = [job for job in jobs if job.exception() is not None]
     for job in failed:
-        click.echo(f"failed: job {job.job_id}; see {job.paths.stderr}", err=True)
+        say(f"failed: job {job.job_id}; see {job.paths.stderr}", err=True)
     code = 0 if report is None else main(["report", str(report)])
     return 1 if failed else code

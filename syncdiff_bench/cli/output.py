@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
+from syncdiff_bench.characters import one_line
+from syncdiff_bench.cli.commands import say
 from syncdiff_bench.errors import BenchError, UsageError
+from syncdiff_bench.faults import LOG
 from syncdiff_bench.files import unwritable, write_whole
 from syncdiff_bench.pipeline import load_whole
 from syncdiff_bench.report.leaderboard import leaderboards
 from syncdiff_bench.report.table import Table
 from syncdiff_bench.report.writers import render
-from syncdiff_bench.report.writers.characters import one_line
 from syncdiff_bench.report.writers.junit import JUnitCase, cases_of, junit_xml
 from syncdiff_bench.report.writers.markdown import escape
 from syncdiff_bench.report.writers.terminal import print_tables
@@ -42,7 +42,7 @@ def _told(run: Run, strict: bool) -> bool:
         one.error is None for one in run.generated.values()
     ]
     for caveat in run.caveats:
-        click.echo(f"note ({run.identity.method}): {one_line(caveat.text)}", err=True)
+        say(f"note ({run.identity.method}): {one_line(caveat.text)}", err=True)
     subset = any(caveat.kind == "subset" for caveat in run.caveats)
     return (failed > 0 and (strict or not any(outcomes))) or (strict and subset)
 
@@ -58,10 +58,12 @@ def print_failures(run: Run) -> int:
             reasons.setdefault(score.clip, f"{score.metric}: {score.error.message}")
     for clip, message in list(reasons.items())[:SHOWN_FAILURES]:
         named = message if clip in message else f"{clip}: {message}"
-        click.echo(f"failed ({run.identity.method}): {one_line(named)}", err=True)
+        say(f"failed ({run.identity.method}): {one_line(named)}", err=True)
+    if reasons and (run.path / LOG).is_file():
+        say(f"tracebacks of what plugins raised: {run.path / LOG}", err=True)
     if len(reasons) > SHOWN_FAILURES:
         more = len(reasons) - SHOWN_FAILURES
-        click.echo(f"failed ({run.identity.method}): {more} more clips, see {run.path}", err=True)
+        say(f"failed ({run.identity.method}): {more} more clips, see {run.path}", err=True)
     return len(reasons)
 
 
@@ -69,7 +71,7 @@ def print_generated(run: Run) -> None:
     """One line: how many videos there are."""
     made = sum(record.error is None for record in run.generated.values())
     failed = len(run.generated) - made
-    click.echo(
+    say(
         f"{run.identity.method}: {made} of {len(run.identity.clips)} clips generated, {failed} failed; "
         f"{run.path / 'videos'}",
         err=True,
@@ -79,18 +81,18 @@ def print_generated(run: Run) -> None:
 def write_told(option: str, path: Path, text: str) -> None:
     """Write to where `option` says, and say so. Raises UsageError that names the option."""
     write_whole(path, text, option)
-    click.echo(f"wrote {path}", err=True)
+    say(f"wrote {path}", err=True)
 
 
 def publish(out: Path, runs: Sequence[Run]) -> None:
     """Print the leaderboard of all runs below `out`, and write it to `out/leaderboard.md`. runs: loaded already."""
     known = {run.path.resolve(): run for run in runs}
-    tables = leaderboards(known.get(path.resolve()) or load_whole(path) for path in run_directories([out]))
+    tables = leaderboards(known.get(path.resolve()) or load_whole(path, lines=False) for path in run_directories([out]))
     file, text = out / LEADERBOARD, render(tables, "markdown")
     if not file.is_file() or file.read_bytes() != text.encode():
         write_whole(file, text)
     print_tables(tables)
-    click.echo(f"{file}", err=True)
+    say(f"{file}", err=True)
 
 
 @dataclass(frozen=True)

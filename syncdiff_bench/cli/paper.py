@@ -21,6 +21,7 @@ from syncdiff_bench.cli.commands import (
     at_least,
     command,
     option,
+    say,
     with_options,
 )
 from syncdiff_bench.cli.options import (
@@ -84,7 +85,7 @@ def tables(
     joined = [join(table, results, datasets=datasets, defaults=default_options) for table in chosen]
     text = render(list(map(paper_table, joined)), format_name)
     if out is None:
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return
     write_told("--out", out, text)
 
@@ -125,8 +126,8 @@ def calibrate(
     from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.report import calibration
     from syncdiff_bench.report.anchors import find_anchors
-    from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import Selection, make_plan
+    from syncdiff_bench.runs.recorded import check_identity
     from syncdiff_bench.texts import metric_specs
 
     anchors = find_anchors(dataset, split)
@@ -152,10 +153,10 @@ def calibrate(
     (run,) = pipeline.load_runs(plan)
     print_failures(run)
     verdicts = calibration.judge(anchors, keys, run)
-    click.echo(f"{dataset}, {split}: ground truth of {len(run.identity.clips)} of {anchors.clips} clips")
+    say(f"{dataset}, {split}: ground truth of {len(run.identity.clips)} of {anchors.clips} clips")
     for verdict in verdicts:
-        click.echo(f"  {verdict.line()}")
-    click.echo(calibration.overall(verdicts))
+        say(f"  {verdict.line()}")
+    say(calibration.overall(verdicts))
     ctx.exit(1 if any(verdict.answer is calibration.Answer.DISAGREES for verdict in verdicts) else 0)
 
 
@@ -224,7 +225,7 @@ def probe(
         asked: dict[str, Any] = {"layer": layer, "step": step, "seed": seed}
         spreads = probing.measure(plan, groups, folder, **asked, advance=lambda cases: bar.advance(row, cases))
     _print(spreads)
-    click.echo(f"{folder / 'run.json'}", err=True)
+    say(f"{folder / 'run.json'}", err=True)
 
 
 def _print(spreads: dict[str, list[Spread]]) -> None:

@@ -4,7 +4,6 @@ conformance suite on an installed plugin.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.formatting import wrap_text
 
-from syncdiff_bench.cli.commands import DIR, FLAG, PAIR, command, option
+from syncdiff_bench.characters import json_text
+from syncdiff_bench.cli.commands import DIR, FLAG, PAIR, command, option, say
 from syncdiff_bench.cli.options import AS_JSON, DATA_ROOT
 from syncdiff_bench.errors import BenchError, UsageError, one_line
 
@@ -29,6 +29,7 @@ DRAWN = "pocket"  # whose models are held to the contract; the faces of the chec
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench plugin new method my-method
   pip install -e my-method
@@ -47,8 +48,8 @@ def new(*, kind: str, name: str, out: Path) -> None:
     from syncdiff_bench.scaffold.writing import FIRST_COMMAND, write_package
 
     for path in write_package(kind, name, out):
-        click.echo(path)
-    click.echo(f"next: pip install -e {out / name} && {FIRST_COMMAND[kind].format(name=name)}", err=True)
+        say(path)
+    say(f"next: pip install -e {out / name} && {FIRST_COMMAND[kind].format(name=name)}", err=True)
 
 
 @command(
@@ -83,17 +84,20 @@ def check(*, name: str, kind: str | None, data_root: Path | None, settings: tupl
             one()
         except Skipped as reason:
             skipped[str(reason)] += 1
-            click.echo(f"{click.style('skip', fg='yellow')} {one.name:<{width}}  {reason}")
+            say("skip ", fg="yellow", nl=False)
+            say(f"{one.name:<{width}}  {reason}")
         except (Exception, SystemExit) as error:  # a plugin that exits ends no suite, least of all with 0
             failed += 1
             said = " ".join(str(error).split()) if isinstance(error, AssertionError | BenchError) else one_line(error)
-            click.echo(f"{click.style('FAIL', fg='red', bold=True)} {one.name:<{width}}  {said}")
+            say("FAIL ", fg="red", bold=True, nl=False)
+            say(f"{one.name:<{width}}  {said}")
         else:
             passed += 1
-            click.echo(f"{click.style('ok  ', fg='green')} {one.name:<{width}}  {one.about}")
+            say("ok   ", fg="green", nl=False)
+            say(f"{one.name:<{width}}  {one.about}")
     counts = ", ".join([f"{passed} passed", *([f"{failed} failed"] if failed else [])])
     reasons = [f"{n} skipped: {reason}" for reason, n in skipped.items()]
-    click.echo((", " if len(reasons) == 1 else "\n").join([counts, *reasons]))
+    say((", " if len(reasons) == 1 else "\n").join([counts, *reasons]))
     return int(failed > 0 or (strict and bool(skipped)))
 
 
@@ -155,7 +159,7 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
     else:
         rows = [asdict(entry) for entry in _entries()] if kind == "weights" else plugin_rows(kind)
     if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False, default=str))
+        say(json_text(rows))
         return
     print_rows([_for_people(kind, row) for row in rows])
 
@@ -166,12 +170,12 @@ def print_names(as_json: bool) -> None:
 
     found = {kind: names(singular) for kind, singular in PLUGINS.items()}
     if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        say(json_text(found))
         return
     width = max(map(len, found)) + 2
     for kind, known in found.items():
-        click.echo(wrap_text(", ".join(known) or "none", 80, kind.ljust(width), " " * width))
-    click.echo("\n`syncdiff-bench list KIND` says more; weights and tables are kinds as well.")
+        say(wrap_text(", ".join(known) or "none", 80, kind.ljust(width), " " * width))
+    say("\n`syncdiff-bench list KIND` says more; weights and tables are kinds as well.")
 
 
 def plugin_rows(kind: str) -> list[dict[str, Any]]:
@@ -195,7 +199,7 @@ def _entries() -> Iterable[Entry]:
 
     catalogue = installed()
     for problem in catalogue.problems:
-        click.echo(problem, err=True)
+        say(problem, err=True)
     return catalogue.entries.values()
 
 
@@ -218,12 +222,12 @@ def tables_rows() -> list[dict[str, Any]]:
 def print_rows(rows: Sequence[dict[str, str]]) -> None:
     """A table: long texts wrap on a terminal, and stay on their line in a pipe."""
     if not rows:
-        click.echo("none installed")
+        say("none installed")
         return
     if not sys.stdout.isatty():
         from tabulate import tabulate
 
-        click.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
+        say(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
         return
     from syncdiff_bench.report.table import text_table
     from syncdiff_bench.report.writers.terminal import print_tables

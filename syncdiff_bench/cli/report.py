@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import ANY_PATH, FILE, N, Takes, at_least, command, option, with_options
+from syncdiff_bench.cli.commands import ANY_PATH, FILE, N, Takes, at_least, command, option, say, with_options
 from syncdiff_bench.cli.options import ANY_BOXES, LABELS, markup, out_file, page_options
 from syncdiff_bench.errors import UsageError
 
@@ -65,7 +65,8 @@ def report(
     from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.runs.directory import run_directories
 
-    runs = _labelled([load_whole(path) for path in run_directories(folders)], labels)
+    clip_by_clip = html is not None or strip is not None
+    runs = _labelled([load_whole(path, lines=clip_by_clip) for path in run_directories(folders)], labels)
     if strip is not None:
         from syncdiff_bench.report.page.material import Material
         from syncdiff_bench.report.page.strip import draw_strip, make_strip
@@ -74,8 +75,8 @@ def report(
         made = make_strip(material, clip or material.first_common(), columns=columns, area=area)
         draw_strip(made, strip)
         if made.lacking:
-            click.echo(f"without the reference: {made.lacking}", err=True)
-        click.echo(f"wrote {strip}: clip {made.clip}", err=True)
+            say(f"without the reference: {made.lacking}", err=True)
+        say(f"wrote {strip}: clip {made.clip}", err=True)
     if html is not None:
         from syncdiff_bench.report.page.page import build_page
 
@@ -88,7 +89,7 @@ def report(
         return
     text = render(tables, "markdown" if format_name == "table" else format_name)
     if out is None:
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return
     write_told("--out", out, text)
 
@@ -154,7 +155,7 @@ def compare(
     if format_name == "table":
         print_tables([table])
     else:
-        click.echo(render([table], format_name), nl=False)
+        say(render([table], format_name), nl=False)
     if html is not None:
         from syncdiff_bench.report.page.page import build_page
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import FILE, FLAG, NEW_DIR, PAIR, TABLE, at_least, command, option, with_options
+from syncdiff_bench.cli.commands import FILE, FLAG, NEW_DIR, PAIR, TABLE, at_least, command, option, say, with_options
 from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DRY_RUN, LIMIT, SHARD, parse_shard
 from syncdiff_bench.errors import BenchError, UsageError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench paper reproduce --table 3 --dry-run
       what there is, what is missing, and how long it will take
@@ -128,17 +129,17 @@ def _carry_out(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     replicates, leases = [one for job in jobs for one in job.replicates], Leases(request.out / "leases")
     todo = [one for one in replicates if one.name not in blank]
     steps = steps_of(todo, leases, times, stderr_progress())
-    failed, elsewhere = make(steps, leases, lambda text: click.echo(f"> {text}", err=True))
+    failed, elsewhere = make(steps, leases, lambda text: say(f"> {text}", err=True))
     for step, who in elsewhere.items():
-        click.echo(f"{step}: in work elsewhere ({who}); run the same command again for a complete table", err=True)
+        say(f"{step}: in work elsewhere ({who}); run the same command again for a complete table", err=True)
     for step, reason in failed.items():
-        click.echo(f"failed: {step}: {reason}", err=True)
+        say(f"failed: {step}: {reason}", err=True)
     keys = {one.job.step(draw): one.name for one in replicates for draw in one.draws}
     reasons = {**blank, **{keys[step]: reason for step, reason in failed.items() if step in keys}}
     tables = tables_of(request, jobs, reasons)
-    click.echo(render(tables, "markdown"), nl=False)
+    say(render(tables, "markdown"), nl=False)
     for path in write_tables(request, tables, judge_all(request)):
-        click.echo(f"{path}", err=True)
+        say(f"{path}", err=True)
     return 1 if failed else 0
 
 
@@ -197,6 +198,6 @@ def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     sources = {"trial": clock(costs.times.device), "measured": "by wall time, of what was done here before"}
     used = {estimate.source.partition(" ")[0] for estimate in estimates if estimate.seconds}
     lines += [f"{source}: {said}" for source, said in sources.items() if source in used]
-    click.echo(f"{request.recipe.dataset}, {' and '.join(splits)}: {request.out}")
+    say(f"{request.recipe.dataset}, {' and '.join(splits)}: {request.out}")
     panel = Panel(tuple(Heading(title, align="left") for title in titles), (tuple(found),))
     print_tables([Table((panel,), notes=plain_notes(lines))])

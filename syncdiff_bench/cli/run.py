@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import command, with_options
+from syncdiff_bench.characters import one_line
+from syncdiff_bench.cli.commands import command, say, with_options
 from syncdiff_bench.cli.options import CARRYING_OUT, DRY_RUN, GENERATION, METRICS, SHARING, parse_shard, selected
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench run
       SyncDiff on pocket, the data set inside the package
@@ -46,11 +48,13 @@ def run(ctx: click.Context, /, *, strict: bool, **given: Any) -> None:
     with _generated(given) as (plan, work):
         if work is None:
             return
-        for run_plan, ours in zip(plan.runs, work.ours, strict=True):
+        scored = [
             pipeline.score_run(plan, run_plan, retry_failed=work.retry_failed, own=ours, **work.sharing)
+            for run_plan, ours in zip(plan.runs, work.ours, strict=True)
+        ]
     if not work.first:
         return
-    runs = pipeline.load_runs(plan)
+    runs = pipeline.load_runs(plan, scored)
     code = exit_code(runs, strict=strict)
     if not missing_parts(runs):
         publish(plan.out, runs)
@@ -58,6 +62,7 @@ def run(ctx: click.Context, /, *, strict: bool, **given: Any) -> None:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench generate --dataset lrs3 --data-root /data --out runs/lrs3
       with training/paper/model, or --set model=DIR
@@ -106,8 +111,8 @@ def _generated(given: dict[str, Any], *, with_metrics: bool = True) -> Iterator[
     """The first stage, or with `dry_run` the plan on stdout; the plan, and what to go on with, None where this ends."""
     from syncdiff_bench import pipeline
     from syncdiff_bench.reproduction.models import with_model
-    from syncdiff_bench.runs.directory import check_identity
     from syncdiff_bench.runs.plan import make_plan
+    from syncdiff_bench.runs.recorded import check_identity
 
     how = {name: given.pop(name) for name in ("retry_failed", "fresh", "dry_run", "shard", "workers", "progress")}
     plan = make_plan(selected(**given), with_metrics=with_metrics, model_of=with_model)
@@ -152,7 +157,7 @@ def missing_parts(runs: Sequence[Run]) -> bool:
             scored = sum(n == max(lines.values()) for n in lines.values())
             report = f"`syncdiff-bench report {one.path.parent}`"
             told = f"{made} of {clips} clips generated, {scored} scored"
-            click.echo(f"{one.path}: {told}; once the other shards are done, {report}", err=True)
+            say(f"{one.path}: {told}; once the other shards are done, {report}", err=True)
     return missing
 
 
@@ -160,6 +165,7 @@ def print_plan(plan: Plan) -> None:
     """What a run would do: clips, frames, batches, metrics, what is done already, and what generating costs."""
     from syncdiff_bench.estimates.machine import available_bytes
     from syncdiff_bench.estimates.workload import clip_frames, in_words
+    from syncdiff_bench.media.video_folder import ODD_FILES
     from syncdiff_bench.runs.generating import planned_batches
 
     first = plan.runs[0].identity
@@ -167,24 +173,26 @@ def print_plan(plan: Plan) -> None:
     frames, probed = clip_frames(plan.dataset, first.clips)
     by = "" if probed == len(first.clips) else f" by the headers of {probed}"
     root = f" in {first.root}" if first.root else ""
-    click.echo(f"dataset  {first.dataset}, split {first.split}: {len(first.clips)} clips{root}")
-    click.echo(f"         {sum(frames)} frames at 25 fps{by}")
-    click.echo(f"         first {first.clips[0]}, last {first.clips[-1]}")
+    say(f"dataset  {first.dataset}, split {first.split}: {len(first.clips)} clips{root}")
+    say(f"         {sum(frames)} frames at 25 fps{by}")
+    say(f"         first {first.clips[0]}, last {first.clips[-1]}")
+    for caveat in (one for one in first.caveats if one.kind == ODD_FILES):
+        say(f"         {one_line(caveat.text)}")
     if plan.metrics:
-        click.echo(f"metrics  {', '.join(f'{metric.name} ({metric.protocol})' for metric in plan.metrics)}")
-    click.echo(f"seed     {first.seed}; encoding {first.encoding}; device {device}")
+        say(f"metrics  {', '.join(f'{metric.name} ({metric.protocol})' for metric in plan.metrics)}")
+    say(f"seed     {first.seed}; encoding {first.encoding}; device {device}")
     for run_plan in plan.runs:
         batches = len(planned_batches(first.clips, run_plan.method, plan.dataset))
         options = " ".join(f"{key}={value}" for key, value in run_plan.identity.options.items())
-        click.echo(f"method   {run_plan.method.name} {options}".rstrip())
-        click.echo(f"         {batches} batches of up to {run_plan.method.batch_size}; {_progress_of(run_plan)}")
-        click.echo(f"         {run_plan.path}")
+        say(f"method   {run_plan.method.name} {options}".rstrip())
+        say(f"         {batches} batches of up to {run_plan.method.batch_size}; {_progress_of(run_plan)}")
+        say(f"         {run_plan.path}")
         workload = run_plan.method.workload(frames)
         if workload is None:
-            click.echo("         no estimate of this method")
+            say("         no estimate of this method")
             continue
         for line in in_words(workload, sum(frames), device, available_bytes(device)):
-            click.echo(f"         {line}")
+            say(f"         {line}")
 
 
 def _progress_of(run_plan: Any) -> str:

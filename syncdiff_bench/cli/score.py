@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench score runs/pocket-test --metrics ssim
       add a metric to runs that exist; the rest is taken from their run.json
@@ -84,9 +85,10 @@ def _plans(
 ) -> list[ScorePlan]:
     from syncdiff_bench import pipeline
     from syncdiff_bench.reproduction.models import with_model
-    from syncdiff_bench.runs.directory import check_identity, run_directories
+    from syncdiff_bench.runs.directory import run_directories
     from syncdiff_bench.runs.layout import MANIFEST
     from syncdiff_bench.runs.plan import make_plan, plan_given
+    from syncdiff_bench.runs.recorded import check_identity
 
     if videos is not None:
         return [plan_given(selection, videos, reference)]

@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 from click.formatting import wrap_text
 
-from syncdiff_bench.cli.commands import DIR, command, option, with_options
+from syncdiff_bench.cli.commands import DIR, command, option, say, with_options
 from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, PROGRESS, VARIANT
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench train
       lists the configs that there are
@@ -67,7 +68,7 @@ def train(
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         planned = (("trainer", plan.trainer), ("training", plan.settings), ("options", task.options), ("out", out))
         for label, text in chain(planned, forecast(task, plan.settings, device=device, processes=processes)):
-            click.echo(f"{label:<10}{text}")
+            say(f"{label:<10}{text}")
         return
 
     from syncdiff_bench.estimates.training import fitting_batch
@@ -82,7 +83,7 @@ def train(
         task, plan.settings, out, cpu=device == "cpu", fitting_batch=fitting_batch, progress=stderr_progress(progress)
     )
     if os.environ.get("RANK", "0") == "0":
-        click.echo(f"trained: {folder}")
+        say(f"trained: {folder}")
 
 
 def list_configs() -> None:
@@ -92,4 +93,4 @@ def list_configs() -> None:
     configs = shipped_configs()
     width = max(map(len, configs), default=0) + 2
     for name, path in configs.items():
-        click.echo(wrap_text(title_of(path), 100, name.ljust(width), " " * width))
+        say(wrap_text(title_of(path), 100, name.ljust(width), " " * width))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import ANY_PATH, FLAG, PAIR, Option, command, option, with_options
+from syncdiff_bench.characters import json_text
+from syncdiff_bench.cli.commands import ANY_PATH, FLAG, PAIR, Option, command, option, say, with_options
 from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import UsageError
 
@@ -32,18 +32,19 @@ def list_weights(as_json: bool) -> None:
     store = _store()
     found = store.status()
     if as_json:
-        click.echo(json.dumps([_record(status) for status in found], indent=1))
+        say(json_text([_record(status) for status in found]))
         return
     from syncdiff_bench.report.table import text_table
     from syncdiff_bench.report.writers.terminal import print_tables
 
     print_tables([text_table(("name", "state", "size", "what it is"), map(_in_words, found))])
-    click.echo(f"folder: {store.folder}")
+    say(f"folder: {store.folder}")
     for problem in store.catalogue.problems:
-        click.echo(f"warning: {problem}", err=True)
+        say(f"warning: {problem}", err=True)
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench weights fetch lpips-alex syncnet-v2""",
 )
@@ -54,10 +55,11 @@ def fetch(names: tuple[str, ...]) -> None:
     for name in names:
         with _bar(name) as progress:
             path = store.fetch(name, progress)
-        click.echo(f"{name}: {path} (sha256 {store.digest(name)})")
+        say(f"{name}: {path} (sha256 {store.digest(name)})")
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench weights add avhubert-lrs2-vsr ~/Downloads/checkpoint_best.pt""",
 )
@@ -69,7 +71,7 @@ def add(name: str, file: Path, force: bool) -> None:
     store = _store()
     path = store.add(name, file, force=force)
     sha256 = store.digest(name)
-    click.echo(f"{name}: {path} (sha256 {sha256}, {_standing(store.catalogue[name], sha256)})")
+    say(f"{name}: {path} (sha256 {sha256}, {_standing(store.catalogue[name], sha256)})")
 
 
 @command(
@@ -83,11 +85,11 @@ def verify(ctx: click.Context) -> None:
     statuses = list(_store().verify())
     for status in statuses:
         if status.state != "missing":
-            click.secho(f"{status.state:7} ", fg="red" if status.problem else "green", nl=False)
+            say(f"{status.state:7} ", fg="red" if status.problem else "green", nl=False)
             standing = f"(sha256 {status.sha256}, {_standing(status.entry, status.sha256)})"
-            click.echo(f"{status.entry.name}: {status.path} {status.problem or standing}")
+            say(f"{status.entry.name}: {status.path} {status.problem or standing}")
     counts = Counter(status.state for status in statuses)
-    click.echo(", ".join(f"{counts[state]} {state}" for state in ("here", "missing", "wrong")))
+    say(", ".join(f"{counts[state]} {state}" for state in ("here", "missing", "wrong")))
     ctx.exit(1 if any(status.state == "wrong" for status in statuses) else 0)
 
 
@@ -103,6 +105,7 @@ def _conversion(source: str, target: str) -> tuple[Option[Any], ...]:
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench weights import
       the known layouts
@@ -119,12 +122,13 @@ def import_checkpoint(ctx: click.Context, /, **given: Any) -> None:
     """
     way = "import"
     if ctx.info_name == "convert" and given["source"] is not None and given["source"].is_dir():  # as it was spelt
-        click.echo("note: of a directory it is `syncdiff-bench weights export`", err=True)
+        say("note: of a directory it is `syncdiff-bench weights export`", err=True)
         way = "export"
     _convert(way, **given)
 
 
 @command(
+    keeps=True,
     examples="""
   syncdiff-bench weights export difftalk models/difftalk again.ckpt""",
 )
@@ -143,7 +147,7 @@ def _convert(
 
     if layout is None:
         for one in registry.describe("converter"):
-            click.echo(f"{one.name:<12}{one.title or one.status}")
+            say(f"{one.name:<12}{one.title or one.status}")
         return
     if source is None or target is None:
         raise UsageError(f"{way} {layout}: give a source and a target, a checkpoint file and a directory")
@@ -169,7 +173,7 @@ def _convert(
             _refuse_overwriting(target, force)
         converter.import_checkpoint(source, target)
         (target / RECORD).unlink(missing_ok=True)  # of the model that was there: a checkpoint does not tell its data
-    click.echo(f"{target}")
+    say(f"{target}")
 
 
 def _refuse_overwriting(path: Path, force: bool) -> None:

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
+from syncdiff_bench.documents import WrongValue, check, parse_json
 from syncdiff_bench.estimates.workload import duration
 from syncdiff_bench.files import write_whole
 
@@ -42,6 +43,15 @@ class Estimate:
 
 DONE = Estimate(0.0, "done")
 UNTRIED = Estimate(None, "")
+
+
+class _Entry(TypedDict):
+    stage: str
+    family: str
+    host: str
+    device: str
+    seconds: float
+    amount: int
 
 
 @dataclass(frozen=True)
@@ -78,9 +88,10 @@ class Times:
         here = (stage, family, socket.gethostname(), self.device)
         for path in sorted(self.folder.glob(f"*.{stage}.json")):
             try:
-                entry = json.loads(path.read_text(encoding="utf-8"))
-                if (entry["stage"], entry["family"], entry["host"], entry["device"]) == here:
-                    seconds, amount = seconds + entry["seconds"], amount + entry["amount"]
-            except (OSError, ValueError, KeyError, TypeError):
+                entry = parse_json(path.read_bytes())
+                check(entry, _Entry)
+            except (OSError, WrongValue):
                 continue  # an estimate less
-        return seconds / amount if amount else None
+            if (entry["stage"], entry["family"], entry["host"], entry["device"]) == here:
+                seconds, amount = seconds + entry["seconds"], amount + entry["amount"]
+        return seconds / amount if amount > 0 else None

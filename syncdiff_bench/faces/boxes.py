@@ -10,12 +10,11 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.arrays import Media
+from syncdiff_bench.arrays import Media, load_array
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import ClipError, NoBoxes
 
@@ -140,8 +139,8 @@ def read_detected(path: Path) -> FaceBoxes:
     try:
         with np.load(path, allow_pickle=False) as stored:
             boxes, found, detector = stored["boxes"], stored["found"], str(stored["detector"])
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, BadZipFile) as error:
-        problem = " ".join(str(error).split())
+    except Exception as error:  # zip and numpy fail in many ways
+        problem = " ".join(str(error).split())[:200]
         raise ClipError("boxes", f"{path}: damaged face boxes ({problem}); delete it and prepare faces again") from None
     if (
         boxes.ndim != 2
@@ -156,8 +155,8 @@ def read_detected(path: Path) -> FaceBoxes:
 
 def _read_npy(path: Path) -> NDArray[np.int32]:
     try:
-        boxes = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        boxes = load_array(path)
+    except (OSError, ValueError) as error:
         raise ClipError(
             "boxes", f"{path}: not a readable .npy array of face boxes ({error}); detect them again"
         ) from None

@@ -22,7 +22,6 @@ from syncdiff_bench.errors import ClipError, NoBoxes, NotApplicable, UsageError,
 from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import DETECTORS, FaceBoxes, centred_boxes, read_detected, with_a_face
 from syncdiff_bench.faces.detectors import DlibHOG, FaceDetector, Faces
-from syncdiff_bench.files import home
 from syncdiff_bench.options import nearest
 
 AUTO = "auto"
@@ -36,9 +35,12 @@ def load_detector(name: str, device: str) -> FaceDetector:
     are missing or no good.
     """
     if name == "s3fd":
+        from syncdiff_bench.weights.store import WeightsStore
+
+        WeightsStore().ensure(name)  # before torch, which takes seconds and 200 MB to import
         from syncdiff_bench.faces.s3fd import S3FD
 
-        return S3FD(device)
+        return S3FD(_own_device() if device == AUTO else device)
     if name == "dlib-hog":
         return DlibHOG()
     raise UsageError(f"unknown face detector {name!r}{nearest(name, DETECTORS, 'known detectors')}")
@@ -264,13 +266,13 @@ def _wanted(name: str) -> tuple[str, ...]:
 def _usable(name: str) -> tuple[FaceDetector | None, str]:
     """The detector of that name, or why there is none."""
     device, _ = _here.get()
-    return _loaded(name, device, str(home()))
+    return _loaded(name, device, os.environ.get("SYNCDIFF_BENCH_HOME", ""))
 
 
 @lru_cache
 def _loaded(name: str, device: str, _home: str) -> tuple[FaceDetector | None, str]:
     try:
-        return load_detector(name, _own_device() if device == "auto" else device), ""
+        return load_detector(name, device), ""
     except (NotApplicable, WeightsError) as error:
         return None, str(error)
 

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from syncdiff_bench.arrays import Frames, Media
+from syncdiff_bench.arrays import Frames, Media, load_array
 from syncdiff_bench.errors import ClipError, NotApplicable
 from syncdiff_bench.faces.boxes import rows_of_frames
 from syncdiff_bench.faces.detectors import EXTRA
+from syncdiff_bench.listing import leads_below, spelled, why_no_file
 from syncdiff_bench.weights.digests import WeightsUsed, sha256_of
 from syncdiff_bench.weights.store import OFFLINE, WeightsStore, offline
 
@@ -132,11 +133,11 @@ def read_landmarks(folder: Path, clip_id: str, media: Media) -> Landmarks:
     Raises ClipError (`landmarks`) where the file is missing, unreadable, of another shape or length, or lies
     outside the folder.
     """
-    file = folder / f"{clip_id}.npy"
-    if not file.resolve().is_relative_to(folder.resolve()):
+    file = spelled(folder, f"{clip_id}.npy")
+    if not leads_below(file, folder):
         raise ClipError("landmarks", f"{file} lies outside {folder}; give the clip another id")
-    if not file.is_file():
-        raise ClipError("landmarks", f"{file} does not exist; write the landmarks of {clip_id} there")
+    if reason := why_no_file(file):
+        raise ClipError("landmarks", f"{file} {reason}; write the landmarks of {clip_id} there")
     return landmarks_in(file, media)
 
 
@@ -146,8 +147,8 @@ def landmarks_in(file: Path, media: Media) -> Landmarks:
     Raises ClipError (`landmarks`) where it cannot be read or has another shape.
     """
     try:
-        found = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        found = load_array(file)
+    except (OSError, ValueError):
         raise ClipError("landmarks", f"{file} is no readable .npy of numbers; write it with numpy.save") from None
     fits = found.shape[1:] == (POINTS, 2) and found.dtype.kind in "iuf"
     rows, doubts = rows_of_frames(len(found), media, "landmarks", file) if fits else (None, ())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from syncdiff_bench.arrays import Audio
+from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.containers import Track
 
 # What `ffmpeg -async 1` stands for in ffmpeg 5.1 (docs/spec/lse.md#sound): the track starts at time 0 (`first` is
@@ -18,44 +20,67 @@ from syncdiff_bench.media.containers import Track
 ALIGNED = "async=1:min_hard_comp=0.100000:first_pts={first}"
 
 
-class DecodedAudio(NamedTuple):
-    """The audio of a track.
+SLOWEST = 1_000  # samples per second; no recording has fewer
+# Seconds: sound that starts later than this behind the last one that is wanted cannot reach into it.
+_REACH = 1
 
-    samples: (N,) int16 mono, N == 0 without any.
-    notes: what was converted, in words.
+
+class DecodedAudio(NamedTuple):
+    """The audio of a track, at its own rate.
+
+    frames: `av.AudioFrame`s in the order of the file.
     damaged: packets that do not decode cleanly.
     """
 
-    samples: Audio
-    notes: tuple[str, ...]
+    frames: list[Any]
     damaged: int = 0
 
 
-def decoded_audio(track: Track | None, file_start: Fraction, sample_rate: int) -> DecodedAudio:
-    """The audio of a track, None for a file without one, at `sample_rate`.
+def decoded_audio(track: Track | None, path: Path) -> DecodedAudio:
+    """The audio of a track, None for a file without one.
 
-    file_start: seconds, where the file's time begins.
-    A start gap is filled with zeros; channels are mixed and resampled by libswresample, as `ffmpeg -async 1
-    -ac 1 -ar 16000` does. Nothing is trimmed at the end; where a packet does not decode, its time is silent.
+    Raises ClipError `undecodable` where it claims a rate that no recording has.
     """
     if track is None:
-        return DecodedAudio(np.zeros(0, np.int16), ("no audio track",))
+        return DecodedAudio([])
     packets, refused = track.decoded()
-    damaged = max(refused + sum(any(frame.is_corrupt for frame in found) for found in packets), track.corrupt)
     frames = list(chain.from_iterable(packets))
-    origin = round(float(file_start / track.stream.time_base))
+    slowest = min((frame.sample_rate for frame in frames), default=SLOWEST)
+    if slowest < SLOWEST:
+        told = f"claims {slowest} samples of sound per second, which no recording has; re-encode its sound"
+        raise ClipError("undecodable", f"{path}: {told}")
+    damaged = max(refused + sum(any(frame.is_corrupt for frame in found) for found in packets), track.corrupt)
+    return DecodedAudio(frames, damaged)
+
+
+def resampled(
+    frames: Sequence[Any], track: Track | None, file_start: Fraction, sample_rate: int, wanted: int
+) -> tuple[Audio, tuple[str, ...]]:
+    """(N,) int16 mono at `sample_rate`, N <= wanted, N == 0 without any; and what was converted, in words.
+
+    frames: of `decoded_audio`. file_start: seconds, where the file's time begins.
+    A start gap is filled with zeros; channels are mixed and resampled by libswresample, as `ffmpeg -async 1
+    -ac 1 -ar 16000` does. Where a packet does not decode, its time is silent. Sound behind what is wanted is passed
+    over: a broken clock would put hours of silence before it.
+    """
+    if track is None:
+        return np.zeros(0, np.int16), ("no audio track",)
+    origin, last = round(float(file_start / track.stream.time_base)), Fraction(wanted, sample_rate) + _REACH
+    near = []
     for frame in frames:
         if frame.pts is not None:
             frame.pts -= origin
+        if frame.pts is None or frame.pts * track.stream.time_base <= last:
+            near.append(frame)
     pieces: list[Audio] = []
-    given = [(shape, list(same)) for shape, same in groupby(frames, key=_shape)]
-    for _, same in given:
-        pieces += _aligned(same, track.stream.time_base, sample_rate, Fraction(sum(map(len, pieces)), sample_rate))
-    samples = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
+    for _, same in groupby(near, key=_shape):
+        start = Fraction(sum(map(len, pieces)), sample_rate)
+        pieces += _aligned(list(same), track.stream.time_base, sample_rate, start)
+    samples = np.concatenate(pieces)[:wanted] if pieces else np.zeros(0, np.int16)
     if not len(samples):
-        return DecodedAudio(samples, ("empty audio track",), damaged)
-    notes = _conversions([shape for shape, _ in given], track.stream, file_start, sample_rate)
-    return DecodedAudio(samples, tuple(notes), damaged)
+        return samples, ("empty audio track",)
+    shapes = [shape for shape, _ in groupby(frames, key=_shape)]
+    return samples, tuple(_conversions(shapes, track.stream, file_start, sample_rate))
 
 
 class _Shape(NamedTuple):

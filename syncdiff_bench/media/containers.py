@@ -53,7 +53,9 @@ def open_media(path: Path) -> Iterator[Any]:
     try:
         # The `file:` prefix keeps a colon in a name from being read as a protocol, and the whitelist keeps a
         # playlist in disguise from opening anything but files.
-        container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"})
+        # Text in the header may be of any encoding, or damaged.
+        options = {"protocol_whitelist": "file"}
+        container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise _unopenable(path, size, error) from None
     with container:

@@ -10,7 +10,7 @@ from pathlib import Path
 from syncdiff_bench.arrays import FPS, SAMPLE_RATE, Media
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.media.audio import decoded_audio
+from syncdiff_bench.media.audio import decoded_audio, resampled
 from syncdiff_bench.media.containers import (
     MediaFacts,
     Track,
@@ -80,26 +80,28 @@ def _read(path: Path, sample_rate: int, accept_damaged: bool, choose: Callable[[
         decoded = decoded_frames(video)
         if not decoded.frames:
             raise ClipError("undecodable", f"{path}: the video track holds no picture; copy or download it again")
-        audio = decoded_audio(others[0] if others else None, file_start, sample_rate)
+        sound = others[0] if others else None
+        audio = decoded_audio(sound, path)
         timing = timing_of(container, video, decoded.frames, label, path)
         wrong = "; ".join(damage(path, container, [video, *others], decoded, audio, timing.rate))
         if wrong and not accept_damaged:
             mend = "copy or download it again, or accept what is left with --accept-damaged"
             raise ClipError("damaged", f"{path}: {wrong}; {mend}")
+        indices, noticed = choose(timing, path)
+        count, (height, width) = len(decoded.frames), one_size(decoded.frames, path)
+        refuse_too_long(len(indices), height * width, path)
+        first = max(0, round(timing.starts[0] * timing.tick * sample_rate)) if choose is each_once else 0
+        last = first + len(indices) * sample_rate // FPS
+        samples, converted = resampled(audio.frames, sound, file_start, sample_rate, last)
         caveats = other_tracks(container)
         pixel_aspect = stream.sample_aspect_ratio or None
     if wrong:
         caveats = (Caveat("damaged", "the file is damaged, used as far as it goes (accept_damaged)", wrong), *caveats)
-    indices, noticed = choose(timing, path)
-    count, (height, width) = len(decoded.frames), one_size(decoded.frames, path)
-    refuse_too_long(len(indices), height * width, path)
     turn = orientation(decoded.frames[0], path)
     bits = decoded.frames[0].format.components[0].bits
     frames, planes = arrays(decoded.frames, indices, turn, pixel_aspect, path)
-    first = max(0, round(timing.starts[0] * timing.tick * sample_rate)) if choose is each_once else 0
-    samples = audio.samples[first : first + len(frames) * sample_rate // FPS]
-    notes = (*([str(turn)] if str(turn) else []), *audio.notes)
-    return Media(frames, samples, notes, planes, (*caveats, *noticed), indices, count, timing.rate, bits)
+    notes = (*([str(turn)] if str(turn) else []), *converted)
+    return Media(frames, samples[first:], notes, planes, (*caveats, *noticed), indices, count, timing.rate, bits)
 
 
 def _refuse_too_many(track: Track, path: Path) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from syncdiff_bench.contracts import Dataset, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.anchors import Anchor, Anchors
-from syncdiff_bench.runs.directory import Run, read_manifest
+from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.manifest import versions
 from syncdiff_bench.runs.plan import load_metrics
+from syncdiff_bench.runs.recorded import read_manifest
 from syncdiff_bench.runs.summary import ColumnSummary
 from syncdiff_bench.texts import metric_specs
 

@@ -129,20 +129,29 @@ def join(
     panels = []
     for dataset in _panel_datasets(table, scored, datasets):
         on_it = [(run, system) for run, system in placed if run.identity.dataset == dataset]
-        total = split_size(dataset, table.split) if on_it else None
+        split = _split(table, dataset, [run for run, _ in on_it])
+        total = split_size(dataset, split) if on_it else None
 
-        def deviating(run: Run, total: int | None = total) -> tuple[Deviation, ...]:
+        def deviating(run: Run, split: str = split, total: int | None = total) -> tuple[Deviation, ...]:
             if not table.of_paper:  # nothing printed to depart from
                 return deviations(run, run.identity.split, None, {}, known)
             # A method outside the paper has a row for every set of options.
             outside = owner(run, known) is None
-            return deviations(run, table.split, total, {} if outside else defaults(run.identity.method), known)
+            return deviations(run, split, total, {} if outside else defaults(run.identity.method), known)
 
-        panel = _panel(table, dataset, on_it, truths, deviating)
+        panel = _panel(table, dataset, split, on_it, truths, deviating)
         panels.append(panel)
-        notes += [*_networks(panel.columns), *_repeats(table, dataset, on_it), *_deviations(panel)]
+        notes += [*_networks(panel.columns), *_repeats(table, dataset, split, on_it), *_deviations(panel)]
         notes += _caveats(panel)
     return JoinedTable(table, tuple(panels), tuple(notes))
+
+
+def _split(table: PaperTable, dataset: str, runs: Sequence[Run]) -> str:
+    """The paper's; on a data set of which it has no values, where no run is on the paper's, that of most runs."""
+    splits = Counter(run.identity.split for run in runs if run.identity.split)
+    if dataset in table.datasets or table.split in splits or not splits:
+        return table.split
+    return splits.most_common(1)[0][0]
 
 
 def _systems_beside(table: PaperTable) -> set[System]:
@@ -195,6 +204,7 @@ def _panel_datasets(table: PaperTable, runs: Sequence[Run], wanted: Sequence[str
 def _panel(
     table: PaperTable,
     dataset: str,
+    split: str,
     runs: Sequence[tuple[Run, System]],
     truths: Sequence[Run],
     deviating: Callable[[Run], tuple[Deviation, ...]],
@@ -204,7 +214,7 @@ def _panel(
 
     def cells(row: PaperRow | None, system: System) -> tuple[JoinedCell, ...]:
         own = [run for run, one in runs if one == system]
-        own.sort(key=lambda run: preference(run, table.split), reverse=True)
+        own.sort(key=lambda run: preference(run, split), reverse=True)
         printed = {} if row is None else row.values.get(paper_dataset, {})
         found = (_cell(column, printed, own, truths, deviating) for column in columns)
         return tuple(found) if dataset == paper_dataset else tuple(replace(cell, delta=None) for cell in found)
@@ -306,7 +316,7 @@ def _label(run: Run, system: System, extra: Sequence[System]) -> str:
     return f"{title} ({', '.join(f'{name}={value}' for name, value in differing)})"
 
 
-def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[Run, System]]) -> list[str]:
+def _repeats(table: PaperTable, dataset: str, split: str, runs: Sequence[tuple[Run, System]]) -> list[str]:
     """A note for every system of which several runs measured the same column."""
     labels = {row.system: row.label for row in table.rows}
     notes = []
@@ -320,7 +330,7 @@ def _repeats(table: PaperTable, dataset: str, runs: Sequence[tuple[Run, System]]
         same = [run for run, identities in measured if any(times[identity] > 1 for identity in identities)]
         if same:
             label = labels.get(system, system.method)
-            shown = max(same, key=lambda run: preference(run, table.split))
+            shown = max(same, key=lambda run: preference(run, split))
             seed = f" (seed {shown.identity.seed})" if len({run.identity.seed for run in same}) > 1 else ""
             notes.append(
                 f"{label} on {dataset}: {len(same)} runs measured the same; shown is {shown.path}{seed}, of the most"

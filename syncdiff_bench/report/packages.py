@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import WrongTypeError, check_value, parse_toml
+from syncdiff_bench.documents import parse_toml
+from syncdiff_bench.errors import UsageError, shown
+from syncdiff_bench.options import WrongTypeError, check_value
 from syncdiff_bench.registry import packages
 
 MISSING = object()
@@ -68,7 +69,7 @@ class Node:
         try:
             return check_value(self.data[key], kind)
         except WrongTypeError as error:
-            raise self.fail(key, f"must be {error}, is {self.data[key]!r}") from None
+            raise self.fail(key, f"must be {error}, is {shown(self.data[key])}") from None
 
     def read(self, kind: type[T], *more: str, **given: Any) -> T:
         """A dataclass whose fields are keys here; a key is optional where its field has a default.

@@ -7,26 +7,28 @@ or by a model of other data does compare, and says so.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from syncdiff_bench.caveats import recorded
+from syncdiff_bench.documents import WrongValue, check, read_json
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.paper import System
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.layout import DEPTHS, MANIFEST
 from syncdiff_bench.runs.manifest import Identity
-from syncdiff_bench.runs.records import SCHEMA, finite_or_none
+from syncdiff_bench.runs.records import SCHEMA
+from syncdiff_bench.runs.schema import TabledRecord
 
 ENCODING = "lossless"  # how a run stores its videos unless told otherwise
 FOREIGN = "foreign-model"  # the caveat of a run whose model was trained on other data
 PAIRS = "pairs"  # the dataset option that puts the audio of one clip on the frames of another
-METHOD = {"title": "", "options": {}, "weights": (), "topline": False}
-DATASET: Mapping[str, Any] = {"split": "", "root": None, "options": {}, "fingerprint": "", "clips": ()}
-ENTRY = {"label": "", "unit": "", "decimals": 0, "weights": (), "reason": None}
+METHOD: Mapping[str, Any] = {"title": "", "options": {}, "weights": [], "topline": False}
+DATASET: Mapping[str, Any] = {"split": "", "root": None, "options": {}, "fingerprint": "", "clips": []}
+ENTRY = {"label": "", "unit": "", "decimals": 0, "weights": [], "reason": None}
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[Run, ...]:
@@ -48,42 +50,45 @@ def find_runs(folders: Iterable[Path]) -> tuple[Run, ...]:
 
 def read_run(path: Path) -> Run:
     """One run.json. Raises UsageError naming the file and what is wrong with it."""
+    fault, mend = "is not a run's record", "score the run again"
+    record = read_json(path, fault, mend, Sketch, schema=SCHEMA, undefined=True)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as JSON: {error}") from None
-    try:
-        if record["schema"] != SCHEMA:
-            raise UsageError(f"{path}: schema {record['schema']!r} is not {SCHEMA}; another release wrote this run")
         return run_of(path.parent, record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UsageError(f"{path} is not a run's record: {problem}; score the run again") from None
+    except WrongValue as error:
+        raise UsageError(f"{path} {fault} ({error}); {mend}") from None
+
+
+class Sketch(TypedDict, total=False):
+    """As much as every run.json has, whoever wrote it."""
+
+    summary: Sequence[Mapping[str, Any]] | None
+    method: Mapping[str, Any]
+    dataset: Mapping[str, Any]
 
 
 def run_of(path: Path, record: Mapping[str, Any]) -> Run:
     """A run without its journals. record: run.json, or as much of it as a probe or another program wrote: names of
-    method and dataset, and a summary. Raises KeyError, TypeError or ValueError where it is none.
+    method and dataset, and a summary. Raises WrongValue where it is none.
     """
-    summary = [{**ENTRY, **entry, **_finite(entry)} for entry in record.get("summary") or ()]
-    caveats = recorded({**record, "summary": summary}) if summary else ()
+    summary = [{**ENTRY, **_finite(entry)} for entry in record.get("summary") or ()]
     manifest = {
-        **{"seed": None, "encoding": "", "finished": "", "protocols": ()},
+        **{"seed": None, "encoding": "", "finished": "", "protocols": []},
         **record,
-        "method": {**METHOD, **record["method"]},
-        "dataset": {**DATASET, **record["dataset"]},
+        "method": {**METHOD, **record.get("method", {})},
+        "dataset": {**DATASET, **record.get("dataset", {})},
         "summary": summary,
-        "caveats": [one.to_json() for one in caveats],
     }
-    run = Run(path, manifest, Identity.from_json(manifest), (), {})
-    _ = run.summary  # raises where an entry is none
-    return run
+    check(manifest, TabledRecord)
+    manifest["caveats"] = [one.to_json() for one in (recorded(manifest) if summary else ())]
+    return Run(path, manifest, Identity.from_json(manifest), (), {})
 
 
 def _finite(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON of other programs spells what is undefined NaN."""
-    ends = [finite_or_none(end) for end in entry.get("ci95") or ()]
-    return {"mean": finite_or_none(entry["mean"]), "ci95": ends if ends and None not in ends else None}
+    """JSON of other programs spells what is undefined NaN, and an end of an interval null."""
+    ends = entry.get("ci95") or ()
+    defined = {name: None for name, value in entry.items() if isinstance(value, float) and not isfinite(value)}
+    ends = None if any(end is None or (isinstance(end, float) and not isfinite(end)) for end in ends) else ends
+    return {**entry, **defined, "ci95": ends or None}
 
 
 @dataclass(frozen=True)

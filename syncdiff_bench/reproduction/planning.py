@@ -298,7 +298,7 @@ def steps_done(out: Path) -> int:
 
 def _logged_rate(out: Path, processes: int) -> float | None:
     """Steps per second, as a training that was broken off logged them in as many processes."""
-    from syncdiff_bench.files import read_rows
+    from syncdiff_bench.journals import read_rows
 
     if not (out / "log.jsonl").is_file():
         return None

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.caveats import Counted, counted
 from syncdiff_bench.contracts import FPS, Clip, Dataset
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.documents import read_json
+from syncdiff_bench.errors import BenchError, UsageError, shown
 from syncdiff_bench.files import read_text_file, write_whole
 from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.manifest import Identity, now
 from syncdiff_bench.runs.plan import Plan
 from syncdiff_bench.runs.records import SCHEMA
+from syncdiff_bench.runs.schema import ProbeRecord
 from syncdiff_bench.runs.sources import clip_caveats
 from syncdiff_bench.statistics.student import Interval
 from syncdiff_bench.statistics.trainings import grid_of, value_intervals
@@ -146,9 +148,12 @@ def read_poses(path: Path, dataset: Dataset) -> list[FrameOf]:
         words = line.split()
         if not words or line.startswith("#"):
             continue
-        if len(words) != 2 or not words[1].isdigit():
-            raise UsageError(f"{path}:{number}: {line.strip()!r} is not CLIP FRAME, frames counted from 0")
-        poses.append(FrameOf(dataset.clip(words[0]), int(words[1])))
+        if len(words) != 2 or not words[1].isdecimal() or len(words[1]) > 9:
+            raise UsageError(f"{path}:{number}: {shown(line.strip())} is not CLIP FRAME, frames counted from 0")
+        try:
+            poses.append(FrameOf(dataset.clip(words[0]), int(words[1])))
+        except BenchError as error:
+            raise UsageError(f"{path}:{number}: {error}") from None
     return poses
 
 
@@ -286,14 +291,11 @@ def read_spreads(records: Sequence[Path]) -> dict[str, list[Spread]]:
     """
     found: dict[str, dict[str, list[Spread]]] = {}
     for path in records:
-        try:
-            groups = json.loads(path.read_text(encoding="utf-8"))["probe"]["groups"]
-            for experiment, entries in groups.items():
-                for entry in entries:
-                    spread = Spread(entry["label"], entry["cases"], float(entry["variance"]), entry.get("cluster", ""))
-                    found.setdefault(experiment, {}).setdefault(spread.label, []).append(spread)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{path} is no record of a probe ({error!r}); delete it") from None
+        record = read_json(path, "is no record of a probe", "delete it", ProbeRecord)
+        for experiment, entries in record["probe"]["groups"].items():
+            for entry in entries:
+                spread = Spread(entry["label"], entry["cases"], entry["variance"], entry.get("cluster", ""))
+                found.setdefault(experiment, {}).setdefault(spread.label, []).append(spread)
     return {
         experiment: [
             replace(same[0], variance=sum(one.variance for one in same) / len(same)) for same in labels.values()

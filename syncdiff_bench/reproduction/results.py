@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from syncdiff_bench.faults import blamed
 from syncdiff_bench.files import write_whole
 from syncdiff_bench.report.joined import join
 from syncdiff_bench.report.paper import PaperTable
@@ -59,14 +60,16 @@ def _pooled_scores(paths: Mapping[Draw, Path]) -> list[dict[str, Any]]:
     for draw, run in runs.items():
         speakers.update(run.speakers)
         trainings.setdefault(draw.training, []).extend(run.scores)
-    return [entry.to_json() for entry in summarise(list(trainings.values()), metrics, speakers, {})]
+    with blamed(f"a metric on {first.path} and its like", "score them again, or mend the plugin"):
+        return [entry.to_json() for entry in summarise(list(trainings.values()), metrics, speakers, {})]
 
 
 def _pooled_probes(paths: Mapping[Draw, Path]) -> list[dict[str, Any]]:
     """The mean over draws of each group's variance; the interval resamples trainings, and speakers."""
     trainings = spreads_of(paths)
     first, *_ = trainings.values()
-    return [summary_entry(experiment, *(one[experiment] for one in trainings.values())) for experiment in first]
+    sides = {name: [one[name] for one in trainings.values() if name in one] for name in first}
+    return [summary_entry(name, *spreads) for name, spreads in sides.items()]
 
 
 def tables_of(request: Request, jobs: Sequence[Job], reasons: Mapping[str, str]) -> list[Table]:

@@ -21,10 +21,12 @@ from syncdiff_bench.registry import load_class
 from syncdiff_bench.report.paper import PaperTable, System, tables
 from syncdiff_bench.reproduction.models import Model, Request, with_model
 from syncdiff_bench.reproduction.recipe import MethodRecipe, VariantRecipe
-from syncdiff_bench.runs.directory import check_identity, load_run, read_manifest
+from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.runs.draws import Draw
 from syncdiff_bench.runs.layout import MANIFEST
 from syncdiff_bench.runs.plan import Plan, RunPlan, Selection, load_metrics, make_plan
+from syncdiff_bench.runs.recorded import DamagedManifest, check_identity, read_manifest
+from syncdiff_bench.runs.schema import ProbeRecord
 from syncdiff_bench.texts import method_options, metric_specs
 
 BOUND = "gt"  # what marks the cells that beat ground truth, in tables without such a row as well
@@ -110,8 +112,11 @@ class Job:
         if not (path / MANIFEST).is_file():
             return RunState()
         if self.probed:
-            return RunState(done=bool(read_manifest(path).get("finished")))
-        run = load_run(path)
+            return RunState(done=bool(read_manifest(path, kind=ProbeRecord).get("finished")))
+        try:
+            run = load_run(path)
+        except DamagedManifest:  # opening it for this job rebuilds it, or says why not
+            return RunState()
         wanted = {(metric.name, metric.protocol) for metric in self._metrics}
         scored = sum((score.metric, score.protocol) in wanted for score in run.scores)
         clips = len(run.identity.clips)
@@ -234,7 +239,9 @@ class Replicate:
             check_identity(path, identity)
             return
         weights = [one.to_json() for one in identity.weights]
-        if (path / MANIFEST).is_file() and read_manifest(path).get("method", {}).get("weights") != weights:
+        if (path / MANIFEST).is_file() and read_manifest(path, kind=ProbeRecord).get("method", {}).get(
+            "weights"
+        ) != weights:
             raise UsageError(f"{path} was probed with other weights; choose another --out, or delete it")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from syncdiff_bench.caveats import Counted, recorded
-from syncdiff_bench.errors import UsageError
-from syncdiff_bench.files import Journal, read_rows, unwritable, write_whole
+from syncdiff_bench.caveats import Counted
+from syncdiff_bench.caveats import recorded as recorded_caveats
+from syncdiff_bench.documents import WrongValue, parse_json
+from syncdiff_bench.errors import UsageError, shown
+from syncdiff_bench.files import unwritable, write_whole
+from syncdiff_bench.journals import Journal, read_rows, tell_damage
+from syncdiff_bench.leftovers import sweep
 from syncdiff_bench.origins import ScoringNetwork, scoring_networks
 from syncdiff_bench.runs.layout import (
+    COPY,
     DEPTHS,
     DIGESTS,
     GENERATION,
@@ -26,15 +32,17 @@ from syncdiff_bench.runs.layout import (
     part_files,
     video_name,
 )
-from syncdiff_bench.runs.manifest import Identity, new_manifest, versions
+from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, new_manifest, versions
 from syncdiff_bench.runs.ranks import Ranks
-from syncdiff_bench.runs.records import SCHEMA, Generated, Score
+from syncdiff_bench.runs.recorded import check_identity, read_manifest, read_protocols, recorded
+from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.summary import ColumnSummary, few_speakers
 from syncdiff_bench.weights.digests import KnownFiles
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Key = tuple[str, str, str]  # clip, metric, protocol
 
@@ -46,6 +54,7 @@ class Run:
     manifest: run.json. scores: in the order of clips, then metrics.
     generated: clip id -> its last line of generation.jsonl.
     label: what tables and figures call it, in place of its method; no part of the directory.
+    unread: its journals are as they were when it ended, and were not read (`load_run`): no scores, nothing generated.
     """
 
     path: Path
@@ -54,23 +63,21 @@ class Run:
     scores: tuple[Score, ...]
     generated: Mapping[str, Generated]
     label: str = ""
+    unread: bool = False
 
     @property
     def finished(self) -> bool:
         return self.manifest["finished"] is not None
 
-    @property
-    def speakers(self) -> dict[str, str]:
+    @cached_property
+    def speakers(self) -> Mapping[str, str]:
         """Clip id -> what its statistics cluster on: its speaker, else the clip itself."""
         return speakers(self.identity, self.generated)
 
     @property
     def summary(self) -> tuple[ColumnSummary, ...]:
-        """One entry per column, as in run.json. Raises UsageError where it cannot be read."""
-        try:
-            return tuple(ColumnSummary.from_json(entry) for entry in self.manifest["summary"])
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"{self.path / MANIFEST} has no readable summary ({error}); score it again") from None
+        """One entry per column, as in run.json."""
+        return tuple(ColumnSummary.from_json(entry) for entry in self.manifest["summary"])
 
     @cached_property
     def judges(self) -> Mapping[tuple[str, str], ScoringNetwork]:
@@ -82,7 +89,18 @@ class Run:
         """What a reader should know before believing a number of this run."""
         # A version that recorded no caveats did record the speakers.
         known = few_speakers(self.speakers.values()) if "caveats" not in self.manifest else ()
-        return (*recorded(self.manifest), *known)
+        return (*recorded_caveats(self.manifest), *self._lost(), *known)
+
+    def _lost(self) -> tuple[Counted, ...]:
+        """A finished run has a line of each clip, and of each clip and metric."""
+        if not self.finished or self.unread:
+            return ()
+        clips = self.identity.clips
+        lost = len(clips) * len(self.manifest["protocols"]) - len(self.scores)
+        if self.identity.encoding != AS_GIVEN:
+            lost += len(clips) - sum(clip in self.generated for clip in clips)
+        told = f"{lost} lines of its journals are lost; the same command makes them again"
+        return (Counted("lost-lines", told),) if lost > 0 else ()
 
     def to_pandas(self) -> DataFrame:
         """One row per clip: speaker, a column "<column>[<protocol>]" per value (NaN: undefined or failed), the reasons
@@ -125,21 +143,27 @@ def speakers(identity: Identity, generated: Mapping[str, Generated]) -> dict[str
     return {clip: known.get(clip) or clip for clip in identity.clips}
 
 
-def load_run(path: Path) -> Run:
-    """Read a run directory. Raises UsageError where there is none, or where it is damaged."""
+def load_run(path: Path, *, lines: bool = True) -> Run:
+    """Read a run directory. Raises UsageError where there is none, or where it is damaged.
+
+    lines: False for a table, which is made of run.json: journals that nobody touched since the run ended stay `unread`.
+    """
     manifest = read_manifest(path)
-    identity = identity_of(manifest, path)
+    identity = Identity.from_json(manifest)
+    journals = (path / GENERATION, path / SCORES)
+    if not lines and manifest["finished"] and KnownFiles(path / DIGESTS).unchanged(*journals):
+        return Run(path, manifest, identity, (), {}, unread=True)
     scores = _parsed(path / SCORES, read_rows(path / SCORES), Score.from_row)
     if parts := [row for file in part_files(path, SCORES) for row in _parsed(file, read_rows(file), Score.from_row)]:
         place = {clip: number for number, clip in enumerate(identity.clips)}
         known = {row.key: row for row in (*scores, *parts)}
         scores = sorted(known.values(), key=lambda row: place.get(row.clip, len(place)))
-    files = [path / GENERATION, *part_files(path, GENERATION)]
+    files, clips = [path / GENERATION, *part_files(path, GENERATION)], frozenset(identity.clips)
     return Run(
         path=path,
         manifest=manifest,
         identity=identity,
-        scores=tuple(scores),
+        scores=tuple(row for row in scores if row.clip in clips),  # of other clips it says nothing
         generated={line.clip: line for file in files for line in _parsed(file, read_rows(file), Generated.from_row)},
     )
 
@@ -167,32 +191,9 @@ def _of_a_probe(file: Path) -> bool:
     if (file.parent / GENERATION).is_file():
         return False
     try:
-        return "probe" in json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        return "probe" in parse_json(file.read_bytes())
+    except (OSError, WrongValue, TypeError):
         return False  # whoever loads it says what is wrong
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """run.json of a directory. Raises UsageError where it is missing, damaged, or of another schema."""
-    file = path / MANIFEST
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read ({error.strerror}); is {path} a run directory?") from None
-    except ValueError as error:
-        raise UsageError(f"{file} is not JSON ({error}); choose another --out") from None
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if schema != SCHEMA:
-        raise UsageError(f"{file} has schema {schema!r}, this version reads {SCHEMA}; choose another --out")
-    return dict(manifest)
-
-
-def identity_of(manifest: Mapping[str, Any], path: Path) -> Identity:
-    """Raises UsageError naming the file where the manifest has no complete identity."""
-    try:
-        return Identity.from_json(manifest)
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{path / MANIFEST} is incomplete ({error}); choose another --out") from None
 
 
 class RunDirectory:
@@ -238,11 +239,14 @@ class RunDirectory:
             raise unwritable(path, error) from None
 
         def entered(alone: bool) -> RunDirectory:
-            known = check_identity(path, identity)
+            sweep(path, alone=alone)
+            known, damage = recorded(path, identity)
             run = cls(path, identity, known or new_manifest(identity, device), ranks)
-            if known:
+            if known and not damage:
                 run._saved = run._text()
             elif ranks.first:
+                if damage:
+                    logger.warning(f"{damage}; it is as its copy again, which is of the same run")
                 run._write()
             if alone:
                 run.merge_parts()
@@ -271,6 +275,7 @@ class RunDirectory:
         text = self._text()
         if text != self._saved:
             write_whole(self.path / MANIFEST, text)
+            write_whole(self.path / COPY, text)
             self._saved = text
 
     def _text(self) -> str:
@@ -287,14 +292,14 @@ class RunDirectory:
     @cached_property
     def generated(self) -> dict[str, Generated]:
         files = part_files(self.path, GENERATION)
-        rows: list[Sequence[Mapping[str, Any]]] = [self._generation.rows, *map(read_rows, files)]
+        rows: list[Iterable[Mapping[str, Any]]] = [self._generation.read(), *map(read_rows, files)]
         lines = (_parsed(self._generation.path, some, Generated.from_row) for some in rows)
         return {line.clip: line for some in lines for line in some}
 
     @cached_property
     def scores(self) -> dict[Key, Score]:
         files = part_files(self.path, SCORES)
-        rows: list[Sequence[Mapping[str, Any]]] = [self._scores.rows, *map(read_rows, files)]
+        rows: list[Iterable[Mapping[str, Any]]] = [self._scores.read(), *map(read_rows, files)]
         lines = (_parsed(self._scores.path, some, Score.from_row) for some in rows)
         return {line.key: line for some in lines for line in some}
 
@@ -330,7 +335,11 @@ class RunDirectory:
         self._merge_protocols()
         self._write()
         for name, journal in ((GENERATION, self._generation), (SCORES, self._scores)):
-            rows = [row for file in part_files(self.path, name) for row in read_rows(file)]
+            parse: Callable[[Mapping[str, Any]], Generated | Score] = (
+                Generated.from_row if name == GENERATION else Score.from_row
+            )
+            files_of = part_files(self.path, name)
+            rows = [row.to_row() for file in files_of for row in _parsed(file, read_rows(file), parse)]
             if rows:
                 journal.append(rows)
         for known in ("generated", "scores"):
@@ -342,11 +351,11 @@ class RunDirectory:
         joined: dict[tuple[str, str], dict[str, Any]] = {}
         known = {(one["metric"], one["protocol"]): one for one in self.manifest["protocols"]}
         for file in part_files(self.path, PROTOCOLS):
-            for entry in json.loads(file.read_text(encoding="utf-8")):
+            for entry in read_protocols(file):
                 key = (entry["metric"], entry["protocol"])
                 mine = joined.setdefault(key, known.get(key, entry))
                 if not mine["weights"]:
-                    mine.update(weights=entry["weights"], provenance=entry["provenance"])
+                    mine.update(weights=entry["weights"], provenance=entry.get("provenance") or {})
                 elif entry["weights"] and entry["weights"] != mine["weights"]:
                     raise UsageError(
                         f"{file}: {entry['metric']} was scored with other weights than in {self.path}; "
@@ -357,38 +366,32 @@ class RunDirectory:
 
     def settle_generated(self) -> None:
         """Bring generation.jsonl into plan order: the same bytes for any number of processes and interruptions."""
-        clips = (clip for clip in self.identity.clips if clip in self.generated)
-        self._generation.rewrite([self.generated[clip].to_row() for clip in clips])
+        lines = [self.generated[clip] for clip in self.identity.clips if clip in self.generated]
+        if not self._generation.holds(self.generated, lines):
+            self._generation.rewrite(line.to_row() for line in lines)
 
     def settle_scores(self, scores: Sequence[Score]) -> None:
         """Keep these scores, in this order."""
-        self._scores.rewrite([row.to_row() for row in scores])
+        if not self._scores.holds(self.scores, scores):
+            self._scores.rewrite(row.to_row() for row in scores)
         self.scores = {row.key: row for row in scores}
+
+    def as_run(self) -> Run:
+        """What `load_run` would read once the directory is closed."""
+        manifest = json.loads(self._text())
+        return Run(self.path, manifest, self.identity, tuple(self.scores.values()), self.generated)
 
     def video_path(self, clip_id: str) -> Path:
         """Raises UsageError for a clip id that leads out of the directory."""
         return self.path / "videos" / video_name(clip_id)
 
 
-def check_identity(path: Path, identity: Identity) -> dict[str, Any] | None:
-    """run.json of `path`, None where there is none.
-
-    Raises UsageError, naming what differs, where it is the run of another identity.
-    """
-    if not (path / MANIFEST).is_file():
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file; choose another --out")
-        return None
-    manifest = read_manifest(path)
-    differences = identity_of(manifest, path).differences(identity)
-    if differences:
-        told = "; ".join(differences)
-        raise UsageError(f"{path} holds another run ({told}); choose another --out, or --fresh to start it anew")
-    return manifest
-
-
 def _parsed(path: Path, rows: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
-    try:
-        return [parse(row) for row in rows]
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{path} has a line that is not of schema {SCHEMA} ({error}); delete the file") from None
+    """A row that is none is told and left out, as a damaged line is."""
+    found: list[T] = []
+    for row in rows:
+        try:
+            found.append(parse(row))
+        except (KeyError, TypeError, ValueError) as error:
+            tell_damage(path, f"line of clip {shown(row.get('clip'))}", error)
+    return found

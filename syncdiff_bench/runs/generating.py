@@ -18,6 +18,7 @@ from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Method, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces.detection import detecting
+from syncdiff_bench.faults import FaultLog, contained
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
 from syncdiff_bench.plugins import DatasetSpec, dataset_spec, load_dataset
@@ -63,7 +64,7 @@ def generate(
     """
     progress, ranks = progress or Progress(), run.ranks
     cpu = method_device(method) == "cpu"
-    sources = _source_digests(run, method)
+    sources, unusable = _sources(run, method)
     planned = ranks.of_shard(planned_batches(run.identity.clips, method, dataset))
     ours = frozenset(clip_id for batch in planned for clip_id in batch)
     # The first rank decides: by the time another one looks, videos may be there that were missing.
@@ -108,7 +109,10 @@ def generate(
             for clip_id in gone:
                 keep(task, Generated(clip_id, error=lost_to_a_worker(clip_id, reason)))
 
-        tasks = [(tuple(batch), tuple(clip_id for clip_id in batch if clip_id in todo)) for batch in mine]
+        for clip_id in sorted(todo & unusable.keys(), key=run.identity.clips.index):
+            keep(((), ()), Generated(clip_id, error=unusable[clip_id], source=sources[clip_id]))
+        batches = [batch for batch in mine if left.intersection(batch)]
+        tasks = [(tuple(batch), tuple(clip_id for clip_id in batch if clip_id in left)) for batch in batches]
         alone = not cpu or not method.any_threads
         (crew or Crew()).each(tasks, work, keep, lost, most=1 if alone else None)
     ranks.wait()
@@ -130,18 +134,16 @@ def method_device(method: Method) -> str:
     return getattr(method, "runtime", Runtime()).device
 
 
-def _source_digests(run: RunDirectory, method: Method) -> Sources:
-    """Clip -> sha256 of the file that its video is made from, None where that is missing; of `Method.given_videos`."""
+def _sources(run: RunDirectory, method: Method) -> tuple[Sources, Mapping[str, Failure]]:
+    """Clip -> sha256 of the file that its video is made from, None where that is missing; of `Method.given_videos`.
+
+    And the clips that share a file with another one, each with why that cannot be.
+    """
     folder = method.given_videos()
-    if folder is None:
-        return {}
-    found: dict[str, str | None] = {}
-    for clip_id in run.identity.clips:
-        try:
-            found[clip_id] = run.files.sha256(folder.find(clip_id))
-        except ClipError:
-            found[clip_id] = None
-    return found
+    found = {} if folder is None else folder.find_all(run.identity.clips)
+    wrong = {clip: one for clip, one in found.items() if isinstance(one, ClipError)}
+    digests = {clip: None if isinstance(one, ClipError) else run.files.sha256(one) for clip, one in found.items()}
+    return digests, {clip: Failure.of(one, one.kind) for clip, one in wrong.items() if one.kind == "ambiguous"}
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -192,6 +194,7 @@ class Generation:
         self.emit: Emit
         # What a failure taught: how many clips fit into memory together, and how to say so.
         self.at_once: int | None = None
+        self.faults = FaultLog(folder)
         self.memory_notes: tuple[str, ...] = ()
 
     def __reduce__(self) -> Any:
@@ -248,6 +251,7 @@ class Generation:
                 clips.append(open_clip(self.dataset, clip_id))
             except ClipError as error:
                 if clip_id in wanted:
+                    self.faults.note(error, f"{self.dataset.name}, {clip_id}")
                     self._record(Generated(clip_id, error=Failure.of(error, "undecodable")))
         return clips
 
@@ -256,12 +260,14 @@ class Generation:
         stream = self._yields(clips)
         while True:
             try:
-                clip_id, frames = next(stream)
+                with contained():
+                    clip_id, frames = next(stream)
             except StopIteration:
                 return None
             except Exception as error:
                 if out_of_memory(error):
                     return self._out_of_memory(clips, error)
+                self.faults.note(error, f"{self.method.name}, {', '.join(clip.id for clip in clips)}")
                 return clip_failure(error, NOT_GENERATED)
             clip = left.pop(clip_id, None) if isinstance(clip_id, str) else None
             if clip is not None:
@@ -287,8 +293,10 @@ class Generation:
             self._fail(clip, Failure.of(frames, NOT_GENERATED))
             return
         try:
-            noticed = (*as_caveats(self.method.caveats(clip.id)), *self._notes(clip.id))
+            with contained():
+                noticed = (*as_caveats(self.method.caveats(clip.id)), *self._notes(clip.id))
         except Exception as error:
+            self.faults.note(error, f"{self.method.name}, caveats of {clip.id}")
             failure = clip_failure(error, "caveats")
             self._fail(clip, replace(failure, message=f"{clip.id}: caveats of {self.method.name}: {failure.message}"))
             return

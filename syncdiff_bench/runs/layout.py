@@ -1,9 +1,11 @@
 """The files of a run directory, and who may write them.
 
 RUN/run.json            everything needed to repeat the run, and its summary
+RUN/.run.copy.json      the same, for the day that it is damaged
 RUN/generation.jsonl    one line per generated (or failed) clip
 RUN/videos/<id>.mp4     what the method made
 RUN/scores.jsonl        one line per clip and metric
+RUN/errors.log          tracebacks of what plugins raised (`faults.FaultLog`)
 RUN/.digests.json       what is remembered of files, so that they need not be read again (`KnownFiles`)
 RUN/generation.PART.jsonl, scores.PART.jsonl   lines of one process of several (`Ranks.part`)
 RUN/protocols.PART.json   what it knows of the metrics that its scores are by
@@ -19,10 +21,12 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faults import LOG
 from syncdiff_bench.files import locked, unwritable
 from syncdiff_bench.runs.ranks import Ranks
 
 MANIFEST = "run.json"
+COPY = ".run.copy.json"
 GENERATION = "generation.jsonl"
 SCORES = "scores.jsonl"
 DIGESTS = ".digests.json"
@@ -126,12 +130,14 @@ def discard(path: Path, *, scores_only: bool = False) -> str:
     scores_only: keep the videos. Files that no run writes stay.
     Raises UsageError where another process is at work there, or a file cannot be deleted.
     """
-    if not (path / MANIFEST).is_file():
+    if not (path / MANIFEST).is_file() and not (path / COPY).is_file():
         return ""
     # run.json goes last: as long as it is there, the same command finishes what was begun.
-    names = (SCORES,) if scores_only else (SCORES, "videos", "logs", GENERATION, DIGESTS, MANIFEST)
+    names = (SCORES,) if scores_only else (SCORES, "videos", "logs", LOG, GENERATION, DIGESTS, MANIFEST)
     with claimed(path, Ranks(), bool):
         parts = part_files(path, SCORES, PROTOCOLS, *(() if scores_only else (GENERATION,)))
+        if not scores_only and (path / COPY).exists():
+            _deleted(path / COPY)
         files = [*parts, *(path / name for name in names)]
         deleted = [_deleted(file) for file in files if file.exists() or file.is_symlink()]
     return f"deleted {', '.join(deleted)} of {path}" if deleted else ""

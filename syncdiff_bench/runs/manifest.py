@@ -23,6 +23,9 @@ VERSIONED = ("syncdiff-bench", "torch", "diffusers", "numpy", "scipy", "scikit-i
 # FFmpeg's libraries inside PyAV: what is decoded, scaled to RGB, resampled, and which packets there are.
 DECODERS = ("libavcodec", "libavformat", "libavfilter", "libswscale", "libswresample")
 
+# The encoding of videos that somebody else wrote.
+AS_GIVEN = "as given"
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -84,7 +87,7 @@ class Identity:
 
     @classmethod
     def from_json(cls, manifest: Mapping[str, Any]) -> Identity:
-        """Raises KeyError or TypeError for a manifest that is not one."""
+        """Of a `schema.RunRecord`, or another that is held to have a method and a dataset."""
         method, dataset = manifest["method"], manifest["dataset"]
         return cls(
             method=method["name"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from syncdiff_bench.contracts import Metric, Pair, WeightsUsed
 from syncdiff_bench.errors import BenchError, ClipError, NoBoxes, NotApplicable, WeightsError
 from syncdiff_bench.faces.boxes import FaceBoxes
 from syncdiff_bench.faces.detection import detecting
+from syncdiff_bench.faults import FaultLog, contained
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import (
@@ -60,12 +62,20 @@ def score_of(identity: Identity, clip_id: str, metric: Metric[Any], sha256: str 
 class Measuring:
     """A batch to `Generated` (what opening given videos told), `Prepared` and at last `Measured`.
 
-    device: where faces are looked for.
+    folder: the run directory. device: where faces are looked for.
     """
 
     def __init__(
-        self, identity: Identity, device: str, metrics: Sequence[Metric[Any]], source: VideoSource, progress: Progress
+        self,
+        folder: Path,
+        identity: Identity,
+        device: str,
+        metrics: Sequence[Metric[Any]],
+        source: VideoSource,
+        progress: Progress,
     ) -> None:
+        self.folder = folder
+        self.faults = FaultLog(folder)
         self.identity = identity
         self.device = device
         self.metrics = metrics
@@ -78,7 +88,7 @@ class Measuring:
 
     def __reduce__(self) -> Any:
         metrics = tuple(type(metric)(metric.options, metric.runtime) for metric in self.metrics)
-        return Measuring, (self.identity, self.device, metrics, self.source, Progress())
+        return Measuring, (self.folder, self.identity, self.device, metrics, self.source, Progress())
 
     def __call__(self, task: Task, emit: Emit) -> None:
         batch, lacking = task
@@ -104,6 +114,7 @@ class Measuring:
             try:
                 self._opened[clip_id] = failure or Pair(*self.source.pair(clip_id))
             except ClipError as error:
+                self.faults.note(error, f"{self.source.dataset.name}, {clip_id}")
                 self._opened[clip_id] = Failure.of(error, NOT_GENERATED)
             for line in self.source.told():
                 self.emit(line)
@@ -131,9 +142,14 @@ class Measuring:
         if isinstance(pair, Failure):
             return pair
         try:
-            return _unmet_requirement(metric, pair, self.source.no_reference) or self._not_ready(metric) or pair
+            with contained():
+                return _unmet_requirement(metric, pair, self.source.no_reference) or self._not_ready(metric) or pair
         except Exception as error:
-            return _failure(error)
+            return self._failure(metric, clip_id, error)
+
+    def _failure(self, metric: Metric[Any], clip_id: str, error: Exception) -> Failure:
+        self.faults.note(error, f"{metric.name}, {clip_id}")
+        return _failure(error)
 
     def _outcomes(self, metric: Metric[Any], pairs: Sequence[Pair]) -> Sequence[Any]:
         """Statistics of each pair, or the exception that it ended in."""
@@ -141,12 +157,14 @@ class Measuring:
             clip.asked_for.clear()
         self._one_thread()
         try:
-            found = metric.measure_many(pairs) if pairs else []
+            with contained():
+                found = metric.measure_many(pairs) if pairs else []
             if len(found) == len(pairs):
                 return found
             problem = f"{len(found)} results for {len(pairs)} clips"
         # A metric that breaks on a batch, or runs out of memory, still measures the clips one by one.
         except Exception as error:
+            self.faults.note(error, f"{metric.name}, {len(pairs)} clips together")
             problem = Failure.of(error, "metric").message
         self.progress.note(f"{metric.name}: {len(pairs)} clips together failed ({problem}); measured one by one")
         return Metric.measure_many(metric, pairs)
@@ -159,18 +177,19 @@ class Measuring:
 
     def _scored(self, clip_id: str, metric: Metric[Any], pair: Pair, outcome: Any) -> Score:
         if isinstance(outcome, Exception):
-            return self._row(clip_id, metric, error=_failure(outcome))
+            return self._row(clip_id, metric, error=self._failure(metric, clip_id, outcome))
         try:
-            recorded = _plain(metric.stats_to_json(outcome))
-            defined = metric.values(metric.stats_from_json(recorded))
-            values = {column.name: finite_or_none(defined.get(column.name)) for column in metric.columns}
-            caveats = (*as_caveats(metric.caveats(pair, outcome)), *_left_out(metric.left_out(outcome)))
+            with contained():
+                recorded = _plain(metric.stats_to_json(outcome))
+                defined = metric.values(metric.stats_from_json(recorded))
+                values = {column.name: finite_or_none(defined.get(column.name)) for column in metric.columns}
+                caveats = (*as_caveats(metric.caveats(pair, outcome)), *_left_out(metric.left_out(outcome)))
             boxes = _boxes_used(pair)
             every = dict.fromkeys((*caveats, *(one for found in boxes for one in found.caveats)))
             seen = f"{boxes[0].source} {boxes[0].digest[:16]}" if boxes else ""
             return self._row(clip_id, metric, values=values, stats=recorded, boxes=seen, caveats=tuple(every))
         except Exception as error:
-            return self._row(clip_id, metric, error=_failure(error))
+            return self._row(clip_id, metric, error=self._failure(metric, clip_id, error))
 
     def _not_ready(self, metric: Metric[Any]) -> Failure | None:
         """Prepare the metric on its first use; why it cannot be used, None where it can."""
@@ -180,8 +199,10 @@ class Measuring:
 
     def _prepare(self, metric: Metric[Any]) -> Failure | None:
         try:
-            metric.prepare()
+            with contained():
+                metric.prepare()
         except Exception as error:
+            self.faults.note(error, f"{metric.name}, prepare")
             if isinstance(error, BenchError) and not isinstance(error, NotApplicable | WeightsError):
                 raise
             return Failure.of(error, NOT_APPLICABLE)

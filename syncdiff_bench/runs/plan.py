@@ -11,19 +11,18 @@ from typing import Any, Literal
 from syncdiff_bench import plugins
 from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
-from syncdiff_bench.errors import BenchError, UsageError
-from syncdiff_bench.media.video_folder import VideoFolder
+from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faults import blamed
+from syncdiff_bench.media.video_folder import VideoFolder, odd_files_caveats
 from syncdiff_bench.options import options_to_json
 from syncdiff_bench.platforms import nvidia_driver
 from syncdiff_bench.runs.directory import RunDirectory
 from syncdiff_bench.runs.layout import video_name
-from syncdiff_bench.runs.manifest import Identity
+from syncdiff_bench.runs.manifest import AS_GIVEN, Identity
 from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
 from syncdiff_bench.texts import Spec, metric_specs
 from syncdiff_bench.views import AUTO, boxes_of_clips
 
-# The encoding of videos that somebody else wrote.
-AS_GIVEN = "as given"
 # (method, its options as given, dataset) -> the options with the model that they do not name
 ModelOf = Callable[[str, Mapping[str, Any], str], Mapping[str, Any]]
 OWN = "own-"  # before the name of a region that is cut by each side's own boxes
@@ -152,6 +151,7 @@ def _of_data(dataset: Dataset, split: str, selection: Selection, encoding: str) 
         seed=selection.seed,
         encoding=encoding,
         boxes=boxes_of_clips(dataset, clips),
+        caveats=odd_files_caveats([f"{one.where} {one.message}" for one in dataset.odd_files(split)]),
         root=None if dataset.root is None else str(dataset.root.absolute()),
     )
 
@@ -167,18 +167,14 @@ def _of_method(data: Identity, method: Method, dataset: Dataset) -> Identity:
         title=method.title,
         topline=bool(getattr(method, "topline", False)),
         trained_against=frozenset(getattr(method, "trained_against", ())),
-        caveats=(*_general(method), *unclaimed),
+        caveats=(*data.caveats, *_general(method), *unclaimed),
     )
 
 
 def _general(method: Method) -> tuple[Caveat, ...]:
     """What the method says of all that it makes. Raises UsageError where it cannot say that."""
-    try:
+    with blamed(f"method {method.name}: general_caveats"):
         return as_caveats(method.general_caveats())
-    except BenchError:
-        raise
-    except Exception as error:
-        raise UsageError(f"method {method.name}: general_caveats fails ({error}); mend the plugin") from error
 
 
 def plan_given(selection: Selection, videos: Path, reference: Path | None) -> ScorePlan:
@@ -198,13 +194,15 @@ def plan_given(selection: Selection, videos: Path, reference: Path | None) -> Sc
         metrics = tuple(map(_by_own_boxes, metrics))
     given.clip_ids(given.default_split)  # raises where the folder holds no video at all
     folder = VideoFolder(videos)
+    data = _of_data(dataset, dataset.default_split, selection, AS_GIVEN)
+    unclaimed = () if target is None else folder.unclaimed(target.clip_ids(target.default_split))
     identity = replace(
-        _of_data(dataset, dataset.default_split, selection, AS_GIVEN),
+        data,
         method="videos",
         # The videos themselves are no part of it: scores are bound to the digest of the video that they measured.
         options={"folder": str(videos.absolute()), **align},
         title="Given videos",
-        caveats=() if target is None else folder.unclaimed(target.clip_ids(target.default_split)),
+        caveats=tuple(dict.fromkeys((*data.caveats, *unclaimed))),
         root=str((reference or videos).absolute()),
     )
     out = selection.out or Path("runs") / f"videos-{videos.absolute().name}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.errors import BenchError, ClipError, WeightsError
+from syncdiff_bench.errors import BenchError, ClipError, WeightsError, shown
+from syncdiff_bench.faults import described
+from syncdiff_bench.journals import Undefined
 
 SCHEMA = 1
 
@@ -39,8 +42,7 @@ class Failure:
             return cls(kind, f"weights {missing} missing; syncdiff-bench weights fetch {missing}")
         if isinstance(error, BenchError):
             return cls(kind, one_line(str(error)))
-        text = one_line(str(error))
-        return cls(kind, f"{type(error).__name__}: {text}" if text else type(error).__name__)
+        return cls(kind, described(error))
 
 
 def clip_failure(error: Exception, kind: str) -> Failure:
@@ -97,21 +99,16 @@ class Generated:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Generated:
-        return cls(
-            clip=row["clip"],
-            frames=row["frames"],
-            notes=tuple(row["notes"]),
-            boxes=row["boxes"],
-            speaker=row["speaker"],
-            video=row["video"],
-            error=None if row["error"] is None else Failure(**row["error"]),
-            caveats=_caveats(row.get("caveats")),
-            sha256=row.get("sha256"),
-            source=row.get("source"),
-        )
+        """Raises KeyError, TypeError or ValueError for a row that is none. One with undefined numbers is a failure."""
+        fields = _fields(row, _OF_GENERATED)
+        if isinstance(row, Undefined):
+            return cls(fields["clip"], source=fields.get("source"), error=_undefined("make"))
+        if not all(isinstance(note, str) for note in fields["notes"]):
+            raise TypeError("notes that are no texts")
+        return cls(**{**fields, "notes": tuple(fields["notes"]), "caveats": _caveats(fields.get("caveats"))})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Score:
     """One line of scores.jsonl: one metric of one clip.
 
@@ -146,17 +143,77 @@ class Score:
         return self.error is not None and self.error.kind != NOT_APPLICABLE
 
     def to_row(self) -> dict[str, Any]:
-        row = {"schema": SCHEMA, **self.__dict__, "error": None if self.error is None else asdict(self.error)}
+        held = {name: getattr(self, name) for name in self.__slots__}
+        row = {"schema": SCHEMA, **held, "error": None if self.error is None else asdict(self.error)}
         row["caveats"] = [asdict(caveat) for caveat in self.caveats]
         return {key: value for key, value in row.items() if value or key not in ("sha256", "boxes", "caveats")}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:
-        fields = {key: value for key, value in row.items() if key != "schema"}
-        if fields["error"] is not None:
-            fields["error"] = Failure(**fields["error"])
+        """Raises KeyError, TypeError or ValueError for a row that is none. One with undefined numbers is a failure."""
+        fields = _fields(row, _OF_SCORE)
+        if isinstance(row, Undefined):
+            known = {name: fields[name] for name in (*_KEY, "sha256") if name in fields}
+            return cls(**known, error=_undefined("measure"))
+        values, stats = fields["values"], fields["stats"]
+        if (fields["error"] is None) == (values is None or stats is None):
+            raise ValueError("neither measured nor failed, or both")
+        if not all(value is None or type(value) in (int, float) for value in (values or {}).values()):
+            raise TypeError("values that are no numbers")
+        # Of tens of thousands of lines: the same few texts once each.
+        for name in (*_KEY, "sha256", "boxes"):
+            if fields.get(name):
+                fields[name] = sys.intern(fields[name])
+        fields["values"], fields["stats"] = _with_shared_keys(values), _with_shared_keys(stats)
         fields["caveats"] = _caveats(fields.get("caveats")) or ()
         return cls(**fields)
+
+
+def _with_shared_keys(of: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if of is None else {sys.intern(name): value for name, value in of.items()}
+
+
+_TEXT, _OPTIONAL = (str,), (str, type(None))
+_KEY = ("method", "dataset", "clip", "metric", "protocol")
+# What the keys of a row hold. Those that versions before did not write may be absent.
+_OF_GENERATED = {
+    **{"clip": _TEXT, "frames": (int, type(None)), "notes": (list, tuple), "error": (dict, type(None))},
+    **dict.fromkeys(("boxes", "speaker", "video"), _OPTIONAL),
+}
+_OF_SCORE = {
+    **dict.fromkeys(_KEY, _TEXT),
+    **dict.fromkeys(("values", "stats", "error"), (dict, type(None))),
+}
+_LATER = {"sha256": _OPTIONAL, "source": _OPTIONAL, "boxes": _OPTIONAL, "caveats": (list, tuple, type(None))}
+
+
+# Names and types of rows that were found in order: of tens of thousands of lines nearly all are alike.
+_sound: set[tuple[Any, ...]] = set()
+
+
+def _fields(row: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    """The row without its schema, its failure read. Raises KeyError, TypeError or ValueError for another one."""
+    schema = row["schema"]
+    if schema != SCHEMA:
+        raise ValueError(f"schema {shown(schema)}, this version reads {SCHEMA}")
+    fields = {key: value for key, value in row.items() if key != "schema"}
+    signature = (id(kinds), tuple(fields), tuple(map(type, fields.values())))
+    if signature not in _sound:
+        for name, kind in (*kinds.items(), *((name, _LATER[name]) for name in _LATER.keys() & fields)):
+            if not isinstance(fields[name], kind) or isinstance(fields[name], bool):
+                raise TypeError(f"{name} is {shown(fields[name])}")
+        _sound.add(signature)
+    if fields["error"] is not None:
+        failure = fields["error"]
+        for name in ("kind", "message"):
+            if not isinstance(failure[name], str):
+                raise TypeError(f"{name} of the error is {shown(failure[name])}")
+        fields["error"] = Failure(**failure)
+    return fields
+
+
+def _undefined(verb: str) -> Failure:
+    return Failure("not-finite", f"its line holds NaN or infinity; give --retry-failed to {verb} it again")
 
 
 def _caveats(rows: Sequence[Mapping[str, Any]] | None) -> tuple[Caveat, ...] | None:

@@ -56,7 +56,7 @@ def score(
     done = 0 if ranks.part else n_clips - len(todo)
     with progress.stage(f"score {run.identity.method}{ranks.told}", n_clips, done):
         device = next((metric.runtime.device for metric in metrics), "cpu")
-        work = Measuring(run.identity, device, metrics, source, progress)
+        work = Measuring(run.path, run.identity, device, metrics, source, progress)
         most = None if device == "cpu" or (crew and crew.workers) else 1
         try:
             (crew or Crew()).each(mine, work, stage.keep, stage.lost, most=most)

@@ -13,6 +13,7 @@ from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Dataset
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.faces.boxes import GIVEN, FaceBoxes
+from syncdiff_bench.faults import contained
 from syncdiff_bench.media.fitting import LENGTH, read_fitted
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.plugins import dataset_spec, load_dataset
@@ -39,7 +40,8 @@ def open_clip(dataset: Dataset, clip_id: str) -> Clip:
 def decoding(clip_id: str) -> Iterator[None]:
     """Whatever is raised inside that is no error of this project becomes a ClipError."""
     try:
-        yield
+        with contained():
+            yield
     except BenchError:
         raise
     except Exception as error:
@@ -216,11 +218,9 @@ class GivenVideos:
         self.digests: dict[str, str | None] = {}
         self._paths: dict[str, Path] = {}
         self._told: list[Generated] = []
-        for clip_id in run.identity.clips:
-            try:
-                path = self._path(clip_id)
-            except ClipError as error:
-                self.failures[clip_id] = Failure(NOT_GENERATED, str(error))
+        for clip_id, path in self._found(run.identity.clips).items():
+            if isinstance(path, ClipError):
+                self.failures[clip_id] = Failure(NOT_GENERATED, str(path))
             else:
                 self._paths[clip_id], self.digests[clip_id] = path, run.files.sha256(path)
         self.records: dict[str, Generated] = {}
@@ -238,10 +238,16 @@ class GivenVideos:
     def dataset(self) -> Dataset:
         return self.videos if self.reference is None else self.reference
 
-    def _path(self, clip_id: str) -> Path:
+    def _found(self, clips: Sequence[str]) -> dict[str, Path | ClipError]:
         if self.reference is not None:
-            return self.folder.find(clip_id)
-        path = self.videos.clip(clip_id).path
+            return self.folder.find_all(clips)
+        return {clip_id: self._alone(clip_id) for clip_id in clips}
+
+    def _alone(self, clip_id: str) -> Path | ClipError:
+        try:
+            path = self.videos.clip(clip_id).path
+        except ClipError as error:
+            return error
         assert path is not None, "the clips of a folder lie in it"
         return path
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from syncdiff_bench.caveats import UNRECORDED, Caveat, Counted, counted
-from syncdiff_bench.contracts import Metric
+from syncdiff_bench.contracts import AdditiveMetric, Metric
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import FRAMES_LEFT_OUT, NOT_APPLICABLE, Generated, Score, finite_or_none
 from syncdiff_bench.statistics.student import Interval
-from syncdiff_bench.statistics.trainings import grid_of, value_intervals
+from syncdiff_bench.statistics.trainings import Grid, grid_of, grid_of_sums, value_intervals
 
 FEW_SPEAKERS = 5  # of fewer, the smallest p that signs can give is above .05, and intervals rest on three differences
 RESAMPLES = 1000
@@ -53,15 +54,11 @@ class ColumnSummary:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> ColumnSummary:
-        """Raises KeyError or TypeError for an entry that is not one."""
-        interval = entry["ci95"]
-        return cls(
-            **{
-                **entry,
-                "ci95": None if interval is None else (interval[0], interval[1]),
-                "weights": tuple(entry["weights"]),
-            }
-        )
+        """Of a `schema.SummaryRecord`."""
+        known = {one.name: entry[one.name] for one in fields(cls) if one.name in entry}
+        interval = known["ci95"]
+        ends = None if interval is None else (interval[0], interval[1])
+        return cls(**{**known, "ci95": ends, "weights": tuple(known["weights"])})
 
 
 def summarise(
@@ -125,9 +122,9 @@ def boxes_behind(rows: Iterable[Score]) -> dict[str, Any]:
     >>> boxes_behind([Score("m", "d", "c", "psnr", "full")])
     {'sources': {}, 'sha256': None}
     """
-    used = [(row.clip, *row.boxes.rsplit(" ", 1)) for row in rows if row.boxes]
-    digest = hashlib.sha256("".join(f"{clip} {boxes}\n" for clip, _, boxes in used).encode()).hexdigest()
-    return {"sources": dict(sorted(Counter(one[1] for one in used).items())), "sha256": digest if used else None}
+    used = [(row.clip, row.boxes.rpartition(" ")) for row in rows if row.boxes]
+    digest = hashlib.sha256("".join(f"{clip} {boxes}\n" for clip, (_, _, boxes) in used).encode()).hexdigest()
+    return {"sources": dict(sorted(Counter(one[0] for _, one in used).items())), "sha256": digest if used else None}
 
 
 def column_values(metric: Metric[Any], stats: Sequence[Any]) -> np.ndarray:
@@ -135,6 +132,48 @@ def column_values(metric: Metric[Any], stats: Sequence[Any]) -> np.ndarray:
     values = metric.aggregate(stats) if stats else {}
     found = [values.get(column.name) for column in metric.columns]
     return np.array([np.nan if value is None else value for value in found], dtype=float)
+
+
+def clip_values(metric: Metric[Any], stats: Sequence[Any]) -> NDArray[np.float64]:
+    """(clips, columns) of single clips, NaN where undefined."""
+    if not _is_additive(metric):
+        found = [[metric.values(one).get(column.name) for column in metric.columns] for one in stats]
+        return np.array([[np.nan if value is None else value for value in row] for row in found], dtype=float)
+    return _columns_of_sums(metric, _summands(metric, stats).T).T
+
+
+def resampled(
+    metric: Metric[Any], stats: Sequence[Any], clusters: Iterable[str], trainings: Iterable[Hashable]
+) -> tuple[Grid, Callable[[Any], NDArray[np.float64]]]:
+    """A grid of these statistics for `statistics.trainings`, and the columns of what is drawn of it.
+
+    clusters, trainings: of each of `stats`. Sums of cells where the metric adds up, else lists of statistics.
+    """
+    if not _is_additive(metric):
+        return grid_of(stats, clusters, trainings), lambda drawn: column_values(metric, drawn)
+
+    def value(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _columns_of_sums(metric, drawn.reshape(len(drawn), -1).sum(axis=1))
+
+    return grid_of_sums(_summands(metric, stats), clusters, trainings), value
+
+
+def _is_additive(metric: Metric[Any]) -> TypeGuard[AdditiveMetric[Any]]:
+    """A subclass with an `aggregate` of its own is what that says."""
+    return isinstance(metric, AdditiveMetric) and type(metric).aggregate is AdditiveMetric.aggregate
+
+
+def _summands(metric: AdditiveMetric[Any], stats: Sequence[Any]) -> NDArray[np.float64]:
+    """(clips, K)"""
+    return np.array([metric.summands(one) for one in stats], dtype=float)
+
+
+def _columns_of_sums(metric: AdditiveMetric[Any], sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(columns, ...) of sums (K, ...); NaN where undefined."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = metric.of_sums(*sums)
+    found = np.array([values[column.name] for column in metric.columns])
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def bootstrap(
@@ -149,11 +188,7 @@ def bootstrap(
 
     clusters, trainings: of each of `stats`; by default one training. With fewer than two clusters there is no interval.
     """
-    grid = grid_of(stats, clusters, trainings or [0] * len(stats))
-
-    def value(drawn: Sequence[Any]) -> np.ndarray:
-        return column_values(metric, drawn)
-
+    grid, value = resampled(metric, stats, clusters, trainings or [0] * len(stats))
     # In the order of the clips: a sum depends on it in the last digit.
     found = value_intervals(column_values(metric, stats), grid, value, resamples=resamples)
     pairs = zip(found, metric.columns, strict=True)

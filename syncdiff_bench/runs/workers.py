@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -27,6 +27,9 @@ Emit = Callable[[Any], None]
 
 # Starting a process (Python, torch, the networks) costs about so much: less work than that is done alone.
 START_SECONDS = 10.0
+# With so many batches to do, one process gets ready beside the first batch, before it is known whether it pays.
+HEAD_START = 12
+HEAD_START_BYTES = 4 * 2**30  # of free memory, which nobody has measured yet
 MEMORY_SHARE = 0.8  # of the memory that is free
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -49,6 +52,7 @@ class Crew:
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
         self._others: list[_Other] = []
+        self._ahead: _Other | None = None  # gets ready, and has done nothing yet
 
     def __enter__(self) -> Crew:
         return self
@@ -56,7 +60,9 @@ class Crew:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for other in self._others:
             other.stop(at_once=kind is not None)
-        self._others = []
+        if self._ahead is not None:
+            self._ahead.stop(at_once=True)
+        self._others, self._ahead = [], None
 
     def each(
         self,
@@ -78,6 +84,9 @@ class Crew:
             if limit > 1 and (self.workers or self._others):
                 # Of an earlier stage there are as many as paid there, and no more are started for this one.
                 self._engage(dealing, min(limit, self.workers or len(self._others) + 1, len(tasks)))
+            elif limit > 1 and len(tasks) >= HEAD_START and _cores() > 1 and _free_bytes() > HEAD_START_BYTES:
+                self._ahead = self._ahead or _Other(1, _cores() // min(limit, _cores()))
+                self._ahead.offer(work)
             started = time.monotonic()
             for done, task in enumerate(dealing.take(), start=1):
                 work(task, lambda item, task=task: dealing.handle(task, item))  # type: ignore[misc]
@@ -91,6 +100,9 @@ class Crew:
         if count <= 1:
             return
         threads = max(1, _cores() // count)
+        if self._ahead is not None:
+            self._others.append(self._ahead)
+            self._ahead = None
         while len(self._others) < count - 1:
             self._others.append(_Other(len(self._others) + 1, threads))
         dealing.share(self._others[: count - 1], threads)
@@ -189,7 +201,7 @@ _OF_ALL = ("looking_for_faces", "note")  # what a `Progress` is told without say
 
 
 class _Other:
-    """One of the other processes. number: from 1. reason: why it ended."""
+    """One of the other processes. number: from 1. reason: why it ended; threads: what it reads when it starts."""
 
     def __init__(self, number: int, threads: int) -> None:
         self.number = number
@@ -204,22 +216,37 @@ class _Other:
         with _environment({name: str(self.threads) for name in THREADS}):
             self._process.start()
         theirs.close()
+        self._offered: Work | None = None
+        self._unread = 0  # answers to offers
+
+    def offer(self, work: Work) -> None:
+        """Hand the work over, so that what it needs is imported; `begin` hears whether that went well."""
+        with suppress(Exception):  # a process that died, work that cannot be pickled: `begin` tries again, and says it
+            self._hand_over(work)
 
     def begin(self, work: Work) -> bool:
         """Whether the work could be handed over."""
         if not self._process.is_alive():
             self.restart()
         try:
-            self._connection.send(work)
-            kind, value = self._connection.recv()
+            if self._offered is not work:
+                self._hand_over(work)
+            while self._unread:
+                kind, value = self._connection.recv()
+                self._unread -= 1
         except (EOFError, OSError):
             return self._ended()
         except Exception as error:  # what cannot be pickled
             self.reason = " ".join(str(error).split())
             return False
+        self._offered = None  # a process that dies is given it again
         if kind != "ready":
             self.reason = str(value)
         return bool(kind == "ready")
+
+    def _hand_over(self, work: Work) -> None:
+        self._connection.send(work)
+        self._offered, self._unread = work, self._unread + 1
 
     def answers(self, task: Any) -> Iterator[tuple[str, Any]]:
         """What the process says while it is at a task; ends after ("done", None), or without it where it dies."""
@@ -271,7 +298,8 @@ class _Told(Progress):
 
 def _serve(connection: Connection) -> None:
     """What another process does: first the work comes, then a batch at a time, until this one closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process ends the others
+    for one in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and schedulers reach all; the first process ends the others
+        signal.signal(one, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work: Any = None
     while True:
@@ -346,4 +374,10 @@ def _that_fit() -> int:
     """How many processes as large as this one there is memory for, this one among them."""
     import psutil
 
-    return 1 + int(MEMORY_SHARE * psutil.virtual_memory().available / psutil.Process().memory_info().rss)
+    return 1 + int(MEMORY_SHARE * _free_bytes() / psutil.Process().memory_info().rss)
+
+
+def _free_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)

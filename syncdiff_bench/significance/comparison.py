@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from syncdiff_bench import plugins
 from syncdiff_bench.contracts import Column, Metric
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faults import blamed
 from syncdiff_bench.runs.manifest import Identity, decoders_differ
 from syncdiff_bench.runs.records import finite_or_none
-from syncdiff_bench.runs.summary import column_values
+from syncdiff_bench.runs.summary import clip_values, column_values, resampled
 from syncdiff_bench.significance.scored import Key, MetricScores, Scored
 from syncdiff_bench.statistics.resampling import RESAMPLES, holm, smallest_p
 from syncdiff_bench.statistics.student import Interval, StandardError, smallest_effect
-from syncdiff_bench.statistics.trainings import DifferenceTest, difference_tests, grid_of
+from syncdiff_bench.statistics.trainings import DifferenceTest, difference_tests
 
 LEVEL = 0.05  # of significance
 PairVerdict = Literal["B better", "B worse", "no difference shown", "too few speakers", "frames left out", ""]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipChange:
     """A clip's own value on both sides."""
 
@@ -153,7 +156,8 @@ def compare(
         if not a.metrics[key].same_network(b.metrics[key]):
             notes.append(f"{key[0]} ({key[1]}) was judged by different weights or versions and is left out")
             continue
-        columns += _columns(key, a, b, confidence, resamples)
+        with blamed(f"{key[0]} of {a.source} against {b.source}", "score both again, or mend the plugin"):
+            columns += _columns(key, a, b, confidence, resamples)
     return Comparison(a, b, corrected(columns), tuple(notes))
 
 
@@ -255,32 +259,27 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
     ]
     # Both sides by the speakers of A: of one place they are the same.
     speaker = {name: a.speakers.get(places[0][name][0], name) for name in common}
-    grids = [
-        grid_of(
-            found.values(),
-            (speaker[name] for name in common for _ in of[name]),
-            (_training(side, row) for row in found),
+    trainings_of = [[_training(side, row) for row in found] for side, found in zip((a, b), stats, strict=True)]
+    tests = [DifferenceTest(None, None, None)] * len(metric.columns)
+    if common:
+        (one, value), (other, _) = (
+            resampled(metric, list(found.values()), (speaker[name] for name in common for _ in of[name]), trainings)
+            for of, found, trainings in zip(places, stats, trainings_of, strict=True)
         )
-        for side, of, found in zip((a, b), places, stats, strict=True)
-    ]
 
-    def difference(one: Sequence[Any], other: Sequence[Any]) -> np.ndarray:
-        change: np.ndarray = column_values(metric, other) - column_values(metric, one)
-        return change
+        def difference(drawn: Any, others: Any) -> np.ndarray:
+            change: np.ndarray = value(others) - value(drawn)
+            return change
 
-    nothing = [DifferenceTest(None, None, None)] * len(metric.columns)
-    tests = (
-        difference_tests(grids[0], grids[1], difference, paired=paired, confidence=confidence, resamples=resamples)
-        if common
-        else nothing
-    )
+        tests = difference_tests(one, other, difference, paired=paired, confidence=confidence, resamples=resamples)
     means = [column_values(metric, list(found.values())) for found in stats]
-    every = [[metric.with_left_out(one) for one in found.values()] for found in stats]
-    change_of_all = difference(*every)
-    clusters, trainings = len(set(speaker.values())), (len(grids[0]), len(grids[1]))
+    of_all = [column_values(metric, [metric.with_left_out(one) for one in found.values()]) for found in stats]
+    change_of_all = of_all[1] - of_all[0]
+    clusters, trainings = len(set(speaker.values())), (len(set(trainings_of[0])), len(set(trainings_of[1])))
+    own = [_values_of_places(metric, common, of, found) for of, found in zip(places, stats, strict=True)]
     found = []
     for i, (column, test) in enumerate(zip(metric.columns, tests, strict=True)):
-        changes = _changes(metric, column, common, places, stats)
+        changes = _changes(column, common, own[0][:, i], own[1][:, i])
         undecided = _undecided(float(means[1][i] - means[0][i]), float(change_of_all[i]), clusters, max(trainings))
         found.append(
             ColumnComparison(
@@ -318,24 +317,32 @@ def load_recorded(key: Key, scores: MetricScores) -> Metric[Any]:
     return plugins.load_metric(key[0], scores.options)
 
 
+def _values_of_places(
+    metric: Metric[Any], names: Sequence[str], places: Mapping[str, Sequence[str]], stats: Mapping[str, Any]
+) -> NDArray[np.float64]:
+    """(names, columns): of each place the mean of those of its rows that have a value, NaN where none has one."""
+    if not names:
+        return np.empty((0, len(metric.columns)))
+    number = {row: n for n, row in enumerate(stats)}
+    values = clip_values(metric, list(stats.values()))
+    if len(number) == len(names):
+        return values[[number[row] for name in names for row in places[name]]]
+    return np.array([_mean_of_defined(values[[number[row] for row in places[name]]]) for name in names])
+
+
+def _mean_of_defined(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    counts = np.isfinite(rows).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        mean: NDArray[np.float64] = np.nansum(rows, axis=0) / counts
+    return mean
+
+
 def _changes(
-    metric: Metric[Any],
-    column: Column,
-    names: Iterable[str],
-    places: Sequence[Mapping[str, Sequence[str]]],
-    stats: Sequence[Mapping[str, Any]],
+    column: Column, names: Sequence[str], before: NDArray[np.float64], after: NDArray[np.float64]
 ) -> tuple[ClipChange, ...]:
-    """The mean of its rows on both sides, of every name that has a value on both."""
-    changes = []
-    for name in names:
-        sides = []
-        for of, known in zip(places, stats, strict=True):
-            values = [finite_or_none(metric.values(known[row]).get(column.name)) for row in of[name]]
-            defined = [one for one in values if one is not None]
-            sides.append(sum(defined) / len(defined) if defined else None)
-        before, after = sides
-        if before is not None and after is not None:
-            changes.append(ClipChange(name, before, after))
+    """Of every name that has a value on both sides."""
+    values = zip(names, before.tolist(), after.tolist(), strict=True)
+    changes = [ClipChange(name, a, b) for name, a, b in values if math.isfinite(a) and math.isfinite(b)]
     sign = 1 if column.direction == "up" else -1
     return tuple(sorted(changes, key=lambda change: (sign * change.delta, change.clip)))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from syncdiff_bench.caveats import Counted, recorded
+from syncdiff_bench.documents import read_json
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import write_whole
 from syncdiff_bench.origins import box_sources, network_behind
@@ -16,6 +17,7 @@ from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.draws import Draw
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import SCHEMA
+from syncdiff_bench.runs.schema import BaselineRecord
 
 Key = tuple[str, str]  # metric, protocol
 Stats = Mapping[str, Any]
@@ -176,30 +178,15 @@ def write_baseline(scored: Scored, path: Path, tolerances: Mapping[str, float]) 
 
 def read_baseline(path: Path) -> Scored:
     """Raises UsageError naming the file where it is missing, is not JSON, or is not a baseline."""
-    document = read_json(path, "write one with --update")
-    try:
-        if document["schema"] != SCHEMA:
-            raise UsageError(f"baseline {path} has schema {document['schema']!r}, this version reads {SCHEMA}")
-        metrics = {
-            (entry["metric"], entry["protocol"]): MetricScores(
-                *(entry["options"], tuple(entry["weights"]), entry["stats"], entry["failed"]),
-                provenance=entry.get("provenance"),
-                boxes=None if entry.get("boxes") is None else tuple(entry["boxes"]),
-            )
-            for entry in document["metrics"]
-        }
-        tolerances = {name: float(value) for name, value in document["tolerances"].items()}
-        caveats = recorded({"summary": [], **document})
-        return Scored(str(path), Identity.from_json(document), metrics, document["speakers"], tolerances, caveats)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UsageError(f"{path} is not a baseline ({error!r}); write a new one with --update") from None
-
-
-def read_json(path: Path, mend: str) -> Any:
-    """mend: how such a file is made. Raises UsageError where it is missing or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); {mend}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON ({error}); {mend}") from None
+    document = read_json(path, "is not a baseline", "write one with --update", BaselineRecord, schema=SCHEMA)
+    metrics = {
+        (entry["metric"], entry["protocol"]): MetricScores(
+            *(entry["options"], tuple(entry["weights"]), entry["stats"], entry["failed"]),
+            provenance=entry.get("provenance"),
+            boxes=None if entry.get("boxes") is None else tuple(entry["boxes"]),
+        )
+        for entry in document["metrics"]
+    }
+    caveats = recorded({"summary": [], **document})
+    identity = Identity.from_json(document)
+    return Scored(str(path), identity, metrics, document["speakers"], document["tolerances"], caveats)

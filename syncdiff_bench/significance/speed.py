@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
+from syncdiff_bench.documents import read_json
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import write_whole
-from syncdiff_bench.significance.scored import read_json
 
 SCHEMA = 1
 CALIBRATE = "put its measurement inside `with syncdiff_bench.testing.calibrated(benchmark):`"
@@ -67,28 +67,60 @@ class SpeedReport:
         return all(verdict.status != "regression" for verdict in self.verdicts)
 
 
+class _Calibration(TypedDict):
+    seconds: float
+
+
+class _Extra(TypedDict, total=False):
+    calibration: _Calibration
+
+
+class _Stats(TypedDict):
+    min: float
+
+
+class _Settings(TypedDict):
+    timer: str
+
+
+class _Benchmark(TypedDict):
+    fullname: str
+    stats: _Stats
+    options: _Settings
+    extra_info: _Extra
+
+
+class _Result(TypedDict):
+    benchmarks: Sequence[_Benchmark]
+
+
+class _Speed(TypedDict):
+    ratio: float
+    conditions: Mapping[str, Any]
+
+
+class _Baseline(TypedDict):
+    speeds: Mapping[str, _Speed]
+
+
 def read_result(path: Path) -> Speeds:
     """What `pytest --benchmark-json` wrote of benchmarks inside `syncdiff_bench.testing.calibrated`.
 
     Raises UsageError naming the file where it cannot be read, is no such result, or has no calibrated benchmark.
     """
-    document = read_json(path, "make one with pytest --benchmark-json")
+    mend = "make one with pytest --benchmark-json"
+    document = read_json(path, "is not a result of pytest-benchmark", mend, _Result, undefined=True)
     timings, uncalibrated = {}, []
-    try:
-        for entry in document["benchmarks"]:
-            name, seconds = entry["fullname"], float(entry["stats"]["min"])
-            if "calibration" not in entry["extra_info"]:
-                uncalibrated.append(name)
-                continue
-            conditions = {"clock": entry["options"]["timer"], **entry["extra_info"]["calibration"]}
-            unit = float(conditions.pop("seconds"))
-            if not (0 < seconds < math.inf and 0 < unit < math.inf):
-                raise UsageError(f"{path}: {name} took {seconds:g} s by its clock; time more work per round")
-            timings[name] = Timing(seconds / unit, conditions)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{path} is not a result of pytest-benchmark ({error!r}); make one with pytest --benchmark-json"
-        ) from None
+    for entry in document["benchmarks"]:
+        name, seconds = entry["fullname"], entry["stats"]["min"]
+        if "calibration" not in entry["extra_info"]:
+            uncalibrated.append(name)
+            continue
+        conditions = {"clock": entry["options"]["timer"], **entry["extra_info"]["calibration"]}
+        unit = conditions.pop("seconds")
+        if not (seconds > 0 and unit > 0 and 0 < seconds / unit < math.inf):
+            raise UsageError(f"{path}: {name} took {seconds:g} s by its clock; time more work per round")
+        timings[name] = Timing(seconds / unit, conditions)
     if not timings:
         raise UsageError(f"{path} has no calibrated benchmark; {CALIBRATE}")
     return Speeds(str(path), timings, tuple(uncalibrated))
@@ -96,18 +128,12 @@ def read_result(path: Path) -> Speeds:
 
 def read_baseline(path: Path) -> Speeds:
     """Raises UsageError naming the file where it is missing, is not JSON, or is not a baseline of speeds."""
-    document = read_json(path, "write one with --update")
-    try:
-        if document["schema"] != SCHEMA:
-            raise UsageError(f"baseline {path} has schema {document['schema']!r}, this version reads {SCHEMA}")
-        timings = {
-            name: Timing(float(one["ratio"]), dict(one["conditions"])) for name, one in document["speeds"].items()
-        }
-        if not all(0 < timing.ratio < math.inf for timing in timings.values()):
-            raise ValueError("a ratio that is not positive")
-        return Speeds(str(path), timings)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UsageError(f"{path} is not a baseline of speeds ({error!r}); write a new one with --update") from None
+    document = read_json(path, "is not a baseline of speeds", "write one with --update", _Baseline, schema=SCHEMA)
+    timings = {name: Timing(one["ratio"], one["conditions"]) for name, one in document["speeds"].items()}
+    for name, timing in timings.items():
+        if not timing.ratio > 0:
+            raise UsageError(f"{path}: the ratio of {name} is {timing.ratio:g}; write a new one with --update")
+    return Speeds(str(path), timings)
 
 
 def write_baseline(speeds: Speeds, path: Path) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from syncdiff_bench.statistics.student import StandardError
 
@@ -17,10 +19,12 @@ DEFINED = 0.95  # the share of resamples that have to have a value
 RESAMPLES = 2000
 EXACT_UP_TO = 2000  # permutations that are enumerated rather than drawn
 
-# One cluster: the statistics of its clips on side A, and of the same clips on side B.
-Cluster = tuple[Sequence[object], Sequence[object]]
-# Statistics of both sides -> B minus A, one number per column; NaN where a column is undefined.
-Difference = Callable[[Sequence[object], Sequence[object]], np.ndarray]
+Sums = NDArray[np.float64]  # (K, ..., clusters): K numbers that add up over the clips of a cluster
+# Of one side, cluster by cluster: the statistics of its clips, or their sums (K, clusters).
+Clusters = Sequence[Sequence[Any]] | Sums
+# What was drawn of both sides, as lists of statistics or as sums -> B minus A, one number per column; NaN where a
+# column is undefined.
+Difference = Callable[[Any, Any], np.ndarray]
 
 
 def bootstrap_error(values: np.ndarray, clusters: int, weights: Sequence[float] | None = None) -> StandardError | None:
@@ -43,28 +47,29 @@ def bootstrap_error(values: np.ndarray, clusters: int, weights: Sequence[float] 
     return StandardError(float(np.sqrt(variance * clusters / (clusters - 1))), clusters - 1)
 
 
-def cluster_draws(clusters: int, resamples: int) -> Iterator[tuple[Sequence[int], float]]:
+def cluster_draws(clusters: int, resamples: int) -> Iterator[tuple[NDArray[np.int64], float]]:
     """Whole clusters drawn with replacement, each draw of weight one; the same ones every time."""
     rng = np.random.default_rng(0)
     for _ in range(resamples):
-        yield rng.integers(clusters, size=clusters).tolist(), 1.0
+        yield rng.integers(clusters, size=clusters), 1.0
 
 
 def permutation_p_values(
-    clusters: Sequence[Cluster], difference: Difference, *, resamples: int = RESAMPLES
+    a: Clusters, b: Clusters, difference: Difference, *, resamples: int = RESAMPLES
 ) -> list[float | None]:
     """Two-sided p of each column: A and B change places in every cluster with probability 1/2.
 
+    a, b: of the same clusters in the same order.
     All 2^k exchanges where they are few (then p is exact), else random ones with the usual (1 + hits) / (1 + drawn).
     """
-    k = len(clusters)
-    observed = np.abs(difference(*_joined(clusters)))
-    exact = 2**k <= EXACT_UP_TO
+    k = a.shape[-1] if isinstance(a, np.ndarray) else len(a)
+    exact = k <= EXACT_UP_TO.bit_length() and 2**k <= EXACT_UP_TO
     rng = np.random.default_rng(0)
-    exchanges: Iterable[Sequence[bool]] = (
-        product((False, True), repeat=k) if exact else ((rng.random(k) < 0.5).tolist() for _ in range(resamples))
+    exchanges: Iterable[NDArray[np.bool_]] = (
+        map(np.array, product((False, True), repeat=k)) if exact else (rng.random(k) < 0.5 for _ in range(resamples))
     )
-    values = np.array([np.abs(difference(*_joined(clusters, exchange))) for exchange in exchanges])
+    observed = np.abs(difference(*_exchanged(a, b, np.zeros(k, np.bool_))))
+    values = np.array([np.abs(difference(*_exchanged(a, b, exchange))) for exchange in exchanges])
     # Rounding must not make an exchange that changes nothing look smaller than the observation.
     hits = (values >= observed * (1 - 1e-9)).sum(axis=0)
     p = hits / len(values) if exact else (1 + hits) / (1 + len(values))
@@ -91,11 +96,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _joined(clusters: Sequence[Cluster], exchange: Sequence[bool] | None = None) -> tuple[list[object], list[object]]:
-    a: list[object] = []
-    b: list[object] = []
-    for index, (mine, theirs) in enumerate(clusters):
-        first, second = (theirs, mine) if exchange is not None and exchange[index] else (mine, theirs)
-        a += first
-        b += second
-    return a, b
+def _exchanged(a: Clusters, b: Clusters, exchange: NDArray[np.bool_]) -> tuple[Any, Any]:
+    """Both sides after A and B changed places in some clusters, as `Difference` takes them."""
+    if isinstance(a, np.ndarray):
+        return np.where(exchange, b, a), np.where(exchange, a, b)
+    mine: list[Any] = []
+    others: list[Any] = []
+    for one, other, change in zip(a, b, exchange.tolist(), strict=True):
+        mine += other if change else one
+        others += one if change else other
+    return mine, others

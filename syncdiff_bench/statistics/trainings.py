@@ -20,13 +20,15 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from math import factorial, prod
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from syncdiff_bench.statistics.resampling import (
     RESAMPLES,
     Difference,
+    Sums,
     bootstrap_error,
     cluster_draws,
     permutation_p_values,
@@ -34,8 +36,10 @@ from syncdiff_bench.statistics.resampling import (
 from syncdiff_bench.statistics.student import Interval, StandardError, combined, t_interval, t_p_value
 
 T = TypeVar("T")
+Indices = Sequence[int] | NDArray[np.int64]
 ENUMERATED = 6  # trainings of which all resamples are gone through, 462 of six; of more they are drawn
-Grid = Sequence[Sequence[Sequence[T]]]  # training, speaker -> the statistics of its clips, none where all failed
+Cells = list[list[list[T]]]  # training, speaker -> the statistics of its clips, none where all failed
+Grid = Sequence[Sequence[Sequence[Any]]] | Sums  # cells, or the sums of each: (K, trainings, speakers)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class DifferenceTest:
     error: StandardError | None
 
 
-def grid_of(stats: Iterable[T], speakers: Iterable[str], trainings: Iterable[Hashable]) -> list[list[list[T]]]:
+def grid_of(stats: Iterable[T], speakers: Iterable[str], trainings: Iterable[Hashable]) -> Cells[T]:
     """grid[training][speaker], both in the order in which they come. speakers, trainings: of each of `stats`.
 
     >>> grid_of([1, 2, 3, 4], ["s", "t", "s", "s"], [0, 0, 1, 0])
@@ -66,24 +70,42 @@ def grid_of(stats: Iterable[T], speakers: Iterable[str], trainings: Iterable[Has
     return [[cells.get(speaker, []) for speaker in order] for cells in found.values()]
 
 
+def grid_of_sums(summands: NDArray[np.float64], speakers: Iterable[str], trainings: Iterable[Hashable]) -> Sums:
+    """(K, trainings, speakers): the same grid, of (clips, K) numbers that add up over the clips of a cell.
+
+    >>> grid_of_sums(np.array([[1.0], [2.0], [3.0], [4.0]]), ["s", "t", "s", "s"], [0, 0, 1, 0]).tolist()
+    [[[5.0, 2.0], [3.0, 0.0]]]
+    """
+    columns: dict[str, int] = {}
+    rows: dict[Hashable, int] = {}
+    column = np.array([columns.setdefault(one, len(columns)) for one in speakers])
+    row = np.array([rows.setdefault(one, len(rows)) for one in trainings])
+    size = len(rows), len(columns)
+    cell = row * len(columns) + column
+    sums = (np.bincount(cell, weights=one, minlength=size[0] * size[1]) for one in summands.T)
+    return np.array([one.reshape(size) for one in sums])
+
+
 def value_intervals(
     observed: np.ndarray,
-    grid: Grid[T],
-    value: Callable[[Sequence[T]], np.ndarray],
+    grid: Grid,
+    value: Callable[[Any], np.ndarray],
     *,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> list[Interval | None]:
     """Interval of each column over the trainings and speakers of one row.
 
-    value: statistics -> one number per column, NaN where it is undefined. observed: the same of all statistics.
+    value: what was drawn of the grid, a list of statistics or sums (K, trainings, speakers) -> one number per column,
+        NaN where it is undefined. observed: the same of all statistics.
     None for a column that one in twenty resamples leaves undefined, and with fewer than two speakers.
     """
 
-    def of(trainings: Sequence[int], speakers: Sequence[int]) -> np.ndarray:
+    def of(trainings: Indices, speakers: Indices) -> np.ndarray:
         return value(_chosen(grid, trainings, speakers))
 
-    errors = _errors(of, len(observed), (len(grid),), len(grid[0]), resamples)
+    trainings, speakers = _size(grid)
+    errors = _errors(of, len(observed), (trainings,), speakers, resamples)
     return [
         None if error is None or not np.isfinite(one) else t_interval(float(one), error, confidence)
         for one, error in zip(observed, errors, strict=True)
@@ -91,8 +113,8 @@ def value_intervals(
 
 
 def difference_tests(
-    a: Grid[object],
-    b: Grid[object],
+    a: Grid,
+    b: Grid,
     difference: Difference,
     *,
     paired: bool = True,
@@ -107,13 +129,13 @@ def difference_tests(
     p is Student's t; K trainings exchanged whole give no p below 2 / 2^K. Where each side has one training, it is the
     permutation over speakers (`resampling.permutation_p_values`).
     """
-    speakers = len(a[0])
-    observed = difference(*(_chosen(side, range(len(side)), range(speakers)) for side in (a, b)))
+    (of_a, speakers), (of_b, _) = _size(a), _size(b)
+    observed = difference(_chosen(a, range(of_a), range(speakers)), _chosen(b, range(of_b), range(speakers)))
 
-    def of(*axes: Sequence[int]) -> np.ndarray:
+    def of(*axes: Indices) -> np.ndarray:
         return difference(_chosen(a, axes[0], axes[-1]), _chosen(b, axes[0 if paired else 1], axes[-1]))
 
-    sizes = (len(a),) if paired else (len(a), len(b))
+    sizes = (of_a,) if paired else (of_a, of_b)
     errors = _errors(of, len(observed), sizes, speakers, resamples)
     if max(sizes) > 1:
         p_values = [
@@ -121,7 +143,8 @@ def difference_tests(
             for one, error in zip(observed, errors, strict=True)
         ]
     else:
-        p_values = permutation_p_values(list(zip(a[0], b[0], strict=True)), difference, resamples=resamples)
+        only = (side[:, 0] if isinstance(side, np.ndarray) else side[0] for side in (a, b))
+        p_values = permutation_p_values(*only, difference, resamples=resamples)
     found = []
     for one, error, p in zip(observed, errors, p_values, strict=True):
         known = error is not None and np.isfinite(one)
@@ -130,8 +153,18 @@ def difference_tests(
     return found
 
 
-def _chosen(grid: Grid[T], trainings: Sequence[int], speakers: Sequence[int]) -> list[T]:
-    return [one for speaker in speakers for training in trainings for one in grid[training][speaker]]
+def _size(grid: Grid) -> tuple[int, int]:
+    """Trainings, speakers."""
+    return (grid.shape[1], grid.shape[2]) if isinstance(grid, np.ndarray) else (len(grid), len(grid[0]))
+
+
+def _chosen(grid: Grid, trainings: Indices, speakers: Indices) -> Any:
+    """A list of statistics, or sums (K, trainings, speakers). A range is a whole axis."""
+    if isinstance(grid, np.ndarray):
+        of_trainings = grid if isinstance(trainings, range) else grid[:, trainings]
+        return of_trainings if isinstance(speakers, range) else of_trainings[:, :, speakers]
+    order = speakers.tolist() if isinstance(speakers, np.ndarray) else speakers
+    return [one for speaker in order for training in trainings for one in grid[training][speaker]]
 
 
 def _errors(
@@ -148,7 +181,7 @@ def _errors(
     for axis, size in enumerate(sizes):
         if size == 1:
             continue
-        whole: list[Sequence[int]] = [range(one) for one in sizes]
+        whole: list[Indices] = [range(one) for one in sizes]
         drawn, weights = [], []
         for indices, weight in cluster_draws(size, resamples) if axis == len(trainings) else _draws(size, resamples):
             drawn.append(value(*whole[:axis], indices, *whole[axis + 1 :]))
@@ -161,7 +194,7 @@ def _errors(
     return found
 
 
-def _draws(trainings: int, resamples: int) -> Iterator[tuple[Sequence[int], float]]:
+def _draws(trainings: int, resamples: int) -> Iterator[tuple[Indices, float]]:
     """Trainings drawn with replacement, and how many draws of the k^k are alike."""
     if trainings > ENUMERATED:
         yield from cluster_draws(trainings, resamples)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from syncdiff_bench.caveats import as_caveats
-from syncdiff_bench.contracts import Column, Metric, Pair, attempt
+from syncdiff_bench.contracts import AdditiveMetric, Column, Metric, Pair, attempt
 from syncdiff_bench.errors import BenchError, WeightsError
 from syncdiff_bench.testing.plugin_checks import Skipped, only_for, or_refusal, prepare, truly_missing
 from syncdiff_bench.testing.samples import degraded, read_only, sample_clip
@@ -129,6 +129,12 @@ def check_shards_aggregate_to_the_whole(metric: Metric[Any]) -> None:
     _assert_close(whole, metric.aggregate([*shard[::-1], stats[0]]), "sharding changes")
     # A mean of means over unequal clips is the usual mistake: twice the same statistics must change nothing.
     _assert_close(whole, metric.aggregate([*stats, *stats]), "doubling every clip changes")
+    if isinstance(metric, AdditiveMetric):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            columns = metric.of_sums(*np.array([metric.summands(one) for one in stats], float).T)
+        for number, one in enumerate(stats):
+            own = {name: float(column[number]) for name, column in columns.items() if np.isfinite(column[number])}
+            _assert_close(own, metric.aggregate([one]), "of_sums of several clips at once changes")
 
 
 def check_measuring_many_is_measuring_each(metric: Metric[Any]) -> None:

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from syncdiff_bench.contracts import FPS
+from syncdiff_bench.documents import WrongValue, check, parse_json, read_json
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import locked, replacing, unwritable, write_whole
 from syncdiff_bench.progress import Progress
@@ -32,6 +33,10 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 CLIPS_PER_SHARD = 64
+
+
+class _Facts(TypedDict):
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,24 +129,31 @@ class TensorCache:
             try:
                 tensors = load_file(self._path(index))
             except (SafetensorError, OSError) as error:
-                raise UsageError(
-                    f"{self._path(index)} is damaged ({error}); delete it, then run `syncdiff-bench data prepare"
-                    " CONFIG`"
-                ) from None
+                raise self._damaged(index, error) from None
             for key, tensor in tensors.items():
                 clip_id, _, name = key.rpartition("/")
                 clips.setdefault(clip_id, {})[name] = tensor
         return {clip_id: clips[clip_id] for clip_id in self.clip_ids if clip_id in clips}
 
+    def _damaged(self, index: int, error: Exception) -> UsageError:
+        reason = " ".join(str(error).split())
+        mend = "delete it, then run `syncdiff-bench data prepare latents CONFIG`"
+        return UsageError(f"{self._path(index)} is damaged ({reason}); {mend}")
+
     def failures(self) -> dict[str, str]:
         """Clip id -> why it is not in the cache, of the shards that are made."""
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         found: dict[str, str] = {}
         for index in range(self.shards):
             if self._path(index).is_file():
-                with safe_open(self._path(index), "pt") as shard:
-                    found |= json.loads((shard.metadata() or {}).get("failures", "{}"))
+                try:
+                    with safe_open(self._path(index), "pt") as shard:
+                        failures = parse_json((shard.metadata() or {}).get("failures", "{}"))
+                    check(failures, Mapping[str, str])
+                except (SafetensorError, OSError, WrongValue) as error:
+                    raise self._damaged(index, error) from None
+                found |= failures
         return found
 
     def clear(self) -> None:
@@ -229,17 +241,14 @@ class TensorCache:
             yield
 
     def _check(self) -> None:
-        try:
-            known = json.loads(self._facts_path.read_text(encoding="utf-8"))["facts"]
-        except FileNotFoundError:
+        if not self._facts_path.exists():
             if any(self.folder.glob("shard-*.safetensors")):
                 raise UsageError(
                     f"{self.folder} holds shards and no {self._facts_path.name}, which says what they were made from;"
                     " delete it, or choose another --cache"
-                ) from None
+                )
             return
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{self._facts_path} is damaged ({error}); delete {self.folder}") from None
+        known = read_json(self._facts_path, "is damaged", f"delete {self.folder}", _Facts)["facts"]
         for name, value in self.facts.items():
             if known.get(name) != value:
                 raise UsageError(

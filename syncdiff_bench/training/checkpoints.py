@@ -3,17 +3,18 @@
 OUT/checkpoints/step-N/
     model.safetensors, optimizer.bin, random_states_RANK.pkl     written and read by accelerate
     averages.safetensors                                         EMA by parameter name
-    training.json                      step, examples, processes, updates of the EMA, bytes of each of these files
+    training.json                      step, examples, processes, updates of the EMA; bytes and sha256 of each of these
+                                       files, and the sha256 of all that it says itself
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import PickleError
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +22,18 @@ import torch
 
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.files import replace_folder
+from syncdiff_bench.leftovers import sweep
 from syncdiff_bench.platforms import link_or_copy
 from syncdiff_bench.training.ema import EMA
+from syncdiff_bench.training.processes import LostError
+from syncdiff_bench.weights.digests import sha256_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
 
-SCHEMA = 1
+SCHEMA = 2
 OURS = "training.json"
-UNREADABLE = (ValueError, KeyError, EOFError)
 # What torch says of a file that it cannot write; it has no type of its own for that.
 UNWRITTEN = ("PytorchStreamWriter", "inline_container", "unexpected pos")
 
@@ -55,6 +58,13 @@ def save(accelerator: Accelerator, out: Path, step: int, examples: int | None, e
             for old in complete(out)[:-keep]:
                 shutil.rmtree(old)
     accelerator.wait_for_everyone()
+
+
+def discard_unfinished(out: Path) -> None:
+    """Remove what a training that was killed was writing. Called by the one launch that is at work in the folder."""
+    for folder in (*(out / "checkpoints").glob(".step-*.part"), *out.glob(".model.part")):
+        shutil.rmtree(folder, ignore_errors=True)
+    sweep(out, alone=True)
 
 
 @contextmanager
@@ -82,7 +92,6 @@ def resume(accelerator: Accelerator, out: Path, ema: EMA | None, names: Sequence
     Raises UsageError where there are checkpoints and none of them is whole and of this model.
     """
     from accelerate.utils import gather_object
-    from safetensors import SafetensorError
 
     reasons: list[str] = []
     found = complete(out)
@@ -90,9 +99,9 @@ def resume(accelerator: Accelerator, out: Path, ema: EMA | None, names: Sequence
         reason = ""
         try:
             known = _load(accelerator, folder, ema, names)
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, LostError):
             raise
-        except (BenchError, OSError, RuntimeError, SafetensorError, PickleError, *UNREADABLE) as error:
+        except Exception as error:  # libraries raise anything for what they cannot read
             reason = _in_one_line(error)
         reason = next(filter(None, gather_object([reason])), "")  # all go on with the same one
         if reason:
@@ -119,18 +128,37 @@ def complete(out: Path) -> list[Path]:
 
 def _load(accelerator: Accelerator, folder: Path, ema: EMA | None, names: Sequence[str]) -> Mapping[str, Any]:
     """Load everything; returns training.json, empty for version 0.1.0, which wrote none."""
-    path = folder / OURS
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = _said(folder)
     for name, size in known.get("files", {}).items():
         there = (folder / name).stat().st_size
         if there != size:
             raise ValueError(f"{name} has {there} of {size} bytes")
+    for name, digest in known.get("sha256", {}).items() if accelerator.is_main_process else ():
+        if sha256_of(folder / name) != digest:
+            raise ValueError(f"{name} is not what was written")
     with _as_accelerate_reads_it(folder) as readable:
         accelerator.load_state(str(readable))
     if ema is not None:
         tensors, updates = _saved_ema(folder, known, names)
         ema.restore(tensors, updates, str(folder))
     return dict(known)
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """training.json, empty for version 0.1.0. Raises ValueError for one that is not what was written."""
+    path = folder / OURS
+    if not path.is_file() and any(folder.glob("custom_checkpoint_*.pkl")):
+        return {}
+    known = json.loads(path.read_bytes())
+    if not isinstance(known, dict) or known.get("schema") not in (1, SCHEMA):
+        raise ValueError(f"{OURS} has another schema than {SCHEMA}")
+    if known["schema"] == SCHEMA and known.pop("said", None) != _digest(known):
+        raise ValueError(f"{OURS} is not what was written")
+    return known
+
+
+def _digest(known: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def _in_one_line(error: Exception) -> str:
@@ -149,7 +177,10 @@ def _write_ours(folder: Path, known: Mapping[str, Any], ema: EMA | None) -> None
     if ema is not None:
         save_file(ema.tensors(), folder / "averages.safetensors")
         known["ema_updates"] = ema.updates
-    known["files"] = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    files = sorted(folder.iterdir())
+    known["files"] = {path.name: path.stat().st_size for path in files}
+    known["sha256"] = {path.name: sha256_of(path) for path in files}
+    known["said"] = _digest(known)
     (folder / OURS).write_text(json.dumps(known) + "\n", encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from syncdiff_bench.errors import BenchError
+from syncdiff_bench.errors import BenchError, Stopped
 from syncdiff_bench.training.checkpoints import kept
 from syncdiff_bench.training.processes import LostError, Processes
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
@@ -80,10 +80,10 @@ def ending_plainly(
     out: Path,
     fitting_batch: FittingBatch | None,
 ) -> Iterator[None]:
-    """Turn what the block dies of (memory, a lost process, SIGTERM) into a BenchError of one line.
+    """Turn what the block dies of (memory, a lost process) into a BenchError of one line.
 
     Of several processes each leaves behind what it died of, so that the others can say it. Raises LostError where that
-    is another process.
+    is another process, Stopped at a SIGTERM that follows no such loss.
     """
     processes = Processes(out, accelerator.process_index, accelerator.num_processes)
     try:
@@ -137,9 +137,9 @@ def _sigterm_raises(processes: Processes) -> Iterator[None]:
         return
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        found = processes.lost(patience=0)
-        why = f"process {processes.index}: {found}" if found else "stopped by SIGTERM"
-        raise LostError(f"{why}; {kept(processes.out)}; {AGAIN}")
+        if found := processes.lost(patience=0):
+            raise LostError(f"process {processes.index}: {found}; {kept(processes.out)}; {AGAIN}")
+        raise Stopped(f"stopped by SIGTERM; {kept(processes.out)}; {AGAIN}")
 
     before: Any = signal.signal(signal.SIGTERM, stop)
     try:

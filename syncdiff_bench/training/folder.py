@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from syncdiff_bench.documents import read_json
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import write_whole
 from syncdiff_bench.options import options_to_json
@@ -64,7 +65,8 @@ def check(out: Path, facts: Mapping[str, Any]) -> list[str]:
     for key in changed:
         table, _, name = key.partition(".")
         free = table in ("schema", "versions") or (table == "training" and name in FREE)
-        if not free or (key == "training.steps" and now[key] < before[key]):
+        fewer = key == "training.steps" and not (isinstance(before[key], int) and before[key] <= now[key])
+        if not free or fewer:
             raise UsageError(f"{out} holds a training of {key} = {before[key]}, not {now[key]}; {MEND}")
     versions = [f"{key.partition('.')[2]} {before[key]}, now {now[key]}" for key in changed if "versions." in key]
     return [f"begun with {', '.join(versions)}"] if versions else []
@@ -96,20 +98,22 @@ def settle(out: Path, facts: Mapping[str, Any], data: TrainingData) -> None:
         write_whole(out / FILE, json.dumps(recorded, indent=1, ensure_ascii=False) + "\n")
 
 
+class _RecordOfAll(TypedDict):
+    data: Mapping[str, Any]
+
+
+class _Record(_RecordOfAll, total=False):
+    training: Mapping[str, Any]
+
+
 def _read(out: Path) -> dict[str, Any] | None:
     """None where nobody said, and where there is nothing yet that another training would go on with."""
     path = out / FILE
     if not path.is_file() or not (complete(out) or (out / "model").exists()):
         return None
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(known["data"], dict):
-            raise TypeError("data is no table")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{path}: does not say what was trained here ({error!r}); delete it, or choose another --out"
-        ) from None
-    return dict(known)
+    mend = "delete it, or choose another --out"
+    known: dict[str, Any] = read_json(path, "does not say what was trained here", mend, _Record)
+    return known
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from syncdiff_bench.documents import WrongValue, check, parse_toml, read_toml
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest, options_from_values, parse_toml, read_toml
+from syncdiff_bench.options import nearest, options_from_values
 from syncdiff_bench.registry import load_class, shipped_files
 from syncdiff_bench.training.task import TrainingData, TrainingSettings, TrainingTask
 from syncdiff_bench.views import AUTO
@@ -50,13 +51,15 @@ def read_plan(config: str, overrides: Sequence[str] = (), variant: str = "") -> 
     """
     path = _find(config)
     tables = _tables(path)
-    variants = tables.pop("variants", {})
+    variants = tables.get("variants", {})
     if variant:
         if variant not in variants:
             raise UsageError(f"{path}: no variant {variant!r}{nearest(variant, variants, 'variants')}")
         _merge(tables, variants[variant])
     for override in overrides:
         _apply(tables, override)
+    _check(path, tables)
+    tables.pop("variants", None)
     unknown = set(tables) - {"trainer", "data", "training", "options"}
     if unknown or "trainer" not in tables:
         raise UsageError(f"{path}: expected trainer, [data], [training] and [options], found {', '.join(tables)}")
@@ -95,7 +98,8 @@ def shipped_configs() -> dict[str, Path]:
 
 def title_of(config: Path) -> str:
     """The first sentence of the comment that a config begins with; "" where it has none."""
-    lines = takewhile(lambda line: line.startswith("#"), config.read_text(encoding="utf-8").splitlines())
+    text = config.read_text(encoding="utf-8", errors="replace")
+    lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
     return " ".join(line.lstrip("# ") for line in lines).partition(". ")[0].rstrip(".")
 
 
@@ -106,9 +110,25 @@ def _trainer(config: Path) -> str:
         return ""
 
 
+class _Config(TypedDict, total=False):
+    trainer: str
+    data: Mapping[str, Any]
+    training: Mapping[str, Any]
+    options: Mapping[str, Any]
+    variants: Mapping[str, Mapping[str, Any]]
+
+
+def _check(path: Path, tables: Mapping[str, Any]) -> None:
+    try:
+        check(tables, _Config)
+    except WrongValue as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
 def _tables(path: Path, likened: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The content of a config, over that of the one that it is like. likened: the configs that are like this one."""
     tables = read_toml(path)
+    _check(path, tables)
     like = tables.pop("like", None)
     if like is None:
         return tables
@@ -119,7 +139,10 @@ def _tables(path: Path, likened: tuple[Path, ...] = ()) -> dict[str, Any]:
     other = shipped.get(like, path.parent / like)
     if other in (path, *likened):
         raise UsageError(f"{path}: is like {like}, which is like itself; take one of the two `like` out")
-    inherited = _tables(other, (path, *likened))
+    try:
+        inherited = _tables(other, (path, *likened))
+    except UsageError as error:
+        raise UsageError(f"{path}: like: {error}") from None
     _merge(inherited, tables)
     return inherited
 

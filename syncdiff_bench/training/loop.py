@@ -23,11 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from syncdiff_bench.characters import visible
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.origins import write_origin
 from syncdiff_bench.progress import Progress, stderr_progress
 from syncdiff_bench.training.cache import fill_together
-from syncdiff_bench.training.checkpoints import resume, save, written
+from syncdiff_bench.training.checkpoints import discard_unfinished, resume, save, written
 from syncdiff_bench.training.device import adamw, arranged, float32_products, pinned, sent
 from syncdiff_bench.training.ema import EMA
 from syncdiff_bench.training.failures import FittingBatch, ending_plainly, require_finite
@@ -57,9 +58,9 @@ def train(
 
     fitting_batch: the estimate behind the advice after running out of memory; half the batch without one.
     progress: who follows it; a bar on a terminal, else a line now and then.
-    Raises BenchError, in one line, when the loss stops being a number, memory runs out, another process dies or
-    SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not installed, for a
-    number of processes that cannot share a step, and for a checkpoint of another model.
+    Raises BenchError, in one line, when the loss stops being a number, memory runs out or another process dies, and
+    Stopped when SIGTERM comes: the last good checkpoint is kept. Raises UsageError for a tracker that is not
+    installed, for a number of processes that cannot share a step, and for a checkpoint of another model.
     """
     from accelerate.utils import set_seed
 
@@ -68,6 +69,7 @@ def train(
     accelerator = _accelerator(task, settings, out, cpu=cpu)
     with alone(accelerator, out), ending_plainly(accelerator, task, settings, out, fitting_batch):
         facts = facts_of(task, settings)
+        for_all(accelerator, lambda: discard_unfinished(out))
         for_all(accelerator, lambda: _say(accelerator, check(out, facts)))
         needed = task.boxed_clips()
         for_all(accelerator, lambda: require_boxes(task.data.dataset, needed))
@@ -88,7 +90,7 @@ def train(
 
 def _say(accelerator: Accelerator, notes: Sequence[str]) -> None:
     for note in notes:
-        accelerator.print(f"note: {note}")
+        accelerator.print(visible(f"note: {note}"))
 
 
 def _accelerator(task: TrainingTask, settings: TrainingSettings, out: Path, *, cpu: bool) -> Accelerator:
@@ -245,7 +247,7 @@ class _Training:
         except Exception as error:
             note = f"no sample image: {type(error).__name__}: {' '.join(str(error).split())}"
             self.record.write(step, {"note": note})
-            self.accelerator.print(f"note: step {step}: {note}")
+            self.accelerator.print(visible(f"note: step {step}: {note}"))
 
     def export(self, folder: Path) -> None:
         """Write the model under another name, then rename it: where there is a model, it is a complete one."""

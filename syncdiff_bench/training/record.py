@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.files import Journal, replacing
+from syncdiff_bench.files import replacing
+from syncdiff_bench.journals import Journal
 from syncdiff_bench.options import options_to_json
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
@@ -39,7 +40,7 @@ class Record:
     def __init__(self, accelerator: Accelerator, out: Path) -> None:
         self._accelerator = accelerator
         self._out = out
-        self._journal = Journal(out / "log.jsonl") if accelerator.is_main_process else None
+        self._journal = Journal(out / "log.jsonl", "it is left out") if accelerator.is_main_process else None
 
     def begin(self, start: int, settings: TrainingSettings, options: Any) -> None:
         """Forget what was logged after step `start`, where the training goes on; open the trackers.

@@ -22,17 +22,19 @@ A third party adds weights with such a file in a package of its own and an entry
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from importlib.metadata import EntryPoint
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 
 from syncdiff_bench import registry
+from syncdiff_bench.documents import WrongValue, check, parse_toml
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.options import nearest, options_from_values, parse_toml
+from syncdiff_bench.faults import contained, described
+from syncdiff_bench.options import nearest, options_from_values
 
 FILE_NAME = "weights.toml"
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -107,10 +109,12 @@ def read_catalogues(points: Iterable[EntryPoint]) -> Catalogue:
     for point in sorted(points, key=lambda point: (point.name, point.value)):
         owner = point.dist.name if point.dist is not None else point.value
         try:
-            found = parse_catalogue(resources.files(point.value).joinpath(FILE_NAME).read_text(encoding="utf-8"))
-        # Importing a third-party package may do anything, and so may its file.
+            with contained():
+                found = parse_catalogue(resources.files(point.value).joinpath(FILE_NAME).read_bytes())
+        # Importing a third-party package may do anything.
         except Exception as error:
-            problems.append(f"{FILE_NAME} of {owner} cannot be used: {' '.join(str(error).split())}")
+            problem = str(error) if isinstance(error, UsageError) else described(error)
+            problems.append(f"{FILE_NAME} of {owner} cannot be used: {problem}")
             continue
         for entry in found:
             if entries.setdefault(entry.name, entry) != entry:
@@ -119,9 +123,23 @@ def read_catalogues(points: Iterable[EntryPoint]) -> Catalogue:
     return Catalogue(MappingProxyType(dict(sorted(entries.items()))), tuple(problems))
 
 
-def parse_catalogue(text: str) -> tuple[Entry, ...]:
+class _Table(TypedDict, total=False):
+    name: str
+    sources: Sequence[Mapping[str, Any]]
+
+
+class _Document(TypedDict, total=False):
+    weights: Sequence[_Table]
+
+
+def parse_catalogue(text: str | bytes) -> tuple[Entry, ...]:
     """Entries of a `weights.toml`. Raises UsageError naming the entry and key that is wrong."""
-    return tuple(_entry(table) for table in parse_toml(text, FILE_NAME).get("weights", []))
+    document = parse_toml(text, FILE_NAME)
+    try:
+        check(document, _Document)
+    except WrongValue as error:
+        raise UsageError(f"{FILE_NAME}: {error}") from None
+    return tuple(map(_entry, document.get("weights", ())))
 
 
 def _entry(table: Mapping[str, Any]) -> Entry:
@@ -142,7 +160,8 @@ def _entry(table: Mapping[str, Any]) -> Entry:
 def _source(name: str, table: Mapping[str, Any]) -> Source:
     index = table.get("index")
     if isinstance(index, Mapping) and index.keys() == {"distribution", "version", "member"}:
-        return IndexSource(**index)
+        found: IndexSource = options_from_values(IndexSource, index, f"weights {name!r}: index")
+        return found
     url = table.get("url")
     if isinstance(url, str) and url.startswith(("http://", "https://")):
         return UrlSource(url)

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from syncdiff_bench.documents import WrongValue, check, parse_json
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.files import replacing, write_whole
 
@@ -117,9 +119,11 @@ def _accepted(path: Path) -> str:
 
 def _remembered(path: Path) -> Digest | None:
     try:
-        return Digest(**json.loads(_note(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        known = parse_json(_note(path).read_bytes())
+        check(known, Digest)
+    except (OSError, WrongValue):
         return None
+    return Digest(**known)
 
 
 # bytes, modification, change of the inode (ns), inode: `cp -p` keeps the second, a write in place the last
@@ -139,10 +143,11 @@ class KnownFiles:
     @cached_property
     def _known(self) -> dict[str, tuple[Facts, str]]:
         try:
-            known = json.loads(self._file.read_bytes())
-            return {path: (list(facts), str(sha256)) for path, (facts, sha256) in known.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+            known = parse_json(self._file.read_bytes())
+            check(known, Mapping[str, tuple[Sequence[int], str]])
+        except (OSError, WrongValue):
             return {}  # only time is lost
+        return {path: (facts, sha256) for path, (facts, sha256) in known.items()}
 
     def sha256(self, path: Path) -> str | None:
         """Hexadecimal digest of a file's content; None where there is no file, or none that can be read."""
@@ -157,6 +162,14 @@ class KnownFiles:
         except OSError:
             return None
         return known[1]
+
+    def unchanged(self, *paths: Path) -> bool:
+        """Whether all these files are remembered and are what they were then."""
+        try:
+            facts = {os.path.abspath(path): _facts(path) for path in paths}  # noqa: PTH100
+        except OSError:
+            return False
+        return all(key in self._known and self._known[key][0] == one for key, one in facts.items())
 
     def remember(self, path: Path, sha256: str) -> None:
         """Take over what somebody else found just now."""

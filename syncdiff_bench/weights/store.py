@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from syncdiff_bench.errors import UsageError, WeightsError
-from syncdiff_bench.files import home, locked, replacing
+from syncdiff_bench.files import home, locked, put_in_place, replacing
 from syncdiff_bench.options import TRUE_WORDS
 from syncdiff_bench.weights import digests
 from syncdiff_bench.weights.catalog import Catalogue, Entry, Source, UrlSource, installed
@@ -200,14 +200,14 @@ def offline() -> bool:
 
 def _fetch_one(entry: Entry, source: Source, target: Path, progress: Progress) -> None:
     part = target.with_name(f"{target.name}.part")
-    fetch(source, part, progress)
+    fetch(source, part, progress, entry.size)
     problem = _facts(entry, part.stat().st_size, digests.sha256_of(part))
     if problem:
         part.unlink()
         origin = source.url if isinstance(source, UrlSource) else f"{source.distribution} {source.version}"
         raise FetchFailed(f"what {origin} serves {problem}")
     digests.forget(target)
-    part.replace(target)
+    put_in_place(part, target)
 
 
 def _mismatch(entry: Entry, path: Path) -> str:

@@ -183,7 +183,7 @@ class TestVerify:
         assert [where for where, _ in told] == [f"speaker/{name}" for name in names]
         texts = [text for _, text in told]
         for text, expected in zip(
-            texts, ["96x96", "no audio track", "holds no words", "cut short", "no such file"], strict=True
+            texts, ["96x96", "no audio track", "holds no words", "cut short", "does not exist"], strict=True
         ):
             assert expected in text
         assert any("second time" in text for _, _, text in findings(LRS2(lrs2_home)))

@@ -96,7 +96,7 @@ def test_a_file_that_does_not_say_what_was_spoken_is_refused_in_words(
 def test_no_file_is_no_transcript_and_a_folder_of_that_name_is_refused(tmp_path: Path) -> None:
     assert read_transcript(tmp_path / "missing.txt") is None
     (tmp_path / "clip.txt").mkdir()
-    with pytest.raises(ClipError, match=r"clip\.txt: cannot be read"):
+    with pytest.raises(ClipError, match=r"clip\.txt: is a folder"):
         read_transcript(tmp_path / "clip.txt")
 
 

@@ -74,7 +74,7 @@ def test_a_mistake_ends_in_one_line(arguments: list[str], words: str, capsys: py
 
 
 def test_a_damaged_manifest_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for text, words in (("{", "is not JSON"), ('{"schema": 9}', "schema 9"), ('{"schema": 1}', "is incomplete")):
+    for text, words in (("{", "is not JSON"), ('{"schema": 9}', "schema 9"), ('{"schema": 1}', "dataset: is missing")):
         (tmp_path / "run.json").write_text(text)
         assert words in refusal(capsys, ["report", str(tmp_path)])
 

@@ -31,7 +31,7 @@ import pytest
 from syncdiff_bench import registry
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Dataset, Method, Metric
-from syncdiff_bench.report.writers.characters import SUPERSCRIPTS
+from syncdiff_bench.report.writers.raised import SUPERSCRIPTS
 from syncdiff_bench.testing import checks_of
 
 if sys.version_info >= (3, 11):

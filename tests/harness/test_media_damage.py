@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from encoded import encode
 
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.damage import bytes_short
@@ -199,3 +200,32 @@ def test_a_header_that_names_no_known_format(tmp_path: Path, damage: bytes) -> N
     with pytest.raises(ClipError, match=str(path)) as caught:
         read_media(path)
     assert caught.value.kind in ("undecodable", "damaged")
+
+
+# ------------------------------------------------------------------------------------------- headers that lie
+
+
+def test_sound_of_a_broken_clock_is_not_awaited(tmp_path: Path) -> None:
+    """Its gap of an hour would be filled with zeros, which nobody hears behind the last picture."""
+    grey, tone = np.full((10, 16, 16, 3), 90, np.uint8), np.full(6_400, 500, np.int16)
+    path = encode(tmp_path / "clip.mkv", grey, audio=tone, audio_start=3_600.0)
+    media = read_media(path, accept_damaged=True)
+    assert len(media.frames) == 10
+    whole = media.audio if media.audio.base is None else media.audio.base
+    assert not media.audio.any() and memoryview(whole).nbytes <= 2 * 16_000  # type: ignore[arg-type]
+
+
+def test_a_rate_that_no_sound_has_is_told(tmp_path: Path) -> None:
+    grey, tone = np.full((10, 16, 16, 3), 90, np.uint8), np.zeros(200, np.int16)
+    path = encode(tmp_path / "clip.mkv", grey, audio=tone, audio_rate=500, audio_codec="pcm_s16le")
+    with pytest.raises(ClipError, match="claims 500 samples of sound per second, which no recording has") as caught:
+        read_media(path)
+    assert caught.value.kind == "undecodable"
+
+
+def test_text_in_a_header_need_not_be_utf_8(tmp_path: Path) -> None:
+    path = talk(tmp_path / "clip")
+    data = path.read_bytes()
+    assert data[16:20] == b"isom"  # the first of the compatible brands
+    path.write_bytes(data[:16] + b"is\xe1m" + data[20:])
+    assert len(read_media(path).frames) == N

@@ -18,7 +18,8 @@ from tiny_networks import SYNCDIFF
 
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import BenchError
-from syncdiff_bench.files import Journal, locked
+from syncdiff_bench.files import locked
+from syncdiff_bench.journals import Journal
 from syncdiff_bench.runs.directory import RunDirectory, load_run
 from syncdiff_bench.runs.plan import Selection, make_plan
 from syncdiff_bench.runs.ranks import Ranks, these_ranks
@@ -64,7 +65,7 @@ def produced(run: Path) -> dict[str, str]:
     """sha256 of everything but what holds times (the manifest, the remembered digests) and the lock: pytest shows what
     differs, and would compare the bytes of two videos for hours.
     """
-    timed = ("run.json", ".digests.json", ".lock", ".lock.gate")
+    timed = ("run.json", ".run.copy.json", ".digests.json", ".lock", ".lock.gate")
     files = (path for path in run.rglob("*") if path.is_file() and path.name not in timed)
     return {str(path.relative_to(run)): sha256_of(path) for path in files}
 

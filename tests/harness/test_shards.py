@@ -23,7 +23,7 @@ SCORED = [*NOISE, "--metrics", "toy-error,toy-words,toy-heavy"]
 
 
 def produced(run: Path) -> dict[str, str]:
-    timed = ("run.json", ".digests.json", ".lock", ".lock.gate")
+    timed = ("run.json", ".run.copy.json", ".digests.json", ".lock", ".lock.gate")
     files = (path for path in run.rglob("*") if path.is_file() and path.name not in timed)
     return {str(path.relative_to(run)): sha256_of(path) for path in files}
 

@@ -164,15 +164,36 @@ def test_what_github_reads_as_mathematics_or_struck_out_is_text_in_markdown() ->
 def test_records_keep_their_precision() -> None:
     first, second = csv.DictReader(io.StringIO(render([TABLE], "csv")))
     assert first == {
-        **{"row": NASTY, "mean": "0.30000000000000004", "ci95_low": "0.25", "ci95_high": "", "judge": "x y"},
+        **{
+            "row": SHOWN.replace("red two", "red\ntwo"),
+            "mean": "0.30000000000000004",
+            "ci95_low": "0.25",
+            "ci95_high": "",
+            "judge": "x y",
+        },
         "caveats": f"{SHOWN}; {SHOWN}",
     }
     assert second == {"row": "b", "mean": "", "ci95_low": "", "ci95_high": "", "judge": "", "caveats": ""}
     plain = Table(TABLE.panels, records=TABLE.records[1:], fields=TABLE.fields)
     # JSON is for programs: every character is there, those that a terminal obeys as escapes.
     assert r"red\u001b[0m\ntwo" in render([TABLE], "json")
-    assert not set(render([TABLE], "json")) & set("\x1b\x07")
+    assert not set(render([TABLE], "json")) & set("\x1b\x07\u202e\ud800")
+    assert json.loads(render([TABLE], "json"))[0]["row"] == NASTY
     assert json.loads(render([plain, plain], "json")) == [dict(TABLE.records[1])] * 2
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "＝1", " =1", "-", "\x1b[0m=1"])
+def test_a_spreadsheet_computes_nothing(text: str) -> None:
+    table = Table(TABLE.panels, records=({**TABLE.records[1], "row": text, "judge": [text]},), fields=TABLE.fields)
+    (row,) = csv.DictReader(io.StringIO(render([table], "csv")))
+    assert row["row"].startswith("'") and row["judge"].startswith("'")
+
+
+@pytest.mark.parametrize("text", ["-0.5", "+3", "-1e-3", "a=b", "name", "a  b", "'=1"])
+def test_numbers_and_other_words_stay_in_csv(text: str) -> None:
+    record = {**TABLE.records[1], "row": text, "mean": -0.5, "ci95": (-1.0, 2.0)}
+    (row,) = csv.DictReader(io.StringIO(render([Table(TABLE.panels, records=(record,), fields=TABLE.fields)], "csv")))
+    assert (row["row"], row["mean"], row["ci95_low"]) == (text, "-0.5", "-1.0")
 
 
 def test_a_terminal_gets_nothing_that_it_would_obey(capsys: pytest.CaptureFixture[str]) -> None:

@@ -200,6 +200,16 @@ def test_another_split_has_no_delta_and_a_footnote(tmp_path: Path) -> None:
     assert (cell.run, cell.delta, cell.deviations) == (whole, 0.026, ())  # 0.9 - 0.874
 
 
+def test_where_the_paper_has_no_values_the_split_is_that_of_the_runs(tmp_path: Path) -> None:
+    rows = {name: {"variant": name} for name in ("rnd", "prv")}
+    on = [write_run(tmp_path / n, "syncdiff", "pocket", SSIM, o, split="ablation", clips=48) for n, o in rows.items()]
+    comparison = join(3, *on)
+    assert [cell_of(comparison.panels[0], row, "ssim").deviations for row in ("RND", "PRV")] == [(), ()]
+    test = write_run(tmp_path / "test", "syncdiff", "pocket", SSIM, {"variant": "prv-"}, clips=24)
+    noted = [note for note in join(3, *on, test).notes if "not test" in note]  # rows of one panel, on other clips
+    assert noted == ["RND, PRV on pocket: split ablation (48 clips), not test"]
+
+
 def test_mismatched_sound_has_no_delta(tmp_path: Path) -> None:
     paired = write_run(tmp_path / "a", "syncdiff", "lrs2", SSIM, clips=1243, pairs="/lists/lrs2.txt")
     comparison = join(1, paired)
@@ -291,15 +301,15 @@ def test_folders_without_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "cannot be read as JSON"),
+        ("", "is not JSON"),
         ("[]", "is not a run's record"),
         ("null", "is not a run's record"),
-        ('{"schema": 2}', "schema 2 is not 1"),
-        ('{"schema": 1}', "'method' is missing"),
+        ('{"schema": 2}', "has schema 2, this version reads 1"),
+        ('{"schema": 1}', "method: name: is missing"),
         ('{"schema": 1, "method": {"name": "a"}, "dataset": "lrs2"}', "is not a run's record"),
         (
             '{"schema": 1, "method": {"name": "a"}, "dataset": {"name": "d"}, "summary": [{}]}',
-            "'mean' is missing",
+            "summary\\[0\\]: .* is missing",
         ),
         (
             '{"schema": 1, "method": {"name": "a"}, "dataset": {"name": "d"}, "summary": [3]}',

@@ -16,7 +16,7 @@ from straight_line import DATA
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from syncdiff_bench.errors import BenchError
+from syncdiff_bench.errors import BenchError, Stopped
 from syncdiff_bench.estimates.training import fitting_batch
 from syncdiff_bench.training.failures import ending_plainly
 from syncdiff_bench.training.loop import train
@@ -154,7 +154,7 @@ def test_another_runtime_error_is_not_touched(tmp_path: Path) -> None:
 
 def test_sigterm_is_one_line_and_the_handler_goes(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(BenchError, match=r"stopped by SIGTERM.*step-0000000\d; run the same command again to resume"):
+    with pytest.raises(Stopped, match=r"stopped by SIGTERM.*step-0000000\d; run the same command again to resume"):
         run(tmp_path, terminated_at=10)
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -100,7 +100,7 @@ def test_a_folder_that_does_not_say_what_it_is(tmp_path: Path, capsys: pytest.Ca
     assert f"note: {tmp_path} does not say what its checkpoints were trained with" in capsys.readouterr().out
     assert json.loads((tmp_path / "training.json").read_text())["data"]["split"] == "train"
     (tmp_path / "training.json").write_text("[]")
-    with pytest.raises(UsageError, match=r"training.json: does not say what was trained here .*; delete it"):
+    with pytest.raises(UsageError, match=r"training.json does not say what was trained here .*; delete it"):
         run(tmp_path, SHORT)
 
 
@@ -187,7 +187,8 @@ def test_damage_that_no_size_tells(tmp_path: Path, name: str) -> None:
     begin(tmp_path / "b")
     folder = tmp_path / "b/checkpoints/step-00000020"
     known = json.loads((folder / "training.json").read_text())
-    (folder / "training.json").write_text(json.dumps({key: known[key] for key in known if key != "files"}))
+    older = {key: value for key, value in known.items() if key not in ("files", "sha256", "said")} | {"schema": 1}
+    (folder / "training.json").write_text(json.dumps(older))
     os.truncate(folder / name, (folder / name).stat().st_size // 2)
     assert run(tmp_path / "b", SHORT) == undisturbed
 

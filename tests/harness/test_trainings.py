@@ -103,7 +103,7 @@ def test_one_training_is_the_bootstrap_and_the_permutation_of_speakers() -> None
     rng = np.random.default_rng(2)
     a, b = rng.normal(0, 1, (1, 9)), rng.normal(0.8, 1, (1, 9))
     (test,) = difference_tests(grid(a), grid(b), mean_difference, resamples=500)
-    (p,) = permutation_p_values([([x], [y]) for x, y in zip(a[0], b[0], strict=True)], mean_difference)
+    (p,) = permutation_p_values(grid(a)[0], grid(b)[0], mean_difference)
     drawn = np.random.default_rng(0)
     changes = (b - a)[0]
     resampled = [changes[drawn.integers(9, size=9)].mean() for _ in range(500)]

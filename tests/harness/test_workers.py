@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -46,7 +48,7 @@ def alone(*arguments: str) -> None:
 
 
 def produced(run: Path) -> dict[str, str]:
-    timed = ("run.json", ".digests.json")
+    timed = ("run.json", ".run.copy.json", ".digests.json")
     files = (path for path in run.rglob("*") if path.is_file() and path.name not in timed)
     return {str(path.relative_to(run)): sha256_of(path) for path in files}
 
@@ -140,9 +142,59 @@ def test_work_is_not_shared_without_cores_memory_or_much_to_do(
     assert main(["generate", *NOISE, "--out", "o"]) == 0
 
 
-def test_memory_and_cores_bound_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
+@pytest.mark.parametrize("pays", [True, False])
+def test_with_much_to_do_a_process_gets_ready_beside_the_first_batch(
+    monkeypatch: pytest.MonkeyPatch, meeting: Path, pays: bool
+) -> None:
+    """It takes part in both stages where that pays, and is gone, without having done anything, where it does not."""
+    alone("run", *SCORED, "--out", "one")
+    offered, begun = [], []
+    offer, begin = workers._Other.offer, workers._Other.begin
+    monkeypatch.setattr(workers._Other, "offer", lambda self, work: (offered.append(self), offer(self, work)))
+    monkeypatch.setattr(workers._Other, "begin", lambda self, work: (begun.append(self), begin(self, work))[1])
+    monkeypatch.setattr(workers, "_cores", lambda: 2)
+    monkeypatch.setattr(workers, "HEAD_START", 1)
+    monkeypatch.setattr(workers, "START_SECONDS", 0.0 if pays else 1e9)
+    if not pays:
+        monkeypatch.delenv("TOY_MEET")
+    assert main(["run", *SCORED, "--out", "o"]) == 0
+    (one,) = set(offered)
+    assert begun == ([one, one] if pays else [])
+    assert len(offered) == (1 if pays else 2)  # of the second stage too, as long as it has done nothing
+    assert not one._process.is_alive()
+    assert sorted(path.name for path in meeting.iterdir()) == (["generate", "score"] if pays else [])
+    assert produced(Path("o/toy-noise")) == produced(Path("one/toy-noise"))
 
+
+@pytest.mark.parametrize(("short", "free", "started"), [(0, 1, 1), (1, 1, 0), (0, 0, 0)])
+def test_no_process_gets_ready_for_little_work_or_without_memory(
+    monkeypatch: pytest.MonkeyPatch, short: int, free: int, started: int
+) -> None:
+    offers: list[str] = []
+    ahead = SimpleNamespace(offer=offers.append, stop=lambda at_once: offers.append(f"stopped at once: {at_once}"))
+    monkeypatch.setattr(workers, "_cores", lambda: 2)
+    monkeypatch.setattr(workers, "_free_bytes", lambda: workers.HEAD_START_BYTES + free)
+    monkeypatch.setattr(workers, "_Other", lambda *_: ahead)
+    work: Any = lambda *_: None  # noqa: E731
+    with Crew(0) as crew:
+        crew.each(range(workers.HEAD_START - short), work, lambda *_: None, lambda *_: None)
+    assert offers == [work, "stopped at once: True"][: 2 * started]
+
+
+def test_a_process_that_was_offered_other_work_before_does_the_last() -> None:
+    from toy_plugins import Times  # where a process that is started finds it too
+
+    other, twice, thrice = workers._Other(1, 1), Times(2), Times(3)
+    try:
+        other.offer(twice)
+        other.offer(thrice)
+        assert other.begin(thrice) and list(other.answers(5)) == [("line", 15), ("done", None)]
+        assert other.begin(twice) and list(other.answers(5)) == [("line", 10), ("done", None)]
+    finally:
+        other.stop(at_once=True)
+
+
+def test_memory_and_cores_bound_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10 * 2**30))
     monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: SimpleNamespace(rss=2**31))
     assert workers._that_fit() == 1 + 4  # 8 of 10 GiB, 2 GiB each

@@ -149,7 +149,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_origin(tmp_path, load_dataset("pocket"), {"steps": 3}, boxes="file 1a2b3c4d")
     assert origin_of(tmp_path) == Origin("pocket", drawn=True, boxes="file 1a2b3c4d")
     (tmp_path / "trained.json").write_text('{"schema": 1}')
-    with pytest.raises(UsageError, match=r"trained\.json: does not say what the model was trained on"):
+    with pytest.raises(UsageError, match=r"trained\.json does not say what the model was trained on"):
         origin_of(tmp_path)
 
 

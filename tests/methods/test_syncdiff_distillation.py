@@ -12,12 +12,13 @@ from tiny_networks import SYNCDIFF as TINY
 from torch import Tensor, nn
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.estimates.training import step_cost
 from syncdiff_bench.training.loader import load_task, read_plan
 from syncdiff_bench.training.loop import train
 from syncdiff_bench.training.task import TrainingSettings
 from syncdiff_methods.syncdiff.beyond.distillation import DistillationOptions, DistillationTask, DistilledSyncDiff
 from syncdiff_methods.syncdiff.config import DiffusionConfig
-from syncdiff_methods.syncdiff.model import SyncDiffModel
+from syncdiff_methods.syncdiff.model import Denoiser, SyncDiffModel
 
 pytestmark = pytest.mark.usefixtures("few_clips")
 CUMULATIVE = np.cumprod(1 - np.linspace(0.0015**0.5, 0.0195**0.5, 1000) ** 2)
@@ -226,12 +227,29 @@ def test_a_validation_asks_how_far_one_step_is_from_the_teacher(teacher: Path) -
     assert distance == pytest.approx((1 - CUMULATIVE[0]) ** 0.5, rel=0.05)  # the least noise, which DDIM leaves
 
 
-def test_without_a_teacher_the_command_that_makes_it_is_told() -> None:
-    with pytest.raises(UsageError, match=r"no teacher 'training/paper/model'; train one .*train syncdiff/paper") as one:
-        load_task(read_plan("syncdiff-distillation/paper-few-step"), None, Path(), "cpu")
+def test_without_a_teacher_the_command_that_makes_it_is_told(tmp_path: Path) -> None:
+    overrides = [f"data.{name}='{value}'" for name, value in (("dataset", "pocket"), ("split", "test"))]
+    plan = read_plan("syncdiff-distillation/paper-few-step", [*overrides, "data.validation_split='test'"])
+    with pytest.raises(
+        UsageError, match=r"no teacher 'training/paper/model'; train one .*train syncdiff/paper`"
+    ) as one:
+        train(load_task(plan, None, tmp_path, "cpu"), plan.settings, tmp_path / "out", cpu=True)
     assert "\n" not in str(one.value)
-    with pytest.raises(UsageError, match=r"train syncdiff/pocket-ablation`"):
-        load_task(read_plan("syncdiff-distillation/pocket-few-step"), None, Path(), "cpu")
+    with pytest.raises(UsageError, match=r"no teacher 'training/mine/model'"):
+        load_task(replace(plan, options={"teacher": "training/mine/model"}), None, tmp_path, "cpu")
+
+
+def test_what_a_distillation_costs_is_known_before_its_teacher_is_there() -> None:
+    """As much as with a teacher of that size, that is: three networks of the one that the config trains."""
+    plan = read_plan("syncdiff-distillation/pocket-few-step")
+    task = load_task(plan, None, Path(), "cpu")
+    config = read_plan("syncdiff/pocket-ablation").options["model"]
+    assert task.options.model.diffusion.prediction == config["diffusion"]["prediction"] == "v_prediction"
+    cost = step_cost(task, plan.settings)
+    assert cost is not None
+    one = sum(p.numel() for p in Denoiser(task.options.model).parameters())
+    assert cost.trained == one and cost.frozen > 2 * one
+    assert cost.flops > 0 and cost.example_bytes > 0
 
 
 def test_a_student_is_as_its_teacher_is(teacher: Path, tmp_path: Path) -> None:

@@ -139,5 +139,5 @@ def test_broken_and_foreign_files_are_refused_by_name(part: str, tmp_path: Path)
         metric.prepare()
     file.write_bytes(whole)
     file.with_suffix(".json").write_text("not json")
-    with pytest.raises(WeightsError, match=rf"{part}\.json: not a readable description"):
+    with pytest.raises(WeightsError, match=rf"{part}\.json is no description"):
         metric.prepare()

@@ -15,7 +15,7 @@ from syncdiff_datasets.lrs import LRS2
 from syncdiff_datasets.on_disk import contained
 from syncdiff_datasets.pocket.speech import arpabet
 from syncdiff_datasets.pocket.world import CLIPS_PER_SPEAKER, SPLIT_SPEAKERS, draw_split, split_of_clip
-from syncdiff_datasets.transcripts import Transcript
+from syncdiff_datasets.transcripts import Transcript, seconds
 
 SHIPPED = Path(__file__).parent / "data"  # the test split, in the LRS2 layout
 
@@ -36,8 +36,11 @@ class PocketFolder(LRS2):
         path = contained(self.home / "phones", f"{clip_id}.txt")
         if not path.is_file():
             return ()
-        rows = (line.split(maxsplit=2) for line in read_text_file(path).text.splitlines())
-        return tuple(Spoken(phone, float(start), float(end), arpabet(phone)) for start, end, phone in rows)
+        try:
+            rows = [line.split(maxsplit=2) for line in read_text_file(path).text.splitlines()]
+            return tuple(Spoken(phone, *seconds(start, end), arpabet(phone)) for start, end, phone in rows)
+        except (OSError, ValueError, UsageError) as error:
+            raise ClipError("phones", f"{path}: no lines of START END PHONE ({error}); draw the split again") from None
 
 
 class Pocket(Dataset):
@@ -80,6 +83,9 @@ class Pocket(Dataset):
         if split is None:
             raise ClipError("missing", f"{clip_id}: not a clip of pocket; ids look like 3000000000000000000/00001")
         return self._folder(split).clip(clip_id)
+
+    def odd_files(self, split: str) -> Sequence[Finding]:
+        return self._folder(split).odd_files(split)
 
     def fingerprint(self, split: str) -> str:
         return self._folder(split).fingerprint(split)

@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from syncdiff_bench.contracts import Runtime, WeightsUsed
+from syncdiff_bench.documents import read_toml
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.media.writing import ENCODINGS
-from syncdiff_bench.options import nearest, options_from_values, read_toml
+from syncdiff_bench.options import nearest, options_from_values
 from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_methods.external.process import OUTPUT_NAME, Command, environment_with
 from syncdiff_methods.external.program import ClipFiles, ProgramMethod

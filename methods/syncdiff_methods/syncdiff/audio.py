@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from syncdiff_bench import registry
+from syncdiff_bench.arrays import load_array
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Audio, Clip, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
@@ -286,10 +287,10 @@ def foreign_acoustic_model(logits: str, dataset: str, method: str) -> tuple[Cave
 
 def _saved_windows(path: Path, n_frames: int) -> NDArray[np.float32]:
     try:
-        saved = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        saved = load_array(path)
+    except (OSError, ValueError) as error:
         raise ClipError("features", f"{path}: no readable DeepSpeech scores ({error}); compute them again") from None
-    if saved.dtype.kind == "f" and len(saved):
+    if saved.dtype.kind == "f" and saved.size:
         if saved.ndim == 2 and saved.shape[1] == SYMBOLS:
             return score_windows(saved.astype(np.float32), n_frames)
         if saved.ndim == 3 and saved.shape[1:] == (WINDOW, SYMBOLS):

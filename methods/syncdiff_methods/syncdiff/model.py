@@ -9,16 +9,17 @@ DIR/audio.safetensors           AV-HuBERT audio encoder and temporal filter
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 import torch.nn.functional as F
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
+from syncdiff_bench.documents import read_json
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import options_from_values
 from syncdiff_methods.model_folder import FolderModel, load_part, part_files, save_part
@@ -292,6 +293,11 @@ def autoencoder_folder(where: str | Path) -> Path:
         ) from None
 
 
+class _Described(TypedDict):
+    autoencoder: Mapping[str, Any]
+    frame_size: int
+
+
 def read_autoencoder(where: str | Path) -> tuple[AutoencoderConfig, int]:
     """Config and frame size. Raises UsageError as `autoencoder_folder`."""
     folder = autoencoder_folder(where)
@@ -299,9 +305,9 @@ def read_autoencoder(where: str | Path) -> tuple[AutoencoderConfig, int]:
     if not path.is_file():
         whole = SyncDiffModel.read_config(folder)
         return whole.autoencoder, whole.frame_size
-    known = json.loads(path.read_text(encoding="utf-8"))
+    known = read_json(path, "is no description of an autoencoder", "import or train it again", _Described)
     config: AutoencoderConfig = options_from_values(AutoencoderConfig, known["autoencoder"], str(path))
-    return config, int(known["frame_size"])
+    return config, known["frame_size"]
 
 
 def load_autoencoder(where: str | Path) -> tuple[Autoencoder, int, Path]:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from html import escape as escaped
 from importlib.resources import files
 
+from syncdiff_bench.characters import one_line
 from syncdiff_bench.report.table import Cell, Heading, Panel, Row, Table
-from syncdiff_bench.report.writers.characters import one_line
 
 
 def html_text(tables: Sequence[Table]) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
+from syncdiff_bench.characters import one_line, printable
 from syncdiff_bench.report.table import Table
-from syncdiff_bench.report.writers.characters import one_line, printable
 
 FAILING = ("regression", "no value")
 

@@ -10,8 +10,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from syncdiff_bench.characters import one_line
 from syncdiff_bench.report.table import Cell, Note, Panel, Table
-from syncdiff_bench.report.writers.characters import one_line
 
 PREAMBLE = r"% preamble: \usepackage{booktabs,graphicx,xcolor}"
 

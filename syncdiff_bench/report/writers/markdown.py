@@ -6,8 +6,9 @@ import html
 import re
 from collections.abc import Sequence
 
+from syncdiff_bench.characters import one_line
 from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Table
-from syncdiff_bench.report.writers.characters import one_line, raised
+from syncdiff_bench.report.writers.raised import raised
 
 
 def markdown_text(tables: Sequence[Table]) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from syncdiff_bench.characters import json_text as as_json
+from syncdiff_bench.characters import one_line, visible
 from syncdiff_bench.report.table import Table
-from syncdiff_bench.report.writers.characters import one_line
+
+FORMULA = tuple("=+-@")  # what a formula begins with, in any width of letters
 
 
 def csv_text(tables: Sequence[Table]) -> str:
@@ -19,7 +22,7 @@ def csv_text(tables: Sequence[Table]) -> str:
     writer.writeheader()
     for record in (record for table in tables for record in table.records):
         low, high = record["ci95"] or (None, None)
-        flat = {key: _joined(value) for key, value in record.items()}
+        flat = {key: _cell(value) for key, value in record.items()}
         writer.writerow(flat | {"ci95_low": low, "ci95_high": high})
     return text.getvalue()
 
@@ -27,13 +30,31 @@ def csv_text(tables: Sequence[Table]) -> str:
 def json_text(tables: Sequence[Table]) -> str:
     """A list of the records."""
     records = [record for table in tables for record in table.records]
-    return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_json(records) + "\n"
 
 
-def _joined(value: Any) -> Any:
-    """A list as one text: words, or the texts of caveats."""
-    if not isinstance(value, list):
-        return value
-    if any(isinstance(one, Mapping) for one in value):
-        return one_line("; ".join(one["text"] for one in value))
-    return " ".join(value)
+def _cell(value: Any) -> Any:
+    """A list as one text: words, or the texts of caveats. No text that a terminal obeys or a spreadsheet computes."""
+    if isinstance(value, list):
+        caveats = any(isinstance(one, Mapping) for one in value)
+        value = one_line("; ".join(one["text"] for one in value)) if caveats else " ".join(value)
+    return inert(visible(value)) if isinstance(value, str) else value
+
+
+def inert(text: str) -> str:
+    """Text with an apostrophe before it where a spreadsheet would take it for a formula; numbers stay.
+
+    >>> inert("=1+1"), inert("-0.5"), inert("-cmd")
+    ("'=1+1", '-0.5', "'-cmd")
+    """
+    first = unicodedata.normalize("NFKC", text.lstrip()[:1])
+    computed = text.startswith(("\t", "\r", "\n")) or (first in FORMULA and not _is_number(text))
+    return f"'{text}" if computed else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from syncdiff_bench.characters import one_line
 from syncdiff_bench.report.table import Table
-from syncdiff_bench.report.writers.characters import one_line, raised
+from syncdiff_bench.report.writers.raised import raised
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid

@@ -29,6 +29,7 @@ from syncdiff_bench.contracts import (
     WeightsUsed,
 )
 from syncdiff_bench.errors import ClipError, UsageError, WeightsError
+from syncdiff_bench.progress import Progress
 
 N_CLIPS = 5
 FRAMES = 3
@@ -221,3 +222,15 @@ class Heavy(Difference):
 
     def aggregate(self, stats: Sequence[ErrorStats]) -> Mapping[str, float | None]:
         return {"heavy": super().aggregate(stats)["err"]}
+
+
+class Times:
+    """Work for several processes: a task, so many times over."""
+
+    progress = Progress()
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def __call__(self, task: int, emit: Callable[[int], None]) -> None:
+        emit(self.factor * task)

@@ -8,7 +8,7 @@ has none. Audio condition and autoencoder are the teacher's and stay as they are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.options import options_from_values
+from syncdiff_bench.training.loader import read_plan
 from syncdiff_methods.syncdiff.audio import AudioCondition
 from syncdiff_methods.syncdiff.beyond.consistency import (
     SKIP,
@@ -35,6 +37,7 @@ from syncdiff_methods.syncdiff.sampling import FAST_STEPS, FrameNoise, build_sam
 from syncdiff_methods.syncdiff.training import SyncDiffTask, SyncDiffTrainingOptions
 
 if TYPE_CHECKING:
+    from syncdiff_bench.training.cache import TensorCache
     from syncdiff_bench.training.task import TrainingData
 
 HUBER = 0.001  # c of sqrt(d^2 + c^2) - c, as in LCM's training code
@@ -142,7 +145,8 @@ class DistilledSyncDiff(nn.Module):
 class DistillationTask(SyncDiffTask):
     """SyncDiff's examples and caches; see the module.
 
-    Raises UsageError where there is no teacher, or it is distilled itself.
+    Raises UsageError where there is no teacher, or it is distilled itself. A teacher that `train` will make under that
+    name may still be missing while a task is only asked what it costs: `caches` raises then.
     """
 
     Options = DistillationOptions
@@ -153,11 +157,20 @@ class DistillationTask(SyncDiffTask):
         for name in ("model", "scheduled", "sync_weight"):
             if getattr(options, name) != getattr(DistillationOptions(), name):
                 raise UsageError(f"options.{name}: a student is as its teacher is; leave it out, set options.teacher")
-        model = teacher_config(options.teacher)
-        check_consistency(few_steps(model.diffusion, options.steps))
-        autoencoder, encoder = options.autoencoder or options.teacher, options.encoder or options.teacher
+        self.missing = ""
+        own = {"autoencoder": options.teacher, "encoder": options.teacher}
         try:
-            options = replace(options, model=model, autoencoder=autoencoder, encoder=encoder)
+            model = teacher_config(options.teacher)
+        except UsageError as error:
+            made_by = training_of(options.teacher)
+            if made_by is None or Path(options.teacher).exists():
+                raise
+            self.missing = str(error)
+            model, own = made_by.model, {"autoencoder": made_by.autoencoder, "encoder": made_by.encoder}
+        check_consistency(few_steps(model.diffusion, options.steps))
+        own = {name: getattr(options, name) or value for name, value in own.items()}
+        try:
+            options = replace(options, model=model, **own)
         except ValueError as error:
             raise UsageError(f"{options.teacher} as teacher: {error}") from None
         super().__init__(options, data, device)
@@ -166,6 +179,11 @@ class DistillationTask(SyncDiffTask):
                 f"{self.options.autoencoder}: not the autoencoder of the teacher {options.teacher}; leave"
                 " options.autoencoder out, or name the one that the teacher was trained with"
             )
+
+    def caches(self) -> Sequence[TensorCache]:
+        if self.missing:
+            raise UsageError(self.missing)
+        return super().caches()
 
     def build(self) -> nn.Module:
         module = DistilledSyncDiff(self.options)
@@ -239,3 +257,13 @@ def teacher_config(teacher: str) -> SyncDiffConfig:
     if config.diffusion.sampler == "consistency":
         raise UsageError(f"options.teacher: {teacher} is distilled already; name the model that it was made of")
     return config
+
+
+def training_of(teacher: str) -> SyncDiffTrainingOptions | None:
+    """Options of the shipped config that makes the teacher, where it is called as `train` calls its folders."""
+    folder = Path(teacher)
+    try:
+        plan = read_plan(f"syncdiff/{folder.parent.name}") if folder.name == "model" else None
+    except UsageError:
+        return None
+    return None if plan is None else options_from_values(SyncDiffTrainingOptions, plan.options, plan.name)

@@ -1,0 +1,77 @@
+"""Two processes at once on one place: both end well, or one says plainly that the other is at work; the bytes are those
+of one process.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from killing import LIMIT, Command, Ended
+from same_bytes import contents, differences
+from tiny_commands import COMMANDS, HEAVY, Inputs
+
+TIMES = 5  # of each command in the long run
+AT_WORK = re.compile(r"error: .*(in use|at work|another process|another launch|held by)[^\n]*\n$")
+
+
+def marks(command: str, attempt: int) -> list[pytest.MarkDecorator]:
+    if attempt:
+        return [pytest.mark.reliability]
+    return [pytest.mark.slow] if command in HEAVY else []
+
+
+ATTEMPTS = [
+    pytest.param(command, attempt, id=f"{command}-{attempt}", marks=marks(command, attempt))
+    for command in COMMANDS
+    for attempt in range(TIMES + 1)
+]
+
+
+@pytest.mark.parametrize(("command", "attempt"), ATTEMPTS)
+def test_two_processes_leave_the_bytes_of_one(
+    command: str,
+    attempt: int,
+    inputs: Inputs,
+    undisturbed: Callable[[str], Any],
+    note: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    """At the same moment first; then the second one comes somewhere on the way of the first."""
+    whole = undisturbed(command)
+    rng = random.Random(crc32(f"together {command} {attempt}".encode()))
+    work = tmp_path / "work"
+    work.mkdir()
+    arguments, environment = inputs.arguments(command), inputs.environment(work)
+    first = Command(arguments, work, environment)
+    instant = rng.uniform(0, whole.ended.busy) if attempt else 0.0
+    last = time.monotonic() + LIMIT
+    while first.busy < instant and not first.ended() and time.monotonic() < last:
+        time.sleep(0.002)
+    second = Command(arguments, work, environment)
+    while not (first.ended() & second.ended()) and time.monotonic() < last:
+        time.sleep(0.005)
+    both = [first.end(0), second.end(0)]
+    different = differences(whole.files, contents(work))
+    note(
+        command,
+        "two at once",
+        tracebacks=sum(one.traceback for one in both),
+        bytes_different=sum(different.values()),
+        peak_mb=max(one.peak_mb for one in both),
+    )
+    assert not any(one.traceback for one in both), "\n".join(one.said for one in both)
+    assert all(one.code == 0 or gives_way(one) for one in both), f"{both}, the second at {instant:.2f} s"
+    assert any(one.code == 0 for one in both), both
+    assert different == {}, f"the second at {instant:.2f} s of {whole.ended.busy:.2f}; {both}"
+
+
+def gives_way(one: Ended) -> bool:
+    """Whether a process was refused in one line that says that another one is there."""
+    return one.code == 2 and bool(AT_WORK.search(one.said)) and one.said.count("error: ") == 1
