@@ -158,7 +158,7 @@ class DistillationTask(SyncDiffTask):
             if getattr(options, name) != getattr(DistillationOptions(), name):
                 raise UsageError(f"options.{name}: a student is as its teacher is; leave it out, set options.teacher")
         self.missing = ""
-        own = {"autoencoder": options.teacher, "encoder": options.teacher}
+        autoencoder = encoder = options.teacher
         try:
             model = teacher_config(options.teacher)
         except UsageError as error:
@@ -166,11 +166,11 @@ class DistillationTask(SyncDiffTask):
             if made_by is None or Path(options.teacher).exists():
                 raise
             self.missing = str(error)
-            model, own = made_by.model, {"autoencoder": made_by.autoencoder, "encoder": made_by.encoder}
+            model, autoencoder, encoder = made_by.model, made_by.autoencoder, made_by.encoder
         check_consistency(few_steps(model.diffusion, options.steps))
-        own = {name: getattr(options, name) or value for name, value in own.items()}
+        autoencoder, encoder = options.autoencoder or autoencoder, options.encoder or encoder
         try:
-            options = replace(options, model=model, **own)
+            options = replace(options, model=model, autoencoder=autoencoder, encoder=encoder)
         except ValueError as error:
             raise UsageError(f"{options.teacher} as teacher: {error}") from None
         super().__init__(options, data, device)
