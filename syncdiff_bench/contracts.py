@@ -1,9 +1,7 @@
 """The nouns: Media, Clip, Dataset, Method, Metric. Everything else in the harness moves these around.
 
-Their arrays (frames, audio, boxes) are those of `syncdiff_bench.arrays`.
-
-A third-party plugin subclasses `Method`, `Metric` or `Dataset` and registers the class under the entry-point
-group of the same name; nothing else is needed.
+Their arrays (frames, audio, boxes) are those of `syncdiff_bench.arrays`. A third-party plugin subclasses `Method`,
+`Metric` or `Dataset` and registers the class under the entry-point group of the same name; nothing else is needed.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 
 class _Lossy(io.RawIOBase):
@@ -64,7 +65,7 @@ def lossy_streams() -> Iterator[Output]:
 def _lossy(name: str) -> Iterator[Output]:
     stream = getattr(sys, name)
     if stream is None:  # closed from the start
-        with open(os.devnull, "w", encoding="utf-8") as nothing:  # noqa: PTH123
+        with Path(os.devnull).open("w", encoding="utf-8") as nothing:
             setattr(sys, name, nothing)
             try:
                 yield Output()
