@@ -147,4 +147,4 @@ def test_a_csv_of_a_hostile_folder_holds_no_formula(hostile: list[str], capfd: p
     capfd.readouterr()
     assert main(["report", "=1+1", "--format", "csv"]) == 0
     (row,) = csv.DictReader(io.StringIO(capfd.readouterr().out))
-    assert row["run"] == "'=1+1/static" and float(row["mean"]) > 0
+    assert (row["run"], row["clips"]) == ("'=1+1/static", str(len(hostile)))
