@@ -133,7 +133,11 @@ class DatasetOnDisk(Dataset):
 
     @cached_property
     def _has_boxes(self) -> bool:
-        return (self.home / "boxes").is_dir()
+        return is_folder(self.home / "boxes")
+
+    @cached_property
+    def _has_landmarks(self) -> bool:
+        return is_folder(self.home / "landmarks")
 
     @cached_property
     def _has_landmarks(self) -> bool:
@@ -261,17 +265,19 @@ def fingerprint_clips(clips: Iterable[tuple[str, list[Path]]]) -> str:
 
 def _file_digest(path: Path) -> bytes:
     digest = hashlib.sha256()
-    if why_no_file(path):  # a pipe is never opened
-        digest.update(b"missing")
-        return digest.digest()
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
             size = file.seek(0, 2)
             file.seek(0)
             digest.update(f"{size}\0".encode())
             digest.update(file.read(CHUNK))
             file.seek(max(CHUNK, size - CHUNK))
             digest.update(file.read(CHUNK))
-    except OSError:
+    except OSError:  # a pipe cannot seek
         digest.update(b"missing")
     return digest.digest()
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file, and a pipe without waiting for who writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from syncdiff_bench.contracts import Dataset, Finding
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faces.boxes import read_detected
 from syncdiff_bench.views import AcceptingDataset, PairedDataset
 from syncdiff_datasets.folder import Folder
 from syncdiff_datasets.lrs import LRS2, LRS3
@@ -171,6 +173,15 @@ def test_boxes_whose_header_claims_more_than_the_file_holds_are_that_clips_failu
     assert caught.value.kind == "boxes"
     assert errors(dataset, "test").keys() == {first}
     assert any(one.where == second and one.level == "ok" for one in dataset.verify("test"))
+
+
+def test_detected_boxes_whose_header_claims_too_much_are_a_damaged_entry(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<i4", "fortran_order": False, "shape": (10**12, 4)})
+    with zipfile.ZipFile(tmp_path / "entry.npz", "w") as archive:
+        archive.writestr("boxes.npy", header.getvalue() + b"\0" * 80)
+    with pytest.raises(ClipError, match=r"entry\.npz: damaged face boxes"):
+        read_detected(tmp_path / "entry.npz")
 
 
 def test_pairs_name_clips_composed_or_not(tmp_path: Path, write_clip: WriteClip) -> None:
