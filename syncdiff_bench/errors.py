@@ -23,7 +23,7 @@ def shown(value: Any) -> str:
     """A value in a message: its repr, cut where it is long, without what a terminal would obey.
 
     >>> shown("a" * 1000)
-    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'"
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'"
     """
     return _SHORT.repr(value)
 

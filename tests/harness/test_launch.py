@@ -49,7 +49,14 @@ def test_slurm_gets_an_array_and_a_job_after_it(slurm: Path, capsys: pytest.Capt
     asked = ["--shards", "3", "--gpus", "2", "--partition", "gpu", "--hours", "5", "--slurm", "account=lips"]
     assert main(["launch", *asked, "--report", "o", "--", "run", *NOISE, "--out", "o"]) == 0
     array, report = ((slurm / f"{n}.sh").read_text() for n in (0, 1))
-    for line in ("--array=0-2%", "--partition=gpu", "--gpus-per-node=2", "--time=300", "--account=lips"):
+    for line in (
+        "--array=0-2%",
+        "--partition=gpu",
+        "--gpus-per-node=2",
+        "--time=300",
+        "--signal=USR2@30",
+        "--account=lips",
+    ):
         assert f"#SBATCH {line}" in array, line
     assert "#SBATCH --dependency=afterany:70" in report and "--gpus" not in report and "--array" not in report
     err = capsys.readouterr().err
