@@ -101,7 +101,10 @@ class Journal:
         self.rows: list[Row] = list(_rows(path, complete, lost))
         self._damaged = complete.count(b"\n") > len(self.rows)
         if path.exists() and path.stat().st_size > len(complete):
-            os.truncate(path, len(complete))
+            try:
+                os.truncate(path, len(complete))
+            except OSError as error:
+                raise unwritable(path, error) from None
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows to the end and wait until they are on the disk, all or none. Raises UsageError."""
