@@ -93,8 +93,8 @@ class Counted:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Counted:
-        """Raises KeyError or TypeError for an entry that is not one."""
-        return cls(**{**entry, "clips": tuple(entry["clips"])})
+        """Of an entry that was held to this class (`documents.check`)."""
+        return cls(**{**entry, "clips": tuple(entry.get("clips", ()))})
 
 
 Groups = dict[tuple[str, str], dict[str, Caveat]]

@@ -149,7 +149,7 @@ def _check_content(document: Any) -> None:
     todo: list[tuple[Any, int]] = [(document, 0)]
     while todo:
         value, depth = todo.pop()
-        if depth > DEEPEST:
+        if depth >= DEEPEST and isinstance(value, dict | list):
             raise WrongValue(f"is nested more than {DEEPEST} levels deep")
         if isinstance(value, str):
             if not value.isascii():

@@ -29,7 +29,13 @@ def shown(value: Any) -> str:
 
 
 class BenchError(Exception):
-    """Base of every error that this project raises on purpose; the CLI prints it without a traceback."""
+    """Base of every error that this project raises on purpose; the CLI prints it without a traceback.
+
+    Its text is one line, whatever the names and values in it hold.
+    """
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
 
 
 class UsageError(BenchError):

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from syncdiff_bench.errors import BenchError, UsageError, one_line
+from syncdiff_bench.errors import BenchError, ClipError, UsageError, one_line
 
 LOG = "errors.log"
 HARNESS = Path(__file__).parent
+CALLERS = ("click",)  # packages that call the harness, and are called by it
 LIBRARY = Path(traceback.__file__).parent  # of Python
 
 
@@ -44,6 +45,18 @@ def blamed(what: str, mend: str = "mend the plugin") -> Iterator[None]:
         raise UsageError(f"{what} fails: {described(error)}; {mend}") from error
 
 
+@contextmanager
+def decoding(clip_id: str) -> Iterator[None]:
+    """Whatever opening a clip raises in the block that is no error of this project becomes a ClipError."""
+    try:
+        with contained():
+            yield
+    except BenchError:
+        raise
+    except Exception as error:
+        raise ClipError("undecodable", f"{clip_id}: cannot be decoded ({described(error)})") from error
+
+
 def described(error: BaseException) -> str:
     """An exception in one line, with the place: "ZeroDivisionError: division by zero (method.py:42)"."""
     place = place_of(error)
@@ -60,7 +73,7 @@ def place_of(error: BaseException) -> str:
     frames = [(Path(one.filename), one.lineno) for one in traceback.extract_tb(error.__traceback__)]
     called = (file for file, _ in frames if file.is_file() and not file.is_relative_to(HARNESS))
     called = (file for file in called if not file.is_relative_to(LIBRARY) or "site-packages" in file.parts)
-    home = next(map(_package, called), None)
+    home = next((one for one in map(_package, called) if one.name not in CALLERS), None)
     own = [(file, line) for file, line in frames if home is not None and file.is_relative_to(home)]
     return f"{own[-1][0].name}:{own[-1][1]}" if own else ""
 

@@ -116,7 +116,10 @@ class Journal:
         self._lost = lost
         complete = _complete_size(path)
         if path.exists() and path.stat().st_size > complete:
-            os.truncate(path, complete)
+            try:
+                os.truncate(path, complete)
+            except OSError as error:
+                raise unwritable(path, error) from None
 
     @property
     def rows(self) -> list[Row]:

@@ -16,7 +16,7 @@ from syncdiff_bench.faults import blamed
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.runs.directory import Run, RunDirectory, load_run, speakers
 from syncdiff_bench.runs.generating import generate
-from syncdiff_bench.runs.layout import GENERATION, PROTOCOLS, SCORES, InUse, discard, part_files
+from syncdiff_bench.runs.layout import GENERATION, MANIFEST, PROTOCOLS, SCORES, InUse, discard, part_files
 from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, hardware, now, versions
 from syncdiff_bench.runs.plan import (
     Plan,
@@ -141,7 +141,10 @@ def assemble(path: Path) -> None:
             clips = run.identity.clips
             if run.identity.encoding == AS_GIVEN or all(clip in run.generated for clip in clips):
                 run.settle_generated()
-            metrics = [recorded_metric(entry) for entry in run.manifest["protocols"]]
+            try:
+                metrics = [recorded_metric(entry) for entry in run.manifest["protocols"]]
+            except UsageError as error:
+                raise UsageError(f"{path / MANIFEST}: protocols: {error}") from None
             if metrics and all((clip, one.name, one.protocol) in run.scores for clip in clips for one in metrics):
                 _settle(run, metrics, run.generated)
             else:

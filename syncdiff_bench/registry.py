@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from importlib.resources import files
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
-from syncdiff_bench.errors import UsageError, shown
+from syncdiff_bench.errors import UsageError, one_line, shown
 from syncdiff_bench.faults import contained, described
 from syncdiff_bench.options import nearest
 
@@ -91,12 +91,35 @@ class Description:
 def registrations(kind: Kind) -> Mapping[str, Registration]:
     """All registered names of a kind, sorted."""
     found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUPS[kind].name):
+    for point in _points(GROUPS[kind].name):
         same_name = found.setdefault(point.name, [])
         # One distribution seen twice on sys.path is no conflict.
         if (point.value, distribution_of(point)) not in {(p.value, distribution_of(p)) for p in same_name}:
             same_name.append(point)
     return {name: Registration(kind, name, tuple(found[name])) for name in sorted(found)}
+
+
+def _points(group: str) -> Iterator[EntryPoint]:
+    """The entry points of a group; a distribution whose metadata cannot be read is told and takes no other down."""
+    try:
+        yield from entry_points(group=group)
+        return
+    except Exception:  # whatever a damaged entry_points.txt sets off in importlib.metadata
+        logger.debug("entry points are read one distribution at a time", exc_info=True)
+    for one in distributions():
+        try:
+            found = [point for point in one.entry_points if point.group == group]
+        except Exception as error:
+            logger.warning("the entry points of %s cannot be read: %s; reinstall it", _named(one), one_line(error))
+            continue
+        yield from found
+
+
+def _named(distribution: Distribution | None) -> str:
+    try:
+        return (distribution and distribution.name) or "an unknown distribution"
+    except Exception:  # its METADATA lack a name, or are none
+        return "an unknown distribution"
 
 
 def names(kind: Kind) -> tuple[str, ...]:
@@ -124,7 +147,7 @@ def packages(kind: Kind) -> tuple[str, ...]:
 
 def distribution_of(point: EntryPoint) -> str:
     """Name of the distribution that brought an entry point."""
-    return point.dist.name if point.dist is not None else "an unknown distribution"
+    return _named(point.dist)
 
 
 def load_class(kind: Kind, name: str) -> Any:

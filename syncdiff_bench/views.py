@@ -23,6 +23,7 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import CENTRED, DETECTORS, FILE, GIVEN
 from syncdiff_bench.faces.detection import are_kept, expected_detector
+from syncdiff_bench.faults import decoding
 from syncdiff_bench.files import DecodedText, decode_text
 from syncdiff_bench.listing import composed, is_folder, leads_below, spelled, why_no_file
 from syncdiff_bench.options import option_names
@@ -140,9 +141,10 @@ def boxes_of_clips(dataset: Dataset, clip_ids: Iterable[str]) -> str:
     kept = cache.kept(DETECTORS)
     for clip_id in clip_ids:
         try:
-            clip = dataset.clip(clip_id)
-            source = expected_source(clip, kept)
-        except ClipError:
+            with decoding(clip_id):
+                clip = dataset.clip(clip_id)
+                source = expected_source(clip, kept)
+        except ClipError:  # told where it is read
             continue
         digest = sources.setdefault(source, hashlib.sha256())
         if source in (FILE, GIVEN) and clip.boxes_path is not None:
@@ -198,11 +200,12 @@ def require_boxes(dataset: Dataset, needed: Mapping[str, Sequence[str]]) -> None
 
 def _lacks(dataset: Dataset, clip_id: str, kept: cache.Kept) -> bool:
     try:
-        clip = dataset.clip(clip_id)
-        given = clip.boxes_path is not None and clip.boxes in ("", GIVEN)
-        if given or clip.path is None or (clip.boxes and clip.boxes not in DETECTORS):
-            return False
-        return not are_kept(lambda: clip.content, clip.boxes, kept)
+        with decoding(clip_id):
+            clip = dataset.clip(clip_id)
+            given = clip.boxes_path is not None and clip.boxes in ("", GIVEN)
+            if given or clip.path is None or (clip.boxes and clip.boxes not in DETECTORS):
+                return False
+            return not are_kept(lambda: clip.content, clip.boxes, kept)
     except ClipError:  # told where it is read
         return False
 

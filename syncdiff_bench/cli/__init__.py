@@ -149,9 +149,14 @@ def _run(arguments: Sequence[str] | None, invoked: Invoked) -> int:
         cause = error.__cause__ if isinstance(error, click.Abort) else error
         say(str(cause) if isinstance(cause, Stopped) else f"interrupted; {AGAIN}", err=True)
         return EXIT_CODE if isinstance(cause, Stopped) else 130
-    except SystemExit:
-        raise
+    except OSError as error:  # where nobody nearer said more: a folder without permissions, a full disk
+        _trace(error, invoked)
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or one_line(error)}; mend that, or choose another place")
+        return 2
     except BaseException as error:  # of this program, or of a plugin where nothing keeps it apart
+        if isinstance(error, SystemExit) and not place_of(error):  # ours
+            raise
         _trace(error, invoked)
         place = place_of(error) or innermost(error)
         told = f"{one_line(error)} ({place}): a fault of that code, not of what you gave"

@@ -10,6 +10,7 @@ from itertools import islice
 
 from syncdiff_bench.contracts import Dataset
 from syncdiff_bench.errors import BenchError
+from syncdiff_bench.faults import decoding
 
 # A CPU gains nothing from many clips at once: its batches are made smaller, so that there are some for every process.
 MANY = 8  # batches
@@ -73,7 +74,8 @@ def header_length(dataset: Dataset) -> Callable[[str], int]:
 
     def length(clip_id: str) -> int:
         try:
-            return dataset.clip(clip_id).header_frames
+            with decoding(clip_id):
+                return dataset.clip(clip_id).header_frames
         except BenchError:
             return 0
 

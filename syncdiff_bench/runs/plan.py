@@ -130,7 +130,8 @@ def make_plan(selection: Selection, *, with_metrics: bool = True, model_of: Mode
     methods = load_methods(selection.methods, selection.options, runtime, model_of)
     specs = (selection.metrics or default_metrics(dataset)) if with_metrics else ()
     metrics = load_metrics(specs, runtime, dataset)
-    data = _of_data(dataset, selection.split or dataset.default_split, selection, selection.encoding)
+    with blamed(f"dataset {dataset.name}"):
+        data = _of_data(dataset, selection.split or dataset.default_split, selection, selection.encoding)
     out = selection.out or default_out(dataset.name, data.split, selection.limit)
     runs = tuple(RunPlan(out / method.name, _of_method(data, method, dataset), method) for method in methods)
     return Plan(out, dataset, runs, metrics, runtime)
@@ -157,6 +158,11 @@ def _of_data(dataset: Dataset, split: str, selection: Selection, encoding: str) 
 
 
 def _of_method(data: Identity, method: Method, dataset: Dataset) -> Identity:
+    with blamed(f"method {method.name}"):
+        return _with_method(data, method, dataset)
+
+
+def _with_method(data: Identity, method: Method, dataset: Dataset) -> Identity:
     given = method.given_videos()
     unclaimed = () if given is None else given.unclaimed(dataset.clip_ids(data.split))
     return replace(

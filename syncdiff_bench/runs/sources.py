@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -11,9 +10,9 @@ from typing import Any, Protocol
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Dataset
-from syncdiff_bench.errors import BenchError, ClipError, UsageError
+from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces.boxes import GIVEN, FaceBoxes
-from syncdiff_bench.faults import contained
+from syncdiff_bench.faults import decoding
 from syncdiff_bench.media.fitting import LENGTH, read_fitted
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.plugins import dataset_spec, load_dataset
@@ -34,19 +33,6 @@ def open_clip(dataset: Dataset, clip_id: str) -> Clip:
         clip = replace(dataset.clip(clip_id))
         _ = clip.media
     return clip
-
-
-@contextmanager
-def decoding(clip_id: str) -> Iterator[None]:
-    """Whatever is raised inside that is no error of this project becomes a ClipError."""
-    try:
-        with contained():
-            yield
-    except BenchError:
-        raise
-    except Exception as error:
-        failure = Failure.of(error, "undecodable")
-        raise ClipError(failure.kind, f"{clip_id}: cannot be decoded ({failure.message})") from error
 
 
 def boxes_used(clip: Clip) -> FaceBoxes | None:

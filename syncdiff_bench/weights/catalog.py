@@ -107,7 +107,7 @@ def read_catalogues(points: Iterable[EntryPoint]) -> Catalogue:
     owners: dict[str, str] = {}
     problems: list[str] = []
     for point in sorted(points, key=lambda point: (point.name, point.value)):
-        owner = point.dist.name if point.dist is not None else point.value
+        owner = registry.distribution_of(point) if point.dist is not None else point.value
         try:
             with contained():
                 found = parse_catalogue(resources.files(point.value).joinpath(FILE_NAME).read_bytes())
