@@ -104,9 +104,9 @@ def tell_damage(path: Path, where: str, error: Exception, lost: str = LOST) -> N
 
 
 class Journal:
-    """Append-only JSON lines that survive `kill -9`, opened for appending. Nothing of the file is kept in memory.
+    """Append-only JSON lines that survive `kill -9`. Nothing of the file is kept in memory.
 
-    Opening cuts a torn last line off, so that the next one starts clean.
+    A torn last line is cut off before the first new one, so that this starts clean.
     lines: how many `read` found, a negative number where some of them are damaged or others were added since.
     """
 
@@ -114,12 +114,7 @@ class Journal:
         self.path = path
         self.lines = 0
         self._lost = lost
-        complete = _complete_size(path)
-        if path.exists() and path.stat().st_size > complete:
-            try:
-                os.truncate(path, complete)
-            except OSError as error:
-                raise unwritable(path, error) from None
+        self._clean = False  # whether the last line is known to be whole
 
     @property
     def rows(self) -> list[Row]:
@@ -145,9 +140,9 @@ class Journal:
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows to the end and wait until they are on the disk, all or none. Raises UsageError."""
-        added = list(rows)
-        data = "".join(map(encode_row, added)).encode()
+        data = "".join(map(encode_row, rows)).encode()
         try:
+            self._cut_torn_line()
             with self.path.open("ab", buffering=0) as file:
                 before = file.tell()
                 try:
@@ -161,6 +156,13 @@ class Journal:
         except OSError as error:
             raise unwritable(self.path, error) from None
         self.lines = -1
+
+    def _cut_torn_line(self) -> None:
+        if not self._clean and self.path.exists():
+            complete = _complete_size(self.path)
+            if self.path.stat().st_size > complete:
+                os.truncate(self.path, complete)
+        self._clean = True
 
     def rewrite(self, rows: Iterable[Row]) -> None:
         """Replace the whole journal at once, where that changes it. Raises UsageError where it cannot be written."""

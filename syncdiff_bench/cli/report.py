@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from syncdiff_bench.report.page.strip import Area
     from syncdiff_bench.runs.directory import Run
     from syncdiff_bench.runs.draws import Draw
+    from syncdiff_bench.significance.scored import Scored
 
 
 @command(
@@ -148,9 +149,16 @@ def compare(
     from syncdiff_bench.significance.comparison import compare as compare_scored
     from syncdiff_bench.significance.scored import from_draws
 
-    sides = _draws(run_a), _draws(run_b)
+    sides: list[dict[Draw, Run]] = []
+    scored: list[Scored] = []
+    for folder in (run_a, run_b):
+        side = _draws(folder)
+        scored.append(from_draws(side))
+        # Of tens of thousands of clips the lines of one side at a time.
+        sides.append(side if html is not None else {draw: replace(run, scores=()) for draw, run in side.items()})
+        del side
     _require_pairs(*sides, page=html is not None)
-    comparison = compare_scored(*map(from_draws, sides), resamples=resamples, any_boxes=any_boxes)
+    comparison = compare_scored(*scored, resamples=resamples, any_boxes=any_boxes)
     table = comparison_table(comparison)
     if format_name == "table":
         print_tables([table])

@@ -68,11 +68,10 @@ def score(
         raise UsageError("--align faces goes with --videos and --reference")
     plans = _plans(selected(**selection), runs, videos, reference)
     with shared(shard, workers, progress) as sharing:
-        for plan in plans:
-            pipeline.score_videos(plan, retry_failed=retry_failed, fresh=fresh, **sharing)
+        ended = [pipeline.score_videos(plan, retry_failed=retry_failed, fresh=fresh, **sharing) for plan in plans]
         if not sharing["ranks"].first:
             return
-    scored = [pipeline.load_whole(plan.path) for plan in plans]
+    scored = [run or pipeline.load_whole(plan.path) for run, plan in zip(ended, plans, strict=True)]
     code = exit_code(scored, strict=strict)
     if not missing_parts(scored):
         for out in dict.fromkeys(plan.path.parent for plan in plans):

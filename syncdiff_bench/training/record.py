@@ -48,7 +48,7 @@ class Record:
         How the steps that follow are shared out is a line, {"step": start, "training": {...}}, where that is new.
         """
         if self._journal is not None:
-            kept = [row for row in self._journal.rows if row.get("step", 0) <= start]
+            kept = [row for row in self._journal.read() if row.get("step", 0) <= start]
             self._journal.rewrite(kept)
             said = [row["training"] for row in kept if "training" in row]
             shared = settings.shared(self._accelerator.num_processes)
@@ -85,7 +85,7 @@ class Record:
     def holds(self, step: int, figure: str) -> bool:
         """Whether the log has a figure of that name for that step."""
         return self._journal is not None and any(
-            row.get("step") == step and figure in row for row in self._journal.rows
+            row.get("step") == step and figure in row for row in self._journal.read()
         )
 
     def end(self) -> None:

@@ -65,22 +65,37 @@ def openings() -> Iterator[Openings]:
 def test_each_stage_reads_a_file_once_and_what_did_not_change_is_not_written(openings: Openings) -> None:
     assert main(RUN) == 0
     read, written = openings.taken()
-    # Three stages, generate, score and report: the first has nothing to read but journals that are not there yet.
-    assert read == {"generation.jsonl": 3, "scores.jsonl": 2, "run.json": 2, ".digests.json": 2}
+    # Two stages, generate and score, hand on what they hold: the first has nothing to read but journals that are not
+    # there yet. Of a journal that was written it is seen whether it is in order, and its digest is taken.
+    assert read == {"generation.jsonl": 4, "scores.jsonl": 3, "run.json": 1, ".digests.json": 2}
     # Begun, generated, before the first score and at the end; five clips, noted one by one.
-    assert written == {"run.json": 4, "generation.jsonl": 5, "scores.jsonl": 5, ".digests.json": 1, "leaderboard.md": 1}
+    assert written == {"run.json": 4, "generation.jsonl": 5, "scores.jsonl": 5, ".digests.json": 2, "leaderboard.md": 1}
 
     assert main(RUN) == 0
     read, written = openings.taken()
-    # As before, and run.json once more ahead of the stages: another run in this folder is refused at once.
+    # Each journal once in each stage that needs it; run.json ahead of the stages too: another run in this folder is
+    # refused at once.
     assert read.pop("leaderboard.md") == 1
-    assert read == {"generation.jsonl": 3, "scores.jsonl": 2, "run.json": 4, ".digests.json": 2}
+    assert read == {"generation.jsonl": 2, "scores.jsonl": 1, "run.json": 3, ".digests.json": 2}
     assert written == {}
 
     assert main(["score", "o", "--metrics", "toy-error"]) == 0
     read, written = openings.taken()
-    # What was scored with what, before the data set is opened; score; report.
-    assert read["run.json"] == 3 and read["generation.jsonl"] == read["scores.jsonl"] == 2
+    # What was scored with what, before the data set is opened; score.
+    assert read["run.json"] == 2 and read["generation.jsonl"] == read["scores.jsonl"] == 1
     assert written == {}
     assert main(["report", "o"]) == 0
-    assert openings.taken() == ({"generation.jsonl": 1, "scores.jsonl": 1, "run.json": 1}, {})
+    assert openings.taken() == ({"run.json": 1, ".digests.json": 1}, {})
+
+
+def test_a_report_reads_the_journals_that_somebody_touched(
+    openings: Openings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(RUN) == 0
+    journal = Path("o/toy-noise/scores.jsonl")
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:-1]))
+    openings.taken()
+    assert main(["report", "o"]) == 0
+    assert openings.taken()[0] == {"run.json": 1, ".digests.json": 1, "scores.jsonl": 1, "generation.jsonl": 1}
+    assert "1 lines of its journals are lost" in capsys.readouterr().out
