@@ -18,6 +18,7 @@ from same_bytes import contents, differences
 from tiny_commands import COMMANDS, HEAVY, Inputs
 
 SIZES = 5  # of the full disk, for each command in the long run
+PAGE = 4096  # bytes, of which a tmpfs gives each file whole ones
 FULL = re.compile(r"(No space left on device|File too large)")
 
 # Both commands in one mount namespace, which ends with them: what is left is copied out of it.
@@ -87,7 +88,8 @@ def test_a_full_disk_costs_nothing_that_was_there(
     work.mkdir()
     sizes = [len(data) for data in whole.files.values()]
     if MAY_MOUNT:
-        script = FULL_DISK.format(size=f"{int(share * sum(sizes) / 1024) + 8}k", saved=saved)
+        pages = sum(-(-size // PAGE) for size in sizes)
+        script = FULL_DISK.format(size=max(1, int(share * pages)) * PAGE, saved=saved)
     else:
         script = LIMITED_FILES.format(blocks=max(1, int(share * max(sizes) / 512)), saved=saved)
     ended = Command(
