@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ def undisturbed(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Cal
             of("train")  # whose model it reads
         if command not in known:
             work = tmp_path_factory.getbasetemp() / command.replace(" ", "-")
+            shutil.rmtree(work, ignore_errors=True)  # of a try that failed
             work.mkdir()
             ended = Command(inputs.arguments(command), work, inputs.environment(work)).end()
             assert ended.code == 0, ended.said

@@ -61,7 +61,9 @@ class Command:
         """Whether it has come to its end; notes what it used until now."""
         if self.process.returncode is not None:
             return True
-        self.busy = max(self.busy, sum(map(_processor_time, _family(self.process.pid))))
+        family = list(_family(self.process.pid))
+        self.busy = max(self.busy, sum(map(_processor_time, family)))
+        self.peak_mb = max(self.peak_mb, *map(_peak_mb, family))
         if not self.began and any(self.work.iterdir()):
             self.began = self.busy
         pid, status, used = os.wait4(self.process.pid, os.WNOHANG)
@@ -69,7 +71,6 @@ class Command:
             return False
         self.process.returncode = self.code = os.waitstatus_to_exitcode(status)
         self.busy = max(self.busy, used.ru_utime + used.ru_stime)
-        self.peak_mb = used.ru_maxrss * 1024 / 1e6
         return True
 
     def kill(self, how: signal.Signals, instant: float, delay: float = 0.0) -> bool:
@@ -116,6 +117,17 @@ def _processor_time(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _peak_mb(pid: int) -> float:
+    """Of its own memory; what `wait4` tells holds that of the process that started it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return max(
+        (int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM")), default=0.0
+    )
 
 
 def _living(group: int) -> bool:

@@ -21,14 +21,13 @@ TIMES = 5  # of each command in the long run
 AT_WORK = re.compile(r"error: .*(in use|at work|another process|another launch|held by)[^\n]*\n$")
 
 
-def marks(command: str, attempt: int) -> list[pytest.MarkDecorator]:
-    if attempt:
-        return [pytest.mark.reliability]
-    return [pytest.mark.slow] if command in HEAVY else []
-
-
 ATTEMPTS = [
-    pytest.param(command, attempt, id=f"{command}-{attempt}", marks=marks(command, attempt))
+    pytest.param(
+        command,
+        attempt,
+        id=f"{command}-{attempt}",
+        marks=[pytest.mark.reliability] if attempt or command in HEAVY else [],
+    )
     for command in COMMANDS
     for attempt in range(TIMES + 1)
 ]

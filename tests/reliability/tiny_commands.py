@@ -63,7 +63,7 @@ LATENTS = (
     " --set options.autoencoder=MODEL --set options.model.frame_size=32"
 )
 COMMANDS: Mapping[str, str] = {
-    "run": "run --method static --limit 6 --metrics psnr,ssim --device cpu",
+    "run": "run --method static --limit 4 --metrics psnr --device cpu",
     "score": "score --videos INPUTS/mine --reference INPUTS/pocket/mvlrs_v1/main --boxes centred --metrics psnr,ssim",
     "train": TRAIN,
     "data prepare splits": "data prepare splits --dataset tiny --split val --workers 2",
