@@ -396,5 +396,5 @@ class AdditiveMetric(Metric[StatsT]):
         if not stats:
             return {column.name: None for column in self.columns}
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = self.of_sums(*(np.float64(sum(one)) for one in zip(*map(self.summands, stats), strict=True)))
+            values = self.of_sums(*(np.array(sum(one)) for one in zip(*map(self.summands, stats), strict=True)))
         return {name: float(value) if np.isfinite(value) else None for name, value in values.items()}

@@ -139,10 +139,6 @@ class DatasetOnDisk(Dataset):
     def _has_landmarks(self) -> bool:
         return is_folder(self.home / "landmarks")
 
-    @cached_property
-    def _has_landmarks(self) -> bool:
-        return (self.home / "landmarks").is_dir()
-
     def _landmarks_path(self, clip_id: str) -> Path | None:
         """`landmarks/<clip id>.npy` at the top of the dataset, if it is there."""
         if not self._has_landmarks:

@@ -143,8 +143,8 @@ def difference_tests(
             for one, error in zip(observed, errors, strict=True)
         ]
     else:
-        only = (side[:, 0] if isinstance(side, np.ndarray) else side[0] for side in (a, b))
-        p_values = permutation_p_values(*only, difference, resamples=resamples)
+        only_a, only_b = (side[:, 0] if isinstance(side, np.ndarray) else side[0] for side in (a, b))
+        p_values = permutation_p_values(only_a, only_b, difference, resamples=resamples)
     found = []
     for one, error, p in zip(observed, errors, p_values, strict=True):
         known = error is not None and np.isfinite(one)

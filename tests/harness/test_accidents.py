@@ -218,7 +218,8 @@ def test_without_a_copy_the_way_out_is_named(made: Path, capsys: pytest.CaptureF
     (made / "run.json").write_text("{")
     (made / ".run.copy.json").unlink()
     said = refusal(capsys, NOISE)
-    assert "run.json is not JSON" in said and "bring it back from a backup" in said and "--fresh" in said
+    assert "run.json is not the record of a run (is not JSON" in said
+    assert "bring it back from a backup" in said and "--fresh" in said
     assert content(made) == before
     assert main([*NOISE, "--fresh"]) == 0
     assert content(made) == before
@@ -310,7 +311,7 @@ def test_the_disk_is_waited_for_and_a_failure_leaves_nothing(monkeypatch: pytest
     def broken(_path: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(files, "_sync", broken)
+    monkeypatch.setattr(files, "sync", broken)
     with pytest.raises(OSError, match="Input/output"), replacing(Path("a")) as partial:
         partial.write_text("1")
     assert list(Path().glob("*a*")) == []
