@@ -132,7 +132,10 @@ def _debug_option() -> click.Option:
         if value and isinstance(ctx.obj, Invoked):
             ctx.obj.debug = True
 
-    return click.Option(["--debug"], is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=ask)
+    told = "Show the traceback of what ends the command."
+    return click.Option(
+        ["--debug"], is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=ask, help=told
+    )
 
 
 class Command(click.Command):

@@ -35,6 +35,7 @@ def test_lines_become_a_table(tmp_path: Path) -> None:
     assert page.main(report, target) == 1
     text = target.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert "Not yet the long run: killed, started again: 3 tries, 200 promised; " in text
     assert page.figures_of(text) == [
         ["killed, started again", "`run`", "3", "1", "0", "7", "61 MB"],
         ["given damaged media", "`score`", "400", "0", "2", "0", "80 MB"],
