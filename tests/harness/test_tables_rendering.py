@@ -29,7 +29,7 @@ def measured(metric: str, protocol: str, column: str, mean: float | None, half: 
 
 
 def run(method: str, dataset: str, *summary: dict[str, Any], clips: tuple[str, ...] = (), split: str = "test") -> Run:
-    data = {"name": dataset, "split": split, "clips": clips}
+    data = {"name": dataset, "split": split, "clips": list(clips)}
     return run_of(
         Path("runs") / method, {"method": {"name": method}, "dataset": data, "summary": summary, "caveats": []}
     )
