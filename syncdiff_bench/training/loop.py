@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -164,6 +164,7 @@ class _Training:
                     self._look(done)
                     self.away += time.monotonic() - paused
         finally:
+            batches.close()  # here, not wherever its thread would be waited for once the last reference is gone
             self.record.end()
 
     def _step(
@@ -271,7 +272,7 @@ class _Training:
 
 def _drawn_ahead(
     task: TrainingTask, settings: TrainingSettings, accelerator: Accelerator, start: int
-) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
+) -> Generator[tuple[int, Mapping[str, Tensor]], None, None]:
     """(number in its step, micro-batch) of all that this process computes from step `start` to the last one.
 
     Each is drawn in a second thread, while the one before it is computed.

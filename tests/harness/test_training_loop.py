@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,14 @@ def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     run(tmp_path, replace(SETTINGS, keep_last=2))
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000100", "step-00000120"]
+
+
+def test_an_interrupted_training_leaves_no_thread_behind(tmp_path: Path) -> None:
+    """Also while its frames are still held, as by a traceback: whoever drops them last would have to wait for it."""
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        run(tmp_path, stop_at=75)
+    assert [one.name for one in threading.enumerate() if one.name.startswith("batches")] == []
+    assert interrupted.traceback
 
 
 def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path: Path) -> None:
