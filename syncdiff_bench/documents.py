@@ -33,6 +33,7 @@ else:
 
 DEEPEST = 40  # levels of nesting; this project writes six
 LARGEST = 2**63
+SEQUENCES = (list, tuple)  # no file holds a tuple, but what a program puts together does
 
 Check = Callable[[Any], None]
 
@@ -279,7 +280,7 @@ def _mapping(of_values: Check) -> Check:
 
 def _list(of_items: Check) -> Check:
     def check_list(value: Any) -> None:
-        if type(value) is not list:
+        if type(value) not in SEQUENCES:
             raise WrongValue(f"must be a list, is {shown(value)}")
         for number, one in enumerate(value):
             try:
@@ -292,7 +293,7 @@ def _list(of_items: Check) -> Check:
 
 def _row(of_items: tuple[Check, ...]) -> Check:
     def check_row(value: Any) -> None:
-        if type(value) is not list or len(value) != len(of_items):
+        if type(value) not in SEQUENCES or len(value) != len(of_items):
             raise WrongValue(f"must be a list of {len(of_items)}, is {shown(value)}")
         for number, (one, check_item) in enumerate(zip(value, of_items, strict=True)):
             try:

@@ -147,8 +147,10 @@ def is_folder(path: Path) -> bool:
 
 def leads_below(path: Path, folder: Path) -> bool:
     """Whether a path, all links followed, lies in the folder."""
+    path, folder = path.absolute(), folder.absolute()
     base = _real(str(folder))
-    real = os.path.realpath(path) if path.is_symlink() else f"{_real(str(path.parent))}{os.sep}{path.name}"
+    followed = path.name == ".." or os.path.islink(path)  # noqa: PTH114 - Path raises for some names
+    real = os.path.realpath(path) if followed else f"{_real(str(path.parent))}{os.sep}{path.name}"
     return real == base or real.startswith(base.rstrip(os.sep) + os.sep)
 
 
@@ -185,7 +187,7 @@ def _key(name: str) -> str:
 def _spellings(folder: Path) -> dict[str, str]:
     """Names in a folder by how they compare; none where it cannot be read."""
     try:
-        return _spellings_of(str(folder), folder.stat().st_mtime_ns)
+        return _spellings_of(str(folder.absolute()), folder.stat().st_mtime_ns)
     except (OSError, ValueError):
         return {}
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 def cores() -> int:
@@ -48,6 +49,11 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def opened_at_once(path: Path) -> BinaryIO:
+    """A file for reading; a pipe too, without waiting for who writes to it. Raises OSError."""
+    return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
 
 
 def link_or_copy(file: Path, place: Path) -> None:

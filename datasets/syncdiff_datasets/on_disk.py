@@ -16,6 +16,7 @@ from syncdiff_bench.contracts import Clip, Dataset, Finding, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import read_text_file
 from syncdiff_bench.listing import Oddity, composed, is_folder, leads_below, shown_name, spelled, why_no_file
+from syncdiff_bench.platforms import opened_at_once
 from syncdiff_bench.views import with_boxes_of
 from syncdiff_datasets.transcripts import Transcript, beside, read_transcript
 from syncdiff_datasets.verification import Promise, check_clip
@@ -262,7 +263,7 @@ def fingerprint_clips(clips: Iterable[tuple[str, list[Path]]]) -> str:
 def _file_digest(path: Path) -> bytes:
     digest = hashlib.sha256()
     try:
-        with open(path, "rb", opener=_at_once) as file:
+        with opened_at_once(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             digest.update(f"{size}\0".encode())
@@ -272,8 +273,3 @@ def _file_digest(path: Path) -> bytes:
     except OSError:  # a pipe cannot seek
         digest.update(b"missing")
     return digest.digest()
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open a file, and a pipe without waiting for who writes to it."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

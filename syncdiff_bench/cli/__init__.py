@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not output.lost:
             return code
         label, code = ("note", code) if code or invoked.keeps else ("error", 2)
-        click.echo(f"{label}: stdout cannot be written ({output.lost}); free space, or send it elsewhere", err=True)
+        say(f"{label}: stdout cannot be written ({output.lost}); free space, or send it elsewhere", err=True)
         return code
 
 

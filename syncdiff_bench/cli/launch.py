@@ -123,7 +123,7 @@ def carry_out(words: list[str], ranks: int) -> None:
             try:
                 code = to_its_end([sys.executable, "-m", *launcher, "syncdiff_bench", *words], stopping_signals()[1:])
             except Stopped as stopped:
-                click.echo(str(stopped), err=True)
+                say(str(stopped), err=True)
                 code = EXIT_CODE
         else:
             code = main(words)
