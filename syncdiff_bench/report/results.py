@@ -80,7 +80,7 @@ def run_of(path: Path, record: Mapping[str, Any]) -> Run:
     }
     check(manifest, TabledRecord)
     manifest["caveats"] = [one.to_json() for one in (recorded(manifest) if summary else ())]
-    return Run(path, manifest, Identity.from_json(manifest), (), {})
+    return Run(path, manifest, Identity.from_json(manifest), (), {}, unread=True)
 
 
 def _finite(entry: Mapping[str, Any]) -> dict[str, Any]:

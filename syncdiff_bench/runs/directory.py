@@ -54,7 +54,8 @@ class Run:
     manifest: run.json. scores: in the order of clips, then metrics.
     generated: clip id -> its last line of generation.jsonl.
     label: what tables and figures call it, in place of its method; no part of the directory.
-    unread: its journals are as they were when it ended, and were not read (`load_run`): no scores, nothing generated.
+    unread: its journals were not read: there are none, or they are as they were when it ended (`load_run`); no scores,
+        nothing generated.
     """
 
     path: Path

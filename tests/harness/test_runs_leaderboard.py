@@ -29,7 +29,7 @@ def run(
         "finished": "2026-01-01" if finished else None,
         "caveats": [one.to_json() for one in caveats],
     }
-    return Run(Path(name), manifest, replace(IDENTITY, method=name, topline=topline), (), {})
+    return Run(Path(name), manifest, replace(IDENTITY, method=name, topline=topline), (), {}, unread=True)
 
 
 def board(*runs: Run) -> Board:
