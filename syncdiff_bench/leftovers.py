@@ -63,7 +63,9 @@ def _is_dead(host: str | None, pid: str | None, touched: float, *, alone: bool) 
     import psutil
 
     try:
-        return bool(psutil.Process(int(pid)).create_time() - touched > CLOCKS)  # another process has its number now
+        process = psutil.Process(int(pid))
+        # Killed and not yet waited for by its parent; or another process has its number now.
+        return process.status() == psutil.STATUS_ZOMBIE or bool(process.create_time() - touched > CLOCKS)
     except psutil.NoSuchProcess:
         return True
     except (psutil.Error, OverflowError):

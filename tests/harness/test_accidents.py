@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from console import refusal
 
@@ -305,6 +306,19 @@ def test_a_number_that_another_process_has_now_saves_nothing(monkeypatch: pytest
     os.utime(left, (1e9, 1e9))  # written long before that process began
     sweep(Path())
     assert not left.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process of Windows is gone when it ends")
+def test_a_process_that_was_killed_and_not_yet_waited_for_saves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as writer:
+        left = left_by(writer.pid, Path("a").absolute(), monkeypatch)
+        sweep(Path())
+        assert left.exists()
+        writer.kill()
+        while psutil.Process(writer.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        sweep(Path())
+        assert not left.exists()
 
 
 def test_the_disk_is_waited_for_and_a_failure_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
