@@ -76,7 +76,7 @@ class Command:
     def kill(self, how: signal.Signals, instant: float, delay: float = 0.0) -> bool:
         """Send a signal to all its processes at this instant of processor time, and so many seconds later; wait.
 
-        Returns False where it had come to its end before.
+        Returns False where it had come to its end before, also in the moment between looking and sending.
         """
         last = time.monotonic() + LIMIT
         while self.busy < instant and time.monotonic() < last:
@@ -87,8 +87,7 @@ class Command:
         if self.ended():
             return False
         os.killpg(self.process.pid, how)
-        self.end()
-        return True
+        return self.end().code != 0
 
     def end(self, limit: float = LIMIT) -> Ended:
         """Wait for its end, but no longer than `limit` seconds; then nothing of it is left."""
