@@ -8,10 +8,14 @@ from __future__ import annotations
 from reprlib import Repr
 from typing import Any
 
+LONGEST = 500  # letters of what other code says
+LONGEST_LINE = 2000  # letters of an error of this project, whose mend stands at its end
+
 
 def one_line(error: BaseException) -> str:
-    """An error with its type, for the line of a report."""
+    """An error with its type, for the line of a report; what a value in it makes too long is cut."""
     text = " ".join(str(error).split())
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -31,11 +35,13 @@ def shown(value: Any) -> str:
 class BenchError(Exception):
     """Base of every error that this project raises on purpose; the CLI prints it without a traceback.
 
-    Its text is one line, whatever the names and values in it hold.
+    Its text is one line, whatever the names and values in it hold; of a very long one the middle is left out.
     """
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())
+        text = " ".join(super().__str__().splitlines())
+        half = LONGEST_LINE // 2
+        return text if len(text) <= LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"
 
 
 class UsageError(BenchError):

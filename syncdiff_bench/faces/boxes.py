@@ -162,6 +162,8 @@ def _read_npy(path: Path) -> NDArray[np.int32]:
         ) from None
     if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.shape[0] == 0 or boxes.dtype.kind not in "iuf":
         raise ClipError("boxes", f"{path}: face boxes have shape {boxes.shape}, expected (frames, 4) x1 y1 x2 y2")
+    if not ((boxes > -(2**31)) & (boxes < 2**31)).all():
+        raise ClipError("boxes", f"{path}: holds NaN, or numbers beyond any picture; detect the face boxes again")
     whole: NDArray[np.int32] = boxes.astype(np.int32)
     return whole
 

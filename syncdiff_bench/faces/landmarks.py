@@ -157,7 +157,8 @@ def landmarks_in(file: Path, media: Media) -> Landmarks:
         raise ClipError(
             "landmarks", f"{file} holds {found.shape} {found.dtype}, expected {expected} numbers; detect them again"
         )
-    landmarks: Landmarks = found[rows].astype(np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and so no face
+        landmarks: Landmarks = found[rows].astype(np.float32)
     return landmarks
 
 

@@ -86,6 +86,8 @@ def run_of(path: Path, record: Mapping[str, Any]) -> Run:
 def _finite(entry: Mapping[str, Any]) -> dict[str, Any]:
     """JSON of other programs spells what is undefined NaN, and an end of an interval null."""
     ends = entry.get("ci95") or ()
+    if not isinstance(ends, (list, tuple)):
+        return {**entry}
     defined = {name: None for name, value in entry.items() if isinstance(value, float) and not isfinite(value)}
     ends = None if any(end is None or (isinstance(end, float) and not isfinite(end)) for end in ends) else ends
     return {**entry, **defined, "ci95": ends or None}

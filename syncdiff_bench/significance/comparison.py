@@ -249,7 +249,10 @@ def _places(side: Scored, rows: Iterable[str], paired: bool) -> dict[str, list[s
 
 
 def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) -> list[ColumnComparison]:
-    metric = load_recorded(key, a.metrics[key])
+    try:
+        metric = load_recorded(key, a.metrics[key])
+    except UsageError as error:
+        raise UsageError(f"{a.source} was scored by {key[0]} as nobody can: {error}; score it again") from None
     paired = _paired(a, b)
     places = [_places(side, side.metrics[key].stats, paired) for side in (a, b)]
     common = sorted(places[0].keys() & places[1].keys())
