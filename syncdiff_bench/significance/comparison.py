@@ -17,7 +17,7 @@ from syncdiff_bench.faults import blamed
 from syncdiff_bench.runs.manifest import Identity, decoders_differ
 from syncdiff_bench.runs.records import finite_or_none
 from syncdiff_bench.runs.summary import clip_values, column_values, resampled
-from syncdiff_bench.significance.scored import Key, MetricScores, Scored
+from syncdiff_bench.significance.scored import Key, Scored
 from syncdiff_bench.statistics.resampling import RESAMPLES, holm, smallest_p
 from syncdiff_bench.statistics.student import Interval, StandardError, smallest_effect
 from syncdiff_bench.statistics.trainings import DifferenceTest, difference_tests
@@ -249,10 +249,7 @@ def _places(side: Scored, rows: Iterable[str], paired: bool) -> dict[str, list[s
 
 
 def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) -> list[ColumnComparison]:
-    try:
-        metric = load_recorded(key, a.metrics[key])
-    except UsageError as error:
-        raise UsageError(f"{a.source} was scored by {key[0]} as nobody can: {error}; score it again") from None
+    metric = load_recorded(a, key)
     paired = _paired(a, b)
     places = [_places(side, side.metrics[key].stats, paired) for side in (a, b)]
     common = sorted(places[0].keys() & places[1].keys())
@@ -315,9 +312,15 @@ def _undecided(delta: float, delta_of_all: float, clusters: int, trainings: int)
     return "too few speakers" if trainings == 1 and smallest_p(clusters) >= LEVEL else ""
 
 
-def load_recorded(key: Key, scores: MetricScores) -> Metric[Any]:
-    """The metric with the options it was scored with; it only aggregates, so it is never prepared."""
-    return plugins.load_metric(key[0], scores.options)
+def load_recorded(side: Scored, key: Key) -> Metric[Any]:
+    """The metric with the options it was scored with; it only aggregates, so it is never prepared.
+
+    Raises UsageError where there is no such metric, or it has no such options.
+    """
+    try:
+        return plugins.load_metric(key[0], side.metrics[key].options)
+    except UsageError as error:
+        raise UsageError(f"{side.source} was scored by what is not here: {error}; score it again") from None
 
 
 def _values_of_places(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.options import options_to_json
 from syncdiff_bench.significance.comparison import ColumnComparison, Comparison, compare, load_recorded, other_boxes
-from syncdiff_bench.significance.scored import Key, MetricScores, Scored
+from syncdiff_bench.significance.scored import Key, Scored
 from syncdiff_bench.statistics.resampling import RESAMPLES
 
 FALSE_ALARMS = 0.05  # of all columns together, on runs in which nothing changed
@@ -56,7 +56,7 @@ def check(run: Scored, baseline: Scored, *, resamples: int = RESAMPLES, any_boxe
             f"{run.source} cannot be checked against {baseline.source}: {'; '.join(refused)}; run it as the baseline "
             "was run, or write a new baseline with --update"
         )
-    columns = sum(len(load_recorded(key, scores).columns) for key, scores in baseline.metrics.items())
+    columns = sum(len(load_recorded(baseline, key).columns) for key in baseline.metrics)
     confidence = 1 - FALSE_ALARMS / columns
     sides = ("baseline", "now")
     comparison = compare(baseline, run, confidence=confidence, resamples=resamples, any_boxes=any_boxes, names=sides)
@@ -68,8 +68,8 @@ def default_tolerances(scored: Scored) -> dict[str, float]:
     """One unit of the last printed digit, per column: a change that no table would show is not a regression."""
     return {
         f"{key[0]}/{key[1]}/{column.name}": 10.0**-column.decimals
-        for key, scores in scored.metrics.items()
-        for column in load_recorded(key, scores).columns
+        for key in scored.metrics
+        for column in load_recorded(scored, key).columns
     }
 
 
@@ -86,14 +86,14 @@ def _refusals(run: Scored, baseline: Scored, *, any_boxes: bool) -> list[str]:
             refused.append(f"{label} was not scored")
         elif not run.metrics[key].same_network(scores):
             refused.append(f"{label} was judged by other weights or versions")
-        elif _options(key, run.metrics[key]) != _options(key, scores):
+        elif _options(run, key) != _options(baseline, key):
             refused.append(f"{label} has other options")
     return refused
 
 
-def _options(key: Key, scores: MetricScores) -> dict[str, Any]:
+def _options(side: Scored, key: Key) -> dict[str, Any]:
     """As recorded, with the defaults of the options that were added since."""
-    return {**options_to_json(load_recorded(key, scores).options), **scores.options}
+    return {**options_to_json(load_recorded(side, key).options), **side.metrics[key].options}
 
 
 def _verdict(column: ColumnComparison, baseline: Scored) -> ColumnVerdict:

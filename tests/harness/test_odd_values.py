@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from syncdiff_bench.errors import ClipError, UsageError, one_line
 from syncdiff_bench.faces.boxes import read_boxes
 from syncdiff_bench.faces.landmarks import landmarks_in
 from syncdiff_bench.report.results import read_run
+from syncdiff_bench.significance.comparison import load_recorded
 
 MEDIA = Media(np.zeros((2, 8, 8, 3), np.uint8), None)
 
@@ -46,3 +49,10 @@ def test_an_interval_that_is_a_number_is_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(UsageError, match=r"run\.json .*ci95"):
         read_run(tmp_path / "run.json")
+
+
+def test_a_metric_with_options_that_it_has_not_names_the_side() -> None:
+    key = ("psnr", "face96", "")
+    side: Any = SimpleNamespace(source="runs/a", metrics={key: SimpleNamespace(options={"regiom": "mouth"})})
+    with pytest.raises(UsageError, match=r"^runs/a was scored by what is not here: unknown option 'regiom' of psnr"):
+        load_recorded(side, key)
