@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from syncdiff_bench.errors import BenchError, ClipError, UsageError, one_line
@@ -34,27 +34,25 @@ def contained() -> Iterator[None]:
 
 
 @contextmanager
-def blamed(what: str, mend: str = "mend the plugin") -> Iterator[None]:
+def _raised_as(error_of: Callable[[str], BenchError]) -> Iterator[None]:
+    """What is raised in the block and is no error of this project becomes that one, of `described`."""
+    try:
+        with contained():
+            yield
+    except BenchError:
+        raise
+    except Exception as error:
+        raise error_of(described(error)) from error
+
+
+def blamed(what: str, mend: str = "mend the plugin") -> AbstractContextManager[None]:
     """What the code of a plugin raises in the block becomes a UsageError. what: "metric 'mine': aggregate"."""
-    try:
-        with contained():
-            yield
-    except BenchError:
-        raise
-    except Exception as error:
-        raise UsageError(f"{what} fails: {described(error)}; {mend}") from error
+    return _raised_as(lambda said: UsageError(f"{what} fails: {said}; {mend}"))
 
 
-@contextmanager
-def decoding(clip_id: str) -> Iterator[None]:
+def decoding(clip_id: str) -> AbstractContextManager[None]:
     """Whatever opening a clip raises in the block that is no error of this project becomes a ClipError."""
-    try:
-        with contained():
-            yield
-    except BenchError:
-        raise
-    except Exception as error:
-        raise ClipError("undecodable", f"{clip_id}: cannot be decoded ({described(error)})") from error
+    return _raised_as(lambda said: ClipError("undecodable", f"{clip_id}: cannot be decoded ({said})"))
 
 
 def described(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from syncdiff_bench.arrays import Media
 from syncdiff_bench.errors import ClipError, UsageError, one_line
 from syncdiff_bench.faces.boxes import read_boxes
 from syncdiff_bench.faces.landmarks import landmarks_in
+from syncdiff_bench.listing import leads_below
 from syncdiff_bench.report.results import read_run
 from syncdiff_bench.significance.comparison import load_recorded
 
@@ -56,3 +57,13 @@ def test_a_metric_with_options_that_it_has_not_names_the_side() -> None:
     side: Any = SimpleNamespace(source="runs/a", metrics={key: SimpleNamespace(options={"regiom": "mouth"})})
     with pytest.raises(UsageError, match=r"^runs/a was scored by what is not here: unknown option 'regiom' of psnr"):
         load_recorded(side, key)
+
+
+@pytest.mark.parametrize(
+    ("path", "below"), [("a/b", True), ("a", True), ("a/..", False), ("a/../ab", False), ("ab", False), ("a/up", False)]
+)
+def test_what_leads_out_of_a_folder_is_seen_by_its_last_part_too(tmp_path: Path, path: str, below: bool) -> None:
+    for name in ("a/b", "ab"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a" / "up").symlink_to("..")
+    assert leads_below(tmp_path / path, tmp_path / "a") is below
