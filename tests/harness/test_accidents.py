@@ -337,3 +337,15 @@ def test_damage_is_told_on_stderr_once(made: Path) -> None:
     told = [line for line in done.stderr.splitlines() if "damaged" in line]
     assert len(told) == 1 and told[0].startswith(f"{made}/scores.jsonl line 3 is damaged (")
     assert logging.getLogger("syncdiff_bench.journals").level == logging.NOTSET
+
+
+@pytest.mark.parametrize("torn", ['{"b": 2', '{"b": 2}'])
+def test_a_last_line_without_its_end_is_none_and_is_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, torn: str
+) -> None:
+    """A kill cut it off; also where all but the line feed was written, or the next line would go on behind it."""
+    path = tmp_path / "torn.jsonl"
+    path.write_text('{"a": 1}\n' + torn)
+    assert read_rows(path) == [{"a": 1}] and caplog.text == ""
+    Journal(path).append([{"c": 3}])
+    assert read_rows(path) == [{"a": 1}, {"c": 3}]
