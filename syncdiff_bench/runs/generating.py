@@ -202,6 +202,9 @@ class Generation:
         dataset = dataset_spec(self.dataset)
         return _generation_anew, (self.folder, self.identity, self.device, method, dataset, self.sources)
 
+    def get_ready(self, task: Task) -> None:
+        """Nothing: a method loads with its first clip."""
+
     def __call__(self, task: Task, emit: Emit) -> None:
         """Generate a planned batch whole, and keep the wanted clips of it."""
         batch, wanted = task[0], set(task[1])

@@ -85,15 +85,24 @@ class Measuring:
         self.threads_before: int | None = None
         self._opened: dict[str, Pair | Failure] = {}
         self._prepared: dict[int, Failure | None] = {}
+        self._early: list[Prepared] = []  # what is not emitted yet
 
     def __reduce__(self) -> Any:
         metrics = tuple(type(metric)(metric.options, metric.runtime) for metric in self.metrics)
         return Measuring, (self.folder, self.identity, self.device, metrics, self.source, Progress())
 
+    def get_ready(self, task: Task) -> None:
+        """Prepare the metrics that the clips of a batch lack; its first batch emits what that told."""
+        self.emit = self._early.append
+        for number in sorted(set().union(*task[1])):
+            self._not_ready(self.metrics[number])
+
     def __call__(self, task: Task, emit: Emit) -> None:
         batch, lacking = task
         missing = {clip_id: {id(self.metrics[n]) for n in numbers} for clip_id, numbers in zip(*task, strict=True)}
         self.emit = emit
+        while self._early:
+            emit(self._early.pop(0))
         self.progress.working_on([clip_id for clip_id, numbers in zip(*task, strict=True) if numbers])
         rows: list[Score] = []
         with detecting(self.device, self.progress.looking_for_faces):

@@ -42,6 +42,9 @@ class Work(Protocol):
 
     progress: Progress
 
+    def get_ready(self, task: Any) -> None:
+        """Load what such a batch needs, before it comes. Emits nothing; what it raises is raised by the batch too."""
+
     def __call__(self, task: Any, emit: Emit) -> None:
         """Do the batch and emit what came out, line by line. Raises BenchError where the run cannot go on."""
 
@@ -86,7 +89,7 @@ class Crew:
                 self._engage(dealing, min(limit, self.workers or len(self._others) + 1, len(tasks)))
             elif limit > 1 and len(tasks) >= HEAD_START and _cores() > 1 and _free_bytes() > HEAD_START_BYTES:
                 self._ahead = self._ahead or _Other(1, _cores() // min(limit, _cores()))
-                self._ahead.offer(work)
+                self._ahead.offer(work, tasks[-1])
             started = time.monotonic()
             for done, task in enumerate(dealing.take(), start=1):
                 work(task, lambda item, task=task: dealing.handle(task, item))  # type: ignore[misc]
@@ -219,10 +222,11 @@ class _Other:
         self._offered: Work | None = None
         self._unread = 0  # answers to offers
 
-    def offer(self, work: Work) -> None:
-        """Hand the work over, so that what it needs is imported; `begin` hears whether that went well."""
+    def offer(self, work: Work, task: Any) -> None:
+        """Hand the work over, and let it get ready for such a task; `begin` hears whether the first went well."""
         with suppress(Exception):  # a process that died, work that cannot be pickled: `begin` tries again, and says it
             self._hand_over(work)
+            self._connection.send(("such a task", task))
 
     def begin(self, work: Work) -> bool:
         """Whether the work could be handed over."""
@@ -245,13 +249,13 @@ class _Other:
         return bool(kind == "ready")
 
     def _hand_over(self, work: Work) -> None:
-        self._connection.send(work)
+        self._connection.send(("work", work))
         self._offered, self._unread = work, self._unread + 1
 
     def answers(self, task: Any) -> Iterator[tuple[str, Any]]:
         """What the process says while it is at a task; ends after ("done", None), or without it where it dies."""
         try:
-            self._connection.send(task)
+            self._connection.send(("task", task))
             while True:
                 kind, value = self._connection.recv()
                 if kind == "failed":
@@ -304,17 +308,20 @@ def _serve(connection: Connection) -> None:
     work: Any = None
     while True:
         try:
-            given = connection.recv()
+            kind, given = connection.recv()
         except (EOFError, OSError):
             return
         except Exception as error:
             connection.send(("unusable", " ".join(str(error).split())))
             continue
         try:
-            if callable(given):
+            if kind == "work":
                 work = given
                 work.progress = _Told(connection)
                 connection.send(("ready", None))
+            elif kind == "such a task":
+                with suppress(Exception):
+                    work.get_ready(given)
             else:
                 work(given, lambda item: connection.send(("line", item)))
                 connection.send(("done", None))

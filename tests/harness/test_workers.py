@@ -17,10 +17,12 @@ import psutil
 import pytest
 
 from syncdiff_bench.cli import main
+from syncdiff_bench.contracts import Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.runs import workers
 from syncdiff_bench.runs.directory import load_run
+from syncdiff_bench.runs.measuring import Measured, Measuring, Prepared
 from syncdiff_bench.runs.workers import Crew
 from syncdiff_bench.weights.digests import sha256_of
 
@@ -150,7 +152,7 @@ def test_with_much_to_do_a_process_gets_ready_beside_the_first_batch(
     alone("run", *SCORED, "--out", "one")
     offered, begun = [], []
     offer, begin = workers._Other.offer, workers._Other.begin
-    monkeypatch.setattr(workers._Other, "offer", lambda self, work: (offered.append(self), offer(self, work)))
+    monkeypatch.setattr(workers._Other, "offer", lambda self, *a: (offered.append(self), offer(self, *a)))
     monkeypatch.setattr(workers._Other, "begin", lambda self, work: (begun.append(self), begin(self, work))[1])
     monkeypatch.setattr(workers, "_cores", lambda: 2)
     monkeypatch.setattr(workers, "HEAD_START", 1)
@@ -170,15 +172,17 @@ def test_with_much_to_do_a_process_gets_ready_beside_the_first_batch(
 def test_no_process_gets_ready_for_little_work_or_without_memory(
     monkeypatch: pytest.MonkeyPatch, short: int, free: int, started: int
 ) -> None:
-    offers: list[str] = []
-    ahead = SimpleNamespace(offer=offers.append, stop=lambda at_once: offers.append(f"stopped at once: {at_once}"))
+    offers: list[Any] = []
+    ahead = SimpleNamespace(
+        offer=lambda *what: offers.extend(what), stop=lambda at_once: offers.append(f"stopped at once: {at_once}")
+    )
     monkeypatch.setattr(workers, "_cores", lambda: 2)
     monkeypatch.setattr(workers, "_free_bytes", lambda: workers.HEAD_START_BYTES + free)
     monkeypatch.setattr(workers, "_Other", lambda *_: ahead)
     work: Any = lambda *_: None  # noqa: E731
     with Crew(0) as crew:
         crew.each(range(workers.HEAD_START - short), work, lambda *_: None, lambda *_: None)
-    assert offers == [work, "stopped at once: True"][: 2 * started]
+    assert offers == [work, workers.HEAD_START - 1, "stopped at once: True"][: 3 * started]
 
 
 def test_a_process_that_was_offered_other_work_before_does_the_last() -> None:
@@ -186,12 +190,36 @@ def test_a_process_that_was_offered_other_work_before_does_the_last() -> None:
 
     other, twice, thrice = workers._Other(1, 1), Times(2), Times(3)
     try:
-        other.offer(twice)
-        other.offer(thrice)
-        assert other.begin(thrice) and list(other.answers(5)) == [("line", 15), ("done", None)]
-        assert other.begin(twice) and list(other.answers(5)) == [("line", 10), ("done", None)]
+        other.offer(twice, 6)
+        other.offer(thrice, 7)
+        assert other.begin(thrice) and list(other.answers(5)) == [("line", (15, 7)), ("done", None)]
+        assert other.begin(twice) and list(other.answers(5)) == [("line", (10, None)), ("done", None)]
     finally:
         other.stop(at_once=True)
+
+
+def test_what_a_process_that_gets_ready_prepares_is_told_with_its_first_batch(tmp_path: Path) -> None:
+    """Prepared once: a metric that no clip of the task lacks not at all."""
+    from toy_plugins import Difference, Heavy
+
+    metrics: Any = [one(one.Options(), Runtime()) for one in (Difference, Heavy)]
+    prepared: list[str] = []
+    for metric in metrics:
+        metric.prepare = lambda name=metric.name: prepared.append(name)
+    identity: Any = SimpleNamespace(method="toy", dataset="toy")
+    source: Any = SimpleNamespace(failures={}, digests={}, told=list, pair=lambda _: pytest.fail("a clip was opened"))
+    work = Measuring(tmp_path, identity, "cpu", metrics, source, Progress())
+    work.get_ready((("a", "b"), ((1,), ())))
+    assert prepared == ["toy-heavy"]
+    lines: list[Any] = []
+    work((("a",), ((),)), lines.append)
+    work((("b",), ((),)), lines.append)
+    assert [(type(line), getattr(line, "metric", "")) for line in lines] == [
+        (Prepared, "toy-heavy"),
+        (Measured, ""),
+        (Measured, ""),
+    ]
+    assert prepared == ["toy-heavy"]
 
 
 def test_memory_and_cores_bound_the_number(monkeypatch: pytest.MonkeyPatch) -> None:

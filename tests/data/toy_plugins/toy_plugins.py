@@ -225,12 +225,16 @@ class Heavy(Difference):
 
 
 class Times:
-    """Work for several processes: a task, so many times over."""
+    """Work for several processes: a task, so many times over, and the task that it got ready for."""
 
     progress = Progress()
+    ready_for: int | None = None
 
     def __init__(self, factor: int) -> None:
         self.factor = factor
 
-    def __call__(self, task: int, emit: Callable[[int], None]) -> None:
-        emit(self.factor * task)
+    def get_ready(self, task: int) -> None:
+        self.ready_for = task
+
+    def __call__(self, task: int, emit: Callable[[tuple[int, int | None]], None]) -> None:
+        emit((self.factor * task, self.ready_for))
