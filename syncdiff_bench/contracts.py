@@ -77,6 +77,10 @@ class Dataset(ABC):
     def clip(self, clip_id: str) -> Clip:
         """The clip of that id (not yet decoded). Raises ClipError where its files are not there."""
 
+    def clip_without_words(self, clip_id: str) -> Clip:
+        """The same for who asks for its files alone: a data set that reads transcripts from a disk need not."""
+        return self.clip(clip_id)
+
     def odd_files(self, split: str) -> Sequence[Finding]:
         """Names on disk that look like clips of the split and cannot be any; `run` says so. Opens nothing."""
         del split
@@ -91,14 +95,9 @@ class Dataset(ABC):
         """Everything that is wrong with the split on disk, clip by clip; decodes every file."""
 
     def prepare(self, split: str, workers: int) -> Iterator[tuple[int, int]]:
-        """Make the files of a split where the dataset can; yields (clips done, clips in all) as it goes.
-
-        Raises UsageError where there is nothing that could be made.
-        """
-        raise UsageError(
-            f"dataset {self.name} cannot make its own files; get them from its publisher, then"
-            " `syncdiff-bench data verify`"
-        )
+        """Make the files of a split; yields (clips done, in all) as it goes. Raises UsageError where it cannot."""
+        mend = "get them from its publisher, then `syncdiff-bench data verify`"
+        raise UsageError(f"dataset {self.name} cannot make its own files; {mend}")
 
 
 # ----------------------------------------------------------------------------------------- methods

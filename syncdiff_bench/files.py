@@ -236,8 +236,8 @@ def decode_text(data: bytes, where: str) -> DecodedText:
     for number, line in enumerate(decoded.text.splitlines(), start=1):
         if "\ufffd" in line:
             raise UsageError(f"{where} line {number}: an earlier conversion has lost a letter (U+FFFD); write it again")
-        control = next((c for c in line if ord(c) < 32 and c != "\t"), None)
-        if control is not None:
+        control = "" if line.isprintable() else next((c for c in line if ord(c) < 32 and c != "\t"), "")
+        if control:
             raise UsageError(f"{where} line {number}: holds the control character {control!r}, is no text; {_MEND}")
     return decoded
 

@@ -24,12 +24,10 @@ logger = logging.getLogger(__name__)
 Row = Mapping[str, Any]
 
 LOST = "it is left out, and the same command makes again what it told of"
-# What a line with a number that is infinite, or of more than 64 bits, has in it.
-_ODD = re.compile(rb"[:\[,]\s*-?(?:[0-9.]+[eE]\+?[0-9]{3}|[0-9]{19})")
+_LARGEST = 1 << 63  # whole numbers are of 64 bits
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # half a character, which no file holds in UTF-8
 # Made once: `json.loads` and `json.dumps` with settings make one for every line.
-_undefined: list[str] = []
-_DECODER = json.JSONDecoder(parse_constant=_undefined.append)
+_DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
@@ -37,13 +35,13 @@ class Undefined(dict[str, Any]):
     """A line in which some numbers are NaN or infinite, which JSON does not know: they are None here."""
 
 
-def read_rows(path: Path, lost: str = LOST) -> list[dict[str, Any]]:
-    """All complete lines of a journal; none where there is no file.
+def read_rows(path: Path, lost: str = LOST) -> Iterator[dict[str, Any]]:
+    """All complete lines of a journal, one at a time; none where there is no file.
 
     A last line without its newline was cut off by a kill and is left out. So is a damaged line anywhere else, which is
     told as a warning. lost: what that warning says of it. Raises UsageError where the file cannot be read.
     """
-    return [row for row in _rows(path, lost) if row is not None]
+    return (row for row in _rows(path, lost) if row is not None)
 
 
 def _rows(path: Path, lost: str) -> Iterator[dict[str, Any] | None]:
@@ -66,27 +64,41 @@ def _rows(path: Path, lost: str) -> Iterator[dict[str, Any] | None]:
 
 def _decoded_row(line: bytes) -> dict[str, Any]:
     """Raises ValueError or RecursionError for what is no object in JSON."""
-    _undefined.clear()
-    row = _DECODER.decode(line.decode("utf-8"))
+    text = line.decode("utf-8")
+    row, end = _DECODER.raw_decode(text) if text.startswith("{") else (None, 0)
+    if text[end:].strip(" \t\r\n"):
+        row = _DECODER.decode(text)  # with what goes before it, or raises
     if not isinstance(row, dict):
         raise ValueError("not an object")
     if _HALF.search(line):
         encode_row(row).encode()
-    if _undefined or _ODD.search(line):
-        defined = _defined(row)
-        return Undefined(defined) if _undefined or row != defined else row
-    return row
+    return row if _sound(row.values()) else Undefined(_defined(row))
+
+
+def _sound(values: Iterable[Any]) -> bool:
+    """Whether all numbers are finite and of 64 bits."""
+    for one in values:
+        kind = type(one)
+        if kind is float:
+            if one - one != 0.0:
+                return False
+        elif kind is int:
+            if not -_LARGEST < one < _LARGEST:
+                return False
+        elif (kind is list and not _sound(one)) or (kind is dict and not _sound(one.values())):
+            return False
+    return True
 
 
 def _defined(value: Any) -> Any:
-    """The same with None in place of infinite numbers. Raises ValueError for whole numbers beyond 64 bits."""
+    """The same with None in place of what is no finite number. Raises ValueError for whole numbers beyond 64 bits."""
     if isinstance(value, dict):
         return {key: _defined(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_defined(one) for one in value]
-    if isinstance(value, int) and abs(value) >= 1 << 63:
+    if isinstance(value, int) and abs(value) >= _LARGEST:
         raise ValueError("a whole number of more than 64 bits")
-    return None if isinstance(value, float) and math.isinf(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @lru_cache(4096)  # a file may be read several times

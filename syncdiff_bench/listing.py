@@ -147,10 +147,10 @@ def is_folder(path: Path) -> bool:
 
 def leads_below(path: Path, folder: Path) -> bool:
     """Whether a path, all links followed, lies in the folder."""
-    path, folder = path.absolute(), folder.absolute()
-    base = _real(str(folder))
-    followed = path.name == ".." or os.path.islink(path)  # noqa: PTH114 - Path raises for some names
-    real = os.path.realpath(path) if followed else f"{_real(str(path.parent))}{os.sep}{path.name}"
+    text, base = str(path.absolute()), _real(str(folder.absolute()))
+    parent, _, name = text.rpartition(os.sep)
+    followed = name == ".." or os.path.islink(text)  # noqa: PTH114 - Path raises for some names
+    real = os.path.realpath(text) if followed else f"{_real(parent or os.sep).rstrip(os.sep)}{os.sep}{name}"
     return real == base or real.startswith(base.rstrip(os.sep) + os.sep)
 
 
@@ -170,9 +170,8 @@ def composed(text: str) -> str:
 
 def spelled(folder: Path, relative: str) -> Path:
     """`folder / relative` as it is spelled on disk: composed or not, the suffix in any case; as given if not there."""
-    path = folder / relative
-    parts = PurePosixPath(relative).parts
-    if not parts or os.path.lexists(path):
+    path = Path(f"{folder}{os.sep}{relative}")
+    if os.path.lexists(path) or not (parts := PurePosixPath(relative).parts):
         return path
     for part in parts[:-1]:
         folder /= _spellings(folder).get(composed(part), part)

@@ -14,7 +14,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
 from syncdiff_bench.faults import blamed
 from syncdiff_bench.progress import Progress
-from syncdiff_bench.runs.directory import Run, RunDirectory, load_run, speakers
+from syncdiff_bench.runs.directory import Lines, Run, RunDirectory, load_run, speakers
 from syncdiff_bench.runs.generating import generate
 from syncdiff_bench.runs.layout import GENERATION, MANIFEST, PROTOCOLS, SCORES, InUse, discard, part_files
 from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, hardware, now, versions
@@ -34,6 +34,7 @@ from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.recorded import read_manifest
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.scoring import score
+from syncdiff_bench.runs.settled import settled
 from syncdiff_bench.runs.sources import GeneratedVideos
 from syncdiff_bench.runs.summary import boxes_behind, boxes_of_run, run_caveats, summarise
 from syncdiff_bench.runs.workers import Crew
@@ -59,6 +60,8 @@ def generate_run(
     if fresh:
         _discard(run_plan.path, progress, ranks)
     with RunDirectory.opened(run_plan.path, run_plan.identity, plan.runtime.device, ranks) as run:
+        if run_plan.method.given_videos() is None and settled(run):
+            return frozenset(run.identity.clips)
         ours = generate(run, run_plan.method, plan.dataset, retry_failed=retry_failed, progress=progress, crew=crew)
         if run.whole and run.manifest["finished"] is None:
             _enter_clips(run, run.generated, ())
@@ -95,13 +98,15 @@ def score_videos(
     """Stages two and three. fresh: scores that are there are deleted first, the videos kept. own: as `scoring.score`.
 
     A shard leaves stage three to whoever puts the shards together (`assemble`).
-    Returns the run, None where another process puts it together.
+    Returns the run, its lines `unread` where there was nothing to do; None where another process puts it together.
     Raises UsageError where videos of a method are still missing.
     """
     progress = progress or Progress()
     if fresh:
         _discard(plan.path, progress, ranks, scores_only=not plan.given)
     with RunDirectory.opened(plan.path, plan.identity, plan.runtime.device, ranks) as run:
+        if (done := settled(run, plan.metrics)) is not None:
+            return done
         if not ranks.first:
             ranks.wait()
         source = plan.videos(run)
@@ -154,7 +159,7 @@ def assemble(path: Path) -> None:
         return
 
 
-def load_whole(path: Path, *, lines: bool = True) -> Run:
+def load_whole(path: Path, *, lines: Lines = True) -> Run:
     """`load_run` of a run directory that is put together first."""
     assemble(path)
     return load_run(path, lines=lines)

@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 
 def cores() -> int:
@@ -51,9 +51,9 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def opened_at_once(path: Path) -> BinaryIO:
-    """A file for reading; a pipe too, without waiting for who writes to it. Raises OSError."""
-    return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+def opened_at_once(path: Path) -> FileIO:
+    """A file for reading, unbuffered; a pipe too, without waiting for who writes to it. Raises OSError."""
+    return FileIO(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)))
 
 
 def link_or_copy(file: Path, place: Path) -> None:

@@ -142,7 +142,7 @@ def boxes_of_clips(dataset: Dataset, clip_ids: Iterable[str]) -> str:
     for clip_id in clip_ids:
         try:
             with decoding(clip_id):
-                clip = dataset.clip(clip_id)
+                clip = dataset.clip_without_words(clip_id)
                 source = expected_source(clip, kept)
         except ClipError:  # told where it is read
             continue
@@ -201,7 +201,7 @@ def require_boxes(dataset: Dataset, needed: Mapping[str, Sequence[str]]) -> None
 def _lacks(dataset: Dataset, clip_id: str, kept: cache.Kept) -> bool:
     try:
         with decoding(clip_id):
-            clip = dataset.clip(clip_id)
+            clip = dataset.clip_without_words(clip_id)
             given = clip.boxes_path is not None and clip.boxes in ("", GIVEN)
             if given or clip.path is None or (clip.boxes and clip.boxes not in DETECTORS):
                 return False

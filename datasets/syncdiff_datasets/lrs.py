@@ -6,9 +6,10 @@ LRS3: `{pretrain,trainval,test}/<YouTube id>/<clip>.mp4`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -153,9 +154,8 @@ class LRS3(DatasetOnDisk):
         return self._listed(split).odd
 
     def _ids_of(self, split: str, suffix: str) -> tuple[str, ...]:
-        files = (PurePosixPath(path) for path in self._listed(split).files)
-        of_clips = (path for path in files if path.suffix.lower() == suffix and len(path.parts) == 2)
-        return tuple(sorted({f"{split}/{composed(str(path.with_suffix('')))}" for path in of_clips}))
+        files = (os.path.splitext(path) for path in self._listed(split).files if path.count("/") == 1)  # noqa: PTH122
+        return tuple(sorted({f"{split}/{composed(name)}" for name, its in files if its.lower() == suffix}))
 
     def _listed(self, split: str) -> Listing:
         """Videos and transcripts of a split, looked for once. Raises UsageError for a split without a folder."""

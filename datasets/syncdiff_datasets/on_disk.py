@@ -6,7 +6,7 @@ import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -76,21 +76,24 @@ class DatasetOnDisk(Dataset):
             raise UsageError(f"{self.name} has no split '{split}'; choose one of: {', '.join(known)}")
 
     def clip(self, clip_id: str) -> Clip:
+        clip = self.clip_without_words(clip_id)
+        assert clip.path is not None, "it is on disk"
+        transcript, problem = self._transcript(clip.path)
+        text = None if transcript is None else transcript.text
+        return replace(clip, transcript=text, spoken=self.spoken(clip_id, transcript), transcript_note=problem)
+
+    def clip_without_words(self, clip_id: str) -> Clip:
         path = self.media_path(clip_id)
         if reason := why_no_file(path):
             raise ClipError("missing", f"{path}: listed, but it {reason}; copy it there or take it off the list")
-        transcript, problem = self._transcript(path)
         own = self._own_boxes(clip_id)
         clip = Clip(
             id=clip_id,
             dataset=self.name,
             path=path,
-            transcript=None if transcript is None else transcript.text,
             speaker=self.speaker(clip_id),
             boxes_path=own if own is not None and os.path.lexists(own) else None,
             landmarks_path=self._landmarks_path(clip_id),
-            spoken=self.spoken(clip_id, transcript),
-            transcript_note=problem,
         )
         return with_boxes_of(clip, self.options.boxes)
 
@@ -204,6 +207,8 @@ def safe_relative(text: str, where: str) -> str:
     Raises UsageError for an absolute path, a drive, a backslash, or a `..`: such an id would also name an
     output file.
     """
+    if not {"", ".", ".."} & {*text.split("/")} and "\\" not in text and ":" not in text:
+        return composed(text)  # as nearly all are
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text or not path.parts:
         raise UsageError(f"{where}: '{text}' leaves the dataset; write ids as folder/clip, relative and without '..'")

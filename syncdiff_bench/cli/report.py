@@ -15,9 +15,8 @@ from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from syncdiff_bench.report.page.strip import Area
-    from syncdiff_bench.runs.directory import Run
+    from syncdiff_bench.runs.directory import Lines, Run
     from syncdiff_bench.runs.draws import Draw
-    from syncdiff_bench.significance.scored import Scored
 
 
 @command(
@@ -149,15 +148,11 @@ def compare(
     from syncdiff_bench.significance.comparison import compare as compare_scored
     from syncdiff_bench.significance.scored import from_draws
 
-    sides: list[dict[Draw, Run]] = []
-    scored: list[Scored] = []
-    for folder in (run_a, run_b):
-        side = _draws(folder)
-        scored.append(from_draws(side))
-        # Of tens of thousands of clips the lines of one side at a time.
-        sides.append(side if html is not None else {draw: replace(run, scores=()) for draw, run in side.items()})
-        del side
+    sides = [_draws(folder, True if html is not None else "passing") for folder in (run_a, run_b)]
     _require_pairs(*sides, page=html is not None)
+    scored = [from_draws(side) for side in sides]
+    if html is None:
+        sides.clear()  # of tens of thousands of clips, what was generated too
     comparison = compare_scored(*scored, resamples=resamples, any_boxes=any_boxes)
     table = comparison_table(comparison)
     if format_name == "table":
@@ -172,7 +167,7 @@ def compare(
         write_told("--html", html, page)
 
 
-def _draws(folder: Path) -> dict[Draw, Run]:
+def _draws(folder: Path, lines: Lines) -> dict[Draw, Run]:
     """The run of a directory, or all below it that `reproduce` made of a row. Raises UsageError."""
     from syncdiff_bench.pipeline import load_whole
     from syncdiff_bench.runs.draws import Draw
@@ -180,10 +175,10 @@ def _draws(folder: Path) -> dict[Draw, Run]:
 
     levels = () if (folder / MANIFEST).is_file() else ("seed-*", "training-*/seed-*")
     paths = sorted(path.parent for level in levels for path in folder.glob(f"{level}/{MANIFEST}"))
-    found = {draw: load_whole(path) for path in paths if (draw := Draw.of(path)) is not None}
+    found = {draw: load_whole(path, lines=lines) for path in paths if (draw := Draw.of(path)) is not None}
     if found:
         return found
-    run = load_whole(folder)
+    run = load_whole(folder, lines=lines)
     return {Draw(None, run.identity.seed): run}
 
 

@@ -149,7 +149,7 @@ def shared(shard: str, workers: int, progress: str) -> Iterator[dict[str, Any]]:
 def missing_parts(runs: Sequence[Run]) -> bool:
     """Whether other shards still have to come; says so."""
     missing = False
-    for one in runs:
+    for one in (run for run in runs if not run.unread):
         clips, made = len(one.identity.clips), len(one.generated)
         if made < clips or not one.finished:
             missing = True

@@ -137,7 +137,7 @@ def read_detected(path: Path) -> FaceBoxes:
     Raises ClipError (`boxes`) for another or a damaged file.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             boxes, found, detector = stored["boxes"], stored["found"], str(stored["detector"])
     except Exception as error:  # zip and numpy fail in many ways
         problem = " ".join(str(error).split())[:200]

@@ -303,7 +303,7 @@ def _logged_rate(out: Path, processes: int) -> float | None:
     if not (out / "log.jsonl").is_file():
         return None
     try:
-        rows = read_rows(out / "log.jsonl")
+        rows = list(read_rows(out / "log.jsonl"))
     except BenchError:
         return None
     rate, logged_by = None, 1

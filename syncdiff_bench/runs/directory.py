@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from syncdiff_bench.caveats import Counted
 from syncdiff_bench.caveats import recorded as recorded_caveats
 from syncdiff_bench.documents import WrongValue, parse_json
-from syncdiff_bench.errors import UsageError, shown
+from syncdiff_bench.errors import UsageError
 from syncdiff_bench.files import unwritable, write_whole
-from syncdiff_bench.journals import Journal, read_rows, tell_damage
+from syncdiff_bench.journals import Journal, read_rows
 from syncdiff_bench.leftovers import sweep
 from syncdiff_bench.origins import ScoringNetwork, scoring_networks
 from syncdiff_bench.runs.layout import (
@@ -32,6 +32,7 @@ from syncdiff_bench.runs.layout import (
     part_files,
     video_name,
 )
+from syncdiff_bench.runs.lines import ScoreLines, parsed, records
 from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, new_manifest, versions
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.recorded import check_identity, read_manifest, read_protocols, recorded
@@ -43,15 +44,15 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 Key = tuple[str, str, str]  # clip, metric, protocol
+Lines = bool | Literal["passing"]
 
 
 @dataclass(frozen=True)
 class Run:
     """A run as read from its directory, finished or not.
 
-    manifest: run.json. scores: in the order of clips, then metrics.
+    manifest: run.json. scores: in the order of clips, then metrics; a tuple, or read as they pass (`load_run`).
     generated: clip id -> its last line of generation.jsonl.
     label: what tables and figures call it, in place of its method; no part of the directory.
     unread: its journals were not read: there are none, or they are as they were when it ended (`load_run`); no scores,
@@ -61,7 +62,7 @@ class Run:
     path: Path
     manifest: Mapping[str, Any]
     identity: Identity
-    scores: tuple[Score, ...]
+    scores: Collection[Score]
     generated: Mapping[str, Generated]
     label: str = ""
     unread: bool = False
@@ -144,28 +145,29 @@ def speakers(identity: Identity, generated: Mapping[str, Generated]) -> dict[str
     return {clip: known.get(clip) or clip for clip in identity.clips}
 
 
-def load_run(path: Path, *, lines: bool = True) -> Run:
+def load_run(path: Path, *, lines: Lines = True) -> Run:
     """Read a run directory. Raises UsageError where there is none, or where it is damaged.
 
     lines: False for a table, which is made of run.json: journals that nobody touched since the run ended stay `unread`.
+        "passing" for who goes through the scores once, of which tens of thousands are then never in memory together.
     """
     manifest = read_manifest(path)
     identity = Identity.from_json(manifest)
     journals = (path / GENERATION, path / SCORES)
     if not lines and manifest["finished"] and KnownFiles(path / DIGESTS).unchanged(*journals):
         return Run(path, manifest, identity, (), {}, unread=True)
-    scores = _parsed(path / SCORES, read_rows(path / SCORES), Score.from_row)
-    if parts := [row for file in part_files(path, SCORES) for row in _parsed(file, read_rows(file), Score.from_row)]:
-        place = {clip: number for number, clip in enumerate(identity.clips)}
-        known = {row.key: row for row in (*scores, *parts)}
-        scores = sorted(known.values(), key=lambda row: place.get(row.clip, len(place)))
     files, clips = [path / GENERATION, *part_files(path, GENERATION)], frozenset(identity.clips)
+    scores: Collection[Score] = ScoreLines(path / SCORES, clips)  # of other clips a run says nothing
+    if parts := [row for file in part_files(path, SCORES) for row in records(file, Score.from_row)]:
+        place = {clip: number for number, clip in enumerate(identity.clips)}
+        known = {row.key: row for row in (*scores, *parts) if row.clip in clips}
+        scores = tuple(sorted(known.values(), key=lambda row: place[row.clip]))
     return Run(
         path=path,
         manifest=manifest,
         identity=identity,
-        scores=tuple(row for row in scores if row.clip in clips),  # of other clips it says nothing
-        generated={line.clip: line for file in files for line in _parsed(file, read_rows(file), Generated.from_row)},
+        scores=scores if lines == "passing" else tuple(iter(scores)),  # a length would be asked for first
+        generated={line.clip: line for file in files for line in records(file, Generated.from_row)},
     )
 
 
@@ -294,14 +296,14 @@ class RunDirectory:
     def generated(self) -> dict[str, Generated]:
         files = part_files(self.path, GENERATION)
         rows: list[Iterable[Mapping[str, Any]]] = [self._generation.read(), *map(read_rows, files)]
-        lines = (_parsed(self._generation.path, some, Generated.from_row) for some in rows)
+        lines = (parsed(self._generation.path, some, Generated.from_row) for some in rows)
         return {line.clip: line for some in lines for line in some}
 
     @cached_property
     def scores(self) -> dict[Key, Score]:
         files = part_files(self.path, SCORES)
         rows: list[Iterable[Mapping[str, Any]]] = [self._scores.read(), *map(read_rows, files)]
-        lines = (_parsed(self._scores.path, some, Score.from_row) for some in rows)
+        lines = (parsed(self._scores.path, some, Score.from_row) for some in rows)
         return {line.key: line for some in lines for line in some}
 
     @cached_property
@@ -340,7 +342,7 @@ class RunDirectory:
                 Generated.from_row if name == GENERATION else Score.from_row
             )
             files_of = part_files(self.path, name)
-            rows = [row.to_row() for file in files_of for row in _parsed(file, read_rows(file), parse)]
+            rows = [row.to_row() for file in files_of for row in records(file, parse)]
             if rows:
                 journal.append(rows)
         for known in ("generated", "scores"):
@@ -385,14 +387,3 @@ class RunDirectory:
     def video_path(self, clip_id: str) -> Path:
         """Raises UsageError for a clip id that leads out of the directory."""
         return self.path / "videos" / video_name(clip_id)
-
-
-def _parsed(path: Path, rows: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
-    """A row that is none is told and left out, as a damaged line is."""
-    found: list[T] = []
-    for row in rows:
-        try:
-            found.append(parse(row))
-        except (KeyError, TypeError, ValueError) as error:
-            tell_damage(path, f"line of clip {shown(row.get('clip'))}", error)
-    return found

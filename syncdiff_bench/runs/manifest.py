@@ -96,7 +96,7 @@ class Identity:
             dataset=dataset["name"],
             split=dataset["split"],
             fingerprint=dataset["fingerprint"],
-            clips=tuple(dataset["clips"]),
+            clips=tuple(map(sys.intern, dataset["clips"])),  # lines of journals name them again
             dataset_options=dataset["options"],
             seed=manifest["seed"],
             encoding=manifest["encoding"],

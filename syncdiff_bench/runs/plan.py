@@ -17,7 +17,7 @@ from syncdiff_bench.media.video_folder import VideoFolder, odd_files_caveats
 from syncdiff_bench.options import options_to_json
 from syncdiff_bench.platforms import nvidia_driver
 from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.layout import video_name
+from syncdiff_bench.runs.layout import check_id
 from syncdiff_bench.runs.manifest import AS_GIVEN, Identity
 from syncdiff_bench.runs.sources import GeneratedVideos, GivenVideos, VideoSource
 from syncdiff_bench.texts import Spec, metric_specs
@@ -282,7 +282,7 @@ def choose_clips(dataset: Dataset, split: str, limit: int | None) -> tuple[str, 
         raise UsageError(f"split {split!r} of {dataset.name} has no clips; choose another --split or --data-root")
     seen: set[str] = set()
     for clip_id in clips:
-        video_name(clip_id)
+        check_id(clip_id)
         if clip_id in seen:
             raise UsageError(f"clip id {clip_id!r} occurs twice in split {split!r} of {dataset.name}")
         seen.add(clip_id)

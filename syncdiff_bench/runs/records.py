@@ -105,6 +105,7 @@ class Generated:
             return cls(fields["clip"], source=fields.get("source"), error=_undefined("make"))
         if not all(isinstance(note, str) for note in fields["notes"]):
             raise TypeError("notes that are no texts")
+        fields["clip"] = sys.intern(fields["clip"])
         return cls(**{**fields, "notes": tuple(fields["notes"]), "caveats": _caveats(fields.get("caveats"))})
 
 
@@ -158,7 +159,7 @@ class Score:
         values, stats = fields["values"], fields["stats"]
         if (fields["error"] is None) == (values is None or stats is None):
             raise ValueError("neither measured nor failed, or both")
-        if not all(value is None or type(value) in (int, float) for value in (values or {}).values()):
+        if values and not {type(value) for value in values.values()} <= _NUMBERS:
             raise TypeError("values that are no numbers")
         # Of tens of thousands of lines: the same few texts once each.
         for name in (*_KEY, "sha256", "boxes"):
@@ -169,10 +170,17 @@ class Score:
         return cls(**fields)
 
 
+_keys: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+
 def _with_shared_keys(of: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if of is None else {sys.intern(name): value for name, value in of.items()}
+    if of is None:
+        return None
+    names = tuple(of)
+    return dict(zip(_keys.setdefault(names, names), of.values(), strict=True))
 
 
+_NUMBERS = {int, float, type(None)}
 _TEXT, _OPTIONAL = (str,), (str, type(None))
 _KEY = ("method", "dataset", "clip", "metric", "protocol")
 # What the keys of a row hold. Those that versions before did not write may be absent.
@@ -193,10 +201,10 @@ _sound: set[tuple[Any, ...]] = set()
 
 def _fields(row: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     """The row without its schema, its failure read. Raises KeyError, TypeError or ValueError for another one."""
-    schema = row["schema"]
+    fields = dict(row)
+    schema = fields.pop("schema")
     if schema != SCHEMA:
         raise ValueError(f"schema {shown(schema)}, this version reads {SCHEMA}")
-    fields = {key: value for key, value in row.items() if key != "schema"}
     signature = (id(kinds), tuple(fields), tuple(map(type, fields.values())))
     if signature not in _sound:
         for name, kind in (*kinds.items(), *((name, _LATER[name]) for name in _LATER.keys() & fields)):

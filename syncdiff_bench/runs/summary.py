@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -150,12 +151,8 @@ def resampled(
     clusters, trainings: of each of `stats`. Sums of cells where the metric adds up, else lists of statistics.
     """
     if not _is_additive(metric):
-        return grid_of(stats, clusters, trainings), lambda drawn: column_values(metric, drawn)
-
-    def value(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _columns_of_sums(metric, drawn.reshape(len(drawn), -1).sum(axis=1))
-
-    return grid_of_sums(_summands(metric, stats), clusters, trainings), value
+        return grid_of(stats, clusters, trainings), partial(column_values, metric)
+    return grid_of_sums(_summands(metric, stats), clusters, trainings), partial(_columns_of_sums, metric)
 
 
 def _is_additive(metric: Metric[Any]) -> TypeGuard[AdditiveMetric[Any]]:

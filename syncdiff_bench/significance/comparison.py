@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -40,6 +40,30 @@ class ClipChange:
 
 
 @dataclass(frozen=True)
+class ClipValues:
+    """Values (N,) of N clips on both sides, NaN where there is none."""
+
+    clips: Sequence[str]
+    a: NDArray[np.float64]
+    b: NDArray[np.float64]
+
+    def changes(self, column: Column) -> tuple[ClipChange, ...]:
+        values = zip(self.clips, self.a.tolist(), self.b.tolist(), strict=True)
+        changes = [ClipChange(name, a, b) for name, a, b in values if math.isfinite(a) and math.isfinite(b)]
+        sign = 1 if column.direction == "up" else -1
+        return tuple(sorted(changes, key=lambda change: (sign * change.delta, change.clip)))
+
+    @property
+    def effect(self) -> float | None:
+        """Mean of the differences over their standard deviation; None where they do not vary."""
+        deltas = np.sort(self.b - self.a)  # NaN at the end
+        deltas = deltas[np.isfinite(deltas)]
+        if len(deltas) < 2 or deltas.std(ddof=1) == 0:
+            return None
+        return float(deltas.mean() / deltas.std(ddof=1))
+
+
+@dataclass(frozen=True)
 class ColumnComparison:
     """B against A in one column.
 
@@ -51,7 +75,7 @@ class ColumnComparison:
     error: standard error of delta, None where there is no interval.
     undecided: why there is no p and no verdict: "too few speakers", "frames left out"; "" where there may be one.
     effect: mean of the per-clip differences over their standard deviation (Cohen's d_z), None where they do not vary.
-    changes: every clip with a value on both sides, those that got worse first.
+    values: every clip with a value on both sides, and its values there.
     """
 
     metric: str
@@ -66,7 +90,7 @@ class ColumnComparison:
     confidence: float = 0.95
     p_holm: float | None = None
     effect: float | None = None
-    changes: tuple[ClipChange, ...] = ()
+    values: ClipValues | None = field(default=None, compare=False, repr=False)
     undecided: PairVerdict = ""
     trainings: tuple[int, int] = (1, 1)
     error: StandardError | None = None
@@ -78,6 +102,11 @@ class ColumnComparison:
     @property
     def delta(self) -> float | None:
         return None if self.a is None or self.b is None else self.b - self.a
+
+    @property
+    def changes(self) -> tuple[ClipChange, ...]:
+        """Every clip with a value on both sides, those that got worse first."""
+        return () if self.values is None else self.values.changes(self.column)
 
     @property
     def worse_by(self) -> float | None:
@@ -219,8 +248,10 @@ def _left_out(a: Scored, b: Scored) -> list[str]:
     return notes + [f"{', '.join(sorted(names))}: {note}" for note, names in missing.items()]
 
 
-def _training(side: Scored, row: str) -> int | None:
-    return side.draws[row][1].training if row in side.draws else None
+def _trainings(side: Scored, rows: Collection[str]) -> list[int | None]:
+    if not side.draws:
+        return [None] * len(rows)
+    return [side.draws[row][1].training if row in side.draws else None for row in rows]
 
 
 def paired_trainings(a: Collection[int | None], b: Collection[int | None]) -> bool:
@@ -232,12 +263,14 @@ def paired_trainings(a: Collection[int | None], b: Collection[int | None]) -> bo
 
 
 def _paired(a: Scored, b: Scored) -> bool:
-    mine, theirs = ({_training(side, row) for row in side.speakers} for side in (a, b))
+    mine, theirs = (set(_trainings(side, side.speakers)) for side in (a, b))
     return paired_trainings(mine, theirs)
 
 
-def _places(side: Scored, rows: Iterable[str], paired: bool) -> dict[str, list[str]]:
+def _places(side: Scored, rows: Collection[str], paired: bool) -> Mapping[str, Sequence[str]]:
     """What is compared with what: name -> its rows, several where trainings are not paired."""
+    if not side.draws:
+        return dict(zip(rows, zip(rows, strict=True), strict=True))
     found: dict[str, list[str]] = {}
     for row in rows:
         name = row
@@ -259,7 +292,7 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
     ]
     # Both sides by the speakers of A: of one place they are the same.
     speaker = {name: a.speakers.get(places[0][name][0], name) for name in common}
-    trainings_of = [[_training(side, row) for row in found] for side, found in zip((a, b), stats, strict=True)]
+    trainings_of = [_trainings(side, found) for side, found in zip((a, b), stats, strict=True)]
     tests = [DifferenceTest(None, None, None)] * len(metric.columns)
     if common:
         (one, value), (other, _) = (
@@ -273,13 +306,15 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
 
         tests = difference_tests(one, other, difference, paired=paired, confidence=confidence, resamples=resamples)
     means = [column_values(metric, list(found.values())) for found in stats]
-    of_all = [column_values(metric, [metric.with_left_out(one) for one in found.values()]) for found in stats]
-    change_of_all = of_all[1] - of_all[0]
+    change_of_all = means[1] - means[0]
+    if any(metric.left_out(one) for found in stats for one in found.values()):
+        of_all = [column_values(metric, [metric.with_left_out(one) for one in found.values()]) for found in stats]
+        change_of_all = of_all[1] - of_all[0]
     clusters, trainings = len(set(speaker.values())), (len(set(trainings_of[0])), len(set(trainings_of[1])))
     own = [_values_of_places(metric, common, of, found) for of, found in zip(places, stats, strict=True)]
     found = []
     for i, (column, test) in enumerate(zip(metric.columns, tests, strict=True)):
-        changes = _changes(column, common, own[0][:, i], own[1][:, i])
+        values = ClipValues(common, own[0][:, i], own[1][:, i])
         undecided = _undecided(float(means[1][i] - means[0][i]), float(change_of_all[i]), clusters, max(trainings))
         found.append(
             ColumnComparison(
@@ -291,10 +326,10 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
                 ci=test.ci,
                 confidence=confidence,
                 p=None if undecided else test.p,
-                effect=_effect(changes),
+                effect=values.effect,
                 n=len(common),
                 clusters=clusters,
-                changes=changes,
+                values=values,
                 undecided=undecided,
                 trainings=trainings,
                 error=test.error,
@@ -341,20 +376,3 @@ def _mean_of_defined(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore"):
         mean: NDArray[np.float64] = np.nansum(rows, axis=0) / counts
     return mean
-
-
-def _changes(
-    column: Column, names: Sequence[str], before: NDArray[np.float64], after: NDArray[np.float64]
-) -> tuple[ClipChange, ...]:
-    """Of every name that has a value on both sides."""
-    values = zip(names, before.tolist(), after.tolist(), strict=True)
-    changes = [ClipChange(name, a, b) for name, a, b in values if math.isfinite(a) and math.isfinite(b)]
-    sign = 1 if column.direction == "up" else -1
-    return tuple(sorted(changes, key=lambda change: (sign * change.delta, change.clip)))
-
-
-def _effect(changes: Sequence[ClipChange]) -> float | None:
-    deltas = np.array([change.delta for change in changes])
-    if len(deltas) < 2 or deltas.std(ddof=1) == 0:
-        return None
-    return float(deltas.mean() / deltas.std(ddof=1))

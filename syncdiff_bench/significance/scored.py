@@ -79,15 +79,22 @@ def from_run(run: Run) -> Scored:
     """Raises UsageError for a run that has not finished: half of its clips would be missing."""
     if not run.finished:
         raise UsageError(f"{run.path} has not finished; run the same command again, it resumes")
+    entries = {(entry["metric"], entry["protocol"]): entry for entry in run.manifest["protocols"]}
+    stats: dict[Key, dict[str, Stats]] = {key: {} for key in entries}
+    failed: dict[Key, dict[str, str]] = {key: {} for key in entries}
+    for row in run.scores:
+        key = (row.metric, row.protocol)
+        if key in entries and row.stats is not None:
+            stats[key][row.clip] = row.stats
+        elif key in entries and row.failed and row.error is not None:
+            failed[key][row.clip] = row.error.message
     metrics: dict[Key, MetricScores] = {}
-    for entry in run.manifest["protocols"]:
-        key = (entry["metric"], entry["protocol"])
-        rows = [score for score in run.scores if (score.metric, score.protocol) == key]
+    for key, entry in entries.items():
         metrics[key] = MetricScores(
             options=entry["options"],
             weights=tuple(entry["weights"]),
-            stats={row.clip: row.stats for row in rows if row.stats is not None},
-            failed={row.clip: row.error.message for row in rows if row.failed and row.error is not None},
+            stats=stats[key],
+            failed=failed[key],
             provenance=entry.get("provenance"),
             boxes=None if "boxes" not in entry else box_sources(entry["boxes"]["sources"], run.identity.boxes or ""),
         )

@@ -7,8 +7,8 @@ narrow. Both sides of a compared clip stay together, so what is common to them (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import product
-from typing import Any
+from itertools import islice, product
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,12 @@ EXACT_UP_TO = 2000  # permutations that are enumerated rather than drawn
 Sums = NDArray[np.float64]  # (K, ..., clusters): K numbers that add up over the clips of a cluster
 # Of one side, cluster by cluster: the statistics of its clips, or their sums (K, clusters).
 Clusters = Sequence[Sequence[Any]] | Sums
-# What was drawn of both sides, as lists of statistics or as sums -> B minus A, one number per column; NaN where a
-# column is undefined.
+# What was drawn of both sides, as lists of statistics -> B minus A, one number per column; NaN where a column is
+# undefined. As sums (K, draws) -> (columns, draws).
 Difference = Callable[[Any, Any], np.ndarray]
+AT_ONCE = 250  # draws of sums; of thousands of clusters more would fill the memory
+
+T = TypeVar("T")
 
 
 def bootstrap_error(values: np.ndarray, clusters: int, weights: Sequence[float] | None = None) -> StandardError | None:
@@ -68,8 +71,13 @@ def permutation_p_values(
     exchanges: Iterable[NDArray[np.bool_]] = (
         map(np.array, product((False, True), repeat=k)) if exact else (rng.random(k) < 0.5 for _ in range(resamples))
     )
-    observed = np.abs(difference(*_exchanged(a, b, np.zeros(k, np.bool_))))
-    values = np.array([np.abs(difference(*_exchanged(a, b, exchange))) for exchange in exchanges])
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        observed = np.abs(difference(a.sum(axis=-1), b.sum(axis=-1)))
+        changed = [difference(*_exchanged_sums(a, b, np.array(some))).T for some in some_at_once(exchanges)]
+        values = np.abs(np.concatenate(changed))
+    else:
+        observed = np.abs(difference(*_exchanged(a, b, np.zeros(k, np.bool_))))
+        values = np.array([np.abs(difference(*_exchanged(a, b, exchange))) for exchange in exchanges])
     # Rounding must not make an exchange that changes nothing look smaller than the observation.
     hits = (values >= observed * (1 - 1e-9)).sum(axis=0)
     p = hits / len(values) if exact else (1 + hits) / (1 + len(values))
@@ -96,13 +104,24 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _exchanged(a: Clusters, b: Clusters, exchange: NDArray[np.bool_]) -> tuple[Any, Any]:
+def some_at_once(draws: Iterable[T]) -> Iterator[list[T]]:
+    """AT_ONCE of them at a time."""
+    draws = iter(draws)
+    while some := list(islice(draws, AT_ONCE)):
+        yield some
+
+
+def _exchanged(a: Any, b: Any, exchange: NDArray[np.bool_]) -> tuple[list[Any], list[Any]]:
     """Both sides after A and B changed places in some clusters, as `Difference` takes them."""
-    if isinstance(a, np.ndarray):
-        return np.where(exchange, b, a), np.where(exchange, a, b)
     mine: list[Any] = []
     others: list[Any] = []
     for one, other, change in zip(a, b, exchange.tolist(), strict=True):
         mine += other if change else one
         others += one if change else other
     return mine, others
+
+
+def _exchanged_sums(a: Sums, b: Sums, exchanges: NDArray[np.bool_]) -> tuple[Sums, Sums]:
+    """The same of sums (K, clusters) for each row of `exchanges`: (K, draws)."""
+    moved = (b - a) @ exchanges.T.astype(np.float64)
+    return a.sum(axis=-1, keepdims=True) + moved, b.sum(axis=-1, keepdims=True) - moved

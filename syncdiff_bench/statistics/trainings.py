@@ -32,6 +32,7 @@ from syncdiff_bench.statistics.resampling import (
     bootstrap_error,
     cluster_draws,
     permutation_p_values,
+    some_at_once,
 )
 from syncdiff_bench.statistics.student import Interval, StandardError, combined, t_interval, t_p_value
 
@@ -96,16 +97,11 @@ def value_intervals(
 ) -> list[Interval | None]:
     """Interval of each column over the trainings and speakers of one row.
 
-    value: what was drawn of the grid, a list of statistics or sums (K, trainings, speakers) -> one number per column,
-        NaN where it is undefined. observed: the same of all statistics.
+    value: a list of statistics that was drawn of the grid -> one number per column, NaN where it is undefined; of a
+        grid of sums, sums (K, draws) -> (columns, draws). observed: the same of all statistics.
     None for a column that one in twenty resamples leaves undefined, and with fewer than two speakers.
     """
-
-    def of(trainings: Indices, speakers: Indices) -> np.ndarray:
-        return value(_chosen(grid, trainings, speakers))
-
-    trainings, speakers = _size(grid)
-    errors = _errors(of, len(observed), (trainings,), speakers, resamples)
+    errors = _errors((grid,), (0,), value, len(observed), resamples)
     return [
         None if error is None or not np.isfinite(one) else t_interval(float(one), error, confidence)
         for one, error in zip(observed, errors, strict=True)
@@ -129,15 +125,9 @@ def difference_tests(
     p is Student's t; K trainings exchanged whole give no p below 2 / 2^K. Where each side has one training, it is the
     permutation over speakers (`resampling.permutation_p_values`).
     """
-    (of_a, speakers), (of_b, _) = _size(a), _size(b)
-    observed = difference(_chosen(a, range(of_a), range(speakers)), _chosen(b, range(of_b), range(speakers)))
-
-    def of(*axes: Indices) -> np.ndarray:
-        return difference(_chosen(a, axes[0], axes[-1]), _chosen(b, axes[0 if paired else 1], axes[-1]))
-
-    sizes = (of_a,) if paired else (of_a, of_b)
-    errors = _errors(of, len(observed), sizes, speakers, resamples)
-    if max(sizes) > 1:
+    observed = difference(_whole(a), _whole(b))
+    errors = _errors((a, b), (0, 0 if paired else 1), difference, len(observed), resamples)
+    if max(len(_trainings(a)), len(_trainings(b))) > 1:
         p_values = [
             None if error is None or not np.isfinite(one) else t_p_value(float(one), error)
             for one, error in zip(observed, errors, strict=True)
@@ -153,45 +143,92 @@ def difference_tests(
     return found
 
 
-def _size(grid: Grid) -> tuple[int, int]:
-    """Trainings, speakers."""
-    return (grid.shape[1], grid.shape[2]) if isinstance(grid, np.ndarray) else (len(grid), len(grid[0]))
+def _trainings(grid: Grid) -> range:
+    return range(grid.shape[1] if isinstance(grid, np.ndarray) else len(grid))
 
 
-def _chosen(grid: Grid, trainings: Indices, speakers: Indices) -> Any:
-    """A list of statistics, or sums (K, trainings, speakers). A range is a whole axis."""
-    if isinstance(grid, np.ndarray):
-        of_trainings = grid if isinstance(trainings, range) else grid[:, trainings]
-        return of_trainings if isinstance(speakers, range) else of_trainings[:, :, speakers]
-    order = speakers.tolist() if isinstance(speakers, np.ndarray) else speakers
-    return [one for speaker in order for training in trainings for one in grid[training][speaker]]
+def _speakers(grid: Grid) -> range:
+    return range(grid.shape[2] if isinstance(grid, np.ndarray) else len(grid[0]))
+
+
+def _whole(grid: Grid) -> Any:
+    """All statistics of a grid, or their sums (K,)."""
+    return grid.sum(axis=(1, 2)) if isinstance(grid, np.ndarray) else _chosen(grid, _trainings(grid), _speakers(grid))
+
+
+def _chosen(grid: Any, trainings: Sequence[int], speakers: Sequence[int]) -> list[Any]:
+    """The statistics of some cells."""
+    return [one for speaker in speakers for training in trainings for one in grid[training][speaker]]
 
 
 def _errors(
-    value: Callable[..., np.ndarray], columns: int, trainings: Sequence[int], speakers: int, resamples: int
+    grids: Sequence[Grid], axes: Sequence[int], value: Callable[..., np.ndarray], columns: int, resamples: int
 ) -> list[StandardError | None]:
-    """Of each column. value: indices along every axis of trainings, then of the speakers -> columns.
+    """Of each column, the errors of all axes together: one or two axes of trainings, then that of the speakers.
 
-    trainings: size of each axis; one of size 1 has no error of its own.
+    axes: of each grid, the axis of its trainings. value: what was drawn of each grid -> columns.
+    An axis of size 1 has no error of its own.
     """
+    speakers = len(_speakers(grids[0]))
     if speakers < 2:
         return [None] * columns
-    sizes = (*trainings, speakers)
+    sizes = {axis: len(_trainings(grid)) for grid, axis in zip(grids, axes, strict=True)}
+    resample = _resampled_sums if isinstance(grids[0], np.ndarray) else _resampled_lists
     parts = []
-    for axis, size in enumerate(sizes):
-        if size == 1:
-            continue
-        whole: list[Indices] = [range(one) for one in sizes]
-        drawn, weights = [], []
-        for indices, weight in cluster_draws(size, resamples) if axis == len(trainings) else _draws(size, resamples):
-            drawn.append(value(*whole[:axis], indices, *whole[axis + 1 :]))
-            weights.append(weight)
-        parts.append([bootstrap_error(one, size, weights) for one in np.array(drawn).T])
+    for drawn, size in sizes.items():
+        if size > 1:
+            along = [TRAININGS if axis == drawn else WHOLE for axis in axes]
+            values, weights = resample(grids, along, value, _draws(size, resamples))
+            parts.append([bootstrap_error(one, size, weights) for one in values.T])
+    values, weights = resample(grids, [SPEAKERS] * len(grids), value, cluster_draws(speakers, resamples))
+    parts.append([bootstrap_error(one, speakers, weights) for one in values.T])
     found = []
     for each in zip(*parts, strict=True):
         known = [part for part in each if part is not None]
         found.append(combined(known) if len(known) == len(each) else None)
     return found
+
+
+WHOLE, TRAININGS, SPEAKERS = range(3)  # along which axis of a grid is drawn
+Draws = Iterable[tuple[Indices, float]]
+
+
+def _resampled_lists(
+    grids: Sequence[Any], along: Sequence[int], value: Callable[..., np.ndarray], draws: Draws
+) -> tuple[np.ndarray, list[float]]:
+    """(draws, columns) of grids of statistics, and how often each draw counts."""
+    values, weights = [], []
+    for indices, weight in draws:
+        drawn = [int(index) for index in indices]
+        sides = [
+            _chosen(
+                grid,
+                drawn if axis == TRAININGS else _trainings(grid),
+                drawn if axis == SPEAKERS else _speakers(grid),
+            )
+            for grid, axis in zip(grids, along, strict=True)
+        ]
+        values.append(value(*sides))
+        weights.append(weight)
+    return np.array(values), weights
+
+
+def _resampled_sums(
+    grids: Sequence[Any], along: Sequence[int], value: Callable[..., np.ndarray], draws: Draws
+) -> tuple[np.ndarray, list[float]]:
+    """The same of grids of sums: a cell that is drawn twice counts twice."""
+    values, weights = [], []
+    for some in some_at_once(draws):
+        sides = []
+        for grid, axis in zip(grids, along, strict=True):
+            if axis == WHOLE:
+                sides.append(grid.sum(axis=(1, 2))[:, np.newaxis])
+                continue
+            counts = [np.bincount(indices, minlength=grid.shape[axis]) for indices, _ in some]
+            sides.append(grid.sum(axis=SPEAKERS if axis == TRAININGS else TRAININGS) @ np.array(counts, float).T)
+        values.append(value(*sides).T)
+        weights += [weight for _, weight in some]
+    return np.concatenate(values), weights
 
 
 def _draws(trainings: int, resamples: int) -> Iterator[tuple[Indices, float]]:

@@ -144,9 +144,9 @@ def test_an_id_after_a_colon_is_no_number() -> None:
     """Names in LRS2 have 19 digits."""
     row = {"message": "clip: 5535415699068794046: [9223372036854775807000, 1e999"}
     Path("j.jsonl").write_text(json.dumps(row) + "\n")
-    assert read_rows(Path("j.jsonl")) == [row]
+    assert list(read_rows(Path("j.jsonl"))) == [row]
     Path("j.jsonl").write_text('{"a": 9223372036854775808}\n{"a": [1.5, -1e999]}\n{"a": 9223372036854775807}\n')
-    rows = read_rows(Path("j.jsonl"))
+    rows = list(read_rows(Path("j.jsonl")))
     assert rows == [{"a": [1.5, None]}, {"a": 2**63 - 1}] and isinstance(rows[0], Undefined)
 
 
@@ -346,6 +346,6 @@ def test_a_last_line_without_its_end_is_none_and_is_not_told(
     """A kill cut it off; also where all but the line feed was written, or the next line would go on behind it."""
     path = tmp_path / "torn.jsonl"
     path.write_text('{"a": 1}\n' + torn)
-    assert read_rows(path) == [{"a": 1}] and caplog.text == ""
+    assert list(read_rows(path)) == [{"a": 1}] and caplog.text == ""
     Journal(path).append([{"c": 3}])
-    assert read_rows(path) == [{"a": 1}, {"c": 3}]
+    assert list(read_rows(path)) == [{"a": 1}, {"c": 3}]

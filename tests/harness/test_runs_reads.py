@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +74,73 @@ def test_each_stage_reads_a_file_once_and_what_did_not_change_is_not_written(ope
 
     assert main(RUN) == 0
     read, written = openings.taken()
-    # Each journal once in each stage that needs it; run.json ahead of the stages too: another run in this folder is
+    # Nothing is left to do, which is seen by run.json alone; ahead of the stages too: another run in this folder is
     # refused at once.
     assert read.pop("leaderboard.md") == 1
-    assert read == {"generation.jsonl": 2, "scores.jsonl": 1, "run.json": 3, ".digests.json": 2}
+    assert read == {"run.json": 3, ".digests.json": 2}
     assert written == {}
 
     assert main(["score", "o", "--metrics", "toy-error"]) == 0
     read, written = openings.taken()
     # What was scored with what, before the data set is opened; score.
-    assert read["run.json"] == 2 and read["generation.jsonl"] == read["scores.jsonl"] == 1
+    assert read == {"run.json": 2, ".digests.json": 1, "leaderboard.md": 1}
     assert written == {}
     assert main(["report", "o"]) == 0
     assert openings.taken() == ({"run.json": 1, ".digests.json": 1}, {})
+
+
+def alter(name: str, change: Callable[[Any], Any]) -> None:
+    """Change an entry of run.json, as a version of its own would have written it."""
+    for file in (Path("o/toy-noise/run.json"), Path("o/toy-noise/.run.copy.json")):
+        manifest = json.loads(file.read_text())
+        manifest[name] = change(manifest[name])
+        file.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+VIDEO, SCORES = Path("o/toy-noise/videos/s1/2.mp4"), Path("o/toy-noise/scores.jsonl")
+UNSETTLED: dict[str, Callable[[], Any]] = {
+    "a journal was written": lambda: SCORES.write_bytes(b"".join(SCORES.read_bytes().splitlines(keepends=True)[1:])),
+    "a video is another": lambda: VIDEO.write_bytes(b"another"),
+    "a video is gone": VIDEO.unlink,
+    "digests are gone": Path("o/toy-noise/.digests.json").unlink,
+    "not ended": lambda: alter("finished", lambda _: None),
+    "ended by another version": lambda: alter("versions", lambda known: {**known, "numpy": "1.0"}),
+    "a clip without a number": lambda: alter("summary", lambda of: [{**one, "n": one["n"] - 1} for one in of]),
+    "a metric is not there": lambda: alter("protocols", lambda _: []),
+}
+
+
+@pytest.mark.parametrize("change", UNSETTLED)
+def test_the_stages_look_where_something_may_be_left_to_do(openings: Openings, change: str) -> None:
+    """And come to the same files."""
+    assert main(RUN) == 0
+    before = {path: path.read_bytes() for path in (VIDEO, SCORES)}
+    UNSETTLED[change]()
+    openings.taken()
+    assert main(RUN) == 0
+    read, _ = openings.taken()
+    assert read["scores.jsonl"] >= 1 and read["generation.jsonl"] >= 1
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_metric_that_did_not_apply_is_tried_again(openings: Openings, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [*RUN, "--metrics", "toy-error,toy-heavy"]
+    assert main(asked) == 0
+    monkeypatch.setenv("TOY_WEIGHTS", "ab" * 32)
+    openings.taken()
+    assert main(asked) == 0
+    assert openings.taken()[1]["scores.jsonl"] >= 1
+
+
+def test_what_was_not_asked_for_stays_in_a_run_that_is_not_read(
+    openings: Openings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_WEIGHTS", "ab" * 32)
+    assert main([*RUN, "--metrics", "toy-error,toy-heavy"]) == 0
+    openings.taken()
+    assert main(RUN) == 0
+    assert "scores.jsonl" not in openings.taken()[0]
+    assert "HEAVY" in Path("o/leaderboard.md").read_text()
 
 
 def test_a_report_reads_the_journals_that_somebody_touched(

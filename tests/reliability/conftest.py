@@ -14,7 +14,7 @@ import pytest
 
 if sys.platform == "linux":
     from killing import Command, Ended
-    from same_bytes import contents
+    from same_bytes import contents, differences
     from tiny_commands import Inputs, serving, write_inputs
 else:  # process groups, /proc and mounts are Linux's
     collect_ignore = [
@@ -58,6 +58,34 @@ def undisturbed(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Cal
             assert ended.code == 0, ended.said
             known[command] = Undisturbed(ended, contents(work), work)
         return known[command]
+
+    return of
+
+
+@dataclass(frozen=True)
+class Place:
+    """An empty folder for one command, and what the command leaves in it where nothing happens."""
+
+    command: str
+    whole: Undisturbed
+    work: Path
+    inputs: Inputs
+
+    def start(self, *more: str) -> Command:
+        """more: what starts it in place of the shell, a program and its arguments."""
+        return Command(self.inputs.arguments(self.command), self.work, self.inputs.environment(self.work), more)
+
+    def different(self, folder: Path | None = None) -> dict[str, int]:
+        """Files that are not those of the undisturbed command, with the bytes that differ. folder: `work`."""
+        return differences(self.whole.files, contents(folder or self.work))
+
+
+@pytest.fixture
+def place(inputs: Inputs, undisturbed: Callable[[str], Undisturbed], tmp_path: Path) -> Callable[[str], Place]:
+    def of(command: str) -> Place:
+        work = tmp_path / "work"
+        work.mkdir()
+        return Place(command, undisturbed(command), work, inputs)
 
     return of
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
-from killing import Command
-from same_bytes import contents, differences
-from tiny_commands import COMMANDS, HEAVY, Inputs
+from tiny_commands import COMMANDS, HEAVY
 
 KILLS = 30  # of each command in the long run
 STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)
@@ -37,26 +34,19 @@ ATTEMPTS = [
 
 @pytest.mark.parametrize(("command", "attempt"), ATTEMPTS)
 def test_a_killed_command_goes_on_to_the_same_bytes(
-    command: str,
-    attempt: int,
-    inputs: Inputs,
-    undisturbed: Callable[[str], Any],
-    note: Callable[..., None],
-    tmp_path: Path,
+    command: str, attempt: int, place: Callable[[str], Any], note: Callable[..., None]
 ) -> None:
     """Killed once or twice in a row, at instants between shortly before its first file and its end."""
-    whole = undisturbed(command)
+    here = place(command)
+    whole = here.whole.ended
     rng = random.Random(crc32(f"{command} {attempt}".encode()))
-    arguments, work = inputs.arguments(command), tmp_path / "work"
-    work.mkdir()
-    environment = inputs.environment(work)
     said: list[str] = []
     instants: list[float] = []
     for _ in range(rng.choice([1, 1, 1, 2])):
         how = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
-        instant = rng.uniform(0.8 * whole.ended.began, whole.ended.busy)
+        instant = rng.uniform(0.8 * whole.began, whole.busy)
         while True:
-            running = Command(arguments, work, environment)
+            running = here.start()
             if running.kill(how, instant, rng.uniform(0, 0.03)):
                 break
             instant *= 0.7  # it ended before, as one that goes on ends sooner: earlier in the next start
@@ -66,10 +56,10 @@ def test_a_killed_command_goes_on_to_the_same_bytes(
         instants.append(round(instant, 2))
         expected = (-signal.SIGKILL,) if how is signal.SIGKILL else STOPPED
         assert running.code in expected, f"{running.code}: {ended.said}"
-    last = Command(arguments, work, environment).end()
+    last = here.start().end()
     said.append(last.said)
     tracebacks = sum("Traceback (most recent call last)" in one for one in said)
-    different = differences(whole.files, contents(work))
+    different = here.different()
     note(
         command,
         "kill",
@@ -80,4 +70,4 @@ def test_a_killed_command_goes_on_to_the_same_bytes(
     )
     assert last.code == 0, f"killed at {instants} s: {last.said}"
     assert not tracebacks, "\n".join(said)
-    assert different == {}, f"killed at {instants} s of {whole.ended.busy:.2f}"
+    assert different == {}, f"killed at {instants} s of {whole.busy:.2f}"

@@ -74,29 +74,20 @@ def in_one_line(said: str, code: int | None) -> bool:
 
 @pytest.mark.parametrize(("command", "attempt"), marked({"run", "weights fetch"}, SIZES))
 def test_a_full_disk_costs_nothing_that_was_there(
-    command: str,
-    attempt: int,
-    inputs: Inputs,
-    undisturbed: Callable[[str], Any],
-    note: Callable[..., None],
-    tmp_path: Path,
+    command: str, attempt: int, place: Callable[[str], Any], note: Callable[..., None], tmp_path: Path
 ) -> None:
     """Of a share of what is needed. Where nothing may be mounted no file may grow beyond a share of the largest."""
-    whole = undisturbed(command)
+    here, saved = place(command), tmp_path / "saved"
     share = random.Random(crc32(f"full {command} {attempt}".encode())).uniform(0.02, 0.7)
-    work, saved = tmp_path / "work", tmp_path / "saved"
-    work.mkdir()
-    sizes = [len(data) for data in whole.files.values()]
+    sizes = [len(data) for data in here.whole.files.values()]
     if MAY_MOUNT:
         pages = sum(-(-size // PAGE) for size in sizes)
         script = FULL_DISK.format(size=max(1, int(share * pages)) * PAGE, saved=saved)
     else:
         script = LIMITED_FILES.format(blocks=max(1, int(share * max(sizes) / 512)), saved=saved)
-    ended = Command(
-        inputs.arguments(command), work, inputs.environment(work), [*NAMESPACE, "sh", "-c", script, "sh"]
-    ).end()
+    ended = here.start(*NAMESPACE, "sh", "-c", script, "sh").end()
     said, _, after = ended.said.partition("code while full: ")
-    different = differences(whole.files, contents(saved))
+    different = here.different(saved)
     note(
         command,
         "full disk",
@@ -206,7 +197,6 @@ def test_names_of_clips_in_an_ascii_locale(inputs: Inputs, note: Callable[..., N
         ended = Command(line.split(), work, around).end()
         found[name] = contents(work)
         different = differences(found["utf-8"], found[name])
-        counts = {"bytes_different": sum(different.values()), "peak_mb": ended.peak_mb}
         refused = in_one_line(ended.said, ended.code) and name == "ascii"
         counts = {"bytes_different": 0 if refused else sum(different.values()), "peak_mb": ended.peak_mb}
         note(f"clip names, {name}", "surroundings", tracebacks=int(ended.traceback), **counts)

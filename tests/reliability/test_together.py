@@ -8,14 +8,12 @@ import random
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
-from killing import LIMIT, Command, Ended
-from same_bytes import contents, differences
-from tiny_commands import COMMANDS, HEAVY, Inputs
+from killing import LIMIT, Ended
+from tiny_commands import COMMANDS, HEAVY
 
 TIMES = 5  # of each command in the long run
 AT_WORK = re.compile(r"error: .*(in use|at work|another process|another launch|held by)[^\n]*\n$")
@@ -35,29 +33,22 @@ ATTEMPTS = [
 
 @pytest.mark.parametrize(("command", "attempt"), ATTEMPTS)
 def test_two_processes_leave_the_bytes_of_one(
-    command: str,
-    attempt: int,
-    inputs: Inputs,
-    undisturbed: Callable[[str], Any],
-    note: Callable[..., None],
-    tmp_path: Path,
+    command: str, attempt: int, place: Callable[[str], Any], note: Callable[..., None]
 ) -> None:
     """At the same moment first; then the second one comes somewhere on the way of the first."""
-    whole = undisturbed(command)
+    here = place(command)
+    busy = here.whole.ended.busy
     rng = random.Random(crc32(f"together {command} {attempt}".encode()))
-    work = tmp_path / "work"
-    work.mkdir()
-    arguments, environment = inputs.arguments(command), inputs.environment(work)
-    first = Command(arguments, work, environment)
-    instant = rng.uniform(0, whole.ended.busy) if attempt else 0.0
+    first = here.start()
+    instant = rng.uniform(0, busy) if attempt else 0.0
     last = time.monotonic() + LIMIT
     while first.busy < instant and not first.ended() and time.monotonic() < last:
         time.sleep(0.002)
-    second = Command(arguments, work, environment)
+    second = here.start()
     while not (first.ended() & second.ended()) and time.monotonic() < last:
         time.sleep(0.005)
     both = [first.end(0), second.end(0)]
-    different = differences(whole.files, contents(work))
+    different = here.different()
     note(
         command,
         "two at once",
@@ -68,7 +59,7 @@ def test_two_processes_leave_the_bytes_of_one(
     assert not any(one.traceback for one in both), "\n".join(one.said for one in both)
     assert all(one.code == 0 or gives_way(one) for one in both), f"{both}, the second at {instant:.2f} s"
     assert any(one.code == 0 for one in both), both
-    assert different == {}, f"the second at {instant:.2f} s of {whole.ended.busy:.2f}; {both}"
+    assert different == {}, f"the second at {instant:.2f} s of {busy:.2f}; {both}"
 
 
 def gives_way(one: Ended) -> bool:
