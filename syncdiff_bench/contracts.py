@@ -394,6 +394,7 @@ class AdditiveMetric(Metric[StatsT]):
     def aggregate(self, stats: Sequence[StatsT]) -> Mapping[str, float | None]:
         if not stats:
             return {column.name: None for column in self.columns}
+        sums = np.array([self.summands(one) for one in stats], dtype=float).cumsum(axis=0)[-1]  # in their order
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = self.of_sums(*(np.array(sum(one)) for one in zip(*map(self.summands, stats), strict=True)))
+            values = self.of_sums(*(np.array(one) for one in sums))
         return {name: float(value) if np.isfinite(value) else None for name, value in values.items()}

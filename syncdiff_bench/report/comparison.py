@@ -25,7 +25,7 @@ def comparison_table(comparison: Comparison, sides: tuple[str, str] | None = Non
 
 
 def _compared(column: ColumnComparison) -> tuple[Cell, ...]:
-    changes = ", ".join(change_text(change, column) for change in largest_changes(column, SHOWN_CHANGES))
+    changes = ", ".join(change_text(change, column) for change in column.largest_changes(SHOWN_CHANGES))
     star = " *" if column.significant else ""
     return (
         *_sides(column),
@@ -61,12 +61,6 @@ def _p(p: float | None) -> str:
     if p is None:
         return "–"
     return "<.001" if p < 0.001 else f"{p:.3f}"
-
-
-def largest_changes(column: ColumnComparison, n: int) -> list[ClipChange]:
-    """The clips whose own value moved most, in either direction; unchanged ones are left out."""
-    moved = [change for change in column.changes if change.delta != 0]
-    return sorted(moved, key=lambda change: (-abs(change.delta), change.clip))[:n]
 
 
 def change_text(change: ClipChange, column: ColumnComparison) -> str:

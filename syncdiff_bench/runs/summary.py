@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,41 +128,50 @@ def boxes_behind(rows: Iterable[Score]) -> dict[str, Any]:
     return {"sources": dict(sorted(Counter(one[0] for _, one in used).items())), "sha256": digest if used else None}
 
 
-def column_values(metric: Metric[Any], stats: Sequence[Any]) -> np.ndarray:
+def column_values(metric: Metric[Any], stats: Sequence[Any]) -> NDArray[np.float64]:
     """Aggregate of each column over these statistics; NaN where undefined or where there are none."""
     values = metric.aggregate(stats) if stats else {}
     found = [values.get(column.name) for column in metric.columns]
     return np.array([np.nan if value is None else value for value in found], dtype=float)
 
 
-def clip_values(metric: Metric[Any], stats: Sequence[Any]) -> NDArray[np.float64]:
-    """(clips, columns) of single clips, NaN where undefined."""
-    if not _is_additive(metric):
-        found = [[metric.values(one).get(column.name) for column in metric.columns] for one in stats]
-        return np.array([[np.nan if value is None else value for value in row] for row in found], dtype=float)
-    return _columns_of_sums(metric, _summands(metric, stats).T).T
+class ClipStatistics:
+    """Statistics of clips under one metric; what they add to its sums, where it has some, is looked up once."""
 
+    def __init__(self, metric: Metric[Any], stats: Sequence[Any]) -> None:
+        self.metric = metric
+        self.stats = stats
+        self._of_sums: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+        # A subclass with an `aggregate` of its own is what that says.
+        if isinstance(metric, AdditiveMetric) and type(metric).aggregate is AdditiveMetric.aggregate and stats:
+            self._of_sums = partial(_columns_of_sums, metric)
+            self._summands = np.array([metric.summands(one) for one in stats], dtype=float)  # (clips, K)
 
-def resampled(
-    metric: Metric[Any], stats: Sequence[Any], clusters: Iterable[str], trainings: Iterable[Hashable]
-) -> tuple[Grid, Callable[[Any], NDArray[np.float64]]]:
-    """A grid of these statistics for `statistics.trainings`, and the columns of what is drawn of it.
+    def together(self) -> NDArray[np.float64]:
+        """`column_values`."""
+        if self._of_sums is None:
+            return column_values(self.metric, self.stats)
+        return self._of_sums(self._summands.cumsum(axis=0)[-1])
 
-    clusters, trainings: of each of `stats`. Sums of cells where the metric adds up, else lists of statistics.
-    """
-    if not _is_additive(metric):
-        return grid_of(stats, clusters, trainings), partial(column_values, metric)
-    return grid_of_sums(_summands(metric, stats), clusters, trainings), partial(_columns_of_sums, metric)
+    def each(self) -> NDArray[np.float64]:
+        """(clips, columns) of single clips, NaN where undefined."""
+        if self._of_sums is not None:
+            return self._of_sums(self._summands.T).T
+        names = [column.name for column in self.metric.columns]
+        values = map(self.metric.values, self.stats)
+        rows = [[np.nan if (found := of.get(name)) is None else found for name in names] for of in values]
+        return np.array(rows, dtype=float).reshape(-1, len(names))
 
+    def resampled(
+        self, clusters: Iterable[str], trainings: Iterable[Hashable]
+    ) -> tuple[Grid, Callable[[Any], NDArray[np.float64]]]:
+        """A grid of these statistics for `statistics.trainings`, and the columns of what is drawn of it.
 
-def _is_additive(metric: Metric[Any]) -> TypeGuard[AdditiveMetric[Any]]:
-    """A subclass with an `aggregate` of its own is what that says."""
-    return isinstance(metric, AdditiveMetric) and type(metric).aggregate is AdditiveMetric.aggregate
-
-
-def _summands(metric: AdditiveMetric[Any], stats: Sequence[Any]) -> NDArray[np.float64]:
-    """(clips, K)"""
-    return np.array([metric.summands(one) for one in stats], dtype=float)
+        clusters, trainings: of each of `stats`. Sums of cells where the metric adds up, else lists of statistics.
+        """
+        if self._of_sums is None:
+            return grid_of(self.stats, clusters, trainings), partial(column_values, self.metric)
+        return grid_of_sums(self._summands, clusters, trainings), self._of_sums
 
 
 def _columns_of_sums(metric: AdditiveMetric[Any], sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -185,9 +194,10 @@ def bootstrap(
 
     clusters, trainings: of each of `stats`; by default one training. With fewer than two clusters there is no interval.
     """
-    grid, value = resampled(metric, stats, clusters, trainings or [0] * len(stats))
+    of_clips = ClipStatistics(metric, stats)
+    grid, value = of_clips.resampled(clusters, trainings or [0] * len(stats))
     # In the order of the clips: a sum depends on it in the last digit.
-    found = value_intervals(column_values(metric, stats), grid, value, resamples=resamples)
+    found = value_intervals(of_clips.together(), grid, value, resamples=resamples)
     pairs = zip(found, metric.columns, strict=True)
     return [interval and within(interval, column.bounds) for interval, column in pairs]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faults import blamed
 from syncdiff_bench.runs.manifest import Identity, decoders_differ
 from syncdiff_bench.runs.records import finite_or_none
-from syncdiff_bench.runs.summary import clip_values, column_values, resampled
+from syncdiff_bench.runs.summary import ClipStatistics, column_values
 from syncdiff_bench.significance.scored import Key, Scored
 from syncdiff_bench.statistics.resampling import RESAMPLES, holm, smallest_p
 from syncdiff_bench.statistics.student import Interval, StandardError, smallest_effect
@@ -47,11 +48,9 @@ class ClipValues:
     a: NDArray[np.float64]
     b: NDArray[np.float64]
 
-    def changes(self, column: Column) -> tuple[ClipChange, ...]:
+    def changes(self) -> list[ClipChange]:
         values = zip(self.clips, self.a.tolist(), self.b.tolist(), strict=True)
-        changes = [ClipChange(name, a, b) for name, a, b in values if math.isfinite(a) and math.isfinite(b)]
-        sign = 1 if column.direction == "up" else -1
-        return tuple(sorted(changes, key=lambda change: (sign * change.delta, change.clip)))
+        return [ClipChange(name, a, b) for name, a, b in values if math.isfinite(a) and math.isfinite(b)]
 
     @property
     def effect(self) -> float | None:
@@ -106,7 +105,13 @@ class ColumnComparison:
     @property
     def changes(self) -> tuple[ClipChange, ...]:
         """Every clip with a value on both sides, those that got worse first."""
-        return () if self.values is None else self.values.changes(self.column)
+        changes, sign = self.values.changes() if self.values else [], 1 if self.column.direction == "up" else -1
+        return tuple(sorted(changes, key=lambda change: (sign * change.delta, change.clip)))
+
+    def largest_changes(self, n: int) -> list[ClipChange]:
+        """The clips whose own value moved most, in either direction; unchanged ones are left out."""
+        moved = (change for change in (self.values.changes() if self.values else ()) if change.delta != 0)
+        return nsmallest(n, moved, key=lambda change: (-abs(change.delta), change.clip))
 
     @property
     def worse_by(self) -> float | None:
@@ -293,11 +298,12 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
     # Both sides by the speakers of A: of one place they are the same.
     speaker = {name: a.speakers.get(places[0][name][0], name) for name in common}
     trainings_of = [_trainings(side, found) for side, found in zip((a, b), stats, strict=True)]
+    of_clips = [ClipStatistics(metric, list(found.values())) for found in stats]
     tests = [DifferenceTest(None, None, None)] * len(metric.columns)
     if common:
         (one, value), (other, _) = (
-            resampled(metric, list(found.values()), (speaker[name] for name in common for _ in of[name]), trainings)
-            for of, found, trainings in zip(places, stats, trainings_of, strict=True)
+            found.resampled((speaker[name] for name in common for _ in of[name]), trainings)
+            for of, found, trainings in zip(places, of_clips, trainings_of, strict=True)
         )
 
         def difference(drawn: Any, others: Any) -> np.ndarray:
@@ -305,13 +311,16 @@ def _columns(key: Key, a: Scored, b: Scored, confidence: float, resamples: int) 
             return change
 
         tests = difference_tests(one, other, difference, paired=paired, confidence=confidence, resamples=resamples)
-    means = [column_values(metric, list(found.values())) for found in stats]
+    means = [found.together() for found in of_clips]
     change_of_all = means[1] - means[0]
     if any(metric.left_out(one) for found in stats for one in found.values()):
         of_all = [column_values(metric, [metric.with_left_out(one) for one in found.values()]) for found in stats]
         change_of_all = of_all[1] - of_all[0]
     clusters, trainings = len(set(speaker.values())), (len(set(trainings_of[0])), len(set(trainings_of[1])))
-    own = [_values_of_places(metric, common, of, found) for of, found in zip(places, stats, strict=True)]
+    own = [
+        _values_of_places(common, of, list(found), values.each())
+        for of, found, values in zip(places, stats, of_clips, strict=True)
+    ]
     found = []
     for i, (column, test) in enumerate(zip(metric.columns, tests, strict=True)):
         values = ClipValues(common, own[0][:, i], own[1][:, i])
@@ -359,15 +368,15 @@ def load_recorded(side: Scored, key: Key) -> Metric[Any]:
 
 
 def _values_of_places(
-    metric: Metric[Any], names: Sequence[str], places: Mapping[str, Sequence[str]], stats: Mapping[str, Any]
+    names: Sequence[str], places: Mapping[str, Sequence[str]], rows: Sequence[str], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(names, columns): of each place the mean of those of its rows that have a value, NaN where none has one."""
-    if not names:
-        return np.empty((0, len(metric.columns)))
-    number = {row: n for n, row in enumerate(stats)}
-    values = clip_values(metric, list(stats.values()))
-    if len(number) == len(names):
-        return values[[number[row] for name in names for row in places[name]]]
+    """(names, columns): of each place the mean of those of its rows that have a value, NaN where none has one.
+
+    values: (rows, columns).
+    """
+    if len(rows) == len(names):
+        return values  # rows come place by place
+    number = {row: n for n, row in enumerate(rows)}
     return np.array([_mean_of_defined(values[[number[row] for row in places[name]]]) for name in names])
 
 

@@ -13,7 +13,7 @@ from scipy import stats as scipy_stats
 
 from syncdiff_bench.contracts import AdditiveMetric, Column, Metric, Pair
 from syncdiff_bench.plugins import load_metric
-from syncdiff_bench.runs.summary import bootstrap, clip_values, column_values, resampled
+from syncdiff_bench.runs.summary import ClipStatistics, bootstrap, column_values
 from syncdiff_bench.statistics.resampling import permutation_p_values
 from syncdiff_bench.statistics.trainings import difference_tests, value_intervals
 
@@ -122,7 +122,9 @@ def test_sums_give_the_intervals_and_p_of_lists(trainings: int, paired: bool) ->
     sides = [[one for number in range(trainings) for one in clips(side + 10 * number, silent=3)] for side in (1, 2)]
     found = []
     for metric in (Rate(), ByClips()):
-        (a, value), (b, _) = (resampled(metric, side, SPEAKERS * trainings, of_trainings) for side in sides)
+        (a, value), (b, _) = (
+            ClipStatistics(metric, side).resampled(SPEAKERS * trainings, of_trainings) for side in sides
+        )
         assert isinstance(a, np.ndarray) == isinstance(metric, AdditiveMetric)
         tests = difference_tests(a, b, lambda x, y, value=value: value(y) - value(x), paired=paired, resamples=300)
         intervals = value_intervals(column_values(metric, sides[0]), a, value, resamples=300)
@@ -158,7 +160,7 @@ def test_a_drawn_p_counts_exchanges_as_a_plain_loop_does() -> None:
 def test_sides_that_are_equal_do_not_differ() -> None:
     """However the sums round: no exchange changes anything."""
     stats = [replace(one, errors=one.errors + 0.1) for one in clips(5)]
-    (grid, value), (same, _) = (resampled(Rate(), stats, SPEAKERS, [0] * 60) for _ in range(2))
+    (grid, value), (same, _) = (ClipStatistics(Rate(), stats).resampled(SPEAKERS, [0] * 60) for _ in range(2))
     tests = difference_tests(grid, same, lambda x, y: value(y) - value(x), resamples=200)
     assert [(one.ci, one.p) for one in tests] == [((0.0, 0.0), 1.0)] * 2
 
@@ -168,7 +170,7 @@ def test_what_is_undefined_stays_so() -> None:
     assert Rate().aggregate(silent) == {"rate": None, "mean": 2.0}
     assert Rate().aggregate([]) == {"rate": None, "mean": None}
     assert np.array_equal(
-        clip_values(Rate(), [silent[0], Errors(1.0, 4.0)]), [[np.nan, 2.0], [0.25, 1.0]], equal_nan=True
+        ClipStatistics(Rate(), [silent[0], Errors(1.0, 4.0)]).each(), [[np.nan, 2.0], [0.25, 1.0]], equal_nan=True
     )
     # One speaker of two never says a word: more than one in twenty resamples have no rate.
     rate, mean = bootstrap(Rate(), [Errors(1.0, 4.0), *silent], ["a", "b", "b", "b"], resamples=200)
@@ -179,7 +181,9 @@ def test_a_subclass_with_an_aggregate_of_its_own_is_believed() -> None:
     stats = clips(6)
     plain, doubled = (bootstrap(metric, stats, SPEAKERS, resamples=100) for metric in (Rate(), Doubled()))
     assert np.array(doubled) == pytest.approx(2 * np.array(plain))
-    assert clip_values(Doubled(), stats) == pytest.approx(2 * clip_values(Rate(), stats), nan_ok=True)
+    assert ClipStatistics(Doubled(), stats).each() == pytest.approx(
+        2 * ClipStatistics(Rate(), stats).each(), nan_ok=True
+    )
 
 
 SHIPPED: dict[str, list[dict[str, Any]]] = {
@@ -221,5 +225,6 @@ def test_shipped_metrics_have_the_values_that_hands_compute(name: str) -> None:
     stats = [metric.stats_from_json(one) for one in SHIPPED[name]]
     wanted = np.array(BY_HAND[name], dtype=float)
     assert isinstance(metric, AdditiveMetric)
-    assert clip_values(metric, stats) == pytest.approx(wanted[:2], nan_ok=True)
+    assert ClipStatistics(metric, stats).each() == pytest.approx(wanted[:2], nan_ok=True)
+    assert ClipStatistics(metric, stats).together() == pytest.approx(wanted[2], nan_ok=True)
     assert column_values(metric, stats) == pytest.approx(wanted[2], nan_ok=True)

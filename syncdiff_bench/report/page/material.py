@@ -21,7 +21,6 @@ from syncdiff_bench.contracts import Clip, Dataset, Frames, Media
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.media.fitting import read_fitted
 from syncdiff_bench.media.writing import write_video
-from syncdiff_bench.report.comparison import largest_changes
 from syncdiff_bench.report.leaderboard import BoardColumn
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.significance.comparison import Comparison
@@ -118,7 +117,7 @@ def notable_clips(runs: Sequence[Run], columns: Sequence[BoardColumn], n: int) -
 def changed_clips(comparison: Comparison, n: int) -> tuple[str, ...]:
     """At most `n` clips: that which changed most in each column, then the second, and so on; then in order."""
     clips = comparison.a.identity.clips
-    rankings = [[change.clip for change in largest_changes(column, len(clips))] for column in comparison.columns]
+    rankings = [[change.clip for change in column.largest_changes(len(clips))] for column in comparison.columns]
     return _in_rounds(rankings, clips, n)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.progress import Progress
-from syncdiff_bench.report.comparison import SHOWN_CHANGES, change_text, comparison_table, largest_changes
+from syncdiff_bench.report.comparison import SHOWN_CHANGES, change_text, comparison_table
 from syncdiff_bench.report.leaderboard import REFERENCE, Board, boards
 from syncdiff_bench.report.page.material import (
     Material,
@@ -195,7 +195,7 @@ def _with_picture(row: Row, column: ColumnComparison) -> Row:
     """The row with its interval drawn, and buttons for its clips."""
     cells = list(row.cells)
     cells[4] = replace(cells[4], html=escape(cells[4].text) + _interval_picture(column))
-    changes = largest_changes(column, SHOWN_CHANGES)
+    changes = column.largest_changes(SHOWN_CHANGES)
     buttons = "".join(_watch_button(change.clip, change_text(change, column)) for change in changes)
     return replace(row, cells=(*cells[:-1], replace(cells[-1], html=buttons)))
 
