@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from syncdiff_bench.cli import main
+from syncdiff_bench.runs.directory import load_run
 
 pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
 NAMES = ("generation.jsonl", "scores.jsonl", "run.json", "leaderboard.md", ".digests.json")
@@ -141,6 +142,21 @@ def test_what_was_not_asked_for_stays_in_a_run_that_is_not_read(
     assert main(RUN) == 0
     assert "scores.jsonl" not in openings.taken()[0]
     assert "HEAVY" in Path("o/leaderboard.md").read_text()
+
+
+def test_a_comparison_reads_each_journal_once(openings: Openings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its scores pass by one at a time, and are those of a run that was read whole."""
+    assert main(RUN) == 0
+    assert main([*RUN[:-1], "p", "--set", "shift=4"]) == 0
+    openings.taken()
+    assert main(["compare", "o/toy-noise", "p/toy-noise"]) == 0
+    read, written = openings.taken()
+    assert read == {"run.json": 2, "generation.jsonl": 2, "scores.jsonl": 2} and written == {}
+    assert "+1.0" in capsys.readouterr().out
+    passing = load_run(Path("o/toy-noise"), lines="passing").scores
+    whole = load_run(Path("o/toy-noise")).scores
+    assert list(passing) == list(passing) == list(whole) and len(passing) == len(whole) == 5
+    assert all(row in passing for row in whole)
 
 
 def test_a_report_reads_the_journals_that_somebody_touched(
