@@ -79,6 +79,8 @@ def written(partial: Path) -> Iterator[None]:
             raise
         shutil.rmtree(partial, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        if isinstance(error, RuntimeError):
+            reason = f"No space left on device, it seems: {reason.rpartition('] . ')[2]}"
         raise UsageError(
             f"{partial} cannot be written ({reason}); free space, then run the same command again"
         ) from None
