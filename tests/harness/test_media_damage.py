@@ -133,6 +133,7 @@ def test_a_file_that_loses_its_last_picture_alone_is_damaged(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "avi", "mpg"])
 def test_pictures_that_the_decoder_flags_are_counted(tmp_path: Path, kind: str) -> None:
+    """Or refuses: what 20 bytes hit is up to the encoder, which works in several threads."""
     path = talk(tmp_path / "clip", kind)
     data = bytearray(path.read_bytes())
     for middle in places(path, "video")[9:30:10]:
@@ -140,7 +141,12 @@ def test_pictures_that_the_decoder_flags_are_counted(tmp_path: Path, kind: str) 
     path.write_bytes(data)
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.thread_count = 1
-        flagged = sum(frame.is_corrupt for frame in container.decode(video=0))
+        flagged = 0
+        for packet in container.demux(video=0):
+            try:
+                flagged += sum(frame.is_corrupt for frame in packet.decode())
+            except av.error.InvalidDataError:
+                flagged += 1
     assert flagged >= 1
     assert f"{flagged} of {N} pictures are damaged" in refusal(path)
 
