@@ -339,6 +339,16 @@ def test_damage_is_told_on_stderr_once(made: Path) -> None:
     assert logging.getLogger("syncdiff_bench.journals").level == logging.NOTSET
 
 
+@pytest.mark.parametrize(
+    "line", ['{"b": 2} x', '{"b": 2}{"c": 3}', "[1]", "1", "", '{"b": 2', '{"b": 99999999999999999999}']
+)
+def test_a_line_that_is_no_object_is_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_text(f'{{"a": 1}}\n{line}\n  {{"d": 4}} \n')
+    assert list(read_rows(path)) == [{"a": 1}, {"d": 4}]
+    assert caplog.text.count("line 2 is damaged") == 1
+
+
 @pytest.mark.parametrize("torn", ['{"b": 2', '{"b": 2}'])
 def test_a_last_line_without_its_end_is_none_and_is_not_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, torn: str

@@ -124,6 +124,12 @@ def test_the_stages_look_where_something_may_be_left_to_do(openings: Openings, c
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_where_boxes_come_from_is_entered_although_nobody_asked_for_them() -> None:
+    assert main(RUN) == 0
+    assert main([*RUN, "--boxes", "centred"]) == 0
+    assert json.loads(Path("o/toy-noise/run.json").read_text())["dataset"]["boxes"] == "centred"
+
+
 def test_a_metric_that_did_not_apply_is_tried_again(openings: Openings, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = [*RUN, "--metrics", "toy-error,toy-heavy"]
     assert main(asked) == 0

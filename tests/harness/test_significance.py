@@ -94,10 +94,9 @@ def test_the_order_of_clips_changes_nothing() -> None:
     rng = np.random.default_rng(2)
     a, b = noisy(rng), noisy(rng, 0.4)
     shuffled = {clip: b[clip] for clip in rng.permutation(CLIPS).tolist()}
-    assert (
-        compare(scored(a), scored(b), resamples=200).columns
-        == compare(scored(dict(reversed(a.items()))), scored(shuffled), resamples=200).columns
-    )
+    found = compare(scored(a), scored(b), resamples=200).columns
+    other = compare(scored(dict(reversed(a.items()))), scored(shuffled), resamples=200).columns
+    assert found == other and [one.changes for one in found] == [one.changes for one in other]
 
 
 def test_changes_name_the_worst_first_whatever_the_direction() -> None:
@@ -106,6 +105,8 @@ def test_changes_name_the_worst_first_whatever_the_direction() -> None:
     columns = compare(scored(a), scored(b), resamples=100).columns
     assert (columns[0].changes[0].clip, columns[0].changes[-1].clip) == (CLIPS[3], CLIPS[5])  # up
     assert (columns[5].changes[0].clip, columns[5].changes[-1].clip) == (CLIPS[5], CLIPS[3])  # down
+    assert [one.clip for one in columns[0].largest_changes(1)] == [CLIPS[5]]
+    assert [one.clip for one in columns[0].largest_changes(9)] == [CLIPS[5], CLIPS[3]]
 
 
 def test_other_data_and_other_weights_are_not_compared() -> None:
