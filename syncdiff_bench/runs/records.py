@@ -159,14 +159,15 @@ class Score:
         values, stats = fields["values"], fields["stats"]
         if (fields["error"] is None) == (values is None or stats is None):
             raise ValueError("neither measured nor failed, or both")
-        if values and not {type(value) for value in values.values()} <= _NUMBERS:
+        if values and not _NUMBERS.issuperset(map(type, values.values())):
             raise TypeError("values that are no numbers")
         # Of tens of thousands of lines: the same few texts once each.
-        for name in (*_KEY, "sha256", "boxes"):
-            if fields.get(name):
-                fields[name] = sys.intern(fields[name])
+        for name in _SHARED:
+            if text := fields.get(name):
+                fields[name] = sys.intern(text)
         fields["values"], fields["stats"] = _with_shared_keys(values), _with_shared_keys(stats)
-        fields["caveats"] = _caveats(fields.get("caveats")) or ()
+        if "caveats" in fields:
+            fields["caveats"] = _caveats(fields["caveats"]) or ()
         return cls(**fields)
 
 
@@ -177,12 +178,13 @@ def _with_shared_keys(of: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if of is None:
         return None
     names = tuple(of)
-    return dict(zip(_keys.setdefault(names, names), of.values(), strict=True))
+    return dict(zip(_keys.setdefault(names, names), of.values()))  # noqa: B905 - as long, and a million of them
 
 
-_NUMBERS = {int, float, type(None)}
+_NUMBERS = frozenset({int, float, type(None)})
 _TEXT, _OPTIONAL = (str,), (str, type(None))
 _KEY = ("method", "dataset", "clip", "metric", "protocol")
+_SHARED = (*_KEY, "sha256", "boxes")
 # What the keys of a row hold. Those that versions before did not write may be absent.
 _OF_GENERATED = {
     **{"clip": _TEXT, "frames": (int, type(None)), "notes": (list, tuple), "error": (dict, type(None))},

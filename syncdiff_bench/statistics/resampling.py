@@ -111,6 +111,11 @@ def some_at_once(draws: Iterable[T]) -> Iterator[list[T]]:
         yield some
 
 
+def weighted_sums(summands: Sums, weights: NDArray[np.float64]) -> Sums:
+    """(K, draws) of summands (K, cells) by the weights (draws, cells); the same digits for any number of threads."""
+    return np.einsum("kc,dc->kd", summands, weights)  # type: ignore[no-any-return]
+
+
 def _exchanged(a: Any, b: Any, exchange: NDArray[np.bool_]) -> tuple[list[Any], list[Any]]:
     """Both sides after A and B changed places in some clusters, as `Difference` takes them."""
     mine: list[Any] = []
@@ -123,5 +128,5 @@ def _exchanged(a: Any, b: Any, exchange: NDArray[np.bool_]) -> tuple[list[Any], 
 
 def _exchanged_sums(a: Sums, b: Sums, exchanges: NDArray[np.bool_]) -> tuple[Sums, Sums]:
     """The same of sums (K, clusters) for each row of `exchanges`: (K, draws)."""
-    moved = (b - a) @ exchanges.T.astype(np.float64)
+    moved = weighted_sums(b - a, exchanges.astype(np.float64))
     return a.sum(axis=-1, keepdims=True) + moved, b.sum(axis=-1, keepdims=True) - moved

@@ -33,6 +33,7 @@ from syncdiff_bench.statistics.resampling import (
     cluster_draws,
     permutation_p_values,
     some_at_once,
+    weighted_sums,
 )
 from syncdiff_bench.statistics.student import Interval, StandardError, combined, t_interval, t_p_value
 
@@ -225,7 +226,8 @@ def _resampled_sums(
                 sides.append(grid.sum(axis=(1, 2))[:, np.newaxis])
                 continue
             counts = [np.bincount(indices, minlength=grid.shape[axis]) for indices, _ in some]
-            sides.append(grid.sum(axis=SPEAKERS if axis == TRAININGS else TRAININGS) @ np.array(counts, float).T)
+            kept = grid.sum(axis=SPEAKERS if axis == TRAININGS else TRAININGS)
+            sides.append(weighted_sums(kept, np.array(counts, float)))
         values.append(value(*sides).T)
         weights += [weight for _, weight in some]
     return np.concatenate(values), weights
