@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from filelock import SoftFileLease, Timeout
+from filelock import OwnerRecord, SoftFileLease, Timeout
 
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.files import unwritable
@@ -54,16 +54,27 @@ class Leases:
         owner = self._lease(work).owner
         return "" if owner is None else f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
 
+    def clear(self) -> None:
+        """Take away what dead processes left on this machine, also of work that is finished and that nobody takes again."""
+        for path in self.folder.glob("*.lease"):
+            owner = self._lease(path.stem).owner
+            if owner is not None and _here(owner) and not psutil.pid_exists(owner.pid):
+                with self.taken(path.stem):
+                    pass  # given back, which removes it
+
     def far(self, work: str) -> bool:
         """Whether its holder cannot be seen to live, as on another machine."""
         owner = self._lease(work).owner
-        here = socket.gethostname()
-        return owner is not None and not (owner.hostname.partition("?")[0] == here and psutil.pid_exists(owner.pid))
+        return owner is not None and not (_here(owner) and psutil.pid_exists(owner.pid))
 
     def _lease(self, work: str) -> SoftFileLease:
         if work not in self._leases:
             self._leases[work] = SoftFileLease(self.folder / f"{work}.lease", lease_duration=self.stale)
         return self._leases[work]
+
+
+def _here(owner: OwnerRecord) -> bool:
+    return owner.hostname.partition("?")[0] == socket.gethostname()
 
 
 def require(lease: SoftFileLease) -> None:

@@ -81,6 +81,7 @@ def make(
     other processes only where a step of its own needs theirs, and where it cannot see whether they live.
     say: told what begins and what fails.
     """
+    leases.clear()
     failed: dict[str, str] = {}
     moved_at = time.monotonic()
     while todo := [step for step in steps if step.key not in failed and not _done(step, failed)]:

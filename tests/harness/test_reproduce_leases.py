@@ -73,6 +73,17 @@ def test_it_is_given_back_where_the_work_fails(tmp_path: Path) -> None:
     assert leases.holder("unit") == ""
 
 
+def test_what_a_dead_process_left_of_finished_work_goes_at_the_next_start(tmp_path: Path) -> None:
+    """Killed between the end of its work and giving the lease back; one that lives or cannot be seen keeps its own."""
+    killed = "import os, sys\n" + HOLD.replace("time.sleep(60)", "os._exit(0)")
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", FAR.replace('"unit"', '"far"'), str(tmp_path)], check=True)
+    with Leases(tmp_path).taken("alive"):
+        assert {path.stem for path in tmp_path.glob("*.lease")} == {"unit", "far", "alive"}
+        assert make([], Leases(tmp_path)) == ({}, {})
+        assert {path.stem for path in tmp_path.glob("*.lease")} == {"far", "alive"}
+
+
 def test_names_with_wildcards_are_names(tmp_path: Path) -> None:
     leases = Leases(tmp_path)
     with leases.taken("syncdiff-rnd+prv-[1]*.seed-0") as lease, leases.taken("syncdiff-rnd+prv-1x.seed-0") as other:
