@@ -55,7 +55,7 @@ class Leases:
         return "" if owner is None else f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
 
     def clear(self) -> None:
-        """Take away what dead processes left on this machine, also of work that is finished and that nobody takes again."""
+        """Take away what dead processes left on this machine, also of finished work, which nobody takes again."""
         for path in self.folder.glob("*.lease"):
             owner = self._lease(path.stem).owner
             if owner is not None and _here(owner) and not psutil.pid_exists(owner.pid):
