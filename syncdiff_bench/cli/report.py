@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncdiff_bench.cli.commands import ANY_PATH, FILE, N, Takes, at_least, command, option, say, with_options
+from syncdiff_bench.cli.commands import ANY_PATH, FILE, NEW_DIR, N, Takes, at_least, command, option, say, with_options
 from syncdiff_bench.cli.options import ANY_BOXES, LABELS, markup, out_file, page_options
 from syncdiff_bench.errors import UsageError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
   syncdiff-bench report runs/seed0 runs/seed1 --format csv --out all.csv
   syncdiff-bench report runs/pocket-test --html report.html
   syncdiff-bench report runs/pocket-test --strip faces.pdf --area mouth
+  syncdiff-bench report runs/pocket-test --card cards
   syncdiff-bench report runs/a runs/b --label runs/b/syncdiff=Base""",
 )
 @click.argument("folders", nargs=-1, required=True, type=ANY_PATH, metavar="DIR...")
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     LABELS,
     *page_options(shows="leaderboard", order="worst"),
 )
+@option("--card", NEW_DIR, "Write a card per run instead: JSON, SVG, and YAML for a model card of the Hub.")
 @option("--strip", FILE, "Draw a figure instead (.png or .pdf): frames of one clip, the reference above the methods.")
 @option("--clip", Takes("ID"), "Clip of --strip.", shown="the first")
 @option("--area", click.Choice(["frame", "mouth"]), "What --strip shows.", default="frame")
@@ -46,6 +48,7 @@ def report(
     labels: tuple[str, ...],
     html: Path | None,
     clips: int,
+    card: Path | None,
     strip: Path | None,
     clip: str | None,
     area: Area,
@@ -81,7 +84,13 @@ def report(
         from syncdiff_bench.report.page.page import build_page
 
         write_told("--html", html, build_page(runs, clips=clips, data_root=data_root, progress=stderr_progress()))
-    if strip is not None or html is not None:
+    if card is not None:
+        from syncdiff_bench.report.card import cards
+
+        for one in cards(runs):
+            for suffix, text in (("json", one.json), ("svg", one.svg), ("yaml", one.yaml)):
+                write_told("--card", card / f"{one.name}.{suffix}", text)
+    if strip is not None or html is not None or card is not None:
         return
     tables = leaderboards(runs)
     if format_name == "table" and out is None:

@@ -6,11 +6,13 @@ import importlib.util
 import json
 import re
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -52,6 +54,21 @@ def test_torchs_lowest_is_in_the_workflow_alone() -> None:
     (version,) = re.findall(r"torch==([0-9.]+)", workflow)
     assert Version(version) == lower_bound(DIRECT["torch"])
     assert "torch==" not in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_who_cites_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["cff-version"], citation["version"]) == ("1.2.0", PROJECT["version"])
+    assert (citation["license"], citation["type"]) == (PROJECT["license"], "software")
+    assert {"title", "message", "authors"} <= citation.keys()
+
+
+def test_the_image_gets_all_that_the_build_needs() -> None:
+    """What .dockerignore leaves out is no package, and none of the files that pyproject.toml reads."""
+    left_out = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    needed = ["pyproject.toml", PROJECT["readme"], *PROJECT["license-files"], "syncdiff_bench/", "methods/", "metrics/"]
+    needed += ["datasets/", "leaderboards/syncdiff_leaderboards/"]
+    assert [name for name in needed for pattern in left_out if fnmatch(name.rstrip("/"), pattern)] == []
 
 
 # ----------------------------------------------------------------------------------------------- the audit
