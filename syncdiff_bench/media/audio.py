@@ -73,13 +73,13 @@ def resampled(
         if frame.pts is None or frame.pts * track.stream.time_base <= last:
             near.append(frame)
     pieces: list[Audio] = []
-    for _, same in groupby(near, key=_shape):
+    for _, same in groupby(near, key=shape_of):
         start = Fraction(sum(map(len, pieces)), sample_rate)
         pieces += _aligned(list(same), track.stream.time_base, sample_rate, start)
     samples = np.concatenate(pieces)[:wanted] if pieces else np.zeros(0, np.int16)
     if not len(samples):
         return samples, ("empty audio track",)
-    shapes = [shape for shape, _ in groupby(frames, key=_shape)]
+    shapes = [shape for shape, _ in groupby(frames, key=shape_of)]
     return samples, tuple(_conversions(shapes, track.stream, file_start, sample_rate))
 
 
@@ -90,32 +90,43 @@ class _Shape(NamedTuple):
     channels: int
 
 
-def _shape(frame: Any) -> _Shape:
+def shape_of(frame: Any) -> _Shape:
     return _Shape(frame.sample_rate, frame.layout.name, frame.format.name, frame.layout.nb_channels)
 
 
 def _aligned(frames: list[Any], time_base: Fraction, sample_rate: int, start: Fraction) -> Iterator[Audio]:
     """The samples of frames of one shape from `start` on, in seconds: silence up to their first."""
-    from av.filter import Graph
-
-    shape = _shape(frames[0])
-    graph = Graph()
-    graph.threads = 1  # a pool of threads costs more than decoding the audio of a clip
-    source = graph.add_abuffer(
-        sample_rate=shape.sample_rate, format=shape.format, layout=shape.layout, time_base=time_base
-    )
-    resample = graph.add("aresample", ALIGNED.format(first=round(start * shape.sample_rate)))
-    layout = graph.add("aformat", f"sample_fmts=s16:sample_rates={sample_rate}:channel_layouts=mono")
-    source.link_to(resample)
-    resample.link_to(layout)
-    layout.link_to(graph.add("abuffersink"))
-    graph.configure()
+    graph = aligning(frames[0], time_base, start, sample_rate)
     for frame in [*frames, None]:
         graph.push(frame)
     with suppress(EOFError):
         while True:
             heard: Any = graph.pull()
             yield np.frombuffer(heard.planes[0], np.int16, heard.samples)
+
+
+def aligning(
+    frame: Any, time_base: Fraction, start: Fraction, sample_rate: int, layout: str = "mono", samples: str = "s16"
+) -> Any:
+    """A filter graph for frames of the shape of this one, which gives `samples` from `start` on, in seconds.
+
+    What lies before is cut off, gaps are silent. samples: FFmpeg's name of their format.
+    """
+    from av.filter import Graph
+
+    shape = shape_of(frame)
+    graph = Graph()
+    graph.threads = 1  # a pool of threads costs more than decoding the audio of a clip
+    source = graph.add_abuffer(
+        sample_rate=shape.sample_rate, format=shape.format, layout=shape.layout, time_base=time_base
+    )
+    resample = graph.add("aresample", ALIGNED.format(first=round(start * shape.sample_rate)))
+    shaped = graph.add("aformat", f"sample_fmts={samples}:sample_rates={sample_rate}:channel_layouts={layout}")
+    source.link_to(resample)
+    resample.link_to(shaped)
+    shaped.link_to(graph.add("abuffersink"))
+    graph.configure()
+    return graph
 
 
 def _conversions(shapes: list[_Shape], stream: Any, file_start: Fraction, sample_rate: int) -> Iterator[str]:
