@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from syncdiff_bench.cli.commands import ANY_PATH, FILE, NEW_DIR, N, Takes, at_least, command, option, say, with_options
-from syncdiff_bench.cli.options import ANY_BOXES, LABELS, markup, out_file, page_options
+from syncdiff_bench.cli.options import ANY_BOXES, INTERVALS, LABELS, ROWS, markup, out_file, page_options, show_columns
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,13 +25,18 @@ if TYPE_CHECKING:
   syncdiff-bench report runs/pocket-test --html report.html
   syncdiff-bench report runs/pocket-test --strip faces.pdf --area mouth
   syncdiff-bench report runs/pocket-test --card cards
-  syncdiff-bench report runs/a runs/b --label runs/b/syncdiff=Base""",
+  syncdiff-bench report runs/a runs/b --label runs/b/syncdiff=Base
+  syncdiff-bench report runs/pocket-test --format latex --show psnr,lse_c,speed --rows gt,wav2lip,syncdiff
+      the table of a paper""",
 )
 @click.argument("folders", nargs=-1, required=True, type=ANY_PATH, metavar="DIR...")
 @with_options(
-    markup("table", "markdown", "csv", "json", default="table", note="; csv and json in full precision"),
+    markup("table", "markdown", "latex", "csv", "json", default="table", note="; csv and json in full precision"),
     out_file(" (markdown unless --format says otherwise)"),
+    show_columns("all but speed", "n, speed, rank"),
+    ROWS,
     LABELS,
+    INTERVALS,
     *page_options(shows="leaderboard", order="worst"),
 )
 @option("--card", NEW_DIR, "Write a card per run instead: JSON, SVG, and YAML for a model card of the Hub.")
@@ -45,7 +49,10 @@ def report(
     folders: tuple[Path, ...],
     format_name: str,
     out: Path | None,
+    show: tuple[str, ...],
+    rows: tuple[str, ...],
     labels: tuple[str, ...],
+    intervals: bool,
     html: Path | None,
     clips: int,
     card: Path | None,
@@ -55,7 +62,7 @@ def report(
     columns: int,
     data_root: Path | None,
 ) -> None:
-    """Show runs that exist: leaderboard, HTML page, figure, CSV.
+    """Show runs that exist: leaderboard, table of a paper, HTML page, figure, CSV.
 
     Each DIR is a run directory, or a folder of them (two levels down, trainings of a row three). Nothing is scored;
     what shards made is put together first.
@@ -63,18 +70,22 @@ def report(
     from syncdiff_bench.cli.output import write_told
     from syncdiff_bench.pipeline import load_whole
     from syncdiff_bench.progress import stderr_progress
-    from syncdiff_bench.report.leaderboard import leaderboards
+    from syncdiff_bench.report.leaderboard import boards
+    from syncdiff_bench.report.selection import Choice, labelled
     from syncdiff_bench.report.writers import render
     from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.runs.directory import run_directories
 
     clip_by_clip = html is not None or strip is not None
-    runs = _labelled([load_whole(path, lines=clip_by_clip) for path in run_directories(folders)], labels)
+    runs = labelled([load_whole(path, lines=clip_by_clip) for path in run_directories(folders)], labels)
+    choice = Choice(show, rows, intervals, second_best=True, ranks=format_name != "latex")
+    shown = boards(runs, choice)
+    chosen = [row.run for board in shown for row in board.rows] if rows else runs
     if strip is not None:
         from syncdiff_bench.report.page.material import Material
         from syncdiff_bench.report.page.strip import draw_strip, make_strip
 
-        material = Material(runs, data_root)
+        material = Material(chosen, data_root)
         made = make_strip(material, clip or material.first_common(), columns=columns, area=area)
         draw_strip(made, strip)
         if made.lacking:
@@ -83,16 +94,17 @@ def report(
     if html is not None:
         from syncdiff_bench.report.page.page import build_page
 
-        write_told("--html", html, build_page(runs, clips=clips, data_root=data_root, progress=stderr_progress()))
+        page = build_page(runs, choice=choice, clips=clips, data_root=data_root, progress=stderr_progress())
+        write_told("--html", html, page)
     if card is not None:
         from syncdiff_bench.report.card import cards
 
-        for one in cards(runs):
+        for one in cards(chosen):
             for suffix, text in (("json", one.json), ("svg", one.svg), ("yaml", one.yaml)):
                 write_told("--card", card / f"{one.name}.{suffix}", text)
     if strip is not None or html is not None or card is not None:
         return
-    tables = leaderboards(runs)
+    tables = [board.table for board in shown]
     if format_name == "table" and out is None:
         print_tables(tables)
         return
@@ -101,21 +113,6 @@ def report(
         say(text, nl=False)
         return
     write_told("--out", out, text)
-
-
-def _labelled(runs: Sequence[Run], labels: Sequence[str]) -> list[Run]:
-    """labels: `DIR=NAME`, each for one of the runs. Raises UsageError for another."""
-    names = {}
-    for text in labels:
-        folder, _, name = text.rpartition("=")
-        if not folder or not name.strip():
-            raise UsageError(f"--label {text}: expected DIR=NAME")
-        names[Path(folder).resolve()] = name.strip()
-    strange = names.keys() - {run.path.resolve() for run in runs}
-    if strange:
-        known = ", ".join(str(run.path) for run in runs)
-        raise UsageError(f"--label {min(strange)}: is none of the runs {known}")
-    return [replace(run, label=names.get(run.path.resolve(), "")) for run in runs]
 
 
 @command(

@@ -116,7 +116,8 @@ class Table:
 
     def legend(self, best: str, second: str) -> str:
         """What the markup of the best and second best means; "" where none is explained."""
-        apart = f" {' and '.join(self.unranked)} take no part." if self.unranked else ""
+        take = "takes" if len(self.unranked) == 1 else "take"
+        apart = f" {' and '.join(self.unranked)} {take} no part." if self.unranked else ""
         return ("", f"Best {best}.{apart}", f"Best {best}, second best {second}.{apart}")[self.ranks_marked]
 
 

@@ -27,6 +27,7 @@ from syncdiff_bench.runs.layout import (
     MANIFEST,
     PROTOCOLS,
     SCORES,
+    TIMINGS,
     claimed,
     part_file,
     part_files,
@@ -38,6 +39,7 @@ from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.recorded import check_identity, read_manifest, read_protocols, recorded
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.runs.summary import ColumnSummary, few_speakers
+from syncdiff_bench.runs.timing import Speed, put_together, read_timings, speed_of
 from syncdiff_bench.weights.digests import KnownFiles
 
 if TYPE_CHECKING:
@@ -85,6 +87,12 @@ class Run:
     def judges(self) -> Mapping[tuple[str, str], ScoringNetwork]:
         """(metric, protocol) -> the weights and versions behind its numbers."""
         return scoring_networks(self.manifest)
+
+    @cached_property
+    def speed(self) -> Speed | None:
+        """How fast its method was; None of a bound, and of videos that somebody else made."""
+        given = self.identity.topline or self.identity.encoding == AS_GIVEN
+        return None if given else speed_of(read_timings(self.path))
 
     @property
     def caveats(self) -> tuple[Counted, ...]:
@@ -331,7 +339,7 @@ class RunDirectory:
 
         Raises UsageError where parts scored with different weights.
         """
-        files = part_files(self.path, PROTOCOLS, GENERATION, SCORES)
+        files = part_files(self.path, PROTOCOLS, GENERATION, SCORES, TIMINGS)
         if not files:
             return
         # Before the first line that rests on what run.json says of a metric.
@@ -345,6 +353,7 @@ class RunDirectory:
             rows = [row.to_row() for file in files_of for row in records(file, parse)]
             if rows:
                 journal.append(rows)
+        put_together(self.path)
         for known in ("generated", "scores"):
             self.__dict__.pop(known, None)
         for file in files:
