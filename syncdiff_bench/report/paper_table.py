@@ -7,6 +7,7 @@ The last two appear only for rows that were run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from syncdiff_bench.report.joined import GROUND_TRUTH, JoinedCell, JoinedPanel, JoinedRow, JoinedTable
@@ -46,6 +47,8 @@ def paper_table(joined: JoinedTable) -> Table:
     """A panel per dataset; what the marks mean, how to read it, and the notes of the join below."""
     paper = joined.table
     panels = tuple(_panel(joined, panel) for panel in joined.panels)
+    if not joined.intervals:
+        panels = tuple(map(_without_intervals, panels))
     used = {mark for panel in panels for row in panel.rows for cell in row.cells for mark in cell.marks}
     return Table(
         panels=panels,
@@ -61,6 +64,13 @@ def paper_table(joined: JoinedTable) -> Table:
         records=tuple(_records(joined)),
         fields=FIELDS,
     )
+
+
+def _without_intervals(panel: Panel) -> Panel:
+    def bare(row: Row) -> Row:
+        return replace(row, cells=tuple(replace(cell, interval="") for cell in row.cells))
+
+    return replace(panel, groups=tuple(tuple(map(bare, group)) for group in panel.groups))
 
 
 def _panel(joined: JoinedTable, panel: JoinedPanel) -> Panel:
@@ -108,8 +118,11 @@ def _explanations(joined: JoinedTable) -> Iterator[str]:
     ]
     if cells:
         delta = "delta: ours - paper; " if joined.table.of_paper else ""
-        yield f"ours: mean ± half the width of the 95 % interval; {delta}n: clips scored (clips that failed)."
-    if any(cell.ours and is_cut(cell.ours.mean, cell.ours.ci95, column.decimals) for column, cell in cells):
+        interval = " ± half the width of the 95 % interval" if joined.intervals else ""
+        yield f"ours: mean{interval}; {delta}n: clips scored (clips that failed)."
+    if joined.intervals and any(
+        cell.ours and is_cut(cell.ours.mean, cell.ours.ci95, column.decimals) for column, cell in cells
+    ):
         yield "[low, high]: the 95 % interval where a bound of the metric cuts one end off."
     if any("[" in column.key for panel in joined.panels for column in panel.columns):
         yield (
@@ -160,7 +173,8 @@ def _ranks(panel: JoinedPanel, value: Callable[[JoinedCell], float | None], plac
     for place, column in enumerate(panel.columns):
         rivals = ((index, value(row.cells[place])) for index, row in enumerate(panel.rows) if not row.topline)
         values = {index: found for index, found in rivals if found is not None}
-        ranks.append(ranked(values, column.direction, column.decimals, places))
+        devices = {panel.rows[index].cells[place].device for index in values}
+        ranks.append(ranked(values, column.direction, column.decimals, places) if len(devices) < 2 else {})
     return ranks
 
 

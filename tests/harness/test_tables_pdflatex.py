@@ -21,7 +21,7 @@ SYSTEMS = [row.system for table in TABLES if table.of_paper for row in table.row
 NASTY = "<b>&_%$#{}~^\\|*[x] --shift `a' 数据→/éůţ ¿λ≤½ \x1b[1m"
 DOCUMENT = r"""\documentclass[twocolumn]{article}
 \usepackage[T1]{fontenc}
-\usepackage{booktabs,graphicx,xcolor}
+\usepackage{booktabs,graphicx}
 \begin{document}
 \input{table}
 \end{document}

@@ -50,7 +50,7 @@ def panel_html(panel: Panel, caption: str, *, label: str = "", name: str = "") -
 
 def notes_html(table: Table) -> str:
     """The legend and the notes as a list, "" where there are none."""
-    legend = table.legend("<strong>bold</strong>", '<span class="second">underlined</span>')
+    legend = table.legend("<strong>bold</strong>", '<span class="second">underlined</span>', escape)
     items = [
         *([legend] if legend else []),
         *((f"<sup>{note.mark}</sup> " if note.mark else "") + escape(note.text) for note in table.notes),
