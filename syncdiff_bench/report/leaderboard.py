@@ -13,7 +13,7 @@ from syncdiff_bench.caveats import Counted
 from syncdiff_bench.faces.boxes import FILE
 from syncdiff_bench.origins import ScoringNetwork, told_apart
 from syncdiff_bench.report.selection import COUNT, EVERYTHING, RANK, Choice, Item, picked, refuse_unknown, row_names
-from syncdiff_bench.report.speed import SPEED, speed_device, with_speeds
+from syncdiff_bench.report.speed import SPEED, speed_device, speed_remarks, with_speeds
 from syncdiff_bench.report.table import (
     ARROWS,
     Cell,
@@ -346,6 +346,8 @@ def _remarks(runs: Sequence[Run], layout: Layout, choice: Choice) -> list[str]:
         rank = f"Rank: by the mean of the ranks {these}." if RANK in layout else ""
         bold = "" if choice.second_best else "Bold: best, bounds aside."  # else the writer has a legend
         remarks += [f"{rank} {bold}".strip()] if rank or bold else []
+    if any(column.metric == SPEED for column in columns):
+        remarks += speed_remarks(map(speed_device, runs))
     if any(entry.failed for entry in entries):
         remarks.append("Where clips failed, the mean is over the others: compare it with care.")
     detected = {source for entry in entries for source in entry.boxes or () if source != FILE}

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from syncdiff_bench.report.joined import GROUND_TRUTH, JoinedCell, JoinedPanel, JoinedRow, JoinedTable
 from syncdiff_bench.report.paper import PaperColumn
+from syncdiff_bench.report.speed import SPEED, speed_remarks
 from syncdiff_bench.report.table import (
     ARROWS,
     Cell,
@@ -129,6 +130,8 @@ def _explanations(joined: JoinedTable) -> Iterator[str]:
             "A column with a name in brackets is measured under that protocol, which is not the paper's: "
             "nothing of the paper compares with it."
         )
+    speeds = [cell for column, cell in cells if column.metric == SPEED]
+    yield from speed_remarks(cell.device for cell in speeds) if speeds else ()
     for panel in joined.panels:
         if panel.dataset != panel.paper_dataset:
             ours, theirs = dataset_title(panel.dataset), dataset_title(panel.paper_dataset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from syncdiff_bench.runs.timing import Speed
 
 SPEED = "speed"
 UNIT = "s per s of video"  # stands where the protocol of a metric does
+MEANING = "Speed: seconds that the method took per second of video, without reading, face detection and writing."
+SEVERAL_DEVICES = "Speeds on different devices do not compare, and none of them is marked."
 
 
 def with_speeds(runs: Sequence[Run]) -> list[Run]:
@@ -30,6 +32,11 @@ def with_speeds(runs: Sequence[Run]) -> list[Run]:
 def speed_device(run: Run) -> str:
     """Where it was timed."""
     return "" if run.speed is None else run.speed.device
+
+
+def speed_remarks(devices: Iterable[str]) -> list[str]:
+    """How to read a column of speeds that were timed on these."""
+    return [MEANING, *([SEVERAL_DEVICES] if len(set(devices) - {""}) > 1 else [])]
 
 
 def _with_speed(run: Run, speed: Speed, decimals: int) -> Run:
