@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from syncdiff_bench.caveats import Counted
-from syncdiff_bench.runs.directory import Run
+from syncdiff_bench.runs.directory import LOST_LINES, Run
 from syncdiff_bench.runs.summary import ColumnSummary
 from syncdiff_bench.runs.timing import Speed
 
@@ -56,9 +56,11 @@ def _with_speed(run: Run, speed: Speed, decimals: int) -> Run:
         reason=speed.reason or None,
     )
     told = [] if speed.reason else [Counted(SPEED, _sentence(speed), metric=SPEED, protocol=UNIT)]
+    # A version that recorded none is told by their absence: what that means is written down before it is lost.
+    known = run.manifest.get("caveats", [one.to_json() for one in run.caveats if one.kind != LOST_LINES])
     more: dict[str, Any] = {
         "summary": [*run.manifest["summary"], entry.to_json()],
-        "caveats": [*(one.to_json() for one in run.caveats), *(one.to_json() for one in told)],
+        "caveats": [*known, *(one.to_json() for one in told)],
     }
     return replace(run, manifest={**run.manifest, **more})
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Key = tuple[str, str, str]  # clip, metric, protocol
 Lines = bool | Literal["passing"]
+LOST_LINES = "lost-lines"  # the caveat of a run whose journals lack some
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Run:
         if self.identity.encoding != AS_GIVEN:
             lost += len(clips) - sum(clip in self.generated for clip in clips)
         told = f"{lost} lines of its journals are lost; the same command makes them again"
-        return (Counted("lost-lines", told),) if lost > 0 else ()
+        return (Counted(LOST_LINES, told),) if lost > 0 else ()
 
     def to_pandas(self) -> DataFrame:
         """One row per clip: speaker, a column "<column>[<protocol>]" per value (NaN: undefined or failed), the reasons
