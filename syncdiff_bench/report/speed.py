@@ -66,6 +66,6 @@ def _with_speed(run: Run, speed: Speed, decimals: int) -> Run:
 
 
 def _sentence(speed: Speed) -> str:
-    at_once = "one clip" if speed.at_once == 1 else f"up to {speed.at_once} clips"
+    at_once = "one" if speed.at_once == 1 else f"up to {speed.at_once}"
     loading = ", loading the networks included" if speed.loading else ""
-    return f"on {speed.device}, {at_once} at once{loading}"
+    return f"{speed.clips} clip{'s' * (speed.clips > 1)} on {speed.device}, {at_once} at once{loading}"

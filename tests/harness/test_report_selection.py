@@ -257,7 +257,7 @@ def test_speeds_are_ranked_on_one_device_and_take_no_part_in_ranks(tmp_path: Pat
     assert [rows[name][0].text for name in ("x", "y", "z")] == ["2", "1", "3"]  # by PSNR alone
     assert {cells[-1].text for cells in rows.values()} == {"2 (0)"}
     assert len({rows[name][3].marks for name in ("x", "y", "z")}) == 1
-    assert "speed (s per s of video): on A GPU, up to 2 clips at once" in notes(board)
+    assert "speed (s per s of video): 2 clips on A GPU, up to 2 at once" in notes(board)
     assert "Speed: seconds that the method took" in notes(board) and "do not compare" not in notes(board)
     assert [column.metric for column in board.columns] == ["psnr"]  # what a page knows clip by clip
     assert "speed" not in notes(chosen("psnr", runs=runs))
@@ -275,8 +275,8 @@ def test_speeds_of_several_devices_are_not_ranked_and_a_footnote_says_so(tmp_pat
     board = chosen("speed", runs=runs, second_best=True)
     assert set(ranks(board).values()) == {0} and board.table.ranks_marked == 0
     assert "Speeds on different devices do not compare" in notes(board)
-    assert "on Another, up to 2 clips at once\n" in notes(board)
-    assert "on A GPU, up to 2 clips at once, loading the networks included" in notes(board)
+    assert "2 clips on Another, up to 2 at once\n" in notes(board)
+    assert "2 clips on A GPU, up to 2 at once, loading the networks included" in notes(board)
     assert board.table.panels[0].rows[0].cells[1].text == "2.000"  # as many digits as the fastest needs
 
 
