@@ -152,7 +152,7 @@ def show_columns(instead: str, others: str) -> Option[Any]:
     """--show. instead: what is shown without it. others: columns that are none of a metric."""
     return option(
         "--show",
-        Takes("A,B[PROTOCOL]"),
+        Takes("A,B"),
         f"Columns and their order, by column (lse_c), metric (lse), either with a protocol (lse[lrs]), or {others}.",
         many=True,
         shown=instead,

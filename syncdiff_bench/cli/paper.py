@@ -56,7 +56,7 @@ if TYPE_CHECKING:
   syncdiff-bench paper tables --table 1 runs/lrs2-test
       paper | ours ± CI | delta | n (failed)
   syncdiff-bench paper tables --table 1 --format latex > table1.tex
-  syncdiff-bench paper tables --table 1 runs/lrs2-test --show paper,speed --rows wav2lip,syncdiff --no-intervals""",
+  syncdiff-bench paper tables --table 1 runs/lrs2-test --show paper,speed""",
     former={"--runs": ""},
 )
 @click.argument("runs", type=ANY_PATH, nargs=-1, metavar="[DIR]...")

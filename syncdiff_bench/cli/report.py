@@ -26,8 +26,8 @@ if TYPE_CHECKING:
   syncdiff-bench report runs/pocket-test --strip faces.pdf --area mouth
   syncdiff-bench report runs/pocket-test --card cards
   syncdiff-bench report runs/a runs/b --label runs/b/syncdiff=Base
-  syncdiff-bench report runs/pocket-test --format latex --show psnr,lse_c,speed --rows gt,wav2lip,syncdiff
-      the table of a paper""",
+  syncdiff-bench report runs/mine --format latex --show psnr,lse_c,speed
+      a table for your paper""",
 )
 @click.argument("folders", nargs=-1, required=True, type=ANY_PATH, metavar="DIR...")
 @with_options(
@@ -62,7 +62,7 @@ def report(
     columns: int,
     data_root: Path | None,
 ) -> None:
-    """Show runs that exist: leaderboard, table of a paper, HTML page, figure, CSV.
+    """Show runs that exist: leaderboard, LaTeX, HTML page, figure, CSV.
 
     Each DIR is a run directory, or a folder of them (two levels down, trainings of a row three). Nothing is scored;
     what shards made is put together first.

@@ -183,7 +183,9 @@ def _items(table: PaperTable, panel: JoinedPanel) -> tuple[list[Item], list[Item
     """How the columns and the rows of a panel are chosen; `n` has a line in every row."""
     printed = {column.key for column in table.columns}
     columns = [column_item(one, of_table=one.key in printed) for one in panel.columns]
-    return [*columns, Item(COUNT)], [Item(row.label, (row.system.method,)) for row in panel.rows]
+    folders = [[str(cell.run) for cell in row.cells if cell.run is not None] for row in panel.rows]
+    rows = [Item(row.label, (row.system.method, *some)) for row, some in zip(panel.rows, folders, strict=True)]
+    return [*columns, Item(COUNT)], rows
 
 
 def _chosen(table: PaperTable, panel: JoinedPanel, choice: Choice) -> JoinedPanel:
