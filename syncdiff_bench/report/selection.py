@@ -72,9 +72,9 @@ def _named(text: str, items: Sequence[Item]) -> list[int]:
     """Those of this very name; else those that share it; else those of one in other letters, as LSE-C is lse_c."""
     own = [index for index, item in enumerate(items) if text == item.told]
     shared = [index for index, item in enumerate(items) if text in item.names]
-    return (
-        own or shared or [i for i, item in enumerate(items) if _folded(text) in map(_folded, (item.told, *item.names))]
-    )
+    folded = _folded(text)
+    alike = [index for index, item in enumerate(items) if folded in map(_folded, (item.told, *item.names))]
+    return own or shared or alike
 
 
 def refuse_unknown(option: str, what: str, unknown: Sequence[Sequence[str]], items: Iterable[Item]) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ LSE_C = replace(
     PSNR, metric="lse", protocol="lrs", column="lse_c", label="LSE-C", weights=({"name": "s", "sha256": "5" * 64},)
 )
 LSE_D = replace(LSE_C, column="lse_d", label="LSE-D", direction="down")
+PROTOCOL = {"metric": "psnr", "protocol": "face96", "options": {}, "weights": []}
 MEASURED = (PSNR, MOUTH, LSE_C, LSE_D)
 
 
@@ -296,3 +298,16 @@ def test_the_command_line_chooses_for_every_format(
     assert "    Method & ERR" in capsys.readouterr().out  # no ranks in a paper
     assert main(["report", folder, "--show", "psnr"]) == 2
     assert "there are rank, err[absolute], speed, n" in capsys.readouterr().err
+
+
+def test_a_run_of_a_version_without_caveats_says_so_beside_its_speed(tmp_path: Path) -> None:
+    """Neither lost nor told twice."""
+    one = timed(tmp_path, RUNS[1], 4.0)
+    manifest = {**{key: value for key, value in one.manifest.items() if key != "caveats"}, "protocols": [PROTOCOL]}
+    manifest["dataset"] = {"clips": ["a", "b"]}
+    old = replace(one, manifest=manifest, unread=False)
+    plain, with_speed = (
+        Counter(note.text for note in chosen(*show, runs=[old]).table.notes) for show in ((), ("speed",))
+    )
+    said = [text for text in plain if "lines of its journals are lost" in text or "did not record guesses" in text]
+    assert len(said) == 2 and all(with_speed[text] == plain[text] == 1 for text in said)
