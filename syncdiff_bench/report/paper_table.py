@@ -61,7 +61,7 @@ def paper_table(joined: JoinedTable) -> Table:
         ),
         label=paper.key,
         ranks_marked=paper.ranks_marked,
-        unranked=tuple(row.label for row in paper.rows if row.topline),
+        unranked=tuple(dict.fromkeys(row.label for panel in joined.panels for row in panel.rows if row.topline)),
         records=tuple(_records(joined)),
         fields=FIELDS,
     )

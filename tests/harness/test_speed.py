@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -165,3 +166,10 @@ def test_a_processor_is_told_with_its_threads(threads: str, name: str, monkeypat
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     of: Callable[[str], str] = timing._device_name
     assert of("cpu") == name
+
+
+def test_a_gpu_is_told_by_its_name_and_another_device_with_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = SimpleNamespace(is_available=lambda: True, get_device_name=lambda device: f"A GPU at {device}")
+    monkeypatch.setattr(timing.sys, "modules", {"torch": SimpleNamespace(cuda=cuda)})
+    monkeypatch.setattr(timing.platforms, "processor_name", lambda: "A CPU")
+    assert (timing._device_name("cuda:1"), timing._device_name("mps")) == ("A GPU at cuda:1", "A CPU, mps")

@@ -88,6 +88,9 @@ def test_rows_by_label_method_and_folder_in_their_order(runs: Path) -> None:
     text = printed(runs, "--rows", "Ours,SyncDiff,wav2lip", "--label", "mine=Ours", "--label", f"{runs / 'w'}=W (new)")
     labels = [row[0] for row in grid(text)[1:] if row[0]]
     assert labels == ["Ours", "SyncDiff", "W (new)"]
+    assert "take no part" not in text and "- Best **bold**, second best *italic*.\n" in text  # no bound is shown
+    write_run(runs / "gt", "gt", {PSNR: 40.0})
+    assert "GT takes no part." in printed(runs, "--rows", "GT,mine")
     assert [row[0] for row in grid(printed(runs, "--rows", str(runs / "t")))[1:] if row[0]] == ["TalkLip"]
 
 
