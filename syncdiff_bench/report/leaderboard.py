@@ -259,6 +259,12 @@ def _columns(runs: Sequence[Run]) -> tuple[BoardColumn, ...]:
     )
 
 
+def entries_of(run: Run, columns: Sequence[BoardColumn]) -> tuple[ColumnSummary | None, ...]:
+    """What the run has of each column, None where it was not scored so."""
+    entries = _keyed(run, columns)
+    return tuple(entries.get(column.key) for column in columns)
+
+
 def _keyed(run: Run, columns: Sequence[BoardColumn]) -> dict[ColumnKey, ColumnSummary]:
     entries = {}
     for e in run.summary:

@@ -113,15 +113,16 @@ def labelled(runs: Sequence[Run], labels: Sequence[str]) -> list[Run]:
     return [replace(run, label=names.get(i, "")) for i, run in enumerate(runs)]
 
 
-def row_names(runs: Sequence[Run]) -> tuple[str, ...]:
+def row_names(runs: Sequence[Run], *, titled: bool = False) -> tuple[str, ...]:
     """The label, else the method, and as many folders of its path as tell the runs apart: "static (b/seed-0)".
 
+    titled: the method by its title, "First frame repeated (b/seed-0)", where it has one.
     No two are equal, and none is REFERENCE.
     """
-    methods = [run.label or run.identity.method for run in runs]
+    methods = [run.label or (titled and run.identity.title) or run.identity.method for run in runs]
     folders = [run.path.resolve().parts[1:] for run in runs]
     # A folder of the method's own name says nothing; another one is always shown.
-    own = [parts[-1:] == (method,) for parts, method in zip(folders, methods, strict=True)]
+    own = [parts[-1:] == (run.label or run.identity.method,) for parts, run in zip(folders, runs, strict=True)]
     folders = [parts[:-1] if named else parts for parts, named in zip(folders, own, strict=True)]
     shown = [0 if run.label or named else 1 for run, named in zip(runs, own, strict=True)]
     while True:

@@ -1,6 +1,6 @@
 """What figures are drawn from: the videos of runs, and the dataset's clips where it is still there.
 
-Which clips are worth a look, and videos and frames as data URIs, so that a page needs nothing beside it.
+Which clips are worth a look, and videos and frames as text, so that a page needs nothing beside it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from syncdiff_bench import plugins
-from syncdiff_bench.contracts import Clip, Dataset, Frames, Media
+from syncdiff_bench.contracts import FPS, SAMPLE_RATE, Clip, Dataset, Frames, Media
 from syncdiff_bench.errors import BenchError, ClipError, UsageError
 from syncdiff_bench.media.fitting import read_fitted
-from syncdiff_bench.media.writing import write_video
+from syncdiff_bench.media.watchable import Samples, watchable
 from syncdiff_bench.report.leaderboard import BoardColumn
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.significance.comparison import Comparison
@@ -108,10 +108,51 @@ class Material:
         raise UsageError("these runs have no clip in common; give runs of the same dataset")
 
 
+@dataclass(frozen=True)
+class ClipScores:
+    """What a run found clip by clip.
+
+    values: (columns, clips) in the order of `Identity.clips`, None where there is none.
+    errors: clip -> why something about it failed.
+    """
+
+    values: Sequence[Sequence[float | None]]
+    errors: Mapping[str, str]
+
+
+def scores_of_clips(run: Run, columns: Sequence[BoardColumn]) -> ClipScores:
+    """The scores of the run, read once."""
+    number = {clip: index for index, clip in enumerate(run.identity.clips)}
+    places = {column.key: index for index, column in enumerate(columns)}
+    values: list[list[float | None]] = [[None] * len(number) for _ in columns]
+    errors = {clip: record.error.message for clip, record in run.generated.items() if record.error is not None}
+    for score in run.scores:
+        network = run.judges.get((score.metric, score.protocol), ())
+        for name, value in (score.values or {}).items():
+            index = places.get((score.metric, score.protocol, name, network))
+            if index is not None:
+                values[index][number[score.clip]] = value
+        if score.error is not None and score.failed:
+            errors.setdefault(score.clip, f"{score.metric}: {score.error.message}")
+    return ClipScores(values, {clip: why for clip, why in errors.items() if clip in number})
+
+
 def notable_clips(runs: Sequence[Run], columns: Sequence[BoardColumn], n: int) -> tuple[str, ...]:
     """At most `n` clips: the worst of each run in each column, then the second worst, and so on; then in order."""
-    rankings = [worst_first(run, column) for run in runs for column in columns]
-    return _in_rounds(rankings, runs[0].identity.clips, n)
+    clips = runs[0].identity.clips
+    return notable_among([scores_of_clips(run, columns) for run in runs], columns, clips, n)
+
+
+def notable_among(
+    scores: Sequence[ClipScores], columns: Sequence[BoardColumn], clips: Sequence[str], n: int
+) -> tuple[str, ...]:
+    """The same of runs over these clips, by what they found."""
+    rankings = [
+        worst_first(values, column.direction, clips)
+        for one in scores
+        for values, column in zip(one.values, columns, strict=True)
+    ]
+    return _in_rounds(rankings, clips, n)
 
 
 def changed_clips(comparison: Comparison, n: int) -> tuple[str, ...]:
@@ -128,33 +169,23 @@ def _in_rounds(rankings: Sequence[Sequence[str]], order: Sequence[str], n: int) 
     return tuple(found)[:n]
 
 
-def worst_first(run: Run, column: BoardColumn) -> list[str]:
-    """Clips with a value in the column, the worst one first."""
-    values = {clip: value for clip, (value,) in values_of(run, [column]).items() if value is not None}
-    return sorted(values, key=lambda clip: (values[clip] if column.direction == "up" else -values[clip], clip))
+def worst_first(values: Sequence[float | None], direction: str, clips: Sequence[str]) -> list[str]:
+    """Clips with a value, the worst one first."""
+    sign = 1 if direction == "up" else -1
+    known = [(sign * value, clip) for value, clip in zip(values, clips, strict=True) if value is not None]
+    return [clip for _, clip in sorted(known)]
 
 
-def values_of(run: Run, columns: Sequence[BoardColumn]) -> dict[str, list[float | None]]:
-    """Clip -> one value per column, None where there is none."""
-    values: dict[str, list[float | None]] = {clip: [None] * len(columns) for clip in run.identity.clips}
-    places = {column.key: index for index, column in enumerate(columns)}
-    for score in run.scores:
-        network = run.judges.get((score.metric, score.protocol), ())
-        for name, value in (score.values or {}).items():
-            index = places.get((score.metric, score.protocol, name, network))
-            if index is not None:
-                values[score.clip][index] = value
-    return values
-
-
-def video_uri(media: Media) -> str:
-    """H.264 4:2:0 with AAC, which every browser plays; an odd side gets one more row or column (4:2:0 needs that)."""
-    _, height, width, _ = media.frames.shape
-    even = np.pad(media.frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+def video_base64(media: Media) -> str:
+    """An mp4 that every browser plays (`media.watchable`), in base64."""
+    height, width = media.frames.shape[1:3]
+    sound = Samples(media.audio, SAMPLE_RATE) if len(media.audio) else None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        write_video(path, Media(even, media.audio), encoding="compact")
-        return _uri("video/mp4", path.read_bytes())
+        with watchable(path, width, height, FPS, sound) as video:
+            for frame in media.frames:
+                video.write(frame)
+        return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def picture_uri(frames: Frames) -> str:
@@ -163,8 +194,4 @@ def picture_uri(frames: Frames) -> str:
 
     file = io.BytesIO()
     Image.fromarray(np.concatenate(list(frames), axis=1)).save(file, format="JPEG", quality=JPEG_QUALITY)
-    return _uri("image/jpeg", file.getvalue())
-
-
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
