@@ -76,8 +76,8 @@ def report(
     from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.runs.directory import run_directories
 
-    clip_by_clip = html is not None or strip is not None
-    runs = labelled([load_whole(path, lines=clip_by_clip) for path in run_directories(folders)], labels)
+    lines: Lines = "passing" if html is not None or strip is not None else False
+    runs = labelled([load_whole(path, lines=lines) for path in run_directories(folders)], labels)
     choice = Choice(show, rows, intervals, second_best=True, ranks=format_name != "latex")
     shown = boards(runs, choice)
     chosen = [row.run for board in shown for row in board.rows] if rows else runs
@@ -154,7 +154,7 @@ def compare(
     from syncdiff_bench.significance.comparison import compare as compare_scored
     from syncdiff_bench.significance.scored import from_draws
 
-    sides = [_draws(folder, True if html is not None else "passing") for folder in (run_a, run_b)]
+    sides = [_draws(folder) for folder in (run_a, run_b)]
     _require_pairs(*sides, page=html is not None)
     scored = [from_draws(side) for side in sides]
     if html is None:
@@ -173,7 +173,7 @@ def compare(
         write_told("--html", html, page)
 
 
-def _draws(folder: Path, lines: Lines) -> dict[Draw, Run]:
+def _draws(folder: Path) -> dict[Draw, Run]:
     """The run of a directory, or all below it that `reproduce` made of a row. Raises UsageError."""
     from syncdiff_bench.pipeline import load_whole
     from syncdiff_bench.runs.draws import Draw
@@ -181,10 +181,10 @@ def _draws(folder: Path, lines: Lines) -> dict[Draw, Run]:
 
     levels = () if (folder / MANIFEST).is_file() else ("seed-*", "training-*/seed-*")
     paths = sorted(path.parent for level in levels for path in folder.glob(f"{level}/{MANIFEST}"))
-    found = {draw: load_whole(path, lines=lines) for path in paths if (draw := Draw.of(path)) is not None}
+    found = {draw: load_whole(path, lines="passing") for path in paths if (draw := Draw.of(path)) is not None}
     if found:
         return found
-    run = load_whole(folder, lines=lines)
+    run = load_whole(folder, lines="passing")
     return {Draw(None, run.identity.seed): run}
 
 

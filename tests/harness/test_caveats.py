@@ -21,8 +21,7 @@ from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Frames, Method, Pair, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.registry import load_class
-from syncdiff_bench.report.leaderboard import boards
-from syncdiff_bench.report.page.page import clips_html, difference_html, leaderboard_html
+from syncdiff_bench.report.page.page import build_page
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import Failure, Generated, Score
@@ -303,8 +302,7 @@ def test_no_page_passes_on_what_a_terminal_would_obey(
     monkeypatch.setattr(noise, "caveats", lambda _self, _clip: (nasty,))
     monkeypatch.setattr(error, "measure", measured)
     done = run()
-    (board,) = boards([done])
-    page = leaderboard_html(board) + clips_html(board) + difference_html(compare(from_run(done), from_run(done)))
+    page = build_page([done, done], comparison=compare(from_run(done), from_run(done)), clips=1)
     assert "red line" in page and "nope" in page and not set(page) & set("\x1b\x07\u202e")
 
 

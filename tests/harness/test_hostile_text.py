@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from console import refusal
 from encoded import write_grey
+from html_pages import Page
 
 from syncdiff_bench import cli
 from syncdiff_bench.characters import json_text, one_line, visible
@@ -75,6 +76,9 @@ def test_no_command_sends_a_terminal_what_it_obeys(hostile: list[str], capfd: py
         assert obeyed(captured.out) == obeyed(captured.err) == set(), command
     page = Path("page.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)" in page and "<script>alert" not in page
+    assert obeyed(page) == set()  # nothing turns the direction of a page either
+    called = Page(page).data["clips"]
+    assert sorted(called) == sorted(map(one_line, hostile)) and "<script>alert(1)<\u2044script>" in called
     manifest = json.loads(Path("out/static/run.json").read_text(encoding="utf-8"))
     assert sorted(manifest["dataset"]["clips"]) == sorted(hostile)  # what is recorded says all
 

@@ -25,7 +25,7 @@ function clipHeading(text, key) {
 }
 
 function clipRow(clip, keys) {
-  const button = element("button", { type: "button", class: "watch", "data-clip": clip, "aria-current": clip === chosen.clip }, `${clip in data.watch ? "▶\uFE0E " : ""}${data.clips[clip]}`);
+  const button = element("button", { type: "button", class: "watch", "data-clip": clip, "aria-current": clip === chosen.clip }, `${clip in data.watch ? "▶\uFE0E\u00a0" : ""}${data.clips[clip]}`);
   const cells = keys.slice(1).map((key) => {
     const value = valueOf(clip, key), why = key === "change" ? "" : data.methods[key].failed[clip];
     const text = value === "" ? "" : (key === "change" && value > 0 ? "+" : "") + digits(value, chosen.metric);

@@ -172,7 +172,7 @@ def _document(
         title=escape(board.table.title if pair is None else f"{pair[1]} against {pair[0]}: {board.table.title}"),
         style=style,
         script=script,
-        headline=escape(headline(verdicts, first.lead)),
+        headline=escape(headline(verdicts, "Which is better?")),
         metrics="\n".join(_choice(index, column) for index, column in enumerate(board.columns)),
         lead=escape(first.lead),
         sure=escape(first.sure),

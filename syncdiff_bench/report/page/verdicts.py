@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.leaderboard import Board, BoardColumn
+from syncdiff_bench.report.table import number
 from syncdiff_bench.runs.summary import ColumnSummary
 from syncdiff_bench.significance.comparison import ColumnComparison, compare, corrected
 from syncdiff_bench.significance.scored import Scored, from_run
@@ -88,20 +89,21 @@ def of_pair(column: ColumnComparison, shown: BoardColumn, names: tuple[str, str]
     sign = 1 if column.delta >= 0 else -1
     better, other = reversed(names) if column.worse_by <= 0 else names
     values = {names[0]: column.a, names[1]: column.b}
-    digits = _digits(shown)
-    amount, stand = digits(sign * column.delta), f"{digits(values[better])} against {digits(values[other])} of {other}"
+    stand = " against ".join(number(values[name], shown.decimals) for name in (better, other))
     paired = f"paired over {column.n} clips"
     paired += f" of {column.clusters} speakers" if column.clusters < column.n else ""
     ends = "" if column.ci is None else " to ".join(f"{end:.{shown.decimals}f}" for end in _ordered(column, sign))
     interval = f"95 % interval of the difference {ends}; " if ends else ""
     if column.undecided:
-        lead = f"{better} has the better mean {shown.label}, {stand}; that decides nothing: {column.undecided}."
+        lead = (
+            f"{better} has the better mean {shown.label}, {stand} of {other}; that decides nothing: {column.undecided}."
+        )
         return Verdict(lead, f"{interval}{paired}.", better)
     p = "" if column.p_holm is None else _p(column.p_holm, tests)
     if not column.significant or not column.delta:
         lead = f"No difference is shown between {better} and {other} in {shown.label}: {stand}."
         return Verdict(lead, f"{interval}{p}{paired}.", better if column.delta else "")
-    lead = f"{better} is better than {other} in {shown.label} by {amount}: {stand}."
+    lead = f"{better} is better than {other} in {shown.label} by {_with_unit(abs(column.delta), shown)}: {stand}."
     return Verdict(lead, f"{interval}{p}{paired}.", better, shown=True)
 
 
@@ -116,9 +118,8 @@ def _p(p: float, tests: int) -> str:
     return f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}{corrected_for}; "
 
 
-def _digits(column: BoardColumn) -> Callable[[float | None], str]:
-    unit = f" {column.unit}" if column.unit else ""
-    return lambda value: "none" if value is None else f"{value:.{column.decimals}f}{unit}"
+def _with_unit(value: float, column: BoardColumn) -> str:
+    return f"{number(value, column.decimals)} {column.unit}".rstrip()
 
 
 def _untested(
@@ -129,19 +130,18 @@ def _untested(
     why: str,
 ) -> Verdict:
     """Where the two cannot be compared clip by clip."""
-    digits = _digits(column)
     means = [
         next(e.mean for e in summaries[row] if e is not None and (e.metric, e.protocol, e.column) == column.key[:3])
         for row in pair
     ]
-    stand = f"{digits(means[1])} against {digits(means[0])} of {names[pair[0]]}"
+    best, second = (number(mean, column.decimals) for mean in reversed(means))
+    stand = f"{best} against {second} of {names[pair[0]]}"
     lead = f"{names[pair[1]]} has the better mean {column.label}, {stand}; the two were not compared: {why}."
     return Verdict(lead, leader=names[pair[1]])
 
 
 def _alone(board: Board, column: BoardColumn, entries: Sequence[ColumnSummary | None]) -> Verdict:
     """Of a column in which fewer than two methods compete."""
-    digits = _digits(column)
     scored = [(row, entry) for row, entry in zip(board.rows, entries, strict=True) if entry and entry.mean is not None]
     rivals = [(row, entry) for row, entry in scored if not row.run.identity.topline]
     if not rivals:
@@ -149,9 +149,10 @@ def _alone(board: Board, column: BoardColumn, entries: Sequence[ColumnSummary | 
         reasons = {entry.reason for entry in entries if entry is not None and entry.reason}
         return Verdict(f"{column.label} has no value{only or ''.join(f': {one}' for one in sorted(reasons)[:1])}.")
     ((row, entry),) = rivals
+    value = _with_unit(entry.mean or 0.0, column)
     interval = "" if entry.ci95 is None else " to ".join(f"{end:.{column.decimals}f}" for end in entry.ci95)
     sure = f"95 % interval {interval}; over {entry.n} clips." if interval else f"Over {entry.n} clips, no interval."
-    return Verdict(f"{row.name} has a {column.label} of {digits(entry.mean)}; no other method to compare.", sure)
+    return Verdict(f"{row.name}: {column.label} {value}; there is no other method to compare.", sure)
 
 
 def headline(verdicts: Sequence[Verdict], fallback: str) -> str:
