@@ -230,16 +230,18 @@ def _weights() -> Iterator[Check]:
                 "weights",
                 "fail",
                 f"{status.path}: {status.problem}",
-                f"delete it, then syncdiff-bench weights fetch {status.entry.name}",
+                f"delete it, then {status.entry.mend}",
             )
     here = [status.entry.name for status in states if status.state == "here"]
-    missing = [status.entry.name for status in states if status.state == "missing"]
     if here:
         yield Check("weights", "ok", f"here: {', '.join(here)}")
-    if missing:
-        yield Check(
-            "weights", "warn", f"missing: {', '.join(missing)}", "syncdiff-bench weights fetch NAME, as you need them"
-        )
+    missing = [status.entry for status in states if status.state == "missing"]
+    for whose, mend, served in (
+        ("missing", "syncdiff-bench weights fetch NAME, as you need them", True),
+        ("missing, and only you can get them", "syncdiff-bench weights list says where, weights add NAME FILE", False),
+    ):
+        if names := [entry.name for entry in missing if bool(entry.sources) == served]:
+            yield Check("weights", "warn", f"{whose}: {', '.join(names)}", mend)
 
 
 def _datasets(roots: dict[str, Path]) -> Iterator[Check]:

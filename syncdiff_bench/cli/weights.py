@@ -214,8 +214,9 @@ def _record(status: Status) -> dict[str, Any]:
 def _in_words(status: Status) -> tuple[str, str, str, str]:
     entry = status.entry
     size = "?" if entry.size is None else f"{entry.size / 1e6:.1f} MB"
-    got_by = ("first use, or fetch" if entry.auto else "fetch") if entry.sources else "hand"
-    used = f"for {', '.join(entry.used_by)}; got by {got_by}; licence: {entry.licence}"
+    fetched = "fetched at first use" if entry.auto else "got by `weights fetch`"
+    got = fetched if entry.sources else f"only you can get it: {entry.obtain or entry.homepage}"
+    used = f"for {', '.join(entry.used_by)}; {got}; licence: {entry.licence}"
     return entry.name, status.state, size, f"{entry.description}; {used}"
 
 

@@ -74,10 +74,10 @@ class WeightsStore:
         entry = self.catalogue[name]
         path = self.folder / entry.file
         if not path.is_file():
-            raise WeightsError(f"weights {name} missing; {_mend(entry)}", missing=name)
+            raise WeightsError(f"weights {name} missing; {entry.mend}", missing=name)
         problem = _mismatch(entry, path)
         if problem:
-            raise WeightsError(f"{path} {problem}; {_mend(entry)}")
+            raise WeightsError(f"{path} {problem}; {entry.mend}")
         return path
 
     def digest(self, name: str) -> str:
@@ -118,12 +118,10 @@ class WeightsStore:
         target = self.folder / entry.file
         if target.is_file() and not _mismatch(entry, target):
             return target
-        if offline():
-            raise WeightsError(f"weights {name} missing and {OFFLINE} is set; unset it, or {_add(entry)}", missing=name)
         if not entry.sources:
-            raise WeightsError(
-                f"weights {name} must be got by hand: {entry.obtain or entry.homepage}; then {_add(entry)}"
-            )
+            raise WeightsError(f"weights {name}: {entry.mend}")
+        if offline():
+            raise WeightsError(f"weights {name} missing and {OFFLINE} is set; unset it, or {entry.add}", missing=name)
         with self._writing(), self._claimed(entry):
             if target.is_file() and not _mismatch(entry, target):  # another process was faster
                 return target
@@ -174,7 +172,7 @@ class WeightsStore:
                 return _fetch_one(entry, source, target, progress)
             except FetchFailed as error:
                 failures.append(str(error))
-        raise WeightsError(f"weights {entry.name} could not be fetched: {'; '.join(failures)}; {_add(entry)}")
+        raise WeightsError(f"weights {entry.name} could not be fetched: {'; '.join(failures)}; {entry.add}")
 
     def _claimed(self, entry: Entry) -> AbstractContextManager[None]:
         """Nobody else fetches or adds that file; waits for it."""
@@ -226,11 +224,3 @@ def _facts(entry: Entry, size: int, sha256: str | None) -> str:
     if entry.sha256 not in (None, sha256):
         return f"has sha256 {sha256}, {entry.sha256} expected for {entry.name}"
     return ""
-
-
-def _mend(entry: Entry) -> str:
-    return f"syncdiff-bench weights fetch {entry.name}"
-
-
-def _add(entry: Entry) -> str:
-    return f"syncdiff-bench weights add {entry.name} FILE"
