@@ -49,7 +49,7 @@ class Finding:
 class Dataset(ABC):
     """Lists the clips of a split without opening media, and opens one clip on demand.
 
-    root: the folder given with --data-root (the dataset itself or its parent), None for an embedded dataset.
+    root: the folder that is the dataset or its parent (`roots.root_of`), None for an embedded dataset.
     """
 
     name: ClassVar[str]
@@ -57,6 +57,8 @@ class Dataset(ABC):
     Options: ClassVar[type[Any]] = NoOptions
     default_split: ClassVar[str] = "test"
     embedded: ClassVar[bool] = False  # True: works without --data-root
+    folder_names: ClassVar[tuple[str, ...]] = ()  # how its folder is called among others, beside its own name
+    any_folder: ClassVar[bool] = False  # True: any folder can be it, so that its look tells nothing (`roots`)
     drawn_faces: ClassVar[bool] = False  # not filmed; published networks never saw such
     text_rule: ClassVar[TextRule] = "normalised"  # how transcripts are compared (`normalisation.TextRule`)
     default_metrics: ClassVar[tuple[str, ...]] = ()  # specs that `run` scores unless told otherwise; () = the harness's
@@ -96,8 +98,7 @@ class Dataset(ABC):
 
     def prepare(self, split: str, workers: int) -> Iterator[tuple[int, int]]:
         """Make the files of a split; yields (clips done, in all) as it goes. Raises UsageError where it cannot."""
-        mend = "get them from its publisher, then `syncdiff-bench data verify`"
-        raise UsageError(f"dataset {self.name} cannot make its own files; {mend}")
+        raise UsageError(f"dataset {self.name} cannot make its files; get them from its publisher, then `data verify`")
 
 
 # ----------------------------------------------------------------------------------------- methods
@@ -221,7 +222,6 @@ class Method(ABC):
 
 Requirement = Literal["reference", "audio", "transcript"]
 Need = Requirement  # its older name
-
 FRAMES_TOGETHER = 10 * FPS  # a good `Metric.batch_frames`: several clips then take no more memory than a long one
 
 

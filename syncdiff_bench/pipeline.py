@@ -177,8 +177,8 @@ def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
         folder = recorded.options["folder"]
         raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")
     runtime = make_runtime(selection.device)
-    root = selection.data_root or (None if recorded.root is None else Path(recorded.root))
-    dataset = plugins.load_dataset(recorded.dataset, root, {**recorded.dataset_options, **selection.box_source})
+    options = {**recorded.dataset_options, **selection.box_source}
+    dataset = plugins.load_recorded(recorded.dataset, selection.data_root, recorded.root, options)
     if dataset.fingerprint(recorded.split) != recorded.fingerprint:
         raise UsageError(
             f"{path}: {recorded.dataset} is not what it was when the videos were made; "

@@ -30,9 +30,16 @@ PREPARE = Group(
 )
 DATA = Group(
     "data",
-    "Check a dataset; make ahead what later commands read.",
-    {"verify": "data:verify", "prepare": PREPARE},
+    "Where datasets lie; check one; make ahead what later commands read.",
+    {
+        "add": "data_roots:add",
+        "list": "data_roots:list_roots",
+        "remove": "data_roots:remove",
+        "verify": "data:verify",
+        "prepare": PREPARE,
+    },
     examples="""
+  syncdiff-bench data add lrs2 /data/mvlrs_v1
   syncdiff-bench data verify --dataset lrs3 --data-root /data/lrs3
   syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3""",
 )

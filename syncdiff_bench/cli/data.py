@@ -28,6 +28,7 @@ from syncdiff_bench.cli.options import (
     VARIANT,
     dataset_values,
     parse_shard,
+    told_root,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _selections(
     from syncdiff_bench.errors import UsageError
     from syncdiff_bench.plugins import load_dataset
 
+    told_root(dataset, data_root)
     opened = load_dataset(dataset, data_root, dataset_values(dataset, dataset_settings))
     there = opened.splits()
     wanted = [name for split in splits or (opened.default_split,) for name in _named(split, there)]
@@ -302,6 +304,7 @@ def latents(
     index, count = parse_shard(shard)
     followed = stderr_progress(progress)
     plan = read_plan(config, overrides, variant).with_boxes(boxes)
+    told_root(plan.dataset, data_root)
     task = load_task(plan, data_root, cache, resolve_device(device))
     caches = task.caches()
     if not caches:

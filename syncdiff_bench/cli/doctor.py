@@ -6,7 +6,7 @@ import importlib.util
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -47,7 +47,8 @@ class Check:
 def doctor(*, data: tuple[str, ...], as_json: bool) -> int:
     """Tell what works on this machine, and how to mend the rest.
 
-    Looks at Python, torch, GPU, ffmpeg, plugins, weights, datasets and the disk.
+    Looks at Python, torch, GPU, ffmpeg, plugins, weights, the disk, and datasets: those that are embedded, those of
+    `data add` and SYNCDIFF_BENCH_DATA, and --data.
     """
     roots = {}
     for text in data:
@@ -251,6 +252,7 @@ def _datasets(roots: dict[str, Path]) -> Iterator[Check]:
     embedded = [
         one.name for one in describe("dataset") if one.status == "ok" and load_class("dataset", one.name).embedded
     ]
+    yield from _known_roots(roots)
     for name, root in [*((name, None) for name in embedded), *roots.items()]:
         try:
             dataset = load_dataset(name, root)
@@ -260,3 +262,28 @@ def _datasets(roots: dict[str, Path]) -> Iterator[Check]:
             yield Check(f"dataset {name}", "fail", one_line(error), f"syncdiff-bench data verify --dataset {name}")
             continue
         yield Check(f"dataset {name}", "ok", f"clips: {counts}")
+
+
+def _known_roots(looked_at: Collection[str]) -> Iterator[Check]:
+    """The data sets of `data add` and of SYNCDIFF_BENCH_DATA, without those that are looked at anyway."""
+    from syncdiff_bench.plugins import load_dataset
+    from syncdiff_bench.roots import all_known, file
+
+    try:
+        known = [one for one in all_known() if one.problem or one.dataset not in looked_at]
+    except BenchError as error:
+        known = []
+        yield Check("datasets", "fail", one_line(error), f"mend or delete {file()}")
+    for one in known:
+        about, by = f"dataset {one.dataset}".rstrip(), f"by {one.source}"
+        if one.problem:
+            what, _, mend = one.problem.partition("; ")
+            line = f" (line {one.line} of {file()})" if one.line else f" ({by})"
+            yield Check(about, "warn", f"{one.folder}{line}: {what}".lstrip(), mend)
+            continue
+        try:
+            splits = ", ".join(load_dataset(one.dataset, Path(one.folder)).splits())
+        except BenchError as error:
+            yield Check(about, "fail", one_line(error), f"syncdiff-bench data verify --dataset {one.dataset}")
+            continue
+        yield Check(about, "ok", f"{one.folder} ({by}): {splits}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import DIR, FILE, FLAG, NAME, NEW_DIR, PAIR, N, Option, Takes, at_least, option
+from syncdiff_bench.cli.commands import DIR, FILE, FLAG, NAME, NEW_DIR, PAIR, N, Option, Takes, at_least, option, say
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +47,25 @@ def selected(
     )
 
 
+def told_root(dataset: str, given: Path | None) -> Path | None:
+    """The folder of a dataset, said on stderr (once for all ranks) where the command line does not name it.
+
+    `given` where none is known, or the dataset is not: whoever needs the data says so.
+    """
+    from syncdiff_bench.registry import load_class
+    from syncdiff_bench.roots import GIVEN, root_of
+
+    try:
+        root = root_of(load_class("dataset", dataset), given)
+    except UsageError:
+        return given
+    if root is None or root.source == GIVEN:
+        return given
+    if os.environ.get("RANK", "0") == "0":
+        say(f"{dataset}: {root}", err=True)
+    return root.folder
+
+
 METHOD = option("--method", NAME, "Method.", default="syncdiff")
 METHODS = option("--method", NAME, "Method.", name="methods", many=True, default=("syncdiff",))
 SETTINGS = option(
@@ -56,7 +77,9 @@ SETTINGS = option(
     many=True,
 )
 DATASET = option("--dataset", NAME, "Dataset.", default="pocket")
-DATA_ROOT = option("--data-root", DIR, "Folder of the dataset, or its parent; an embedded one needs none.")
+DATA_ROOT = option(
+    "--data-root", DIR, "Folder of the dataset, or its parent.", shown="that of `data add`, else of SYNCDIFF_BENCH_DATA"
+)
 DATASET_SETTINGS = option(
     "--dataset-set",
     PAIR,

@@ -38,6 +38,7 @@ from syncdiff_bench.cli.options import (
     markup,
     out_file,
     selected,
+    told_root,
 )
 from syncdiff_bench.errors import UsageError
 
@@ -131,6 +132,7 @@ def calibrate(
     from syncdiff_bench.texts import metric_specs
 
     anchors = find_anchors(dataset, split)
+    told_root(dataset, data_root)
     plan = make_plan(
         Selection(
             methods=(calibration.METHOD,),
@@ -207,6 +209,7 @@ def probe(
     from syncdiff_bench.reproduction.models import with_model
     from syncdiff_bench.runs.plan import make_plan
 
+    told_root(given["dataset"], given["data_root"])
     selection = selected(methods=(method,), seed=seed, **given)
     plan = make_plan(selection, with_metrics=False, model_of=with_model)
     (run,), dataset = plan.runs, plan.dataset

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from syncdiff_bench.cli.commands import FILE, FLAG, NEW_DIR, PAIR, TABLE, at_least, command, option, say, with_options
-from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DRY_RUN, LIMIT, SHARD, parse_shard
+from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DRY_RUN, LIMIT, SHARD, parse_shard, told_root
 from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def reproduce(
         limit=limit,
         device=device,
         training=training,
-        data_root=data_root,
+        data_root=told_root(recipe.dataset, data_root),
         inputs=inputs,
         shipped=not no_shipped,
     )

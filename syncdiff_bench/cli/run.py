@@ -12,7 +12,16 @@ import click
 
 from syncdiff_bench.characters import one_line
 from syncdiff_bench.cli.commands import command, say, with_options
-from syncdiff_bench.cli.options import CARRYING_OUT, DRY_RUN, GENERATION, METRICS, SHARING, parse_shard, selected
+from syncdiff_bench.cli.options import (
+    CARRYING_OUT,
+    DRY_RUN,
+    GENERATION,
+    METRICS,
+    SHARING,
+    parse_shard,
+    selected,
+    told_root,
+)
 
 if TYPE_CHECKING:
     from syncdiff_bench.runs.directory import Run
@@ -115,6 +124,7 @@ def _generated(given: dict[str, Any], *, with_metrics: bool = True) -> Iterator[
     from syncdiff_bench.runs.recorded import check_identity
 
     how = {name: given.pop(name) for name in ("retry_failed", "fresh", "dry_run", "shard", "workers", "progress")}
+    told_root(given["dataset"], given["data_root"])
     plan = make_plan(selected(**given), with_metrics=with_metrics, model_of=with_model)
     # Before the first of them works for an hour.
     for run_plan in plan.runs if not how["fresh"] else ():

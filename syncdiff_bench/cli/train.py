@@ -10,7 +10,7 @@ import click
 from click.formatting import wrap_text
 
 from syncdiff_bench.cli.commands import DIR, command, option, say, with_options
-from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, PROGRESS, VARIANT
+from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, PROGRESS, VARIANT, told_root
 
 
 @command(
@@ -59,6 +59,7 @@ def train(
     out = Path("training") / plan.name if out is None else out
     cache = out.parent / "cache" if cache is None else cache
     device = resolve_device(device)
+    told_root(plan.dataset, data_root)
     task = load_task(plan, data_root, cache, device)
     if dry_run:
         from syncdiff_bench.estimates.training import forecast

@@ -162,7 +162,7 @@ def test_a_former_spelling_has_a_help(name: str, capsys: pytest.CaptureFixture[s
     [
         ([], "p", ["paper", "plugin"]),
         ([], "t", ["train"]),
-        (["data"], "", ["verify", "prepare"]),
+        (["data"], "", ["add", "list", "remove", "verify", "prepare"]),
         (["data", "prepare"], "l", ["landmarks", "latents"]),
         (["paper", "tables"], "--ta", ["--table"]),
         (["prepare"], "", ["faces", "landmarks", "latents", "splits"]),
