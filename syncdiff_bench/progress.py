@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LOG_SECONDS = 30.0  # between two lines of a log
+QUIET: ContextVar[bool] = ContextVar("QUIET", default=False)  # nobody wants to be told: `silence`
 
 
 class Progress:
@@ -204,7 +208,9 @@ class Log(_Counting):
 
 
 def stderr_progress(kind: str = "auto") -> Progress:
-    """kind: "bar", "log", "off" (notes alone), or "auto": a bar on a terminal, else a log."""
+    """kind: "bar", "log", "off" (notes alone), or "auto": a bar on a terminal, else a log. In `silence` nothing."""
+    if QUIET.get():
+        return Progress()
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -212,6 +218,20 @@ def stderr_progress(kind: str = "auto") -> Progress:
         kind = "bar" if console.is_terminal else "log"
     kinds: dict[str, Callable[[Console], Progress]] = {"bar": Bar, "log": Log, "off": Notes}
     return kinds[kind](console)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """In the block nothing is told but errors: no progress, no notes, no warnings, neither logged nor of Python."""
+    before, disabled = QUIET.set(True), logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        QUIET.reset(before)
 
 
 def in_time(seconds: float) -> str:

@@ -98,6 +98,7 @@ cli = Group(
         "launch": "launch:launch",
         "doctor": "doctor:doctor",
         "list": "plugin:list_plugins",
+        "completion": "completion:completion",
         "data": DATA,
         "weights": WEIGHTS,
         "paper": PAPER,

@@ -14,26 +14,41 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from syncdiff_bench.characters import visible
+from syncdiff_bench.cli import offers
+from syncdiff_bench.cli.offers import Offer
 from syncdiff_bench.options import TRUE_WORDS
+from syncdiff_bench.progress import QUIET, silence
 
 NONE: Mapping[str, str] = MappingProxyType({})
 Function = TypeVar("Function", bound=Callable[..., Any])
 Option = Callable[[Function], Function]
 
 
+FAILURES = ("error", "failed", "tracebacks", "left out")  # what a line on stderr begins with that is more than talk
+
+
 def say(text: object, *, err: bool = False, nl: bool = True, **style: Any) -> None:
     """Print on stdout or stderr, without the characters that a terminal obeys: names and messages come from anywhere.
 
+    With --quiet stderr gets FAILURES alone.
     style: as of `click.style`, for words of our own.
     """
+    if err and QUIET.get() and not str(text).startswith(FAILURES):
+        return
     click.secho(visible(str(text)), err=err, nl=nl, **style)
 
 
 class Takes(NamedTuple):
-    """What an option takes. metavar: how its help calls it; "" of a flag. type: what click makes of the text."""
+    """What an option takes.
+
+    metavar: how its help calls it; "" of a flag.
+    type: what click makes of the text.
+    offer: what a shell completes it with, where the type does not say.
+    """
 
     metavar: str
     type: click.ParamType[Any] | None = None
+    offer: Offer | None = None
 
 
 def at_least(least: int) -> Takes:
@@ -43,6 +58,7 @@ def at_least(least: int) -> Takes:
 ANY_PATH = click.Path(path_type=Path)
 FLAG = Takes("")
 NAME = Takes("NAME")
+METHOD_NAME, DATASET_NAME = Takes("NAME", offer=offers.METHOD), Takes("NAME", offer=offers.DATASET)
 TABLE = Takes("N")  # a number, or the name of a table that has one
 PAIR = Takes("KEY=VALUE")
 N = at_least(1)
@@ -74,7 +90,8 @@ def option(
         "required": required,
     }
     if isinstance(kind, Takes):
-        settings |= {"metavar": kind.metavar, "type": kind.type} if kind.metavar else {"is_flag": True}
+        taken = {"metavar": kind.metavar, "type": kind.type, "shell_complete": kind.offer}
+        settings |= taken if kind.metavar else {"is_flag": True}
     else:
         settings["type"] = kind
     if default is not None:
@@ -138,6 +155,17 @@ def _debug_option() -> click.Option:
     )
 
 
+def _quiet_option() -> click.Option:
+    """Of every command."""
+
+    def obey(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            ctx.with_resource(silence())
+
+    told = "Only errors, and what was asked for: no notes, no progress."
+    return click.Option(["-q", "--quiet"], is_flag=True, is_eager=True, expose_value=False, callback=obey, help=told)
+
+
 class Command(click.Command):
     """A command that still takes former spellings of its options.
 
@@ -147,7 +175,7 @@ class Command(click.Command):
 
     def __init__(self, *arguments: Any, former: Mapping[str, str] = NONE, keeps: bool = False, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.params.append(_debug_option())
+        self.params += [_quiet_option(), _debug_option()]
         self.former = former
         self.keeps = keeps
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from syncdiff_bench.characters import one_line
+from syncdiff_bench.cli import offers
 from syncdiff_bench.cli.commands import DIR, NAME, N, command, option, say, with_options
 from syncdiff_bench.cli.options import (
     BOXES,
@@ -271,7 +272,7 @@ def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: st
   syncdiff-bench train syncdiff/pocket --cache training/cache""",
     former={"--cpu": "--device cpu", "--part": "--shard", "--force": "--fresh"},
 )
-@click.argument("config")
+@click.argument("config", shell_complete=offers.CONFIG)
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--cache", DIR, "Where to write.", default=Path("training/cache"))
 @with_options(BOXES, DEVICE, SHARD, PROGRESS, FRESH, DRY_RUN)

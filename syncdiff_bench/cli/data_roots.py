@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from syncdiff_bench.characters import json_text
+from syncdiff_bench.cli import offers
 from syncdiff_bench.cli.commands import DIR, command, say
 from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import UsageError
@@ -21,7 +22,7 @@ from syncdiff_bench.errors import UsageError
       needs no --data-root any more, nor does any other command""",
     closing="--data-root comes before this, this before the variable SYNCDIFF_BENCH_DATA.",
 )
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=offers.DATASET)
 @click.argument("folder", metavar="DIR", type=DIR.type)
 def add(*, dataset: str, folder: Path) -> None:
     """Keep where a DATASET lies; DIR is its folder, or the parent.
@@ -56,7 +57,7 @@ def add(*, dataset: str, folder: Path) -> None:
     examples="""
   syncdiff-bench data remove lrs2""",
 )
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=offers.ADDED)
 def remove(*, dataset: str) -> None:
     """Forget where a DATASET lies; its files stay."""
     from syncdiff_bench import roots

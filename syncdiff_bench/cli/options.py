@@ -8,7 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import DIR, FILE, FLAG, NAME, NEW_DIR, PAIR, N, Option, Takes, at_least, option, say
+from syncdiff_bench.cli import offers
+from syncdiff_bench.cli.commands import (
+    DATASET_NAME,
+    DIR,
+    FILE,
+    FLAG,
+    METHOD_NAME,
+    NAME,
+    NEW_DIR,
+    PAIR,
+    N,
+    Option,
+    Takes,
+    at_least,
+    option,
+    say,
+)
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,8 +82,8 @@ def told_root(dataset: str, given: Path | None) -> Path | None:
     return root.folder
 
 
-METHOD = option("--method", NAME, "Method.", default="syncdiff")
-METHODS = option("--method", NAME, "Method.", name="methods", many=True, default=("syncdiff",))
+METHOD = option("--method", METHOD_NAME, "Method.", default="syncdiff")
+METHODS = option("--method", METHOD_NAME, "Method.", name="methods", many=True, default=("syncdiff",))
 SETTINGS = option(
     "--set",
     PAIR,
@@ -76,7 +92,7 @@ SETTINGS = option(
     name="settings",
     many=True,
 )
-DATASET = option("--dataset", NAME, "Dataset.", default="pocket")
+DATASET = option("--dataset", DATASET_NAME, "Dataset.", default="pocket")
 DATA_ROOT = option(
     "--data-root", DIR, "Folder of the dataset, or its parent.", shown="that of `data add`, else of SYNCDIFF_BENCH_DATA"
 )
@@ -138,10 +154,12 @@ GENERATION = (
 CONFIG_SETTINGS = option(
     "--set", PAIR, "Value of the config, KEY with its table (training.steps=4000).", name="overrides", many=True
 )
-VARIANT = option("--variant", NAME, "One of the config's variants (rnd, prv-, np5, ...).", default="")
+VARIANT = option(
+    "--variant", Takes("NAME", offer=offers.VARIANT), "One of the config's variants (rnd, prv-, np5, ...).", default=""
+)
 METRICS = option(
     "--metrics",
-    Takes("A,B[KEY=VALUE]"),
+    Takes("A,B[KEY=VALUE]", offer=offers.METRICS),
     "Metrics, with options in brackets.",
     many=True,
     shown="psnr, ssim, lpips, psnr[talklip]",

@@ -12,6 +12,7 @@ import click
 
 from syncdiff_bench.cli.commands import (
     ANY_PATH,
+    DATASET_NAME,
     FILE,
     NAME,
     NEW_DIR,
@@ -41,6 +42,7 @@ from syncdiff_bench.cli.options import (
     told_root,
 )
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.progress import QUIET
 
 if TYPE_CHECKING:
     from syncdiff_bench.reproduction.probing import Spread
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
 )
 @click.argument("runs", type=ANY_PATH, nargs=-1, metavar="[DIR]...")
 @option("--table", TABLE, "1 to 6, or beyond.", name="keys", many=True, shown="the paper's")
-@option("--dataset", NAME, "Dataset to show.", name="datasets", many=True, shown="all")
+@option("--dataset", DATASET_NAME, "Dataset to show.", name="datasets", many=True, shown="all")
 @with_options(
     markup("markdown", "latex", "html", "csv", default="markdown", note="; csv has one line per cell"),
     out_file(""),
@@ -223,7 +225,7 @@ def probe(
         groups.append(probing.pose_group(phone, probing.find_poses(dataset, clip_ids, phone, videos)))
 
     folder = out or Path("probes") / f"{dataset.name}-{run.identity.split}" / run.method.name
-    with Progress(transient=True) as bar:
+    with Progress(transient=True, disable=QUIET.get()) as bar:
         row = bar.add_task("latents", total=sum(len(group.cases) for group in groups))
         asked: dict[str, Any] = {"layer": layer, "step": step, "seed": seed}
         spreads = probing.measure(plan, groups, folder, **asked, advance=lambda cases: bar.advance(row, cases))

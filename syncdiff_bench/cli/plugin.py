@@ -15,6 +15,7 @@ import click
 from click.formatting import wrap_text
 
 from syncdiff_bench.characters import json_text
+from syncdiff_bench.cli import offers
 from syncdiff_bench.cli.commands import DIR, FLAG, PAIR, command, option, say
 from syncdiff_bench.cli.options import AS_JSON, DATA_ROOT
 from syncdiff_bench.errors import BenchError, UsageError, one_line
@@ -60,7 +61,7 @@ def new(*, kind: str, name: str, out: Path) -> None:
     closing="Exit codes: 0 none failed (those that were skipped are counted, with the reason); 1 one failed, or with"
     " --strict was skipped; 2 no such plugin.",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=offers.PLUGIN)
 @option("--kind", click.Choice(KINDS), "Where a name is registered in several groups.")
 @DATA_ROOT
 @option("--set", PAIR, "Option of the plugin.", name="settings", many=True)

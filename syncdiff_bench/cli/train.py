@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from click.formatting import wrap_text
 
+from syncdiff_bench.cli import offers
 from syncdiff_bench.cli.commands import DIR, command, option, say, with_options
 from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, PROGRESS, VARIANT, told_root
 
@@ -26,7 +27,7 @@ from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE
       on eight GPUs: the same training in less time""",
     former={"--cpu": "--device cpu"},
 )
-@click.argument("config", required=False)
+@click.argument("config", required=False, shell_complete=offers.CONFIG)
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--out", DIR, "Folder of checkpoints, log and model.", shown="training/<config>")
 @option("--cache", DIR, "Folder for what is computed once.", shown="<out>/../cache")

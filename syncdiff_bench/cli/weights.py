@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from syncdiff_bench.characters import json_text
+from syncdiff_bench.cli import offers
 from syncdiff_bench.cli.commands import ANY_PATH, FLAG, PAIR, Option, command, option, say, with_options
 from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.progress import QUIET
 
 if TYPE_CHECKING:
     from syncdiff_bench.weights.catalog import Entry
@@ -48,7 +50,7 @@ def list_weights(as_json: bool) -> None:
     examples="""
   syncdiff-bench weights fetch lpips-alex syncnet-v2""",
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=offers.WEIGHTS)
 def fetch(names: tuple[str, ...]) -> None:
     """Download files, from where a download was interrupted."""
     store = _store()
@@ -63,7 +65,7 @@ def fetch(names: tuple[str, ...]) -> None:
     examples="""
   syncdiff-bench weights add avhubert-lrs2-vsr ~/Downloads/checkpoint_best.pt""",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=offers.WEIGHTS)
 @click.argument("file", type=ANY_PATH)
 @option("--force", FLAG, "Keep it although it is not the published file.")
 def add(name: str, file: Path, force: bool) -> None:
@@ -96,7 +98,7 @@ def verify(ctx: click.Context) -> None:
 def _conversion(source: str, target: str) -> tuple[Option[Any], ...]:
     """What import and export are asked for; their arguments' names."""
     return (
-        click.argument("layout", required=False),
+        click.argument("layout", required=False, shell_complete=offers.LAYOUT),
         click.argument("source", metavar=f"[{source}]", type=ANY_PATH, required=False),
         click.argument("target", metavar=f"[{target}]", type=ANY_PATH, required=False),
         option("--set", PAIR, "Option of the layout.", name="settings", many=True),
@@ -194,7 +196,7 @@ def _bar(name: str) -> Iterator[Progress]:
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or QUIET.get():
         yield lambda _done, _total: None
         return
     columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())

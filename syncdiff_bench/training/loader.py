@@ -101,6 +101,11 @@ def shipped_configs() -> dict[str, Path]:
     return {name: path for name, path in found.items() if _trainer(path) == name.partition("/")[0]}
 
 
+def variants_of(config: str) -> tuple[str, ...]:
+    """Names of the variants of a config. Raises UsageError as `read_plan`."""
+    return tuple(_tables(_find(config)).get("variants", {}))
+
+
 def title_of(config: Path) -> str:
     """The first sentence of the comment that a config begins with; "" where it has none."""
     text = config.read_text(encoding="utf-8", errors="replace")

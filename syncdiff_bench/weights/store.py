@@ -6,9 +6,9 @@ that the next attempt continues. The digest of a used file is recorded with the 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ from syncdiff_bench.options import TRUE_WORDS
 from syncdiff_bench.weights import digests
 from syncdiff_bench.weights.catalog import Catalogue, Entry, Source, UrlSource, installed
 from syncdiff_bench.weights.sources import FetchFailed, Progress, fetch
+
+logger = logging.getLogger(__name__)
 
 OFFLINE = "SYNCDIFF_BENCH_OFFLINE"
 AUTO_LIMIT = 100_000_000  # bytes that may be fetched without being asked for
@@ -93,7 +95,7 @@ class WeightsStore:
         if (self.folder / entry.file).is_file() or not entry.auto or (entry.size or 0) > AUTO_LIMIT or offline():
             return self.path(name)
         size = "size unknown" if entry.size is None else f"{entry.size / 1e6:.1f} MB"
-        print(f"fetching weights {name} ({size}), once", file=sys.stderr)
+        logger.warning("fetching weights %s (%s), once", name, size)
         try:
             return self.fetch(name)
         except WeightsError as error:
