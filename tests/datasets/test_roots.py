@@ -100,9 +100,10 @@ def test_the_variable_holds_data_sets_under_usual_names_or_is_one(
 
 
 def test_of_folders_of_usual_names_the_one_that_holds_clips(lrs2_home: Path, variable: Callable[..., None]) -> None:
-    (lrs2_home.parent / "lrs2").mkdir()
+    (lrs2_home.parent / "lrs2" / "main").mkdir(parents=True)  # without lists it has no splits
     variable(lrs2_home.parent)
     assert found("lrs2")[0] == lrs2_home
+    (lrs2_home.parent / "lrs2" / "main").rmdir()
     shutil.rmtree(lrs2_home)
     with pytest.raises(UsageError, match=r"/lrs2: no lrs2 here.* --data-root DIR, once .*SYNCDIFF_BENCH_DATA=DIR"):
         load_dataset("lrs2").clip_ids("test")
