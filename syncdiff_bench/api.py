@@ -45,6 +45,7 @@ def run(
 ) -> Run:
     """Generate and score, resuming what `out` holds already, as `syncdiff-bench run` does.
 
+    data_root: the dataset's folder, or its parent; None for that of `data add`, else of SYNCDIFF_BENCH_DATA.
     metrics: specs such as "psnr" or "lpips[net=vgg]"; none for the dataset's defaults.
     options: of the method, with values of the types that its Options class has; so dataset_options.
     boxes: where face boxes come from, as `--boxes`.
