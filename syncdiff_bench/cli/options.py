@@ -151,11 +151,10 @@ def out_file(instead: str) -> Option[Any]:
     return option("--out", FILE, f"Write to a file{instead}, not to stdout.")
 
 
-def markup(*formats: str, default: str, note: str = "") -> Option[Any]:
-    """--format, the way in which a table is written."""
-    return option(
-        "--format", click.Choice(formats), f"How the table is written{note}.", name="format_name", default=default
-    )
+def markup(*formats: str, default: str | None = None, shown: str = "", note: str = "") -> Option[Any]:
+    """--format, the way in which a table is written. shown: what the help says of a default that depends."""
+    about = f"How the table is written{note}."
+    return option("--format", click.Choice(formats), about, name="format_name", default=default, shown=shown)
 
 
 def page_options(shows: str, order: str) -> tuple[Option[Any], ...]:

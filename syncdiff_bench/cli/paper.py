@@ -58,11 +58,20 @@ if TYPE_CHECKING:
 @option("--table", TABLE, "1 to 6, or beyond.", name="keys", many=True, shown="the paper's")
 @option("--dataset", NAME, "Dataset to show.", name="datasets", many=True, shown="all")
 @with_options(
-    markup("markdown", "latex", "html", "csv", default="markdown", note="; csv has one line per cell"),
+    markup(
+        *("table", "markdown", "latex", "html", "csv"),
+        shown="table on a terminal, else markdown",
+        note="; csv has one line per cell",
+    ),
     out_file(""),
 )
 def tables(
-    *, runs: tuple[Path, ...], keys: tuple[str, ...], datasets: tuple[str, ...], format_name: str, out: Path | None
+    *,
+    runs: tuple[Path, ...],
+    keys: tuple[str, ...],
+    datasets: tuple[str, ...],
+    format_name: str | None,
+    out: Path | None,
 ) -> None:
     """Print the paper's tables beside your runs.
 
@@ -70,7 +79,7 @@ def tables(
     Each DIR is a run directory, or a folder of them; without one, ours is blank. A number of another
     protocol than the paper's gets a column of its own.
     """
-    from syncdiff_bench.cli.output import write_told
+    from syncdiff_bench.cli.output import show, write_told
     from syncdiff_bench.plugins import default_options
     from syncdiff_bench.report import paper
     from syncdiff_bench.report.joined import join
@@ -83,11 +92,11 @@ def tables(
         raise UsageError("no leaderboard package is installed; reinstall syncdiff-bench")
     results = find_runs(runs)
     joined = [join(table, results, datasets=datasets, defaults=default_options) for table in chosen]
-    text = render(list(map(paper_table, joined)), format_name)
+    made = list(map(paper_table, joined))
     if out is None:
-        say(text, nl=False)
+        show(made, format_name)
         return
-    write_told("--out", out, text)
+    write_told("--out", out, render(made, "markdown" if format_name in (None, "table") else format_name))
 
 
 @command(
@@ -155,7 +164,7 @@ def calibrate(
     verdicts = calibration.judge(anchors, keys, run)
     say(f"{dataset}, {split}: ground truth of {len(run.identity.clips)} of {anchors.clips} clips")
     for verdict in verdicts:
-        say(f"  {verdict.line()}")
+        say(verdict.line(), label="  ")
     say(calibration.overall(verdicts))
     ctx.exit(1 if any(verdict.answer is calibration.Answer.DISAGREES for verdict in verdicts) else 0)
 

@@ -139,8 +139,8 @@ def _board(runs: Sequence[Run]) -> Board:
     made.sort(key=lambda pair: (not pair[1].kind, pair[0].rank is None, pair[0].rank or 0))
     groups = (tuple(row for _, row in made if row.kind == kind) for kind in ("bound", ""))
     headings = (
-        *(Heading(""), Heading("Method", align="left", names_row=True, fold=False)),
-        *(Heading(column.heading, column.named) for column in columns),
+        *(Heading(""), Heading("Method", align="left", names_row=True)),
+        *(Heading(column.heading, column.named, unit=column.unit) for column in columns),
         Heading("n (failed)"),
     )
     identity = runs[0].identity
