@@ -56,7 +56,7 @@ def console_of(stream: TextIO, width: int | None = None) -> Console:
 
 
 def words_of(text: str) -> list[str]:
-    """What a line is broken between. A number or an arrow stays with the word before it; what is in backquotes is whole.
+    """What a line is broken between: a number or an arrow stays with the word before it, backquotes hold a whole.
 
     >>> words_of("s1/2 -16.95, and `run --limit 3`.")
     ['s1/2 -16.95,', 'and', '`run --limit 3`.']

@@ -58,9 +58,11 @@ def say(text: object, *, err: bool = False, nl: bool = True, label: str = "", **
     paint = paint_of(stream)
     if paint != "colour":
         style = {name: value for name, value in style.items() if paint == "bold" and name not in ("fg", "bg")}
-    if label:
-        label, style = click.style(label, **style), {}
-    click.secho(f"{label}{shown}", file=stream, nl=nl, color=paint != "none", **style)
+    if style and label:
+        label = click.style(label, **style)
+    elif style:
+        shown = click.style(shown, **style)
+    click.echo(f"{label}{shown}", file=stream, nl=nl, color=paint != "none")
 
 
 def say_item(label: str, text: str, wide: int) -> None:

@@ -53,7 +53,6 @@ def print_folded(tables: Sequence[Table], console: Console) -> None:
         if index:
             console.print()
         for line in _lines(table, console.width, console.encoding, marked=console.color_system is not None):
-            line.rstrip()
             console.print(line, soft_wrap=True, highlight=False)
 
 
@@ -131,6 +130,8 @@ def _columns(panel: Panel, encoding: str, *, shorten: bool) -> list[_Column]:
         heads = _heads(heading, encoding, longest if shorten else None)
         headed = max(cells_in(line) for line, _ in heads)
         natural = max(widest, headed)
+        if numeric:
+            cells = tuple(replace(cell, pad=cell.pad + (natural - widest) // 2) for cell in cells)
         texts = READABLE if index >= _keys(panel.headings) else 0
         least = natural if numeric or not shorten else min(natural, max(longest, headed, texts))
         columns.append(_Column(heading, cells, heads, least, natural))
@@ -198,6 +199,10 @@ def _panel(panel: Panel, width: int, encoding: str) -> Iterator[Text]:
     whole = [replace(one, least=one.natural) for one in columns[:keys]]
     if all(_fits([*whole, one], width) for one in columns[keys:]):
         columns[:keys] = whole
+    room = max(READABLE, width - sum(one.least + GAP for one in columns[:keys]))
+    for index, one in enumerate(columns):
+        if index >= keys and one.heading.align == "left":
+            columns[index] = replace(one, least=min(one.least, room))  # a word that is wider is broken
     if not all(_fits([*columns[:keys], one], width) for one in columns[keys:]) or not _fits(columns[:keys], width):
         yield from _lists(panel, columns, keys, width)
         return
@@ -248,7 +253,7 @@ def _blocks(
     from rich.text import Text
 
     across = max(sum(found) + GAP * (len(found) - 1) for found in widths)
-    heavy, thin = (Text(spelled(line, encoding)[:1] * across) for line in ("━", "─"))
+    heavy, thin = (Text(spelled(line, encoding) * across) for line in ("━", "─"))
     for columns, found in zip(blocks, widths, strict=True):
         yield heavy
         heads = zip_longest(*(one.heads[::-1] for one in columns), fillvalue=("", ""))
