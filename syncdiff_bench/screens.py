@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 Paint = Literal["none", "bold", "colour"]
 
+BREAKS = "([,="
 UNKNOWN = 80  # columns of a terminal that does not tell
-# A command in backquotes is one word, so that it can be copied.
-WORD = re.compile(r"`[^`]*`[^\s`]*|\S+")
+# A command is one word, so that it can be copied: what is in backquotes, or a program and its arguments.
+COMMAND = r"(?:(?<![^\s(])(?:syncdiff-bench|pip|torchrun)(?: +[^\s;()`]*[^\s;,()`])+\S*)"
+WORD = re.compile(rf"`[^`]*`[^\s`]*|\(?{COMMAND}|\S+")
 NUMBER = re.compile(r"[+\-−±<]?\.?\d|[↑↓]$")
 NUMBER_ALONE = re.compile(r"[+\-−±<]?[\d.,]*\d\W*")
 
@@ -56,10 +58,10 @@ def console_of(stream: TextIO, width: int | None = None) -> Console:
 
 
 def words_of(text: str) -> list[str]:
-    """What a line is broken between: a number or an arrow stays with the word before it, backquotes hold a whole.
+    """What a line is broken between: a command is one word, and a number or an arrow stays with the word before it.
 
-    >>> words_of("s1/2 -16.95, and `run --limit 3`.")
-    ['s1/2 -16.95,', 'and', '`run --limit 3`.']
+    >>> words_of("s1/2 -16.95, `run --limit 3`, or syncdiff-bench report runs; LSE ↑")
+    ['s1/2 -16.95,', '`run --limit 3`,', 'or', 'syncdiff-bench report runs;', 'LSE ↑']
     """
     words: list[str] = []
     for word in WORD.findall(text):
@@ -82,7 +84,9 @@ def cells_in(text: str) -> int:
 def wrapped(text: str, width: int, *, taken: int = 0, whole: bool = True) -> list[str]:
     """Lines of at most so many columns; `taken` fewer in the first.
 
-    whole: a word that is wider stays on a line of its own, else it is broken.
+    A word that is wider is broken behind a bracket, comma or equals sign, unless it is a path or a command.
+
+    whole: where that cannot be, it stays on a line of its own, for the terminal to break, else it is broken anywhere.
 
     >>> wrapped("one two three", 8, taken=2)
     ['one', 'two', 'three']
@@ -100,14 +104,22 @@ def wrapped(text: str, width: int, *, taken: int = 0, whole: bool = True) -> lis
             lines.append(line)
             line = ""
             pending.append(word)
-        elif " " in word:
-            pending += word.split()[::-1]
+        elif " " not in word and "/" not in word and (cut := _cut(word, room)):
+            lines.append(word[:cut])
+            pending.append(word[cut:])
         elif whole:
             line = word
+        elif " " in word:
+            pending += word.split()[::-1]
         else:
             *before, line = _chopped(word, max(1, width))
             lines += before
     return [*lines, line]
+
+
+def _cut(word: str, width: int) -> int:
+    """How many of its characters may stand on a line, 0 where there is nothing to break it behind."""
+    return max((index + 1 for index in range(min(len(word), width)) if word[index] in BREAKS), default=0)
 
 
 def _chopped(word: str, width: int) -> list[str]:

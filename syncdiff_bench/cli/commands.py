@@ -36,13 +36,13 @@ LOUD: dict[str, dict[str, Any]] = {
 LABEL = re.compile(rf"({'|'.join(LOUD)})( \([^)]*\))?: ")
 
 
-def say(text: object, *, err: bool = False, nl: bool = True, label: str = "", **style: Any) -> None:
+def say(text: object, *, err: bool = False, nl: bool = True, label: str = "", hang: int = 0, **style: Any) -> None:
     """Print on stdout or stderr, without the characters that a terminal obeys: names and messages come from anywhere.
 
     A terminal gets a line in its width and characters, and colours as far as it and its user want them
     (`screens.paint_of`); a text of several lines, and one without `nl`, is a document and stays as it is.
 
-    label: words before the text; the lines below begin under the text.
+    label: words before the text; the lines below begin under the text, or after `hang` columns.
     style: as of `click.style`, for words of our own: of the label, where there is one.
     """
     stream, shown = sys.stderr if err else sys.stdout, visible(str(text))
@@ -52,7 +52,7 @@ def say(text: object, *, err: bool = False, nl: bool = True, label: str = "", **
     if width is not None and nl and "\n" not in shown:
         label, shown = spelled(label, stream.encoding), spelled(shown, stream.encoding)
         if cells_in(label + shown) > width:
-            hang = len(label) if len(label) <= width // 3 else 2
+            hang = hang or (len(label) if len(label) <= width // 3 else 2)
             lines = wrapped(shown, width - hang, taken=len(label) - hang)
             shown = f"\n{' ' * hang}".join(lines)
     paint = paint_of(stream)

@@ -164,7 +164,7 @@ def calibrate(
     verdicts = calibration.judge(anchors, keys, run)
     say(f"{dataset}, {split}: ground truth of {len(run.identity.clips)} of {anchors.clips} clips")
     for verdict in verdicts:
-        say(verdict.line(), label="  ")
+        say(verdict.line(), label="  ", hang=6)
     say(calibration.overall(verdicts))
     ctx.exit(1 if any(verdict.answer is calibration.Answer.DISAGREES for verdict in verdicts) else 0)
 

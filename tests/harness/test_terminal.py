@@ -266,4 +266,7 @@ def test_between_which_words_lines_break() -> None:
     assert words_of("a 1.5, b/2 -3.0 4 5 LSE ↑ `x y`. z") == ["a 1.5,", "b/2 -3.0", "4", "5", "LSE ↑", "`x y`.", "z"]
     assert wrapped("ab cd", 2) == ["ab", "cd"] and wrapped("", 5) == [""]
     assert wrapped("abcdef gh", 4) == ["abcdef", "gh"] and wrapped("abcdef gh", 4, whole=False) == ["abcd", "ef", "gh"]
+    assert wrapped("Config(width=128, of=2)", 9) == ["Config(", "width=", "128,", "of=2)"]
+    assert wrapped("see x/y(z,0123456789", 9) == ["see", "x/y(z,0123456789"]  # a path stays whole
+    assert wrapped("(syncdiff-bench run --limit 3); then", 9) == ["(syncdiff-bench run --limit 3);", "then"]
     assert wrapped("数数数 b", 4, whole=False) == ["数数", "数 b"]

@@ -127,26 +127,27 @@ def _columns(panel: Panel, encoding: str, *, shorten: bool) -> list[_Column]:
         cells = _cells([row.cells[index] for row in panel.rows], encoding, numeric=numeric)
         widest = max((cell.width for cell in cells), default=0)
         longest = widest if numeric else max((_longest(cell.text + cell.marks) for cell in cells), default=0)
-        heads = _heads(heading, encoding, longest if shorten else None)
+        texts = 0 if numeric or index < _keys(panel.headings) else READABLE
+        room = max(widest if not texts else min(widest, texts), longest)
+        heads = _heads(heading, encoding, room if shorten else None)
         headed = max(cells_in(line) for line, _ in heads)
         natural = max(widest, headed)
         if numeric:
             cells = tuple(replace(cell, pad=cell.pad + (natural - widest) // 2) for cell in cells)
-        texts = READABLE if index >= _keys(panel.headings) else 0
         least = natural if numeric or not shorten else min(natural, max(longest, headed, texts))
         columns.append(_Column(heading, cells, heads, least, natural))
     return columns
 
 
-def _heads(heading: Heading, encoding: str, longest: int | None) -> tuple[tuple[str, str], ...]:
-    """longest: a word of the cells, where the heading may be shortened to something like it."""
-    text = heading.text if longest is None or not heading.short else heading.short
+def _heads(heading: Heading, encoding: str, room: int | None) -> tuple[tuple[str, str], ...]:
+    """room: columns in which the heading wraps and may be the short one, unless a word of it needs more."""
+    text = heading.text if room is None or not heading.short else heading.short
     below = ", ".join(filter(None, (heading.below, heading.unit)))
     lines = [(spelled(one_line(one), encoding), style) for one, style in ((text, "bold"), (below, "dim"))]
     lines = [line for line in lines if line[0]] or [("", "")]
-    if longest is None:
+    if room is None:
         return tuple(lines)
-    room = max(longest, *(_longest(line) for line, _ in lines))
+    room = max(room, *(_longest(line) for line, _ in lines))
     return tuple((part, style) for line, style in lines for part in wrapped(line, room))
 
 
