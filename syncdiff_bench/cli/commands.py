@@ -40,7 +40,7 @@ def say(text: object, *, err: bool = False, nl: bool = True, label: str = "", ha
     """Print on stdout or stderr, without the characters that a terminal obeys: names and messages come from anywhere.
 
     A terminal gets a line in its width and characters, and colours as far as it and its user want them
-    (`screens.paint_of`); a text of several lines, and one without `nl`, is a document and stays as it is.
+    (`screens.paint_of`); a text of several lines is a document and stays as it is.
 
     label: words before the text; the lines below begin under the text, or after `hang` columns.
     style: as of `click.style`, for words of our own: of the label, where there is one.
@@ -49,7 +49,7 @@ def say(text: object, *, err: bool = False, nl: bool = True, label: str = "", ha
     if err and not label and (found := LABEL.match(shown)):
         label, shown, style = found[0], shown[found.end() :], LOUD[found[1]]
     width = columns_of(stream)
-    if width is not None and nl and "\n" not in shown:
+    if width is not None and "\n" not in shown:
         label, shown = spelled(label, stream.encoding), spelled(shown, stream.encoding)
         if cells_in(label + shown) > width:
             hang = hang or (len(label) if len(label) <= width // 3 else 2)

@@ -222,6 +222,12 @@ def test_a_pipe_gets_numbers_and_words_whole_however_wide(capsys: pytest.Capture
     )
     print_tables([Table((Panel(headings, ((Row((Cell("m"), Cell("1"), Cell(" ".join(90 * ["word"])))),),)),))])
     assert {len(line) for line in capsys.readouterr().out.splitlines()} == {200}  # texts wrap as they did
+    wide = "1234567.00 [1234567.00, 1234567.00]"
+    texts = [*headings[:2], *8 * headings[2:]]
+    row = Row((Cell("m"), Cell(wide), *8 * [Cell("word word word word word")]))
+    print_tables([Table((Panel(tuple(texts), ((row,),)),))])
+    out = capsys.readouterr().out
+    assert wide in out and max(map(len, out.splitlines())) == 200
 
 
 def test_junit_has_a_failure_per_row_that_fails() -> None:

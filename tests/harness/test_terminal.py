@@ -138,6 +138,12 @@ def test_a_terminal_without_these_characters_gets_words() -> None:
     assert text.count("=" * 40) >= 3
 
 
+def test_a_line_on_a_terminal_without_these_characters() -> None:
+    with seen("ascii") as screen:
+        say("22.75 ±0.51 → table", label="PSNR ↑ ")
+    assert screen.getvalue() == "PSNR up 22.75 +-0.51 -> table\n"
+
+
 def test_every_character_of_ours_has_a_spelling() -> None:
     for character in (*SPELLINGS, *SUPERSCRIPTS, "⁻", "²"):
         assert spelled(character, "ascii").isascii() and "\\" not in spelled(character, "ascii"), character
@@ -150,7 +156,7 @@ def test_every_character_of_ours_has_a_spelling() -> None:
 class Screen(io.StringIO):
     """A terminal, as far as a program asks."""
 
-    encoding = "utf-8"
+    encoding = "utf-8"  # type: ignore[assignment]
 
     def isatty(self) -> bool:
         return True
@@ -166,9 +172,10 @@ def coloured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def seen() -> Iterator[Screen]:
+def seen(encoding: str = "utf-8") -> Iterator[Screen]:
     """What goes to stdout and stderr in the block."""
     shown = Screen()
+    shown.encoding = encoding
     with redirect_stdout(shown), redirect_stderr(shown):
         yield shown
 

@@ -134,7 +134,7 @@ def _columns(panel: Panel, encoding: str, *, shorten: bool) -> list[_Column]:
         natural = max(widest, headed)
         if numeric:
             cells = tuple(replace(cell, pad=cell.pad + (natural - widest) // 2) for cell in cells)
-        least = natural if numeric or not shorten else min(natural, max(longest, headed, texts))
+        least = natural if not shorten else min(natural, max(longest, headed, texts))
         columns.append(_Column(heading, cells, heads, least, natural))
     return columns
 
