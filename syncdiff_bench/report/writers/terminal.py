@@ -332,7 +332,16 @@ def _print_grid(table: Table) -> None:
 
 def _needed(panel: Panel) -> int:
     """Columns of a grid that breaks no number and no word."""
-    return sum(one.least + 3 for one in _columns(panel, "utf-8", shorten=True)) + 1
+    widths = []
+    for index, heading in enumerate(panel.headings):
+        texts = [
+            one_line(cell.text + cell.interval) + raised(cell.marks)
+            for cell in (row.cells[index] for row in panel.rows)
+        ]
+        if heading.align == "left":
+            texts = [word for text in texts for word in text.split()]
+        widths.append(max(map(cells_in, [*texts, *heading.text.split(), *heading.below.split()]), default=0))
+    return sum(widths) + 3 * len(widths) + 1
 
 
 def _grid(panel: Panel, title: str) -> Grid:
