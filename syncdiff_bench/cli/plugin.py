@@ -84,14 +84,14 @@ def check(*, name: str, kind: str | None, data_root: Path | None, settings: tupl
             one()
         except Skipped as reason:
             skipped[str(reason)] += 1
-            say(f"{one.name:<{width}}  {reason}", label="skip ", fg="yellow")
+            say(reason, label=f"skip {one.name:<{width}}  ", hang=7, fg="yellow")
         except (Exception, SystemExit) as error:  # a plugin that exits ends no suite, least of all with 0
             failed += 1
             said = " ".join(str(error).split()) if isinstance(error, AssertionError | BenchError) else one_line(error)
-            say(f"{one.name:<{width}}  {said}", label="FAIL ", fg="red", bold=True)
+            say(said, label=f"FAIL {one.name:<{width}}  ", hang=7, fg="red", bold=True)
         else:
             passed += 1
-            say(f"{one.name:<{width}}  {one.about}", label="ok   ", fg="green")
+            say(one.about, label=f"ok   {one.name:<{width}}  ", hang=7, fg="green")
     counts = ", ".join([f"{passed} passed", *([f"{failed} failed"] if failed else [])])
     reasons = [f"{n} skipped: {reason}" for reason, n in skipped.items()]
     for line in [", ".join([counts, *reasons])] if len(reasons) == 1 else [counts, *reasons]:
