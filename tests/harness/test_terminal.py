@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from rich.console import Console
@@ -14,6 +16,7 @@ from rich.console import Console
 from syncdiff_bench.characters import SPELLINGS, spelled
 from syncdiff_bench.cli import main
 from syncdiff_bench.cli.commands import say
+from syncdiff_bench.errors import BenchError
 from syncdiff_bench.progress import Bar, Log, stderr_progress
 from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Row, Table, text_table
 from syncdiff_bench.report.writers.raised import SUPERSCRIPTS
@@ -227,6 +230,21 @@ def test_an_error_of_a_command_keeps_its_exit_code(work_folder: Path) -> None:
     with seen() as screen:
         assert main(["report", "nowhere"]) == 2
     assert screen.getvalue().startswith("\x1b[31m\x1b[1merror: \x1b[0mnowhere is not a folder; give a\n       run")
+
+
+def test_what_our_code_logs_is_a_warning(monkeypatch: pytest.MonkeyPatch, work_folder: Path) -> None:
+    def listed() -> NoReturn:
+        logging.getLogger("syncdiff_bench.files").warning("waiting for %s", "another\nprocess")
+        raise BenchError("no")
+
+    monkeypatch.setattr("syncdiff_bench.cli.weights._store", listed)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's
+    for _ in range(2):  # no handler is left over
+        with seen() as screen:
+            assert main(["weights", "list"]) == 2
+        assert screen.getvalue() == (
+            "\x1b[33m\x1b[1mwarning: \x1b[0mwaiting for another process\n\x1b[31m\x1b[1merror: \x1b[0mno\n"
+        )
 
 
 @pytest.mark.parametrize(
