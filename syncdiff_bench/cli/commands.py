@@ -50,7 +50,8 @@ def say(text: object, *, err: bool = False, nl: bool = True, label: str = "", ha
         label, shown, style = found[0], shown[found.end() :], LOUD[found[1]]
     width = columns_of(stream)
     if width is not None and "\n" not in shown:
-        label, shown = spelled(label, stream.encoding), spelled(shown, stream.encoding)
+        encoding = stream.encoding or "utf-8"
+        label, shown = spelled(label, encoding), spelled(shown, encoding)
         if cells_in(label + shown) > width:
             hang = hang or (len(label) if len(label) <= width // 3 else 2)
             lines = wrapped(shown, width - hang, taken=len(label) - hang)
