@@ -80,7 +80,7 @@ def print_generated(run: Run) -> None:
     )
 
 
-def show(tables: Sequence[Table], format_name: str | None = None) -> None:
+def present(tables: Sequence[Table], format_name: str | None = None) -> None:
     """Print in a format; None: as tables on a terminal, as Markdown elsewhere."""
     if format_name == "table" or (format_name is None and columns_of(sys.stdout) is not None):
         print_tables(tables)

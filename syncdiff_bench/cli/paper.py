@@ -79,7 +79,7 @@ def tables(
     Each DIR is a run directory, or a folder of them; without one, ours is blank. A number of another
     protocol than the paper's gets a column of its own.
     """
-    from syncdiff_bench.cli.output import show, write_told
+    from syncdiff_bench.cli.output import present, write_told
     from syncdiff_bench.plugins import default_options
     from syncdiff_bench.report import paper
     from syncdiff_bench.report.joined import join
@@ -94,7 +94,7 @@ def tables(
     joined = [join(table, results, datasets=datasets, defaults=default_options) for table in chosen]
     made = list(map(paper_table, joined))
     if out is None:
-        show(made, format_name)
+        present(made, format_name)
         return
     write_told("--out", out, render(made, "markdown" if format_name in (None, "table") else format_name))
 

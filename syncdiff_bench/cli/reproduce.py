@@ -119,7 +119,7 @@ def reproduce(
 
 def _carry_out(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], times: Times) -> int:
     """Make what is not blank, then tables and findings of all jobs. blank: as of `planning.blanks`."""
-    from syncdiff_bench.cli.output import show
+    from syncdiff_bench.cli.output import present
     from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.reproduction.findings import judge_all
     from syncdiff_bench.reproduction.leases import Leases
@@ -137,7 +137,7 @@ def _carry_out(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     keys = {one.job.step(draw): one.name for one in replicates for draw in one.draws}
     reasons = {**blank, **{keys[step]: reason for step, reason in failed.items() if step in keys}}
     tables = tables_of(request, jobs, reasons)
-    show(tables)
+    present(tables)
     for path in write_tables(request, tables, judge_all(request)):
         say(f"{path}", err=True)
     return 1 if failed else 0
