@@ -1,0 +1,30 @@
+"""The names that a package offers: imported at their first use, listed by `dir()`, TAB and `help()`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def offered(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package. names: name -> the module that has it.
+
+    A package hides them from type checkers (`if not TYPE_CHECKING`), to which it imports the names; else every misspelt
+    name would be an Any.
+    """
+
+    def __getattr__(name: str) -> Any:  # noqa: N807
+        if name in names:
+            return getattr(import_module(names[name]), name)
+        from difflib import get_close_matches
+
+        close = [] if name.startswith("_") else get_close_matches(name, names, n=1)
+        mend = f"; did you mean {close[0]!r}?" if close else ""
+        raise AttributeError(f"module {package!r} has no attribute {name!r}{mend}")
+
+    def __dir__() -> list[str]:  # noqa: N807
+        return sorted({*vars(sys.modules[package]), *names} - {"TYPE_CHECKING", "offered"})
+
+    return __getattr__, __dir__
