@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 
@@ -27,4 +28,12 @@ def offered(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any
     def __dir__() -> list[str]:  # noqa: N807
         return sorted({*vars(sys.modules[package]), *names} - {"TYPE_CHECKING", "offered"})
 
+    class Package(ModuleType):
+        """Importing a module of the name of a function (`report`) would put it in the place of that function."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if not (name in names and isinstance(value, ModuleType)):
+                super().__setattr__(name, value)
+
+    sys.modules[package].__class__ = Package
     return __getattr__, __dir__

@@ -19,6 +19,7 @@ from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Me
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces.detection import detecting
 from syncdiff_bench.faults import FaultLog, contained
+from syncdiff_bench.given import own_state
 from syncdiff_bench.journals import Journal
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
@@ -121,7 +122,7 @@ def generate(
             keep(((), ()), Generated(clip_id, error=unusable[clip_id], source=sources[clip_id]))
         batches = [batch for batch in mine if left.intersection(batch)]
         tasks = [(tuple(batch), tuple(clip_id for clip_id in batch if clip_id in left)) for batch in batches]
-        alone = not cpu or not method.any_threads
+        alone = not cpu or not method.any_threads or bool(own_state("method", method))
         crew.each(tasks, work, keep, lost, most=1 if alone else None)
     ranks.wait()
     if run.whole:

@@ -14,7 +14,7 @@ from html_pages import Page
 
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Row, Table, letter, number, plain_notes, signed
-from syncdiff_bench.report.writers import render
+from syncdiff_bench.report.writers import render, terminal
 from syncdiff_bench.report.writers.junit import JUnitCase, cases_of, junit_xml
 from syncdiff_bench.report.writers.latex import escape as latex_escape
 from syncdiff_bench.report.writers.markdown import escape as markdown_escape
@@ -226,7 +226,7 @@ def test_a_terminal_gets_nothing_that_it_would_obey(capsys: pytest.CaptureFixtur
 def test_a_narrow_terminal_folds_long_words_and_keeps_numbers_whole(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncdiff_bench.report.writers.terminal.WIDE", 80)
+    monkeypatch.setattr(terminal, "WIDE", 80)
     long = "clips/" + 20 * "0123456789"
     headings = (Heading("method", align="left", fold=False), Heading("PSNR"), Heading("clip", align="left"))
     print_tables([Table((Panel(headings, ((Row((Cell("a-method-with-a-name"), Cell("1.00 ±0.10"), Cell(long))),),)),))])
