@@ -12,8 +12,8 @@ from typing import Any
 def offered(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package. names: name -> the module that has it.
 
-    A package hides them from type checkers (`if not TYPE_CHECKING`), to which it imports the names; else every misspelt
-    name would be an Any.
+    Beside its `__init__.py` a package has an `__init__.pyi` with the same names, which is what type checkers read: to
+    them every name would be there otherwise, the misspelt ones too.
     """
 
     def __getattr__(name: str) -> Any:  # noqa: N807
@@ -26,7 +26,7 @@ def offered(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any
         raise AttributeError(f"module {package!r} has no attribute {name!r}{mend}")
 
     def __dir__() -> list[str]:  # noqa: N807
-        return sorted({*vars(sys.modules[package]), *names} - {"TYPE_CHECKING", "offered"})
+        return sorted({*vars(sys.modules[package]), *names} - {"offered"})
 
     class Package(ModuleType):
         """Importing a module of the name of a function (`report`) would put it in the place of that function."""

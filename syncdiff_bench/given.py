@@ -72,9 +72,9 @@ def working(kind: Kind, plugin: Any, options: Mapping[str, Any], runtime: Runtim
     name = accepted(kind, plugin)
     if options:
         raise UsageError(f"options of {name}: {shown(plugin)} has its own; give its class, or no options")
-    if own_state(kind, plugin):
-        vars(plugin).setdefault(_STATE, uuid4().hex[:8])
     made, own = copy.copy(plugin), getattr(plugin, "runtime", Runtime())
+    if own_state(kind, plugin):
+        vars(made)[_STATE] = uuid4().hex[:8]  # another one each time: the caller may have changed it meanwhile
     made.runtime = runtime if own == Runtime() else replace(own, dataset=runtime.dataset)
     return made
 
@@ -102,7 +102,7 @@ def require_importable(kind: Kind, plugin: Any) -> None:
 
 
 def code_of(kind: Kind, plugin: Any) -> str:
-    """ "" of an installed plugin; else a sha256 of its code, and behind a + which object it is where it has state.
+    """ "" of an installed plugin; else a sha256 of its code, and of an object with state a + and its run.
 
     Comments, docstrings and layout do not count. Functions, classes and constants of its own module count where they
     are named; other modules do not.

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, overload
 
 from syncdiff_bench import pipeline
 from syncdiff_bench.api.loading import Options, load_run, path_or_none
-from syncdiff_bench.contracts import Method, Metric
+from syncdiff_bench.contracts import Metric
 from syncdiff_bench.errors import UsageError, shown
 from syncdiff_bench.given import require_importable
 from syncdiff_bench.report.objects import Runs
@@ -24,7 +24,7 @@ Metrics = MetricAsked | Sequence[MetricAsked]
 
 
 @overload
-def run(  # type: ignore[overload-overlap] - a text is a name, not several of one letter
+def run(  # type: ignore[overload-overlap] # a text is a name, not several of one letter
     method: MethodChoice = ...,
     dataset: str = ...,
     *,
@@ -115,8 +115,10 @@ def run(
     >>> both["static"].path == done.path
     True
     """
-    several = not isinstance(method, str | Method | type)
+    several = isinstance(method, Sequence) and not isinstance(method, str)
     methods = tuple(cast("Sequence[MethodChoice]", method)) if several else (cast("MethodChoice", method),)
+    if not methods:
+        raise UsageError("run: of which methods? give a name, a Method, or several of these")
     selection = Selection(
         methods=methods,
         dataset=dataset,
