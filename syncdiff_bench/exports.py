@@ -26,7 +26,8 @@ def offered(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any
         raise AttributeError(f"module {package!r} has no attribute {name!r}{mend}")
 
     def __dir__() -> list[str]:  # noqa: N807
-        return sorted({*vars(sys.modules[package]), *names} - {"offered"})
+        own = vars(sys.modules[package])
+        return sorted({*own, *names, *own["__all__"]} - {"offered"})
 
     class Package(ModuleType):
         """Importing a module of the name of a function (`report`) would put it in the place of that function."""

@@ -10,7 +10,7 @@ from typing import Any
 from syncdiff_bench.characters import one_line
 from syncdiff_bench.options import option_names
 
-LONGEST = 60  # letters of a fact
+LONGEST = 200  # letters of a fact; of a longer one the middle is left out
 
 
 class Presented:
@@ -39,7 +39,8 @@ def known(facts: Mapping[str, Any]) -> dict[str, str]:
         except Exception:  # what a plugin's own property raises must not break a debugger
             continue
         if text:
-            found[name] = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+            half = LONGEST // 2
+            found[name] = text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"
     return found
 
 
