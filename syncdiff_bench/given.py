@@ -176,6 +176,8 @@ def _text_of(function: FunctionType) -> str:
         tree = ast.parse(dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):  # typed at a prompt; a lambda in the middle of a line
         return _instructions(function.__code__)
+    if [getattr(node, "name", "") for node in tree.body] != [function.__name__]:  # other lines: the file is another now
+        return _instructions(function.__code__)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):

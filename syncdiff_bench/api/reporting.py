@@ -21,9 +21,9 @@ def report(*runs: Run | Runs | str | Path) -> Report:
     Raises UsageError for a folder that is missing, holds no run, or is damaged.
 
     >>> from syncdiff_bench import run
-    >>> _ = run(["gt", "static"], limit=2, metrics="psnr", out=folder)
-    >>> frame = report(folder).to_pandas()
-    >>> frame[["run", "column", "n"]].values.tolist()
+    >>> _ = run(["gt", "static"], limit=2, metrics="psnr", out=folder / "both")
+    >>> frame = report(folder / "both").to_pandas()
+    >>> frame[["method", "column", "n"]].values.tolist()
     [['gt', 'psnr', 2], ['static', 'psnr', 2]]
     """
     found: list[Run] = []

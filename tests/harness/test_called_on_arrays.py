@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ FRAMES = np.full((3, 20, 20, 3), 100, np.uint8)
 FULL = "psnr[region=full]"
 
 
-@pytest.fixture(scope="module")
-def clip() -> Clip:
+@pytest.fixture
+def clip(work_folder: Path) -> Clip:
     dataset = load_dataset("pocket")
     return dataset.clip(dataset.clip_ids("test")[0])
 
@@ -44,7 +45,7 @@ def test_boxes_say_where_to_look() -> None:
 
 def test_arrays_are_measured_as_clips_are(clip: Clip) -> None:
     frames, boxes = load_method("static")(clip), clip.face_boxes.boxes
-    for metric in (PSNR(), SSIM(), load_metric("lpips[net=alex]")):
+    for metric in (PSNR(), SSIM()):
         metric.prepare()
         as_clips = metric.values(metric.measure(Pair(Clip.of_arrays(frames), clip)))
         assert metric(frames, clip.frames, boxes=boxes) == metric(frames, clip) == as_clips
@@ -55,7 +56,7 @@ def test_sound_and_words_reach_the_metrics_that_need_them(clip: Clip) -> None:
     without_planes = Clip("mine", "pocket", preloaded=Media(clip.frames, clip.audio))
     assert lse(clip.frames, audio=clip.audio) == lse.values(lse.measure(Pair(without_planes)))
     late = lse(clip.frames, audio=np.roll(clip.audio, 640 * 3))
-    assert (late["offset"], lse(clip)["offset"]) == (-3, 0)
+    assert late["offset"] == lse(clip)["offset"] - 3  # type: ignore[operator]
     wer = load_metric("wer[reader=pocket]")
     assert wer(clip.frames, transcript=clip.transcript) == wer(clip.frames, clip.frames, transcript=clip.transcript)
     wrong = wer(clip.frames, transcript="nothing of this at all")["wer"]
