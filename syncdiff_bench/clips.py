@@ -138,7 +138,7 @@ class Clip(Presented):
     def _presentation(self) -> tuple[str, Mapping[str, Any]]:
         media = self.preloaded or vars(self).get("media")
         if media is None:
-            return f"clip {self.id} of {self.dataset}", {"in": self.path or ""}
+            return f"clip {self.id} of {self.dataset}", {"in": self.path.name if self.path else ""}
         n, height, width = media.frames.shape[:3]
         seconds = f"{len(media.audio) / SAMPLE_RATE:.1f} s" if len(media.audio) else "none"
         return f"clip {self.id} of {self.dataset}", {"frames": n, "size": f"{width}x{height}", "sound": seconds}

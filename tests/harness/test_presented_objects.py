@@ -80,7 +80,7 @@ def test_a_plugin_in_a_bad_state_shows_itself_all_the_same() -> None:
 
 def test_a_clip_is_not_decoded_to_be_named(tmp_path: Path) -> None:
     clip = Clip("a/b", "mine", tmp_path / "no.mp4")
-    assert repr(clip) == f"<clip a/b of mine: in {tmp_path / 'no.mp4'}>"
+    assert repr(clip) == "<clip a/b of mine: in no.mp4>"
     assert "media" not in vars(clip)
     assert "no.mp4" in words(clip) and "cannot be shown" in words(clip)
     frames = np.zeros((50, 30, 40, 3), np.uint8)
