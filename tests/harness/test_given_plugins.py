@@ -19,6 +19,7 @@ from syncdiff_bench import compare, given, load_run, run, score
 from syncdiff_bench.contracts import Column, Method, Metric, NoOptions, Pair, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.report.objects import Runs
+from syncdiff_bench.runs.workers import Crew
 from syncdiff_bench.weights.digests import sha256_of
 
 pytestmark = pytest.mark.usefixtures("toy_plugins", "work_folder")
@@ -324,3 +325,24 @@ def test_workers_cannot_import_what_is_in_no_file(monkeypatch: pytest.MonkeyPatc
     Local.__module__, Local.__qualname__ = "__main__", "Local"
     with pytest.raises(UsageError, match="Local is defined in a notebook or a prompt"):
         run(Local(), "toy", workers=2, out=tmp_path)
+
+
+def test_an_object_with_state_works_in_this_process_alone(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one would make it anew, of its options."""
+    most: list[int | None] = []
+    each = Crew.each
+
+    def noted(self: Crew, *arguments: Any, **keywords: Any) -> None:
+        most.append(keywords.pop("most"))
+        each(self, *arguments, **keywords, most=1)
+
+    monkeypatch.setattr(Crew, "each", noted)
+    cls = write(MINE).Mine
+    method, metric = cls(), Brightness()
+    run(method, "toy", metrics=metric, out=tmp_path / "a", workers=2)
+    assert most == [None, None]
+    method.network = metric.network = 3
+    run(method, "toy", metrics=metric, out=tmp_path / "b", workers=2)
+    assert most[2:] == [1, 1]

@@ -45,7 +45,7 @@ def test_what_the_command_line_takes_python_takes() -> None:
 
 def test_what_compare_takes_python_takes() -> None:
     """But formats, which the object that it returns has, and the page."""
-    written = {"format_name", "html", "clips", "data_root"}
+    written = {"format_name", "html", "clips", "data_root", "debug"}
     taken = {str(one.name).removeprefix("run_") for one in compare_command.params} - written
     assert set(inspect.signature(compare).parameters) == taken
 
