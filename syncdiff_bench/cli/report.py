@@ -13,7 +13,6 @@ from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from syncdiff_bench.report.page.strip import Area
-    from syncdiff_bench.runs.directory import Run
 
 
 @command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 from syncdiff_bench.errors import UsageError, shown
@@ -10,7 +11,7 @@ from syncdiff_bench.options import nearest
 from syncdiff_bench.presenting import Presented
 from syncdiff_bench.report.comparison import comparison_table
 from syncdiff_bench.report.leaderboard import leaderboards
-from syncdiff_bench.report.table import Table
+from syncdiff_bench.report.selection import Choice
 from syncdiff_bench.report.writers import render
 from syncdiff_bench.report.writers.html import fragment
 from syncdiff_bench.report.writers.records import flat_records
@@ -22,16 +23,21 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+SHOWN = Choice(second_best=True)
+
+
 class Report(Presented):
     """Leaderboards, one per data set and set of clips. `print` shows them as Markdown.
 
     runs: whose they are.
+    choice: of columns and rows.
     tables: what every writer of this project writes.
     """
 
-    def __init__(self, runs: Sequence[Run], tables: Sequence[Table]) -> None:
+    def __init__(self, runs: Sequence[Run], choice: Choice = SHOWN) -> None:
         self.runs = tuple(runs)
-        self.tables = tuple(tables)
+        self.choice = choice
+        self.tables = tuple(leaderboards(self.runs, choice))
 
     def _presentation(self) -> tuple[str, Mapping[str, Any]]:
         names = ", ".join(dict.fromkeys(run.label or run.identity.method for run in self.runs))
@@ -48,8 +54,8 @@ class Report(Presented):
         return render(self.tables, "markdown")
 
     def to_latex(self) -> str:
-        """As `--format latex` of the command line."""
-        return render(self.tables, "latex")
+        """As `--format latex` of the command line: for booktabs, without ranks unless they are asked for."""
+        return render(leaderboards(self.runs, replace(self.choice, ranks=False)), "latex")
 
     def to_html(self) -> str:
         """A document of its own."""
@@ -140,7 +146,7 @@ class Runs(Presented, Sequence[Run]):
         return f"{len(self)} runs", {run.identity.method: ", ".join(_columns(run)) for run in self}
 
     def _repr_html_(self) -> str:
-        return "\n".join(map(fragment, leaderboards(self._runs)))
+        return Report(self)._repr_html_()
 
     def to_pandas(self) -> DataFrame:
         """`Run.to_pandas` of each, one below the other; the index is (method, clip)."""

@@ -134,6 +134,25 @@ def test_a_report_is_what_the_command_prints(
     assert r"\begin{table" in told.to_latex() and told.to_html().startswith("<!doctype html>")
 
 
+def test_a_report_takes_the_choices_of_the_command(
+    toy_runs: Path, toy_plugins: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = toy_runs / "runs/toy-test"
+    told = report(folder, show="err", rows=["toy-noise", "toy-truth"], labels={"toy-noise": "Ours"}, intervals=False)
+    chosen = ["--show", "err", "--rows", "toy-noise,toy-truth", "--label", "toy-noise=Ours", "--no-intervals"]
+    for written, format_name in ((told.to_markdown(), "markdown"), (told.to_latex(), "latex")):
+        assert main(["report", str(folder), *chosen, "--format", format_name]) == 0
+        assert written == capsys.readouterr().out
+    assert told.to_pandas()["mean"].tolist() == [3.0, 0.0]
+    named = replace(load_run(folder / "toy-truth"), label="Truth")
+    again = report(named, folder / "toy-noise", labels={"toy-noise": "Ours"})
+    assert "Truth" in str(again) and "Ours" in str(again)
+    with pytest.raises(UsageError, match="there is no such column; there are"):
+        report(folder, show="fid")
+    with pytest.raises(UsageError, match="is none of the runs"):
+        report(folder, labels={"nobody": "Ours"})
+
+
 def test_a_report_of_runs_that_are_here_and_of_folders(toy_runs: Path, toy_plugins: object) -> None:
     runs = [load_run(toy_runs / "runs/toy-test" / name) for name in ("toy-truth", "toy-noise")]
     both = Runs(runs)
