@@ -86,10 +86,10 @@ class ComparisonReport(Presented):
 
     def _presentation(self) -> tuple[str, Mapping[str, Any]]:
         verdicts = {f"{one.column.name}[{one.protocol}]": one.verdict or "no value" for one in self.columns}
-        return f"comparison of B: {self.comparison.b.source} with A: {self.comparison.a.source}", verdicts
+        return f"comparison of {self.comparison.b.source} with {self.comparison.a.source}", verdicts
 
     def _repr_html_(self) -> str:
-        return fragment(self.table)
+        return fragment(replace(self.table, title=self._presentation()[0]))
 
     def __str__(self) -> str:
         return self.to_markdown()

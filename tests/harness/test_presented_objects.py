@@ -177,7 +177,7 @@ def test_a_comparison_is_what_the_command_prints(
     (row,) = told.to_pandas().to_dict("records")
     assert (row["a"], row["b"], row["delta"], row["n"], row["column"]) == (4.0, 9.0, 5.0, 5, "err")
     assert told.columns[0].delta == 5.0
-    assert repr(told) == f"<comparison of B: {b} with A: {a}: err[absolute] too few speakers>"
+    assert repr(told) == f"<comparison of {b} with {a}: err[absolute] too few speakers>"
     assert "too few speakers" in words(told)
     with pytest.raises(UsageError, match="are of different data: split"):
         compare(a, replace(load_run(b), identity=replace(load_run(b).identity, split="other")))

@@ -29,7 +29,8 @@ def fragment(table: Table) -> str:
     """A table with its title and notes, for a page that has styles of its own or none."""
     caption = f"<p>{escape(table.caption)}</p>\n" if table.caption else ""
     panels = "\n".join(panel_html(panel, panel.title) for panel in table.panels)
-    return f"<section>\n<h2>{escape(table.title)}</h2>\n{caption}{panels}\n{notes_html(table)}</section>"
+    title = f"<h2>{escape(table.title)}</h2>\n" if table.title else ""
+    return f"<section>\n{title}{caption}{panels}\n{notes_html(table)}</section>"
 
 
 def panel_html(panel: Panel, caption: str, *, label: str = "", name: str = "") -> str:
