@@ -110,7 +110,7 @@ def test_html() -> None:
     text = render([TABLE, PANELS], "html")
     page = Page(text)
     rows = page.tables[""]
-    assert rows[0] == ["Row", "", "PSNR ↑face96", "WER ↓ <i>"]
+    assert rows[0] == ["Row", "", "PSNR ↑ face96", "WER ↓ <i>"]
     assert rows[1:5] == [
         ["bound", "ours", "N/Aa", "–"],
         ["mineab", "ours", "31.50b ± 0.25", "7.0"],

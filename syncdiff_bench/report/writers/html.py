@@ -67,7 +67,7 @@ def scrolling(label: str, name: str = "") -> str:
 
 
 def _heading(heading: Heading, *, sortable: bool) -> str:
-    below = f"<small>{escape(heading.below)}</small>" if heading.below else ""
+    below = f" <small>{escape(heading.below)}</small>" if heading.below else ""
     if sortable:
         button = f'<button type="button">{escape(heading.text) or "#"}{below}</button>'
         return f'<th scope="col"{_side(heading)}>{button}</th>'
