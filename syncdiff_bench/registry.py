@@ -157,7 +157,7 @@ def load_class(kind: Kind, name: str) -> Any:
     that cannot be imported or breaks the contract.
     """
     known = registrations(kind)
-    if (kind, name) in _remembered:
+    if name not in known and (kind, name) in _remembered:
         return _remembered[kind, name]
     if name not in known:
         words = GROUPS[kind].words
