@@ -133,17 +133,30 @@ SHARING = (SHARD, WORKERS, PROGRESS)
 
 LABELS = option(
     "--label",
-    Takes("DIR=NAME"),
-    "Name of a run in tables and figures, in place of its method.",
+    Takes("RUN=NAME"),
+    "Name of a run, by its folder or method, in tables and figures.",
     name="labels",
     many=True,
 )
+ROWS = option("--rows", Takes("A,B"), "Rows and their order, by label, method or folder.", many=True, shown="all")
+INTERVALS = option("--intervals/--no-intervals", FLAG, "The 95 % interval behind a mean.", default=True)
 ANY_BOXES = option("--any-boxes", FLAG, "Also where the two look at other face boxes, which changes numbers.")
 # Of a gate.
 REPORTS = (
     option("--junit", FILE, "Write a JUnit report."),
     option("--summary", FILE, "Append the table as Markdown.", shown="$GITHUB_STEP_SUMMARY, where that is set"),
 )
+
+
+def show_columns(instead: str, others: str) -> Option[Any]:
+    """--show. instead: what is shown without it. others: columns that are none of a metric."""
+    return option(
+        "--show",
+        Takes("A,B"),
+        f"Columns and their order, by column (lse_c), metric (lse), either with a protocol (lse[lrs]), or {others}.",
+        many=True,
+        shown=instead,
+    )
 
 
 def out_file(instead: str) -> Option[Any]:

@@ -30,14 +30,18 @@ from syncdiff_bench.cli.options import (
     DATASET,
     DATASET_SETTINGS,
     DEVICE,
+    INTERVALS,
+    LABELS,
     LIMIT,
     METHOD,
+    ROWS,
     SEED,
     SETTINGS,
     SPLIT,
     markup,
     out_file,
     selected,
+    show_columns,
 )
 from syncdiff_bench.errors import UsageError
 
@@ -51,7 +55,8 @@ if TYPE_CHECKING:
       what the paper printed
   syncdiff-bench paper tables --table 1 runs/lrs2-test
       paper | ours ± CI | delta | n (failed)
-  syncdiff-bench paper tables --table 1 --format latex > table1.tex""",
+  syncdiff-bench paper tables --table 1 --format latex > table1.tex
+  syncdiff-bench paper tables --table 1 runs/lrs2-test --show paper,speed""",
     former={"--runs": ""},
 )
 @click.argument("runs", type=ANY_PATH, nargs=-1, metavar="[DIR]...")
@@ -64,6 +69,10 @@ if TYPE_CHECKING:
         note="; csv has one line per cell",
     ),
     out_file(""),
+    show_columns("the paper's, and their metrics under other protocols", "paper (the paper's), speed"),
+    ROWS,
+    LABELS,
+    INTERVALS,
 )
 def tables(
     *,
@@ -72,27 +81,33 @@ def tables(
     datasets: tuple[str, ...],
     format_name: str | None,
     out: Path | None,
+    show: tuple[str, ...],
+    rows: tuple[str, ...],
+    labels: tuple[str, ...],
+    intervals: bool,
 ) -> None:
     """Print the paper's tables beside your runs.
 
     A cell has paper | ours ± 95 % interval | delta | n (failed).
     Each DIR is a run directory, or a folder of them; without one, ours is blank. A number of another
-    protocol than the paper's gets a column of its own.
+    protocol than the paper's gets a column of its own, and so does every other metric that --show names.
     """
     from syncdiff_bench.cli.output import present, write_told
     from syncdiff_bench.plugins import default_options
     from syncdiff_bench.report import paper
-    from syncdiff_bench.report.joined import join
+    from syncdiff_bench.report.joined import join, require_chosen
     from syncdiff_bench.report.paper_table import paper_table
     from syncdiff_bench.report.results import find_runs
+    from syncdiff_bench.report.selection import Choice, labelled
     from syncdiff_bench.report.writers import render
 
     chosen = [paper.table(key) for key in dict.fromkeys(keys)] or paper.paper_tables()
     if not chosen:
         raise UsageError("no leaderboard package is installed; reinstall syncdiff-bench")
-    results = find_runs(runs)
-    joined = [join(table, results, datasets=datasets, defaults=default_options) for table in chosen]
-    made = list(map(paper_table, joined))
+    results, choice = labelled(find_runs(runs), labels), Choice(show, rows, intervals)
+    joined = [join(table, results, datasets=datasets, defaults=default_options, choice=choice) for table in chosen]
+    require_chosen(joined, choice)
+    made = [paper_table(one) for one in joined if one.panels]
     if out is None:
         present(made, format_name)
         return

@@ -6,7 +6,7 @@ The leaderboard, the comparison of two runs, the gates, the paper's tables and t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -116,9 +116,10 @@ class Table:
     records: tuple[Mapping[str, Any], ...] = ()
     fields: tuple[str, ...] = ()
 
-    def legend(self, best: str, second: str) -> str:
-        """What the markup of the best and second best means; "" where none is explained."""
-        apart = f" {' and '.join(self.unranked)} take no part." if self.unranked else ""
+    def legend(self, best: str, second: str, escape: Callable[[str], str]) -> str:
+        """What the markup of the best and second best means; "" where none is explained. escape: of the rows' names."""
+        take = "takes" if len(self.unranked) == 1 else "take"
+        apart = f" {' and '.join(map(escape, self.unranked))} {take} no part." if self.unranked else ""
         return ("", f"Best {best}.{apart}", f"Best {best}, second best {second}.{apart}")[self.ranks_marked]
 
 

@@ -66,7 +66,7 @@ def _lines(table: Table, width: int, encoding: str, *, marked: bool) -> Iterator
         if panel.title:
             yield from (Text(""), Text(spelled(one_line(panel.title), encoding), "bold"))
         yield from _panel(panel, width, encoding)
-    legend = table.legend("bold", "underlined") if marked else ""
+    legend = table.legend("bold", "underlined", one_line) if marked else ""
     for mark, text in (("", legend), *((note.mark, note.text) for note in table.notes)):
         lead = spelled(f"{raised([mark])} ", encoding) if mark else ""
         lines = _wrapped(text, width - len(lead), encoding) if text else []
