@@ -21,7 +21,7 @@ Values = Mapping[str, Any]
 
 def load_method(name: str, options: Values | None = None, runtime: Runtime | None = None) -> Method:
     """The method with these options. Raises UsageError as `load_class`, and for wrong options."""
-    return cast("Method", _made("method", name, options, runtime))
+    return cast("Method", make("method", name, options, runtime))
 
 
 def default_options(method: str) -> dict[str, Any]:
@@ -35,10 +35,11 @@ def default_options(method: str) -> dict[str, Any]:
 
 def load_metric(name: str, options: Values | None = None, runtime: Runtime | None = None) -> Metric[Any]:
     """The metric with these options. Raises UsageError as `load_class`, and for wrong options."""
-    return cast("Metric[Any]", _made("metric", name, options, runtime))
+    return cast("Metric[Any]", make("metric", name, options, runtime))
 
 
-def _made(kind: Kind, name: str, options: Values | None, runtime: Runtime | None) -> Any:
+def make(kind: Kind, name: str, options: Values | None, runtime: Runtime | None) -> Any:
+    """A method or a metric with these options. Raises UsageError as `load_class`, and for wrong options."""
     cls = load_class(kind, name)
     return _construct(kind, name, cls, options_from_values(cls.Options, options or {}, name), runtime)
 

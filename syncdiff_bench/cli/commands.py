@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -13,29 +15,70 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from syncdiff_bench.characters import visible
+from syncdiff_bench.characters import spelled, visible
 from syncdiff_bench.cli import offers
 from syncdiff_bench.cli.offers import Offer
 from syncdiff_bench.options import TRUE_WORDS
 from syncdiff_bench.progress import QUIET, silence
+from syncdiff_bench.screens import cells_in, columns_of, paint_of, wrapped
 
 NONE: Mapping[str, str] = MappingProxyType({})
 Function = TypeVar("Function", bound=Callable[..., Any])
 Option = Callable[[Function], Function]
 
 
+# How the first words of a line on stderr look, with what they are about: "failed (static):".
+LOUD: dict[str, dict[str, Any]] = {
+    "error": {"fg": "red", "bold": True},
+    "failed": {"fg": "red", "bold": True},
+    "warning": {"fg": "yellow", "bold": True},
+    "odd": {"fg": "yellow"},
+    "left out": {"fg": "yellow"},
+    "note": {"fg": "cyan"},
+}
+LABEL = re.compile(rf"({'|'.join(LOUD)})( \([^)]*\))?: ")
 FAILURES = ("error", "failed", "tracebacks", "left out")  # what a line on stderr begins with that is more than talk
 
 
-def say(text: object, *, err: bool = False, nl: bool = True, **style: Any) -> None:
+def say(text: object, *, err: bool = False, nl: bool = True, label: str = "", hang: int = 0, **style: Any) -> None:
     """Print on stdout or stderr, without the characters that a terminal obeys: names and messages come from anywhere.
 
+    A terminal gets a line in its width and characters, and colours as far as it and its user want them
+    (`screens.paint_of`); a text of several lines is a document and stays as it is.
+
     With --quiet stderr gets FAILURES alone.
-    style: as of `click.style`, for words of our own.
+    label: words before the text; the lines below begin under the text, or after `hang` columns.
+    style: as of `click.style`, for words of our own: of the label, where there is one.
     """
-    if err and QUIET.get() and not str(text).startswith(FAILURES):
+    if err and QUIET.get() and not f"{label}{text}".startswith(FAILURES):
         return
-    click.secho(visible(str(text)), err=err, nl=nl, **style)
+    stream, shown = sys.stderr if err else sys.stdout, visible(str(text))
+    if err and not label and (found := LABEL.match(shown)):
+        label, shown, style = found[0], shown[found.end() :], LOUD[found[1]]
+    width = columns_of(stream)
+    if width is not None and "\n" not in shown:
+        encoding = stream.encoding or "utf-8"
+        label, shown = spelled(label, encoding), spelled(shown, encoding)
+        if cells_in(label + shown) > width:
+            hang = hang or (len(label) if len(label) <= width // 3 else 2)
+            lines = wrapped(shown, width - hang, taken=len(label) - hang)
+            shown = f"\n{' ' * hang}".join(lines)
+    paint = paint_of(stream)
+    if paint != "colour":
+        style = {name: value for name, value in style.items() if paint == "bold" and name not in ("fg", "bg")}
+    if style and label:
+        label = click.style(label, **style)
+    elif style:
+        shown = click.style(shown, **style)
+    click.echo(f"{label}{shown}", file=stream, nl=nl, color=paint != "none")
+
+
+def say_item(label: str, text: str, wide: int) -> None:
+    """On stdout, in several lines where it needs them, in a pipe of `wide` columns; they begin under the text."""
+    if columns_of(sys.stdout) is None:
+        say(click.wrap_text(text, wide, label, " " * len(label)))
+    else:
+        say(text, label=label)
 
 
 class Takes(NamedTuple):

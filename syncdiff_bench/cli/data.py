@@ -124,8 +124,8 @@ def _report(findings: Iterator[Finding], title: str, n_clips: int) -> int:
         if finding.level == "error":
             faulty.add(finding.where)
         if finding.level != "ok":
-            say(f"{finding.level:5} ", fg=COLOURS[finding.level], bold=finding.level == "error", nl=False)
-            say(one_line(f"{finding.where}: {finding.message}"))
+            told = one_line(f"{finding.where}: {finding.message}")
+            say(told, label=f"{finding.level:5} ", fg=COLOURS[finding.level], bold=finding.level == "error")
     counts = f"{_counted(levels['error'], 'error')}, {_counted(levels['note'], 'note')}"
     verdict = "fit for use" if not faulty else f"{_counted(len(faulty), 'place')} to mend"
     colour = COLOURS["error" if faulty else "ok"]
@@ -166,7 +166,7 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
     selections = _selections(**chosen)
     chosen_one, passed_over = choose_detector(detector, resolve_device(device))
     for reason in passed_over:
-        say(f"passed over {reason}", err=True)
+        say(f"warning: passed over {reason}", err=True)
     _detect(
         selections,
         "faces",

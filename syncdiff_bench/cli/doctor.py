@@ -60,10 +60,10 @@ def doctor(*, data: tuple[str, ...], as_json: bool) -> int:
     for check in diagnose(roots):
         checks.append(check)
         if not as_json:
-            say(f"{check.level:5}", fg=COLOURS[check.level], bold=check.level == "fail", nl=False)
-            say(f"{check.name}: {check.message}")
+            told = f"{check.name}: {check.message}"
+            say(told, label=f"{check.level:5}", fg=COLOURS[check.level], bold=check.level == "fail")
             if check.mend:
-                say(f"     -> {check.mend}")
+                say(check.mend, label="     -> ")
     if as_json:
         say(json_text([asdict(check) for check in checks]))
     return int(any(check.level == "fail" for check in checks))

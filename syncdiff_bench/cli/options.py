@@ -174,11 +174,13 @@ SHARING = (SHARD, WORKERS, PROGRESS)
 
 LABELS = option(
     "--label",
-    Takes("DIR=NAME"),
-    "Name of a run in tables and figures, in place of its method.",
+    Takes("RUN=NAME"),
+    "Name of a run, by its folder or method, in tables and figures.",
     name="labels",
     many=True,
 )
+ROWS = option("--rows", Takes("A,B"), "Rows and their order, by label, method or folder.", many=True, shown="all")
+INTERVALS = option("--intervals/--no-intervals", FLAG, "The 95 % interval behind a mean.", default=True)
 ANY_BOXES = option("--any-boxes", FLAG, "Also where the two look at other face boxes, which changes numbers.")
 # Of a gate.
 REPORTS = (
@@ -187,16 +189,26 @@ REPORTS = (
 )
 
 
+def show_columns(instead: str, others: str) -> Option[Any]:
+    """--show. instead: what is shown without it. others: columns that are none of a metric."""
+    return option(
+        "--show",
+        Takes("A,B"),
+        f"Columns and their order, by column (lse_c), metric (lse), either with a protocol (lse[lrs]), or {others}.",
+        many=True,
+        shown=instead,
+    )
+
+
 def out_file(instead: str) -> Option[Any]:
     """--out of a command that prints; instead: what is in the file."""
     return option("--out", FILE, f"Write to a file{instead}, not to stdout.")
 
 
-def markup(*formats: str, default: str, note: str = "") -> Option[Any]:
-    """--format, the way in which a table is written."""
-    return option(
-        "--format", click.Choice(formats), f"How the table is written{note}.", name="format_name", default=default
-    )
+def markup(*formats: str, default: str | None = None, shown: str = "", note: str = "") -> Option[Any]:
+    """--format, the way in which a table is written. shown: what the help says of a default that depends."""
+    about = f"How the table is written{note}."
+    return option("--format", click.Choice(formats), about, name="format_name", default=default, shown=shown)
 
 
 def page_options(shows: str, order: str) -> tuple[Option[Any], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from syncdiff_bench.cli.commands import ANY_PATH, FLAG, PAIR, Option, command, o
 from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.progress import QUIET
+from syncdiff_bench.screens import console_of
 
 if TYPE_CHECKING:
     from syncdiff_bench.weights.catalog import Entry
@@ -87,9 +89,9 @@ def verify(ctx: click.Context) -> None:
     statuses = list(_store().verify())
     for status in statuses:
         if status.state != "missing":
-            say(f"{status.state:7} ", fg="red" if status.problem else "green", nl=False)
             standing = f"(sha256 {status.sha256}, {_standing(status.entry, status.sha256)})"
-            say(f"{status.entry.name}: {status.path} {status.problem or standing}")
+            told = f"{status.entry.name}: {status.path} {status.problem or standing}"
+            say(told, label=f"{status.state:7} ", fg="red" if status.problem else "green")
     counts = Counter(status.state for status in statuses)
     say(", ".join(f"{counts[state]} {state}" for state in ("here", "missing", "wrong")))
     ctx.exit(1 if any(status.state == "wrong" for status in statuses) else 0)
@@ -149,7 +151,7 @@ def _convert(
 
     if layout is None:
         for one in registry.describe("converter"):
-            say(f"{one.name:<12}{one.title or one.status}")
+            say(one.title or one.status, label=f"{one.name:<12}")
         return
     if source is None or target is None:
         raise UsageError(f"{way} {layout}: give a source and a target, a checkpoint file and a directory")
@@ -192,10 +194,9 @@ def _store() -> WeightsStore:
 @contextmanager
 def _bar(name: str) -> Iterator[Progress]:
     """A progress bar that takes bytes done and bytes in all; nothing where there is no terminal."""
-    from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
-    console = Console(stderr=True)
+    console = console_of(sys.stderr)
     if not console.is_terminal or QUIET.get():
         yield lambda _done, _total: None
         return
