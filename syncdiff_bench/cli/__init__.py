@@ -95,6 +95,7 @@ cli = Group(
         "score": "score:score",
         "report": "report:report",
         "compare": "report:compare",
+        "watch": "watch:watch",
         "check": "check:check",
         "train": "train:train",
         "launch": "launch:launch",

@@ -96,6 +96,7 @@ DATASET = option("--dataset", DATASET_NAME, "Dataset.", default="pocket")
 DATA_ROOT = option(
     "--data-root", DIR, "Folder of the dataset, or its parent.", shown="that of `data add`, else of SYNCDIFF_BENCH_DATA"
 )
+DATA_ROOT_NOW = option("--data-root", DIR, "Where the dataset is now.", shown="where it was")
 DATASET_SETTINGS = option(
     "--dataset-set",
     PAIR,
@@ -142,7 +143,12 @@ GENERATION = (
     BOXES,
     SEED,
     option(
-        "--encoding", NAME, "How videos are stored: lossless, crf23, ...; part of the protocol.", default="lossless"
+        "--encoding",
+        NAME,
+        "How videos are stored, part of the protocol. lossless: VLC, mpv and ffplay show it, browsers and QuickTime do"
+        " not, or in wrong colours; crf23 (of published systems), talklip, compact: everything does where both sides"
+        " are even. `watch` makes copies that play everywhere.",
+        default="lossless",
     ),
     option(
         "--accept-damaged",
@@ -216,7 +222,7 @@ def page_options(shows: str, order: str) -> tuple[Option[Any], ...]:
     return (
         option("--html", FILE, f"Write one self-contained page: {shows}, clips side by side, per-clip values, plots."),
         option("--clips", at_least(0), f"Clips with video in --html, {order} first.", default=12),
-        option("--data-root", DIR, "Where the dataset is now.", shown="where it was"),
+        DATA_ROOT_NOW,
     )
 
 

@@ -58,15 +58,21 @@ def print_failures(run: Run) -> int:
     for score in run.scores:
         if score.failed and score.error is not None:
             reasons.setdefault(score.clip, f"{score.metric}: {score.error.message}")
-    for clip, message in list(reasons.items())[:SHOWN_FAILURES]:
-        named = message if clip in message else f"{clip}: {message}"
-        say(f"failed ({run.identity.method}): {one_line(named)}", err=True)
+    method = run.identity.method
+    print_failed([(method, clip, message) for clip, message in list(reasons.items())[:SHOWN_FAILURES]])
     if reasons and (run.path / LOG).is_file():
         say(f"tracebacks of what plugins raised: {run.path / LOG}", err=True)
     if len(reasons) > SHOWN_FAILURES:
         more = len(reasons) - SHOWN_FAILURES
-        say(f"failed ({run.identity.method}): {more} more clips, see {run.path}", err=True)
+        say(f"failed ({method}): {more} more clips, see {run.path}", err=True)
     return len(reasons)
+
+
+def print_failed(failures: Sequence[tuple[str, str, str]]) -> None:
+    """A line for each: what failed, of which clip, and why."""
+    for what, clip, message in failures:
+        named = message if clip in message else f"{clip}: {message}"
+        say(f"failed ({what}): {one_line(named)}", err=True)
 
 
 def print_generated(run: Run) -> None:
