@@ -90,7 +90,7 @@ def watch(
         say(f"failed: {len(made.failed) - SHOWN_FAILURES} more", err=True)
     for note in made.notes:
         say(f"note: {one_line(note)}", err=True)
-    more = "; --clips all for every one" if made.clips < made.of and not wanted else ""
+    more = "; --clips all for every one" if made.chosen < made.of and not wanted else ""
     say(
         f"wrote {made.copies} copies and {made.side_by_side} files side by side to {out}: "
         f"{made.clips} of {made.of} clips{more}",

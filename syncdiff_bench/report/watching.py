@@ -54,13 +54,14 @@ class Look:
 class Watched:
     """What was written.
 
-    copies, side_by_side: how many files. clips: of how many clips, `of` how many that there are.
+    copies, side_by_side: how many files. clips: of how many clips, of the `chosen` ones, of `of` that there are.
     failed: what there is no copy of: method, clip, and why. notes: what else to know.
     """
 
     copies: int = 0
     side_by_side: int = 0
     clips: int = 0
+    chosen: int = 0
     of: int = 0
     failed: list[tuple[str, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -94,6 +95,7 @@ def watch(
             _refuse_scored(folder)
     done, progress = Watched(of=sum(len(work.clips) for work in works)), progress or Progress()
     tasks = [(work, clip_id) for work in works for clip_id in work.chosen(wanted, limit)]
+    done.chosen = len(tasks)
     with progress.stage("watch", len(tasks)):
         for work, clip_id in tasks:
             progress.working_on([clip_id])
@@ -133,7 +135,7 @@ def _require_known(wanted: Sequence[str], runs: Sequence[Run]) -> None:
 def _folders(names: Iterable[str]) -> list[str]:
     """Names as folders of every system: one each, in small and capital letters, and none for SIDE_BY_SIDE.
 
-    >>> _folders(["static (b/seed-0)", "../up", "CON", "Static -b-seed-0"])
+    >>> _folders(["static (b/seed-0)", "../up", "CON", "Static (b seed-0)"])
     ['static-b-seed-0', 'up', 'CON-2', 'Static-b-seed-0-2']
     """
     taken = {SIDE_BY_SIDE, *("con", "prn", "aux", "nul"), *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
