@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from syncdiff_bench.characters import one_line
-from syncdiff_bench.cli.commands import FLAG, NEW_DIR, N, Takes, command, option, say, with_options
+from syncdiff_bench.cli.commands import FLAG, NEW_DIR, N, command, option, say, with_options
 from syncdiff_bench.cli.options import DATA_ROOT_NOW, LABELS, PROGRESS
 from syncdiff_bench.errors import UsageError
 
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 @command(
     examples="""
   syncdiff-bench watch runs/pocket-test
-  syncdiff-bench watch runs/pocket-test --clips all --transcript --out for-the-talk
+  syncdiff-bench watch runs/pocket-test --all --transcript --out for-the-talk
   syncdiff-bench watch runs/a runs/b --label runs/b/syncdiff=Base
   syncdiff-bench watch runs/pocket-test/static 3000000000000000000/00001
       one clip, by its id
-  syncdiff-bench watch runs/pocket-test/static/videos/3000000000000000000/00001.mp4
-      or by its file""",
+  syncdiff-bench watch runs/pocket-test/static/videos/3000000000000000000/*.mp4
+      or by their files""",
     keeps=True,
 )
 @click.argument("targets", nargs=-1, required=True, metavar="RUN... [CLIP...]")
 @with_options(
-    option("--clips", Takes("N|all"), "How many clips where none is named, the worst first.", default="12"),
+    option("--clips", N, "How many clips where none is named, the worst first.", default=12),
+    option("--all", FLAG, "Every clip.", name="every"),
     option("--out", NEW_DIR, "Folder of the copies.", shown="watch/ in the first RUN"),
     option("--scale", N, "Enlarge pictures so many times.", shown="what brings small ones to 256 pixels, else 1"),
     option(
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 def watch(
     *,
     targets: tuple[str, ...],
-    clips: str,
+    clips: int,
+    every: bool,
     out: Path | None,
     scale: int | None,
     upscaling: Upscaling,
@@ -71,8 +73,6 @@ def watch(
     from syncdiff_bench.report.watching import watch as write_copies
     from syncdiff_bench.runs.directory import run_directories
 
-    if clips != "all" and not (clips.isdecimal() and int(clips)):
-        raise UsageError(f"--clips {clips}: expected a number from 1 on, or all")
     folders, wanted = _watched(targets)
     runs = labelled([load_whole(path) for path in run_directories(folders)], labels)
     out = out or folders[0] / "watch"
@@ -80,7 +80,7 @@ def watch(
         runs,
         out=out,
         wanted=wanted,
-        limit=None if clips == "all" else int(clips),
+        limit=None if every else clips,
         look=Look(scale, upscaling, transcript),
         data_root=data_root,
         progress=stderr_progress(progress),
@@ -90,7 +90,7 @@ def watch(
         say(f"failed: {len(made.failed) - SHOWN_FAILURES} more", err=True)
     for note in made.notes:
         say(f"note: {one_line(note)}", err=True)
-    more = "; --clips all for every one" if made.chosen < made.of and not wanted else ""
+    more = "; --all for every one" if made.chosen < made.of and not wanted else ""
     say(
         f"wrote {made.copies} copies and {made.side_by_side} files side by side to {out}: "
         f"{made.clips} of {made.of} clips{more}",
