@@ -24,7 +24,7 @@ if TYPE_CHECKING:
   syncdiff-bench watch runs/a runs/b --label runs/b/syncdiff=Base
   syncdiff-bench watch runs/pocket-test/static 3000000000000000000/00001
       one clip, by its id
-  syncdiff-bench watch runs/pocket-test/static/videos/3000000000000000000/*.mp4
+  syncdiff-bench watch runs/a/static/videos/3000000000000000000/*.mp4
       or by their files""",
     keeps=True,
 )

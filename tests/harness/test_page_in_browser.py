@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import select
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from syncdiff_bench.cli import main
+from syncdiff_bench.media.reading import read_media
 from syncdiff_bench.report.page.page import build_page
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.significance.comparison import compare
@@ -295,3 +297,41 @@ def test_the_page_of_a_comparison_shows_what_changed(page: Path, tmp_path: Path)
     assert found["bars"] == []
     worst_first = sorted(ssim, key=lambda clip: ssim[clip])
     assert found["other"] == [f"{clip}: {ssim[clip] - 1:.3f}" for clip in worst_first]
+
+
+WATCHED = """
+(async () => {
+  const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+  const video = Object.assign(document.createElement("video"), { src: SOURCE });
+  document.body.append(video);
+  for (let i = 0; i < 600 && video.readyState < 4 && !video.error; i++) await sleep(25);
+  await video.play();
+  await sleep(500);
+  video.pause();
+  const canvas = Object.assign(document.createElement("canvas"), { width: video.videoWidth, height: 1 });
+  const drawing = canvas.getContext("2d");
+  drawing.drawImage(video, 0, -video.videoHeight / 2);
+  return {
+    ready: video.readyState, duration: video.duration, width: video.videoWidth, time: video.currentTime,
+    heard: video.webkitAudioDecodedByteCount, row: [...drawing.getImageData(0, 0, video.videoWidth, 1).data],
+  };
+})()
+"""
+
+
+def test_a_copy_plays_in_its_colours(page: Path, tmp_path: Path) -> None:
+    """A page in a file may not look at the pixels of another file, but at those of a data URI."""
+    runs, clip = page.parent / "runs", load_run(page.parent / "runs" / "static").identity.clips[0]
+    assert main(["watch", str(runs), clip, "--out", str(tmp_path / "seen")]) == 0
+    copy = tmp_path / "seen" / "static" / f"{clip}.mp4"
+    still = read_media(runs / "static" / "videos" / f"{clip}.mp4").frames  # every frame is the first one
+    (tmp_path / "empty.html").write_text("<body></body>", encoding="utf-8")
+    source = "data:video/mp4;base64," + base64.b64encode(copy.read_bytes()).decode()
+    with chromium(tmp_path / "profile") as tab:
+        tab.open(tmp_path / "empty.html", 800)
+        found = tab.evaluate(WATCHED.replace("SOURCE", json.dumps(source)))
+    assert (found["ready"], found["width"]) == (4, 320)
+    assert found["duration"] == pytest.approx(len(still) / 25, abs=0.05)
+    assert found["time"] > 0.2 and found["heard"] > 0
+    row = np.array(found["row"]).reshape(-1, 4)[::2, :3]
+    assert np.abs(row - still[0, 80].astype(int)).mean() < 5

@@ -54,6 +54,12 @@ def test_many_columns_stand_in_rows(count: int, rows: int, in_a_row: int) -> Non
         assert (shown[top : top + height, left : left + width] == 5 * i).all()
 
 
+def test_large_columns_stand_in_rows_rather_than_shrink() -> None:
+    sheet = arranged([Column(f"m{i}", (1280, 720)) for i in range(4)], scale=None, upscaling="lanczos")
+    assert {place[2:] for place in sheet.places} == {(1280, 720)}
+    assert len({place[1] for place in sheet.places}) == 2
+
+
 @pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (3840, 2160), (7, 5)])
 @pytest.mark.parametrize("count", [1, 2, 5, 30])
 def test_no_sheet_is_larger_than_players_show(size: tuple[int, int], count: int) -> None:
