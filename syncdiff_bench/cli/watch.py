@@ -66,9 +66,9 @@ def watch(
     directory, or a folder of them. Nothing is ever scored from a copy.
     """
     from syncdiff_bench.cli.output import SHOWN_FAILURES, print_failed
-    from syncdiff_bench.report.selection import labelled
     from syncdiff_bench.pipeline import load_whole
     from syncdiff_bench.progress import stderr_progress
+    from syncdiff_bench.report.selection import labelled
     from syncdiff_bench.report.watching import Look
     from syncdiff_bench.report.watching import watch as write_copies
     from syncdiff_bench.runs.directory import run_directories

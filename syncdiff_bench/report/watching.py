@@ -26,9 +26,10 @@ from syncdiff_bench.faults import decoding
 from syncdiff_bench.files import unwritable
 from syncdiff_bench.media.watchable import Samples, watchable
 from syncdiff_bench.progress import Progress
-from syncdiff_bench.report.leaderboard import REFERENCE, boards, row_names
+from syncdiff_bench.report.leaderboard import boards
 from syncdiff_bench.report.page.material import Material, notable_clips
 from syncdiff_bench.report.page.strip import GROUND_TRUTH, reference_row
+from syncdiff_bench.report.selection import REFERENCE, row_names
 from syncdiff_bench.report.side_by_side import Column, Picture, Upscaling, arranged, enlargement, scaled
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.layout import MANIFEST, video_name
