@@ -59,7 +59,7 @@ def watch(
     data_root: Path | None,
     progress: str,
 ) -> int:
-    """Write copies of runs' videos that every player and browser shows.
+    """Write copies of runs' videos that every player shows.
 
     A run stores its videos without loss, which few players show (--encoding in `run --help`). Of each clip this writes
     a copy per method, and one file with the reference and all methods side by side: H.264 4:2:0 and AAC. A RUN is a run
