@@ -9,11 +9,11 @@ The harness. It knows no single method, metric or dataset: those are entry-point
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from syncdiff_bench.api import load_dataset, load_method, load_metric, load_run, run, score
+    from syncdiff_bench.api import dub, load_dataset, load_method, load_metric, load_run, run, score
 
     __version__: str
 
-__all__ = ["__version__", "load_dataset", "load_method", "load_metric", "load_run", "run", "score"]
+__all__ = ["__version__", "dub", "load_dataset", "load_method", "load_metric", "load_run", "run", "score"]
 
 
 def __getattr__(name: str) -> Any:
