@@ -22,7 +22,7 @@ from syncdiff_bench.media.containers import header_rate, open_media, video_strea
 from syncdiff_bench.media.frames import Orientation, orientation, rgb_of
 from syncdiff_bench.media.timing import FASTEST_LABEL, HAIR, frames_until, label_rate, rate_label, refuse_label
 
-PHOTOS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
+PHOTOS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "AVIF")  # of the many formats of Pillow
 LONGEST_PHOTO = 4096  # pixels of a side, what players decode
 BACKWARDS = 256 * 1024**2  # bytes of frames that are held to show them backwards
 MANY = 20  # times as many pictures as were coded: a broken clock
@@ -128,7 +128,9 @@ def _photo(path: Path) -> Pictures | None:
         return None  # told by `open_media`
     notes: tuple[str, ...] = ()
     try:
-        with Image.open(path, formats=PHOTOS) as opened:
+        Image.init()
+        known = [name for name in PHOTOS if name in Image.OPEN]
+        with Image.open(path, formats=known) as opened:
             if getattr(opened, "n_frames", 1) > 1 and opened.format != "MPO":
                 return None
             opened.load()
@@ -210,7 +212,8 @@ def _timed(path: Path, rate: Fraction, wanted: Fraction) -> Iterator[tuple[Fract
             stream = video_stream(container, path)
             stream.thread_type = "AUTO"
             origin = Fraction(container.start_time or 0, 1_000_000)
-            if begin and not _sought(container, stream, begin + origin):
+            # Nobody knows the times of an AVI but from its start (`timing`).
+            if begin and (container.format.name == "avi" or not _sought(container, stream, begin + origin)):
                 continue
             time: Fraction | None = None
             for frame in _decoded(container, stream):
