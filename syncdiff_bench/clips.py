@@ -15,6 +15,16 @@ from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
 from syncdiff_bench.faces import cache
 from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, CENTRED, GIVEN, FaceBoxes, centred_boxes, read_boxes
 from syncdiff_bench.faces.detection import detected_boxes
+from syncdiff_bench.faces.framing import (
+    Squares,
+    boxes_into,
+    crops,
+    into_squares,
+    is_framed,
+    moved_inside,
+    squares_of,
+    steadied_boxes,
+)
 from syncdiff_bench.faces.landmarks import (
     POINTS,
     FaceAlignmentSource,
@@ -45,6 +55,14 @@ class Spoken:
 
 
 @dataclass(frozen=True, eq=False)
+class Cut:
+    """What a clip shows of another one: of each frame a square, (T, 3) float64 x, y and side in pixels."""
+
+    of: Clip
+    squares: Squares
+
+
+@dataclass(frozen=True, eq=False)
 class Clip:
     """One utterance: cheap to make, decodes its file on the first use of `media` and then keeps it.
 
@@ -65,6 +83,7 @@ class Clip:
         this clip's frames are no ground truth.
     transcript_note: why the file gives no transcript, or what was guessed in reading it.
     preloaded: frames and audio in place of those of `path`.
+    cut: where `preloaded` was cut out of another clip's frames, whose boxes and landmarks it then has.
     accept_damaged: a damaged file is read as far as it goes, with a caveat, in place of a ClipError.
     """
 
@@ -81,6 +100,7 @@ class Clip:
     transcript_note: str = ""
     preloaded: Media | None = field(default=None, repr=False)
     accept_damaged: bool = False
+    cut: Cut | None = field(default=None, repr=False)
 
     @cached_property
     def media(self) -> Media:
@@ -153,6 +173,9 @@ class Clip:
         return set()
 
     def _boxes(self) -> FaceBoxes:
+        if self.cut is not None:
+            found, n, side = self.cut.of.face_boxes, len(self.frames), self.frames.shape[1]
+            return replace(found, boxes=boxes_into(found.boxes[:n], self.cut.squares[:n], side))
         whole = self._whole()
         if whole is not None:
             found = whole.face_boxes
@@ -185,6 +208,16 @@ class Clip:
         return whole if np.array_equal(every.source_frames[:n], sources) else None  # type: ignore[arg-type]
 
 
+def cut_to_face(clip: Clip, boxes: FaceBoxes, side: int) -> Clip | None:
+    """The same clip in the framing of LRS, frames of `side`, cut out around these boxes; None where it is in it."""
+    frame_hw = clip.frames.shape[1], clip.frames.shape[2]
+    if is_framed(boxes.boxes, frame_hw, boxes.source):
+        return None
+    squares = moved_inside(squares_of(steadied_boxes(boxes.boxes), boxes.source), frame_hw)
+    frames = np.stack(list(crops(clip.frames, squares, side)))
+    return replace(clip, audio_from=None, preloaded=Media(frames, clip.audio), cut=Cut(clip, squares))
+
+
 # -------------------------------------------------------------------------------------------- landmarks
 
 
@@ -196,6 +229,9 @@ def landmarks_of(clip: Clip, folder: str = "") -> Landmarks:
     Raises ClipError (`landmarks`) where a file is not of that shape, where no frame has a face, and where there are
     neither files nor a detector.
     """
+    if clip.cut is not None:
+        points = landmarks_of(clip.cut.of, folder)[: len(clip.frames)]
+        return into_squares(points, clip.cut.squares[: len(points)], clip.frames.shape[1]).astype(np.float32)
     if folder:
         found = read_landmarks(Path(folder), clip.id, clip.media)
     elif clip.landmarks_path is not None:

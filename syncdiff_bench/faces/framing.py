@@ -36,10 +36,11 @@ class Place(NamedTuple):
 OF_S3FD = Place(1 / 1.4, 0.5 / 1.4)
 OF_DLIB = Place(0.56, 0.38)
 S3FD_WIDTH = 0.77  # of the height of its box
+LANDMARKS = "landmarks"  # a box around the 68 points, from the brows to the chin as well
 OF_CENTRED = Place(CENTRED_FRACTION, 0.5)
 
-# A face this much smaller than in LRS, or a frame this much longer than wide, is in another framing. On LRS3, VoxCeleb2
-# and pocket the clips lie at 0.9 to 1.2 and at 1 (docs/spec/syncdiff.md#faces-in-larger-pictures).
+# A face this much smaller than in LRS, or a frame this much longer than wide, is in another framing. LRS3, VoxCeleb2
+# and pocket lie at 1.0 to 1.4 (docs/spec/syncdiff.md#faces-in-larger-pictures).
 SMALLEST, LONGEST = 0.7, 1.1
 
 STEADY_SIZE, STEADY_PLACE = 25, 13  # frames of 25 fps over which a track is smoothed: a person does not grow
@@ -49,7 +50,7 @@ BELOW = 0.1  # of the height of the box, how far a jaw may open beyond it
 
 def place_of(source: str) -> Place:
     """Where faces of boxes of that source (`FaceBoxes.source`) lie in LRS; of unknown ones as of S3FD's."""
-    if source.startswith("dlib"):
+    if source.startswith("dlib") or source == LANDMARKS:
         return OF_DLIB
     return OF_CENTRED if source == CENTRED else OF_S3FD
 

@@ -18,6 +18,7 @@ from syncdiff_bench.dubbing.material import order_of
 from syncdiff_bench.dubbing.pictures import open_pictures
 from syncdiff_bench.errors import ClipError
 
+CODED = {"libx264": {"bf": "3"}, "mpeg4": {"qmin": "1", "qmax": "2"}}
 LEVELS = 8  # grey levels between two pictures, so that a picture says its number
 
 
@@ -34,7 +35,7 @@ def write(
 ) -> Path:
     """times: of the pictures in milliseconds, for a variable rate."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(rate), options={"bf": "3"} if codec == "libx264" else {})
+        stream = container.add_stream(codec, rate=Fraction(rate), options=CODED.get(codec, {}))
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.gop_size = 30
         if times is not None:
