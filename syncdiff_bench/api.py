@@ -150,7 +150,7 @@ def dub(
     compare: FACE itself in a first column.
     loop: what a video does that is shorter than the sound: "pingpong", "hold" or "cut".
     area: what is pasted back: "mouth" (the lower half of the face), "face", or "crop" (the square around it).
-    boxes: "auto", a detector's name, "centred", a .npy with a row per picture, or "x1,y1,x2,y2".
+    boxes: "auto", a detector's name, "centred", a .npy with a row per picture (or its folder), or "x1,y1,x2,y2".
 
     Raises UsageError for what cannot be, WeightsError where a method lacks weights, ClipError for files that cannot be
     read or in which there is no face or no sound.

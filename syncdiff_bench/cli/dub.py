@@ -48,11 +48,12 @@ from syncdiff_bench.cli.options import DEVICE, PROGRESS, SEED, SETTINGS
     ),
     option(
         "--boxes",
-        Takes("NAME|FILE|BOX"),
-        "Where the face is: auto (a detector looks; of several the largest), s3fd, dlib-hog, centred (a guess), a .npy"
-        " with a row per picture, or x1,y1,x2,y2.",
+        Takes("NAME|DIR"),
+        "Face boxes: auto (a detector looks; of several faces the largest), s3fd, dlib-hog, centred (a guess), or a"
+        " folder of FACE.npy, a row per picture.",
         default="auto",
     ),
+    option("--box", Takes("X1,Y1,X2,Y2"), "The box of a face that stays where it is, in pixels; nobody looks for it."),
     SEED,
     DEVICE,
     PROGRESS,
@@ -66,6 +67,7 @@ def dub(
     settings: tuple[str, ...],
     dry_run: bool,
     progress: str,
+    box: str | None,
     **given: Any,
 ) -> None:
     """Make a face say what is heard.
@@ -73,10 +75,12 @@ def dub(
     FACE is a photo or a video of any size, rate and orientation; AUDIO anything with sound, a video too.
     """
     from syncdiff_bench.dubbing.dub import Request, described, make, make_ready
-    from syncdiff_bench.dubbing.following import clock
+    from syncdiff_bench.dubbing.following import as_box, clock
     from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.texts import method_options
 
+    if box is not None:
+        given["boxes"] = as_box(box)
     options = method_options(methods, settings)
     ready = make_ready(Request(face, audio, tuple(dict.fromkeys(methods)), options, **given))
     if dry_run:

@@ -12,7 +12,7 @@ from syncdiff_bench.contracts import Method
 from syncdiff_bench.dubbing.following import clock, follow
 from syncdiff_bench.dubbing.making import Written, make_video
 from syncdiff_bench.dubbing.material import Loop, Material, open_material
-from syncdiff_bench.errors import UsageError
+from syncdiff_bench.errors import NoBoxes, UsageError
 from syncdiff_bench.estimates.machine import available_bytes
 from syncdiff_bench.estimates.workload import duration, in_words
 from syncdiff_bench.faces.detection import AUTO
@@ -119,10 +119,16 @@ def described(ready: Ready) -> Iterator[str]:
     looked = sorted({0, material.used // 2, material.used - 1})
     for index in looked:
         one = replace(pictures, photo=next(pictures.in_order([index])), count=1)
-        track = follow(one, 1, request.boxes, _device(ready))
+        when = clock(float(index / pictures.rate))
+        try:
+            track = follow(one, 1, request.boxes, _device(ready))
+        except NoBoxes:
+            if len(looked) == 1:
+                raise
+            yield f"         {when}: no face"
+            continue
         box = " ".join(str(round(side)) for side in track.boxes[0])
         size = relative_size(track.boxes, (pictures.height, pictures.width), "s3fd")
-        when = clock(float(index / pictures.rate))
         yield f"         {when}: face at {box} ({track.source}), {size:.2f} of one in LRS"
         found += track.notes
     for note in dict.fromkeys(found):
@@ -134,7 +140,7 @@ def described(ready: Ready) -> Iterator[str]:
     follows = each * min(material.used, material.frames)
     yield f"         following the face about {duration(follows)}"
     for method in ready.methods:
-        yield f"method   {method.name}: {material.frames} frames of {track.side}x{track.side} on {_device(ready)}"
+        yield f"method   {method.name}: {material.frames} frames on {_device(ready)}"
         workload = method.workload([material.frames])
         if workload is None:
             yield "         no estimate of this method"

@@ -26,7 +26,7 @@ from syncdiff_bench.faces.framing import (
 )
 
 LARGEST_CROP = 256  # pixels of a side, what SyncDiff draws; the mouths of Wav2Lip are smaller still
-HIDDEN = 0.5  # seconds without a face, from which on its place is no more guessed
+HIDDEN = 1.0  # seconds without a face (a turned head), from which on its place is no more guessed
 LOOKED_AT_ONCE = 8  # pictures
 
 Box = NDArray[np.float32]
@@ -66,8 +66,9 @@ def follow(
 ) -> Track:
     """The face of the first `count` pictures.
 
-    boxes: "auto" or the name of a detector; "centred"; a file of boxes, one row per picture; or "x1,y1,x2,y2", pixels
-        of the picture, of a face that stays where it is. Of several faces the largest is followed.
+    boxes: "auto" or the name of a detector; "centred"; a file of boxes, one row per picture, or a folder of it, named
+        as FACE is; or "x1,y1,x2,y2", pixels of the picture, of a face that stays where it is.
+    Of several faces the largest is followed.
     told: receives how many more pictures were looked at.
     Raises NoBoxes `no-face`, with the time that was looked at; ClipError `boxes`, UsageError for a detector that cannot
     be used.
@@ -106,16 +107,14 @@ def _found(
 
 
 def _given(boxes: str, pictures: Pictures) -> FaceBoxes:
-    sides = boxes.split(",")
-    if len(sides) == 4:
-        try:
-            return FaceBoxes(np.array([[round(float(side)) for side in sides]], np.int32), GIVEN)
-        except ValueError:
-            pass
+    if boxes.count(",") == 3:
+        return FaceBoxes(np.array([[float(side) for side in as_box(boxes).split(",")]]).astype(np.int32), GIVEN)
     path = Path(boxes)
+    if path.is_dir():
+        path /= f"{pictures.path.stem}.npy"
     if not path.is_file():
-        choices = f"{AUTO}, {', '.join(DETECTORS)}, {CENTRED}, a .npy of boxes, or x1,y1,x2,y2"
-        raise UsageError(f"--boxes {boxes}: no such file; give {choices}")
+        choices = f"{AUTO}, {', '.join(DETECTORS)}, {CENTRED} or a folder, or the --box of a face"
+        raise UsageError(f"--boxes {boxes}: there is no {path}; give {choices}")
     if path.suffix == ".npz":
         read = read_detected(path)
     else:
@@ -132,6 +131,17 @@ def _given(boxes: str, pictures: Pictures) -> FaceBoxes:
     return read
 
 
+def as_box(text: str) -> str:
+    """The same text. Raises UsageError unless it is four numbers, x1,y1,x2,y2."""
+    try:
+        x1, y1, x2, y2 = (float(side) for side in text.split(","))
+    except ValueError:
+        x1 = y1 = x2 = y2 = 0.0
+    if not (x1 < x2 and y1 < y2):
+        raise UsageError(f"--box {text}: give x1,y1,x2,y2, the left, top, right and bottom pixel of the face")
+    return text
+
+
 def _detected(
     pictures: Pictures, count: int, detector: FaceDetector, told: Callable[[int], None]
 ) -> tuple[FaceBoxes, tuple[str, ...]]:
@@ -146,7 +156,7 @@ def _detected(
     there = np.array([box is not None for box in boxes])
     if not there.any():
         when = f"0:00 to {clock(count / rate)}" if count > 1 else "in the picture"
-        reason = f"{detector.identity} finds no face ({when}); give its box with --boxes x1,y1,x2,y2"
+        reason = f"{detector.identity} finds no face ({when}); give it with --box X1,Y1,X2,Y2"
         raise NoBoxes("no-face", str(pictures.path), reason)
     at = np.array(looked)
     known = np.array([box for box in boxes if box is not None], np.float64)[:, :4]
