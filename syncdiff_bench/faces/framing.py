@@ -45,7 +45,7 @@ SMALLEST, LONGEST = 0.7, 1.1
 
 STEADY_SIZE, STEADY_PLACE = 25, 13  # frames of 25 fps over which a track is smoothed: a person does not grow
 FEATHER = 0.12  # of the height of the box, the width of the edge
-BELOW = 0.1  # of the height of the box, how far a jaw may open beyond it
+BELOW = 0.03  # of the height of the box, how far a jaw may open beyond it, and no further than Wav2Lip draws
 
 
 def place_of(source: str) -> Place:
