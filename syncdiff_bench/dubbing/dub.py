@@ -73,6 +73,9 @@ def make_ready(request: Request) -> Ready:
     Which weights a method takes does not depend on the face: those of filmed faces unless others are named.
     """
     file = request.file
+    for path in (request.face, request.audio):
+        if not path.is_file():
+            raise UsageError(f"{path}: {'is a folder' if path.is_dir() else 'does not exist'}; give a file")
     if not request.methods:
         raise UsageError("name a --method")
     methods = load_methods(request.methods, request.options, make_runtime(request.device), with_filmed_model)
