@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_methods.external.process import Command, environment_with
 from syncdiff_methods.external.program import ClipFiles, ProgramMethod
+from syncdiff_methods.external.python import own_environment, packages_lacking
 
 # What tells SadTalker from another repository with an inference.py.
 CODE = (
@@ -34,18 +34,6 @@ CODE = (
 FACE_WEIGHTS = ("gfpgan/weights/alignment_WFLW_4HG.pth", "gfpgan/weights/detection_Resnet50_Final.pth")
 ENHANCER_WEIGHTS = ("gfpgan/weights/GFPGANv1.4.pth", "gfpgan/weights/parsing_parsenet.pth")
 PACKAGES = ("torch", "kornia", "facexlib", "gfpgan")
-IMPORT_SECONDS = 300.0
-
-# `gfpgan/weights` makes the folder look like a package from inside the checkout; one without a file is none.
-_IMPORTS = """
-import importlib, sys
-for name in sys.argv[1:]:
-    try:
-        if getattr(importlib.import_module(name), "__file__", None) is None:
-            raise ImportError("not installed")
-    except BaseException as error:
-        print(name + " (" + type(error).__name__ + ": " + " ".join(str(error).split()) + ")")
-"""
 
 POSE_STYLES = 46
 # inference.py prints the first and exits with 0; croper.py raises the second, a text, and dies of that.
@@ -115,25 +103,7 @@ class Checkout:
 
     def check_environment(self, environment: Mapping[str, str]) -> None:
         """Raises UsageError listing the packages that its Python cannot import, each with the reason."""
-        argv = [str(self.python), "-c", _IMPORTS, *PACKAGES]
-        try:
-            done = subprocess.run(
-                argv,
-                cwd=self.folder,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=IMPORT_SECONDS,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UsageError(f"sadtalker: {self.python} does not answer ({error}); correct --set python=") from None
-        said = [line for line in done.stdout.splitlines() if line.startswith(PACKAGES)]
-        if done.returncode and not said:
-            last = done.stderr.strip().rpartition("\n")[2]
-            raise UsageError(f"sadtalker: {self.python} is no working Python ({last}); correct --set python=")
+        said = packages_lacking(self.python, PACKAGES, self.folder, environment, "sadtalker")
         if said:
             raise UsageError(
                 f"sadtalker: {self.python} cannot import {', '.join(said)}; install its requirements.txt there"
@@ -238,10 +208,4 @@ class SadTalker(ProgramMethod):
         return ClipError("no-face", f"{clip.id}: SadTalker found no face in the first frame")
 
     def _environment(self) -> dict[str, str]:
-        """Ours without what belongs to our Python, and with the one GPU that the run is on."""
-        changes = {"PYTHONPATH": "", "PYTHONHOME": "", "PYTHONSAFEPATH": ""}
-        kind, _, index = self.runtime.device.partition(":")
-        if kind == "cuda" and index:
-            visible = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
-            changes["CUDA_VISIBLE_DEVICES"] = visible[int(index)] if visible else index
-        return environment_with(changes)
+        return environment_with(own_environment(self.runtime.device))

@@ -187,7 +187,7 @@ def plugin_rows(kind: str) -> list[dict[str, Any]]:
 
     records = [asdict(description) for description in describe(PLUGINS[kind])]
     if kind != "metrics":
-        of_metrics = ("protocol", "columns", "needs", "source")
+        of_metrics = ("protocol", "columns", "source", *(() if kind == "methods" else ("needs",)))
         return [{key: value for key, value in one.items() if key not in of_metrics} for one in records]
     entries = _entries()
     return [{**one, "weights": [entry.name for entry in entries if one["name"] in entry.used_by]} for one in records]
@@ -237,6 +237,7 @@ def print_rows(rows: Sequence[dict[str, str]]) -> None:
 
 # What fits a line; --json has the rest.
 SHOWN = {
+    "methods": ("name", "title", "needs", "options", "status"),
     "metrics": ("name", "protocol", "columns", "direction", "unit", "weights", "needs", "source", "status"),
     "weights": ("name", "size", "sha256", "licence", "used_by", "description"),
 }

@@ -14,7 +14,7 @@ from syncdiff_bench.cli import main
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_methods.external import process
 from syncdiff_methods.external import program as base
-from syncdiff_methods.external.method import PLACEHOLDERS, Template, read_template
+from syncdiff_methods.external.template import PLACEHOLDERS, Template, read_template
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "external.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r'^```(\w+)(?: title="(\S+)")?\n(.*?)^```$', GUIDE, re.MULTILINE | re.DOTALL)

@@ -26,7 +26,7 @@ from syncdiff_bench.training.loader import read_plan, shipped_configs, title_of
 from syncdiff_bench.weights.catalog import parse_catalogue
 from syncdiff_bench.weights.sources import _validator
 from syncdiff_leaderboards import __file__ as leaderboards
-from syncdiff_methods.external.method import External, ExternalOptions, missing
+from syncdiff_methods.external.method import External, ExternalOptions
 from syncdiff_methods.model_folder import part_files
 from syncdiff_methods.syncdiff.model import SyncDiffModel, read_autoencoder
 from syncdiff_metrics import experts
@@ -49,7 +49,7 @@ def test_readers_of_external_adapters(tmp_path: Path, tries: int) -> None:
 
     def read(file: Path) -> None:
         method = External(ExternalOptions(file))
-        missing(method.template)
+        method.placed.missing()
         method.weights_used()
         assert method.name.startswith("external-")
         str(method.title).encode()
