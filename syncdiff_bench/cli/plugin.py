@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -161,6 +162,9 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
     if as_json:
         say(json_text(rows))
         return
+    if kind == "methods":
+        print_methods(rows)
+        return
     print_rows([_for_people(kind, row) for row in rows])
 
 
@@ -176,6 +180,17 @@ def print_names(as_json: bool) -> None:
     for kind, known in found.items():
         say(wrap_text(", ".join(known) or "none", 80, kind.ljust(width), " " * width))
     say("\n`syncdiff-bench list KIND` says more; weights and tables are kinds as well.")
+
+
+def print_methods(rows: Iterable[dict[str, Any]]) -> None:
+    """A few lines per method: their options and needs are too long for a table."""
+    for row in rows:
+        say("  ".join(filter(None, (row["name"], row["title"], f"({row['distribution']})"))))
+        facts = {"needs": "; ".join(row["needs"]), "options": ", ".join(row["options"])}
+        for label, text in facts.items() if row["status"] == "ok" else (("fault", row["status"]),):
+            start = f"    {label.ljust(9)}"
+            if text:  # an address is never broken
+                say(fill(text, 80, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False))
 
 
 def plugin_rows(kind: str) -> list[dict[str, Any]]:
@@ -237,7 +252,6 @@ def print_rows(rows: Sequence[dict[str, str]]) -> None:
 
 # What fits a line; --json has the rest.
 SHOWN = {
-    "methods": ("name", "title", "needs", "options", "status"),
     "metrics": ("name", "protocol", "columns", "direction", "unit", "weights", "needs", "source", "status"),
     "weights": ("name", "size", "sha256", "licence", "used_by", "description"),
 }

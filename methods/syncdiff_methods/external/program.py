@@ -210,7 +210,7 @@ class ProgramMethod(Method):
     @contextmanager
     def _logs(self, clip: Clip, private: Path) -> Iterator[tuple[Path, Path]]:
         """Files for stdout and stderr: in the run where there is one, else in the private folder; empty ones go."""
-        base = private if self.runtime.folder is None else self.runtime.folder / "logs"
+        base = (private if self.runtime.folder is None else self.runtime.folder) / "logs"
         paths = base / f"{clip.id}.stdout.txt", base / f"{clip.id}.stderr.txt"
         paths[0].parent.mkdir(parents=True, exist_ok=True)
         for path in paths:
