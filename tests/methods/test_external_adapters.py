@@ -55,6 +55,7 @@ def stand_in(name: str, root: Path, method: Adapter) -> None:
     contents |= {f"{package.replace('.', '/')}/__init__.py": "" for package in data["packages"]}
     contents |= {f"{package.partition('.')[0]}/__init__.py": "" for package in data["packages"]}
     code = [*data["folders"], *data.get("files", [])]
+    contents["torch/__init__.py"] = "def manual_seed(seed): pass"
     for script in data["scripts"]:
         contents[script["path"]] = f"SPEC = {script | {'root': str(root), 'code': code}!r}\n{STUB.read_text()}"
     for path, text in contents.items():
@@ -205,7 +206,12 @@ def test_all_that_is_missing_is_one_message(make: Make, tmp_path: Path) -> None:
             ask()
         message = str(caught.value)
         assert message.startswith("external-latentsync: missing: ") and "\n" not in message
-        for words in (*(f"file {root / name}" for name in absent), "package DeepCache (", "LatentSync-1.6"):
+        for words in (
+            *(f"file {root / name}" for name in absent),
+            "package DeepCache (",
+            f"into {sys.executable}",
+            "LatentSync-1.6",
+        ):
             assert words in message
 
 
@@ -247,7 +253,7 @@ def test_a_row_from_the_command_line(
     assert [record.error for record in run.generated.values()] == [None]
     assert math.isfinite(run.manifest["summary"][0]["mean"])
     board = Path("out/leaderboard.md").read_text()
-    assert "KeySync" in board and "stretches the whole picture to 512x512" in board
+    assert "external-keysync" in board and "stretches the picture to 512x512" in board
     before = (tmp_path / "said.jsonl").read_text()
     assert main(command) == 0
     assert (tmp_path / "said.jsonl").read_text() == before  # resumed: nothing is made again

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Runtime, WeightsUsed
@@ -18,6 +18,7 @@ from syncdiff_methods.external.program import ClipFiles, ProgramMethod, read_res
 from syncdiff_methods.external.python import own_environment, packages_lacking
 from syncdiff_methods.external.template import OF_CLIP, Placed, Template, read_template
 
+INAUDIBLE = 0.01  # seconds of padding that are not worth a word
 PYTHONS = (".venv/bin/python", "venv/bin/python", ".venv/Scripts/python.exe")  # of a checkout
 
 
@@ -37,7 +38,7 @@ class External(ProgramMethod):
 
     name = "external"
     title = "Any program, described by a TOML file"
-    Options = ExternalOptions
+    Options: ClassVar[type[Any]] = ExternalOptions
     options: Any
 
     def __init__(self, options: Any, runtime: Runtime | None = None) -> None:
@@ -106,7 +107,7 @@ class External(ProgramMethod):
     def general_caveats(self) -> tuple[Caveat, ...]:
         of = self.template
         told = list(of.caveats)
-        if of.audio_padding:
+        if of.audio_padding >= INAUDIBLE:
             told.append(
                 f"the program gets {of.audio_padding:g} s of silence after the sound, to make the last frames too"
             )
@@ -121,6 +122,12 @@ class External(ProgramMethod):
     def check(self) -> None:
         self._refuse([*self._lacking(), *self._lacking_packages()])
 
+    def check_files(self) -> None:
+        """As `check`, but looks at packages only where something else is missing as well."""
+        lacking = self._lacking()
+        if lacking:
+            self._refuse([*lacking, *self._lacking_packages()])
+
     def _lacking(self) -> list[str]:
         return self.placed.missing()
 
@@ -133,22 +140,21 @@ class External(ProgramMethod):
         return [f"package {one}" for one in found]
 
     def _refuse(self, lacking: list[str]) -> None:
-        if lacking:
-            raise UsageError(f"{self.owner}: missing: {', '.join(lacking)}; {self._mend}")
-
-    @property
-    def _mend(self) -> str:
-        weights = self.template.about.weights
-        return f"weights: {weights}" if weights else "correct the paths or install it"
+        if not lacking:
+            return
+        mends, weights = ["correct the paths or install it"], self.template.about.weights
+        if any(one.startswith("package ") for one in lacking):
+            mends.append(f"packages: into {self.placed.values['python']}")
+        if weights and any(one.startswith("file ") for one in lacking):
+            mends.append(f"weights: {weights}")
+        raise UsageError(f"{self.owner}: missing: {', '.join(lacking)}; {'; '.join(mends)}")
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         """Digests of the TOML file, the program, the files among its arguments and those that it requires.
 
-        Raises UsageError as `check`, but looks at packages only where something else is missing as well.
+        Raises UsageError as `check_files`.
         """
-        lacking = self._lacking()
-        if lacking:
-            self._refuse([*lacking, *self._lacking_packages()])
+        self.check_files()
         files = dict.fromkeys((self.config, *self.placed.files()))
         return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in files)
 

@@ -25,7 +25,16 @@ _TAKEN = ("config", "timeout", *PLACEHOLDERS)  # names that a setting cannot hav
 MOST_SPARE = 100  # frames
 MOST_PADDING = 10.0  # seconds
 
-Setting = str | int | float | Mapping[str, tuple[str, ...]]
+
+@dataclass(frozen=True)
+class Choice:
+    """What one value of a setting stands for. words: of the command. requires: as that of the file."""
+
+    words: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+
+
+Setting = str | int | float | Mapping[str, Choice]
 
 
 @dataclass(frozen=True)
@@ -71,10 +80,11 @@ class Template:
     requires: files and folders that must be there; relative to `folder`, else to `{checkout}`, else to the file. The
         digests of the files belong to the run, as do those of the program and of the files that the command names:
         another file, another run.
-    packages: modules that `{python}` must be able to import.
+    packages: modules that `{python}` must be able to import. programs: others that must be on the PATH.
     links: name in the clip's private folder -> the file or folder that is linked there; relative as `requires`.
     files: name in the clip's private folder -> the text that is written there.
-    settings: name -> its default, or a table of choices (the first is the default) of the words that each stands for.
+    settings: name -> its default, or a table of choices: the words that each stands for, or a table of `Choice`. The
+        first one is the default.
     result: which file is the video, where the command does not name `{output}`: of `{output_folder}` if that is
         named, else of the clip's private folder.
     picture: which half of the video's pictures shows the clip, where the program puts two side by side.
@@ -94,6 +104,7 @@ class Template:
     folder: str = ""
     requires: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
     result: str = "*.mp4"
     picture: Literal["whole", "left half", "right half"] = "whole"
     audio_padding: float = 0.0
@@ -112,15 +123,13 @@ class Template:
     @cached_property
     def placeholders(self) -> frozenset[str]:
         """Those that any of its texts names."""
-        words = (
-            word for one in self.settings.values() if isinstance(one, Mapping) for row in one.values() for word in row
-        )
+        choices = [row for one in self.settings.values() if isinstance(one, Mapping) for row in one.values()]
         texts = (
             *self.command,
             *(word for command in self.before for word in command),
             *self.requires,
             self.folder,
-            *words,
+            *(word for row in choices for word in (*row.words, *row.requires)),
             *(text for table in (self.links, self.files, self.environment) for text in table.values()),
         )
         return frozenset(name for text in texts for name in _PLACEHOLDER.findall(text))
@@ -162,12 +171,12 @@ def _setting(name: str, value: Any, path: Path) -> Setting:
         raise UsageError(f"{path}: a setting cannot be called {name!r}; choose another name, of letters and _")
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return value
-    choices = value.items() if isinstance(value, dict) else ()
-    if not choices or not all(isinstance(row, list) and all(isinstance(w, str) for w in row) for _, row in choices):
+    if not isinstance(value, dict) or not value or not all(isinstance(row, list | dict) for row in value.values()):
         raise UsageError(
             f'{path}: setting {name} must be a text, a number or a table of choices, {{ a = ["--flag"], b = [] }}'
         )
-    return {choice: tuple(row) for choice, row in choices}
+    rows = {choice: row if isinstance(row, dict) else {"words": row} for choice, row in value.items()}
+    return {choice: options_from_values(Choice, row, f"{path}: {name}.{choice}") for choice, row in rows.items()}
 
 
 def _problems(template: Template) -> Iterator[str]:
@@ -228,7 +237,7 @@ class Placed:
         for word in words:
             name = word[1:-1] if _PLACEHOLDER.fullmatch(word) else ""
             choices = self.template.settings.get(name)
-            rows = choices[self.values[name]] if isinstance(choices, Mapping) else (word,)
+            rows = choices[self.values[name]].words if isinstance(choices, Mapping) else (word,)
             found += (self.text(one, more) for one in rows)
         return tuple(found)
 
@@ -248,7 +257,11 @@ class Placed:
 
     @property
     def required(self) -> tuple[Path, ...]:
-        return tuple(map(self.path, self.template.requires))
+        settings = self.template.settings.items()
+        chosen = [one[self.values[name]] for name, one in settings if isinstance(one, Mapping)]
+        return tuple(
+            self.path(text) for text in (*self.template.requires, *(t for one in chosen for t in one.requires))
+        )
 
     def named(self, program: str) -> str:
         """A program as its command names it, a relative path made absolute."""
@@ -268,6 +281,8 @@ class Placed:
         for name in dict.fromkeys(command[0] for command in (self.template.command, *self.template.before)):
             if self.program(name) is None and not set(_PLACEHOLDER.findall(name)) & set(asked):
                 found.append(f"program {self.named(name)}{'' if os.sep in self.named(name) else ' on the PATH'}")
+        path_of = environment_with(self.template.environment).get("PATH")
+        found += [f"program {one} on the PATH" for one in self.template.programs if not shutil.which(one, path=path_of)]
         return found + [f"file {path}" for path in self.required if not path.exists()]
 
     def files(self) -> tuple[Path, ...]:

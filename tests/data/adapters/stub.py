@@ -45,6 +45,7 @@ FRAMES = {
     "edtalk": lambda n, v, fps: int(n / (16000 / 25)),
     "hallo2": lambda n, v, fps: math.ceil(n / 16000 * 25),
     "echomimic": lambda n, v, fps: whisper_chunks(n, fps),
+    "sadtalker": lambda n, v, fps: int(n / 640),
     "sonic": lambda n, v, fps: 2 * (n // 640 // 2) - 1,
 }
 
