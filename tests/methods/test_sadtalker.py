@@ -16,6 +16,7 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.options import options_to_json
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.texts import options_from_text
 from syncdiff_methods.sadtalker import SadTalker, SadTalkerOptions
@@ -320,6 +321,23 @@ def test_code_and_weights_are_the_runs_identity(sadtalker: Callable[..., SadTalk
     code = {"inference.py", *CODE} - {"src/config/facerender.yaml"}  # of the other way to paste
     assert used == {
         Path(name).name: hashlib.sha256((checkout / name).read_bytes()).hexdigest() for name in (*code, *WEIGHTS)
+    }
+
+
+def test_its_options_are_recorded_as_ever(sadtalker: Callable[..., SadTalker], checkout: Path) -> None:
+    """A run that was started by an earlier version goes on only where these are equal."""
+    assert options_to_json(sadtalker().options) == {
+        "checkout": str(checkout),
+        "python": sys.executable,
+        "checkpoints": None,
+        "preprocess": "full",
+        "still": True,
+        "size": 256,
+        "pose_style": 0,
+        "expression_scale": 1.0,
+        "enhancer": "none",
+        "ref_pose": False,
+        "timeout": 1800.0,
     }
 
 
