@@ -61,12 +61,14 @@ def read_fitted(
     *,
     any_shape: bool = False,
     spare: int = 0,
+    stretched: bool = False,
     part: Callable[[Frames], Frames] | None = None,
 ) -> Media:
     """A video that should show the frames of `reference`: no more frames than it has, of its size.
 
     any_shape: of any size, as it is, for those who cut the face out of either by its own boxes.
     spare: frames that may be over at the end where its program is known to make them, if more than `tolerated`.
+    stretched: its program stretches pictures to another shape, so that to resize them brings them back.
     part: what of the pictures is looked at, (T, H, W, 3) -> (T, h, w, 3), where a file shows more than the clip.
 
     A file with as many frames as the reference is taken frame by frame, whatever its rate label and timestamps
@@ -78,7 +80,7 @@ def read_fitted(
     media = _turned(_of_length(media, path, reference, spare), reference.media)
     if part is not None:
         media = replace(media, frames=part(media.frames), planes=None)
-    return _of_size(media, path, reference.media.frames, any_shape=any_shape)
+    return _of_size(media, path, reference.media.frames, any_shape=any_shape, stretched=stretched)
 
 
 def with_audio(media: Media, audio: Audio, clip_id: str, audio_id: str) -> Media:
@@ -203,7 +205,7 @@ def _turned(media: Media, reference: Media) -> Media:
     return replace(media, caveats=(*media.caveats, Caveat("turned", _TURNED, turn)))
 
 
-def _of_size(media: Media, path: Path, reference: Frames, *, any_shape: bool) -> Media:
+def _of_size(media: Media, path: Path, reference: Frames, *, any_shape: bool, stretched: bool) -> Media:
     """Bicubic, with antialiasing where it shrinks; as it is for `any_shape`."""
     from PIL import Image
 
@@ -213,7 +215,7 @@ def _of_size(media: Media, path: Path, reference: Frames, *, any_shape: bool) ->
     size, wanted = f"{width}x{height}", f"{wanted_width}x{wanted_height}"
     if any_shape:
         return replace(media, caveats=(*media.caveats, Caveat("aligned", _ALIGNED, f"{size} against {wanted}")))
-    if not same_shape((width, height), (wanted_width, wanted_height)):
+    if not stretched and not same_shape((width, height), (wanted_width, wanted_height)):
         raise ClipError(
             "size",
             f"{path}: frames are {size}, those of the reference {wanted}, another shape; "

@@ -138,6 +138,17 @@ def test_frames_that_are_known_to_be_over_are_cut(tool: Tool, monkeypatch: pytes
         made(method)
 
 
+def test_stretched_pictures_are_brought_back(tool: Tool) -> None:
+    whole = HEAD.replace('picture = "right half"', "")
+    with pytest.raises(ClipError, match="frames are 64x32, those of the reference 32x32, another shape"):
+        made(tool(head=whole))
+    method = tool("stretched = true\n", whole)
+    frames = made(method)
+    assert frames.shape == (N_FRAMES, 32, 32, 3)
+    assert (frames[5, :, 0].max(), frames[5, :, -1].min()) == (0, 6)
+    assert [one.detail for one in method.caveats("s/1")] == ["output: resized 64x32 -> 32x32"]
+
+
 def test_commands_run_in_order_and_stop_with_the_first_that_fails(tool: Tool, tmp_path: Path) -> None:
     first = '["{python}", "{checkout}/tool.py", "{checkout}", "first"]'
     made(tool(f"before = [{first}]\n"))
@@ -180,6 +191,7 @@ def test_the_checkout_is_the_users_to_name(tool: Tool, tmp_path: Path) -> None:
         ("before = ['x']", "is not a list of values"),
         ("[links]\n'/etc/x' = 'y'", "'/etc/x' of links and files is no name below the clip's folder"),
         ("[files]\n'../x' = 'y'", "'../x' of links and files is no name below"),
+        ("[files]\n'video.mp4' = 'y'", "'video.mp4' of links and files is a name that the clip's folder has already"),
         ("[links]\nx = 1", "links must be a table of texts"),
         ("folder = 'x'\n[links]\nx = 'y'", "links and files are made in the clip's own folder; leave folder out"),
         ("[settings]\nvideo = 1", "a setting cannot be called 'video'"),

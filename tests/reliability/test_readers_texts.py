@@ -47,6 +47,8 @@ def test_readers_of_external_adapters(tmp_path: Path, tries: int) -> None:
         "audio_padding": 0.5,
         "video_padding": 3,
         "spare_frames": 2,
+        "stretched": True,
+        "trained_against": ["lse"],
         "no_face": ["none"],
         "caveats": ["mine"],
         "links": {"weights": "weights.bin"},

@@ -51,6 +51,7 @@ class External(ProgramMethod):
         # The class is every program, an instance is one.
         self.name = f"external-{_slug(stem)}"  # type: ignore[misc]
         self.title = template.title or stem  # type: ignore[misc]
+        self.trained_against = frozenset(template.trained_against)  # type: ignore[misc]
         return template
 
     @property
@@ -102,7 +103,8 @@ class External(ProgramMethod):
 
     def read_result(self, path: Path, clip: Clip) -> tuple[Frames, tuple[Caveat, ...]]:
         part = {"left half": _left_half, "right half": _right_half}.get(self.template.picture)
-        return read_result(path, clip, spare=self.template.spare_frames, part=part)
+        of = self.template
+        return read_result(path, clip, spare=of.spare_frames, stretched=of.stretched, part=part)
 
     def general_caveats(self) -> tuple[Caveat, ...]:
         of = self.template

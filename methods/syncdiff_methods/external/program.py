@@ -233,17 +233,22 @@ def only_video(folder: Path, pattern: str, clip_id: str) -> Path | None:
 
 
 def read_result(
-    path: Path, clip: Clip, *, spare: int = 0, part: Callable[[Frames], Frames] | None = None
+    path: Path,
+    clip: Clip,
+    *,
+    spare: int = 0,
+    stretched: bool = False,
+    part: Callable[[Frames], Frames] | None = None,
 ) -> tuple[Frames, tuple[Caveat, ...]]:
     """Frames that fit the clip, and what a reader should know of how they were made to.
 
-    spare, part: see `media.fitting.read_fitted`.
+    spare, stretched, part: see `media.fitting.read_fitted`.
     Raises ClipError of the kinds of `media.fitting.read_fitted`.
     """
     try:
         # As the program saw it, at 25 frames per second: it is told nothing of how many frames the file has.
         shown = replace(clip, audio_from=None, preloaded=replace(clip.media, source_frames=None, source_rate=None))
-        media = read_fitted(path, shown, spare=spare, part=part)
+        media = read_fitted(path, shown, spare=spare, stretched=stretched, part=part)
     except ClipError as error:
         # The file is gone once this is read.
         told = str(error).replace(str(path), path.name)

@@ -82,6 +82,7 @@ def adapter(name: str) -> type[Adapter]:
         "__doc__": f"{template.title}, of {template.about.repository}.",
         "name": f"external-{name}",
         "title": template.title,
+        "trained_against": frozenset(template.trained_against),
         "needs": template.about.needs,
         "source": path,
         "described": template,

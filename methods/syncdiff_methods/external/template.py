@@ -22,6 +22,7 @@ OF_OPTIONS = ("checkout", "python")
 PLACEHOLDERS = (*OF_CLIP, *OF_OPTIONS)
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z_0-9]*)\}")
 _TAKEN = ("config", "timeout", *PLACEHOLDERS)  # names that a setting cannot have
+_OURS = ("video.mp4", "audio.wav", "reference.png", "output", "logs")  # in the clip's folder
 MOST_SPARE = 100  # frames
 MOST_PADDING = 10.0  # seconds
 
@@ -88,6 +89,7 @@ class Template:
     result: which file is the video, where the command does not name `{output}`: of `{output_folder}` if that is
         named, else of the clip's private folder.
     picture: which half of the video's pictures shows the clip, where the program puts two side by side.
+    stretched: the program stretches the clip's pictures to a shape of its own; they are brought back.
     audio_padding: seconds of silence that `{audio}` goes on for, for programs that leave out the last frames.
     video_padding: frames for which `{video}` goes on with its last one.
     spare_frames: how many frames the program makes too many at the end.
@@ -95,6 +97,7 @@ class Template:
     video_encoding: of `{video}`; crf23 for programs that cannot read the lossless kind.
     no_face: what the program says where it finds no face.
     caveats: what a reader of its numbers should know.
+    trained_against: metrics of whose kind of network one was a training loss (`Method.trained_against`).
     environment: variables to set; an empty text removes one.
     """
 
@@ -107,6 +110,7 @@ class Template:
     programs: tuple[str, ...] = ()
     result: str = "*.mp4"
     picture: Literal["whole", "left half", "right half"] = "whole"
+    stretched: bool = False
     audio_padding: float = 0.0
     video_padding: int = 0
     spare_frames: int = 0
@@ -114,6 +118,7 @@ class Template:
     video_encoding: str = "lossless"
     no_face: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
+    trained_against: tuple[str, ...] = ()
     about: About = field(default_factory=About)
     links: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -204,6 +209,8 @@ def _problems(template: Template) -> Iterator[str]:
     for name in (*template.links, *template.files):
         if not _is_inside(name):
             yield f"{name!r} of links and files is no name below the clip's folder; write it without / at the start"
+        elif PurePosixPath(name).parts[0] in _OURS:
+            yield f"{name!r} of links and files is a name that the clip's folder has already; choose another"
     if (template.links or template.files) and template.folder:
         yield "links and files are made in the clip's own folder; leave folder out"
 
