@@ -206,6 +206,10 @@ def _problems(template: Template) -> Iterator[str]:
         yield f"unknown video_encoding {template.video_encoding!r}; choose one of: {', '.join(ENCODINGS)}"
     if not _is_inside(template.result):
         yield f"result {template.result!r} is no pattern below {{output_folder}}; write *.mp4 or the like"
+    yield from _problems_of_its_folder(template)
+
+
+def _problems_of_its_folder(template: Template) -> Iterator[str]:
     for name in (*template.links, *template.files):
         if not _is_inside(name):
             yield f"{name!r} of links and files is no name below the clip's folder; write it without / at the start"
