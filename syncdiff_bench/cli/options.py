@@ -45,8 +45,9 @@ def selected(
     )
 
 
-METHOD = option("--method", NAME, "Method.", default="syncdiff")
-METHODS = option("--method", NAME, "Method.", name="methods", many=True, default=("syncdiff",))
+METHOD_HELP = "Method; `syncdiff-bench list methods` says what each needs."
+METHOD = option("--method", NAME, METHOD_HELP, default="syncdiff")
+METHODS = option("--method", NAME, METHOD_HELP, name="methods", many=True, default=("syncdiff",))
 SETTINGS = option(
     "--set",
     PAIR,
