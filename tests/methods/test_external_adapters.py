@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 import re
 import runpy
@@ -38,6 +39,11 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """`make(name, device="cpu", **options)`: the adapter on a stand-in that holds what it requires alone."""
     monkeypatch.setenv("SAID", str(tmp_path / "said.jsonl"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ffmpeg").write_text("#!/bin/sh\n")
+    (programs / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
 
     def made(name: str, device: str = "cpu", **options: Any) -> Adapter:
         given = {"checkout": tmp_path / name, "python": Path(sys.executable), **options}
@@ -200,8 +206,9 @@ def test_no_face_is_told(make: Make, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------ what is missing
 
 
-def test_all_that_is_missing_is_one_message(make: Make, tmp_path: Path) -> None:
+def test_all_that_is_missing_is_one_message(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method, root = make("latentsync"), tmp_path / "latentsync"
+    monkeypatch.setenv("PATH", "/nowhere")
     absent = ["checkpoints/latentsync_unet.pt", "checkpoints/whisper/tiny.pt"]
     for name in (*absent, "DeepCache/__init__.py"):
         (root / name).unlink()
@@ -213,6 +220,7 @@ def test_all_that_is_missing_is_one_message(make: Make, tmp_path: Path) -> None:
         for words in (
             *(f"file {root / name}" for name in absent),
             "package DeepCache (",
+            "program ffmpeg on the PATH",
             f"into {sys.executable}",
             "LatentSync-1.6",
         ):
