@@ -158,6 +158,8 @@ def load_class(kind: Kind, name: str) -> Any:
     that cannot be imported or breaks the contract.
     """
     known = registrations(kind)
+    if name not in known and (kind, name) in _remembered:
+        return _remembered[kind, name]
     if name not in known:
         words = GROUPS[kind].words
         raise UsageError(f"unknown {words} {shown(name)}{nearest(name, known, f'known {words}s')}")
@@ -167,10 +169,19 @@ def load_class(kind: Kind, name: str) -> Any:
         raise unusable(kind, name, str(error)) from error.__cause__
 
 
+_remembered: dict[tuple[Kind, str], type[Any]] = {}
+
+
+def remember(kind: Kind, name: str, cls: type[Any]) -> None:
+    """Let a name that nobody registered mean this class, in this process."""
+    _remembered[kind, name] = cls
+
+
 def unusable(kind: Kind, name: str, problem: str) -> UsageError:
     """The error for a plugin that is at fault, with the distribution that brought it."""
-    owner = " and ".join(registrations(kind)[name].distributions)
-    return UsageError(f"{GROUPS[kind].words} {name!r} of distribution {owner} cannot be used: {problem}")
+    known = registrations(kind).get(name)
+    owner = "" if known is None else f" of distribution {' and '.join(known.distributions)}"
+    return UsageError(f"{GROUPS[kind].words} {name!r}{owner} cannot be used: {problem}")
 
 
 def describe(kind: Kind) -> tuple[Description, ...]:
@@ -209,6 +220,11 @@ def _load(registration: Registration) -> Any:
     if problem:
         raise _UnusableError(problem)
     return loaded
+
+
+def problem_of(kind: Kind, cls: type[Any]) -> str:
+    """What keeps a class that nobody registered from being a plugin, in words; "" where nothing does."""
+    return _problem(GROUPS[kind], getattr(cls, "name", ""), cls)
 
 
 def _problem(group: Group, name: str, loaded: Any) -> str:

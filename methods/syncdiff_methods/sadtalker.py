@@ -16,7 +16,7 @@ POSE_STYLES = 46
 
 @dataclass(frozen=True)
 class SadTalkerOptions:
-    """Options of `sadtalker`; the names are those of inference.py.
+    """Options of `sadtalker`; the names are those of inference.py (docs/spec/sadtalker.md).
 
     checkout: a clone of OpenTalker/SadTalker.
     python: the interpreter of its environment.
