@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from syncdiff_bench.report.writers.junit import JUnitCase, cases_of, junit_xml
 from syncdiff_bench.report.writers.markdown import escape
 from syncdiff_bench.report.writers.terminal import print_tables
 from syncdiff_bench.runs.directory import Run, run_directories
+from syncdiff_bench.screens import columns_of
 
 SHOWN_FAILURES = 10
 LEADERBOARD = "leaderboard.md"
@@ -76,6 +78,14 @@ def print_generated(run: Run) -> None:
         f"{run.path / 'videos'}",
         err=True,
     )
+
+
+def present(tables: Sequence[Table], format_name: str | None = None) -> None:
+    """Print in a format; None: as tables on a terminal, as Markdown elsewhere."""
+    if format_name == "table" or (format_name is None and columns_of(sys.stdout) is not None):
+        print_tables(tables)
+    else:
+        say(render(tables, format_name or "markdown"), nl=False)
 
 
 def write_told(option: str, path: Path, text: str) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from syncdiff_bench.cli.commands import ANY_PATH, FILE, NEW_DIR, N, Takes, at_least, command, option, say, with_options
-from syncdiff_bench.cli.options import ANY_BOXES, LABELS, markup, out_file, page_options
+from syncdiff_bench.cli.options import ANY_BOXES, INTERVALS, LABELS, ROWS, markup, out_file, page_options, show_columns
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from syncdiff_bench.report.page.strip import Area
-    from syncdiff_bench.runs.directory import Lines, Run
-    from syncdiff_bench.runs.draws import Draw
 
 
 @command(
@@ -26,13 +22,18 @@ if TYPE_CHECKING:
   syncdiff-bench report runs/pocket-test --html report.html
   syncdiff-bench report runs/pocket-test --strip faces.pdf --area mouth
   syncdiff-bench report runs/pocket-test --card cards
-  syncdiff-bench report runs/a runs/b --label runs/b/syncdiff=Base""",
+  syncdiff-bench report runs/a runs/b --label runs/b/syncdiff=Base
+  syncdiff-bench report runs/mine --format latex --show psnr,lse_c,speed
+      a table for your paper""",
 )
 @click.argument("folders", nargs=-1, required=True, type=ANY_PATH, metavar="DIR...")
 @with_options(
-    markup("table", "markdown", "csv", "json", default="table", note="; csv and json in full precision"),
+    markup("table", "markdown", "latex", "csv", "json", default="table", note="; csv and json in full precision"),
     out_file(" (markdown unless --format says otherwise)"),
+    show_columns("all but speed", "n, speed, rank"),
+    ROWS,
     LABELS,
+    INTERVALS,
     *page_options(shows="leaderboard", order="worst"),
 )
 @option("--card", NEW_DIR, "Write a card per run instead: JSON, SVG, and YAML for a model card of the Hub.")
@@ -45,7 +46,10 @@ def report(
     folders: tuple[Path, ...],
     format_name: str,
     out: Path | None,
+    show: tuple[str, ...],
+    rows: tuple[str, ...],
     labels: tuple[str, ...],
+    intervals: bool,
     html: Path | None,
     clips: int,
     card: Path | None,
@@ -55,7 +59,7 @@ def report(
     columns: int,
     data_root: Path | None,
 ) -> None:
-    """Show runs that exist: leaderboard, HTML page, figure, CSV.
+    """Show runs that exist: table, page, figure, LaTeX, CSV.
 
     Each DIR is a run directory, or a folder of them (two levels down, trainings of a row three). Nothing is scored;
     what shards made is put together first.
@@ -63,18 +67,22 @@ def report(
     from syncdiff_bench.cli.output import write_told
     from syncdiff_bench.pipeline import load_whole
     from syncdiff_bench.progress import stderr_progress
-    from syncdiff_bench.report.leaderboard import leaderboards
+    from syncdiff_bench.report.leaderboard import boards
+    from syncdiff_bench.report.selection import Choice, labelled
     from syncdiff_bench.report.writers import render
     from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.runs.directory import run_directories
 
     clip_by_clip = html is not None or strip is not None
-    runs = _labelled([load_whole(path, lines=clip_by_clip) for path in run_directories(folders)], labels)
+    runs = labelled([load_whole(path, lines=clip_by_clip) for path in run_directories(folders)], labels)
+    choice = Choice(show, rows, intervals, second_best=True, ranks=format_name != "latex")
+    shown = boards(runs, choice)
+    chosen = [row.run for board in shown for row in board.rows] if rows else runs
     if strip is not None:
         from syncdiff_bench.report.page.material import Material
         from syncdiff_bench.report.page.strip import draw_strip, make_strip
 
-        material = Material(runs, data_root)
+        material = Material(chosen, data_root)
         made = make_strip(material, clip or material.first_common(), columns=columns, area=area)
         draw_strip(made, strip)
         if made.lacking:
@@ -83,16 +91,17 @@ def report(
     if html is not None:
         from syncdiff_bench.report.page.page import build_page
 
-        write_told("--html", html, build_page(runs, clips=clips, data_root=data_root, progress=stderr_progress()))
+        page = build_page(runs, choice=choice, clips=clips, data_root=data_root, progress=stderr_progress())
+        write_told("--html", html, page)
     if card is not None:
         from syncdiff_bench.report.card import cards
 
-        for one in cards(runs):
+        for one in cards(chosen):
             for suffix, text in (("json", one.json), ("svg", one.svg), ("yaml", one.yaml)):
                 write_told("--card", card / f"{one.name}.{suffix}", text)
     if strip is not None or html is not None or card is not None:
         return
-    tables = leaderboards(runs)
+    tables = [board.table for board in shown]
     if format_name == "table" and out is None:
         print_tables(tables)
         return
@@ -101,21 +110,6 @@ def report(
         say(text, nl=False)
         return
     write_told("--out", out, text)
-
-
-def _labelled(runs: Sequence[Run], labels: Sequence[str]) -> list[Run]:
-    """labels: `DIR=NAME`, each for one of the runs. Raises UsageError for another."""
-    names = {}
-    for text in labels:
-        folder, _, name = text.rpartition("=")
-        if not folder or not name.strip():
-            raise UsageError(f"--label {text}: expected DIR=NAME")
-        names[Path(folder).resolve()] = name.strip()
-    strange = names.keys() - {run.path.resolve() for run in runs}
-    if strange:
-        known = ", ".join(str(run.path) for run in runs)
-        raise UsageError(f"--label {min(strange)}: is none of the runs {known}")
-    return [replace(run, label=names.get(run.path.resolve(), "")) for run in runs]
 
 
 @command(
@@ -150,15 +144,18 @@ def compare(
     trainings Student's t), effect size, and the clips that changed most.
     """
     from syncdiff_bench.cli.output import write_told
+    from syncdiff_bench.pipeline import load_draws
     from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.report.comparison import comparison_table
     from syncdiff_bench.report.writers import render
     from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.significance.comparison import compare as compare_scored
-    from syncdiff_bench.significance.scored import from_draws
+    from syncdiff_bench.significance.scored import from_draws, one_of_each, require_pairs
 
-    sides = [_draws(folder, True if html is not None else "passing") for folder in (run_a, run_b)]
-    _require_pairs(*sides, page=html is not None)
+    sides = [load_draws(folder, lines=True if html is not None else "passing") for folder in (run_a, run_b)]
+    if html is not None and max(map(len, sides)) > 1:
+        raise UsageError(f"--html is of one seed: {one_of_each(*sides)}")
+    require_pairs(*sides)
     scored = [from_draws(side) for side in sides]
     if html is None:
         sides.clear()  # of tens of thousands of clips, what was generated too
@@ -174,29 +171,3 @@ def compare(
         runs = [run for side in sides for run in side.values()]
         page = build_page(runs, comparison=comparison, clips=clips, data_root=data_root, progress=stderr_progress())
         write_told("--html", html, page)
-
-
-def _draws(folder: Path, lines: Lines) -> dict[Draw, Run]:
-    """The run of a directory, or all below it that `reproduce` made of a row. Raises UsageError."""
-    from syncdiff_bench.pipeline import load_whole
-    from syncdiff_bench.runs.draws import Draw
-    from syncdiff_bench.runs.layout import MANIFEST
-
-    levels = () if (folder / MANIFEST).is_file() else ("seed-*", "training-*/seed-*")
-    paths = sorted(path.parent for level in levels for path in folder.glob(f"{level}/{MANIFEST}"))
-    found = {draw: load_whole(path, lines=lines) for path in paths if (draw := Draw.of(path)) is not None}
-    if found:
-        return found
-    run = load_whole(folder, lines=lines)
-    return {Draw(None, run.identity.seed): run}
-
-
-def _require_pairs(a: Mapping[Draw, Run], b: Mapping[Draw, Run], *, page: bool) -> None:
-    """Several draws are compared seed by seed. Raises UsageError where that cannot be."""
-    several = max(len(a), len(b)) > 1
-    one_of_each = f"give {next(iter(a.values())).path} and {next(iter(b.values())).path}"
-    if several and page:
-        raise UsageError(f"--html is of one seed: {one_of_each}")
-    mine, theirs = ({run.identity.seed for run in side.values()} for side in (a, b))
-    if several and (len(a) == 1 or len(b) == 1 or not mine & theirs):
-        raise UsageError(f"seeds {sorted(mine)} and {sorted(theirs)} do not pair: {one_of_each}")

@@ -12,7 +12,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from syncdiff_bench.characters import json_text, printable
-from syncdiff_bench.report.leaderboard import Board, boards, row_names
+from syncdiff_bench.report.leaderboard import Board, boards
+from syncdiff_bench.report.selection import row_names
 from syncdiff_bench.runs.directory import Run
 
 SCHEMA = 1

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from syncdiff_bench.errors import UsageError
-from syncdiff_bench.origins import ScoringNetwork, told_apart
 from syncdiff_bench.report.anchors import split_size
 from syncdiff_bench.report.paper import PaperColumn, PaperRow, PaperTable, PaperValue, System, paper_tables, tables
+from syncdiff_bench.report.paper_columns import column_item, columns_of, network_notes, network_of
 from syncdiff_bench.report.results import FOREIGN, Deviation, deviations, preference, same_clips
+from syncdiff_bench.report.selection import COUNT, EVERYTHING, Choice, Item, picked, refuse_unknown
+from syncdiff_bench.report.speed import SPEED, speed_device, with_speeds
 from syncdiff_bench.runs.directory import Run
 from syncdiff_bench.runs.summary import ColumnSummary
 
@@ -37,6 +39,7 @@ class JoinedCell:
     - deviations: in what the run was made otherwise than the paper's
     - truth: what ground truth scored over the same clips
     - caveats: what a reader should know before believing `ours`
+    - device: that a speed was timed on; those of several have no ranks
     """
 
     paper: PaperValue = None
@@ -47,6 +50,7 @@ class JoinedCell:
     deviations: tuple[Deviation, ...] = ()
     truth: float | None = None
     caveats: tuple[str, ...] = ()
+    device: str = ""
 
     @property
     def comparable(self) -> bool:
@@ -89,11 +93,19 @@ class JoinedPanel:
 
 @dataclass(frozen=True)
 class JoinedTable:
-    """A paper's table with runs. notes: of the paper's table, then what was left out or chosen while joining."""
+    """A paper's table with runs.
+
+    - notes: of the paper's table, then what was left out or chosen while joining
+    - intervals: whether they are shown
+    - columns, rows: what could be chosen
+    """
 
     table: PaperTable
     panels: tuple[JoinedPanel, ...]
     notes: tuple[str, ...]
+    intervals: bool = True
+    columns: tuple[Item, ...] = ()
+    rows: tuple[Item, ...] = ()
 
 
 def join(
@@ -103,6 +115,7 @@ def join(
     datasets: Sequence[str] = (),
     systems: Iterable[System] | None = None,
     defaults: Callable[[str], Mapping[str, Any]] = lambda _method: {},
+    choice: Choice = EVERYTHING,
 ) -> JoinedTable:
     """Join one table with runs.
 
@@ -111,8 +124,11 @@ def join(
     systems: everything that has a row in some table, so that a variant never passes for the method's default;
         by default the systems of all installed tables.
     defaults: the default options of a method, by its name; a footnote names what a run sets otherwise.
+    choice: columns and rows; of columns that it names, all metrics of the runs can be some, and their speed.
+        What it names and is not here is left out (`require_chosen`), as is a panel without anything of it.
     Raises UsageError for a dataset that neither the paper nor a run has.
     """
+    runs = with_speeds(runs) if choice.show else runs
     known = {row.system for row in table.rows}
     known.update(_systems_beside(table) if systems is None else systems)
     scored = [run for run in runs if run.summary]
@@ -126,7 +142,8 @@ def join(
     strangers = [str(run.path) for run, system in owned if run not in truths and not _has_row(table, here, system)]
     if strangers:
         notes.append(f"without a row in this table: {', '.join(strangers)}")
-    panels = []
+    panels: list[JoinedPanel] = []
+    offered: tuple[dict[Item, None], dict[Item, None]] = {}, {}
     for dataset in _panel_datasets(table, scored, datasets):
         on_it = [(run, system) for run, system in placed if run.identity.dataset == dataset]
         split = _split(table, dataset, [run for run, _ in on_it])
@@ -139,11 +156,47 @@ def join(
             outside = owner(run, known) is None
             return deviations(run, split, total, {} if outside else defaults(run.identity.method), known)
 
-        panel = _panel(table, dataset, split, on_it, truths, deviating)
+        panel = _panel(table, dataset, split, on_it, truths, deviating, own=bool(choice.show))
+        for some, items in zip(offered, _items(table, panel), strict=True):
+            some.update(dict.fromkeys(items))
+        panel = _chosen(table, panel, choice)
+        if not panel.columns or not panel.rows:
+            continue
         panels.append(panel)
-        notes += [*_networks(panel.columns), *_repeats(table, dataset, split, on_it), *_deviations(panel)]
+        notes += [*network_notes(panel.columns), *_repeats(table, dataset, split, on_it), *_deviations(panel)]
         notes += _caveats(panel)
-    return JoinedTable(table, tuple(panels), tuple(notes))
+    columns, rows = map(tuple, offered)
+    return JoinedTable(table, tuple(panels), tuple(notes), choice.intervals, columns, rows)
+
+
+def require_chosen(joined: Sequence[JoinedTable], choice: Choice) -> None:
+    """Raises UsageError for a column or a row that none of these tables has."""
+    for option, what, wanted, offered in (
+        ("--show", "column", choice.show, [one.columns for one in joined]),
+        ("--rows", "row", choice.rows, [one.rows for one in joined]),
+    ):
+        unknown = [picked(wanted, items)[1] for items in offered]
+        refuse_unknown(option, what, unknown, (item for items in offered for item in items))
+
+
+def _items(table: PaperTable, panel: JoinedPanel) -> tuple[list[Item], list[Item]]:
+    """How the columns and the rows of a panel are chosen; `n` has a line in every row."""
+    printed = {column.key for column in table.columns}
+    columns = [column_item(one, of_table=one.key in printed) for one in panel.columns]
+    folders = [[str(cell.run) for cell in row.cells if cell.run is not None] for row in panel.rows]
+    rows = [Item(row.label, (row.system.method, *some)) for row, some in zip(panel.rows, folders, strict=True)]
+    return [*columns, Item(COUNT)], rows
+
+
+def _chosen(table: PaperTable, panel: JoinedPanel, choice: Choice) -> JoinedPanel:
+    columns, rows = _items(table, panel)
+    if choice.show:
+        indices = [i for i in picked(choice.show, columns)[0] if i < len(panel.columns)]
+        kept = tuple(replace(row, cells=tuple(row.cells[i] for i in indices)) for row in panel.rows)
+        panel = replace(panel, columns=tuple(panel.columns[i] for i in indices), rows=kept)
+    if choice.rows:
+        panel = replace(panel, rows=tuple(panel.rows[i] for i in picked(choice.rows, rows)[0]))
+    return panel
 
 
 def _split(table: PaperTable, dataset: str, runs: Sequence[Run]) -> str:
@@ -208,19 +261,30 @@ def _panel(
     runs: Sequence[tuple[Run, System]],
     truths: Sequence[Run],
     deviating: Callable[[Run], tuple[Deviation, ...]],
+    *,
+    own: bool,
 ) -> JoinedPanel:
+    """own: with the metrics that the table has no column of."""
     paper_dataset = dataset if dataset in table.datasets or not table.of_paper else table.datasets[0]
-    columns = _columns(table, [run for run, _ in runs])
+    columns = columns_of(table, [run for run, _ in runs], own=own)
+
+    def of(system: System) -> list[Run]:
+        return sorted((run for run, one in runs if one == system), key=lambda run: preference(run, split), reverse=True)
 
     def cells(row: PaperRow | None, system: System) -> tuple[JoinedCell, ...]:
-        own = [run for run, one in runs if one == system]
-        own.sort(key=lambda run: preference(run, split), reverse=True)
         printed = {} if row is None else row.values.get(paper_dataset, {})
-        found = (_cell(column, printed, own, truths, deviating) for column in columns)
+        found = (_cell(column, printed, of(system), truths, deviating) for column in columns)
         return tuple(found) if dataset == paper_dataset else tuple(replace(cell, delta=None) for cell in found)
 
+    def label(system: System, otherwise: str) -> str:
+        return next((run.label for run in of(system) if run.label), otherwise)
+
     rows = [
-        JoinedRow(row.label, row.system, row.topline, in_paper=table.of_paper, cells=cells(row, row.system))
+        JoinedRow(
+            *(label(row.system, row.label), row.system, row.topline),
+            in_paper=table.of_paper,
+            cells=cells(row, row.system),
+        )
         for row in table.rows
     ]
     in_paper = {row.system for row in table.rows}
@@ -228,50 +292,9 @@ def _panel(
     for system in extra:
         first = next(run for run, one in runs if one == system)
         networks = frozenset[str]().union(*(run.identity.trained_against for run, one in runs if one == system))
-        own, label = replace(system, trained_against=networks), _label(first, system, extra)
-        rows.append(JoinedRow(label, own, first.identity.topline, in_paper=False, cells=cells(None, system)))
+        mine, name = replace(system, trained_against=networks), label(system, _label(first, system, extra))
+        rows.append(JoinedRow(name, mine, first.identity.topline, in_paper=False, cells=cells(None, system)))
     return JoinedPanel(dataset, paper_dataset, columns, tuple(rows))
-
-
-def _columns(table: PaperTable, runs: Sequence[Run]) -> tuple[PaperColumn, ...]:
-    """The paper's columns, each followed by the same metric under the other protocols and scoring networks of the runs.
-
-    Where several networks have the paper's protocol, its column holds the numbers of the one with most runs.
-    """
-    columns: list[PaperColumn] = []
-    ours = {(column.metric, column.protocol, column.column) for column in table.columns}
-    for column in table.columns:
-        wanted = column.metric, column.column
-        measured = [(m, _network(run, m)) for run in runs for m in run.summary if (m.metric, m.column) == wanted]
-        for protocol in dict.fromkeys([column.protocol, *(m.protocol for m, _ in measured)]):
-            if protocol != column.protocol and (column.metric, protocol, column.column) in ours:
-                continue
-            ours.add((column.metric, protocol, column.column))
-            by = Counter(network for m, network in measured if m.protocol == protocol and m.mean is not None)
-            several = [network for network, _ in by.most_common()] if len(by) > 1 else [None]
-            for index, network in enumerate(several):
-                mark = "" if network is None else told_apart(network, [one for one in by if one != network])
-                if protocol == column.protocol and not index:
-                    columns.append(replace(column, network=network))
-                    continue
-                name = f"{protocol} {mark}".rstrip()
-                key, label = f"{column.key}[{name}]", f"{column.label} [{name}]"
-                columns.append(replace(column, key=key, label=label, protocol=protocol, network=network))
-    return tuple(columns)
-
-
-def _networks(columns: Sequence[PaperColumn]) -> list[str]:
-    """A note for every column of the paper that several scoring networks share."""
-    notes = []
-    for column in columns:
-        rivals = [one.network for one in columns if one.network and one.key.startswith(f"{column.key}[")]
-        if column.network is not None and rivals:
-            mine = told_apart(column.network, rivals)
-            notes.append(
-                f"{column.label}: runs were judged by different weights or versions; in its column stand those of "
-                f"{mine or 'the others'}, with the most runs"
-            )
-    return notes
 
 
 def _cell(
@@ -291,18 +314,15 @@ def _cell(
     own = (one for one in run.caveats if one.metric in ("", ours.metric) and one.protocol in ("", ours.protocol))
     caveats = tuple(one.text for one in own if one.kind != FOREIGN)  # that one is a deviation
     cell = replace(cell, ours=ours, run=run.path, deviations=deviating(run), truth=next(bounds, None), caveats=caveats)
+    cell = replace(cell, device=speed_device(run) if ours.metric == SPEED else "")
     if cell.paper is None or ours.mean is None or not cell.comparable:
         return cell
     return replace(cell, delta=round(ours.mean - cell.paper, 10))
 
 
-def _network(run: Run, measured: ColumnSummary) -> ScoringNetwork:
-    return run.judges.get((measured.metric, measured.protocol), ())
-
-
 def _measures(run: Run, measured: ColumnSummary, column: PaperColumn) -> bool:
     identity = (measured.metric, measured.protocol, measured.column)
-    scored = column.network is None or measured.mean is None or _network(run, measured) == column.network
+    scored = column.network is None or measured.mean is None or network_of(run, measured) == column.network
     return scored and identity == (column.metric, column.protocol, column.column)
 
 
@@ -322,7 +342,7 @@ def _repeats(table: PaperTable, dataset: str, split: str, runs: Sequence[tuple[R
     notes = []
     for system in dict.fromkeys(system for _, system in runs):
         measured = [
-            (run, {(m.metric, m.protocol, m.column, _network(run, m)) for m in run.summary})
+            (run, {(m.metric, m.protocol, m.column, network_of(run, m)) for m in run.summary})
             for run, one in runs
             if one == system
         ]

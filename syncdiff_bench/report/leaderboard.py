@@ -6,11 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeVar
 
 from syncdiff_bench.caveats import Counted
 from syncdiff_bench.faces.boxes import FILE
 from syncdiff_bench.origins import ScoringNetwork, told_apart
+from syncdiff_bench.report.selection import COUNT, EVERYTHING, RANK, Choice, Item, picked, refuse_unknown, row_names
+from syncdiff_bench.report.speed import SPEED, speed_device, speed_remarks, with_speeds
 from syncdiff_bench.report.table import (
     ARROWS,
     Cell,
@@ -34,7 +37,6 @@ FIELDS = (
     *("dataset", "split", "clips", "run", "method", "rank", "metric", "protocol", "column", "direction"),
     *("mean", "ci95_low", "ci95_high", "n", "failed", "reason", "judge", "caveats"),
 )
-REFERENCE = "reference"  # what figures call the dataset's own clips; no row has this name
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,20 @@ class BoardColumn:
     def heading(self) -> str:
         return f"{self.label} {ARROWS[self.direction]}"
 
+    @property
+    def item(self) -> Item:
+        """How it is chosen."""
+        if self.metric == SPEED:
+            return Item(SPEED)
+        whole = (
+            f"{name}[{protocol}]" for name in (self.metric, self.column) for protocol in (self.protocol, self.named)
+        )
+        return Item(f"{self.column}[{self.named}]", (self.metric, self.column, self.label, *whole))
+
+
+Layout = tuple[str | BoardColumn, ...]  # RANK, COUNT, columns
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class BoardRow:
@@ -92,27 +108,67 @@ class Board:
     table: Table
 
 
-def boards(runs: Iterable[Run]) -> tuple[Board, ...]:
-    """One board per dataset, split and list of clips: numbers over other clips are not comparable."""
+def boards(runs: Iterable[Run], choice: Choice = EVERYTHING) -> tuple[Board, ...]:
+    """One board per dataset, split and list of clips: numbers over other clips are not comparable.
+
+    Of several boards, those that hold nothing of the choice are left out.
+    Raises UsageError for a row or a column that no board has.
+    """
     groups: dict[tuple[str, str, str, tuple[str, ...]], list[Run]] = {}
-    for run in runs:
+    for run in with_speeds(list(runs)) if choice.show else runs:
         identity = run.identity
         key = (identity.dataset, identity.split, identity.fingerprint, identity.clips)
         groups.setdefault(key, []).append(run)
-    return tuple(_board(group) for group in groups.values())
+    chosen = _with_names(list(groups.values()), choice)
+    layouts = _layouts([runs for runs, _ in chosen], choice)
+    return tuple(
+        _board(runs, names, layout, choice) for (runs, names), layout in zip(chosen, layouts, strict=True) if layout
+    )
 
 
-def leaderboards(runs: Iterable[Run]) -> list[Table]:
+def leaderboards(runs: Iterable[Run], choice: Choice = EVERYTHING) -> list[Table]:
     """The tables of `boards`."""
-    return [board.table for board in boards(runs)]
+    return [board.table for board in boards(runs, choice)]
 
 
-def _board(runs: Sequence[Run]) -> Board:
-    """The board of runs over the same clips: rank, name, a cell per column, n (failed); then the notes."""
+def _with_names(groups: Sequence[Sequence[Run]], choice: Choice) -> list[tuple[list[Run], list[str]]]:
+    """The runs of each board, and the names of their rows, which tell them from those that are not shown too."""
+    found, unknown, known = [], [], []
+    for runs in groups:
+        names = row_names(runs)
+        items = [
+            Item(name, (run.identity.method, run.identity.title, str(run.path), run.path.name))
+            for run, name in zip(runs, names, strict=True)
+        ]
+        indices, strange = picked(choice.rows, items)
+        chosen = indices if choice.rows else range(len(runs))
+        found.append(([runs[i] for i in chosen], [names[i] for i in chosen]))
+        unknown.append(strange)
+        known += items
+    refuse_unknown("--rows", "row", unknown, known)
+    return [(runs, names) for runs, names in found if runs]
+
+
+def _layouts(groups: Sequence[Sequence[Run]], choice: Choice) -> list[Layout]:
+    """What stands in the columns of each board, from left to right, beside the names of its rows."""
+    found: list[Layout] = []
+    unknown, known = [], []
+    for runs in groups:
+        offered: Layout = (RANK, *_columns(runs), COUNT)
+        items = [Item(one) if isinstance(one, str) else one.item for one in offered]
+        indices, strange = picked(choice.show, items)
+        found.append(tuple(offered[i] for i in indices) if choice.show else offered[0 if choice.ranks else 1 :])
+        unknown.append(strange)
+        known += items
+    refuse_unknown("--show", "column", unknown, known)
+    return found
+
+
+def _board(runs: Sequence[Run], names: Sequence[str], layout: Layout, choice: Choice) -> Board:
+    """The board of runs over the same clips: what `layout` says, the notes, the records."""
     notes: dict[str, int] = {}  # text -> number
-    columns = _columns(runs)
+    columns = [one for one in layout if isinstance(one, BoardColumn)]
     grid = [[entries.get(column.key) for column in columns] for entries in (_keyed(run, columns) for run in runs)]
-    names = row_names(runs)
     # Of each column: index of run -> its value, of those that compete; bounds do not.
     rivals = [
         {
@@ -122,39 +178,68 @@ def _board(runs: Sequence[Run]) -> Board:
         }
         for entries in zip(*grid, strict=True)
     ]
-    best = [ranked(found, one.direction, one.decimals) for found, one in zip(rivals, columns, strict=True)]
+    best = [_best(found, one, runs, choice) for found, one in zip(rivals, columns, strict=True)]
     ranks = _ranks(runs, columns, rivals)
     # What holds of every row needs no mark.
     shared = [text for text in _of_row(runs[0].caveats) if all(text in _of_row(run.caveats) for run in runs)]
+    order = list(range(len(runs)))
+    if not choice.rows:
+        order.sort(key=lambda index: (not runs[index].identity.topline, ranks[index] is None, ranks[index] or 0))
     made = []
-    for index, run in enumerate(runs):
+    for index in order:
+        run, rank = runs[index], ranks[index]
         own = [] if run.finished else ["this run has not finished"]
         own += [text for text in _of_row(run.caveats) if text not in shared]
-        rank = ranks[index]
-        first = (Cell("" if rank is None else f"{rank}", value=rank), Cell(names[index], marks=_marks(own, notes)))
-        entries = zip(columns, grid[index], best, strict=True)
-        cells = (_cell(entry, column, run.caveats, notes, best=index in top) for column, entry, top in entries)
-        row = Row((*first, *cells, _count_cell(grid[index])), "bound" if run.identity.topline else "")
+        name = Cell(names[index], marks=_marks(own, notes))
+        of_run = iter(zip(columns, grid[index], best, strict=True))
+        cells = []
+        for one in layout:
+            if isinstance(one, BoardColumn):
+                column, entry, top = next(of_run)
+                cell = _cell(entry, column, run.caveats, notes, rank=top.get(index, 0))
+                cells.append(cell if choice.intervals else replace(cell, interval=""))
+            else:
+                cells.append(Cell("" if rank is None else f"{rank}", value=rank) if one == RANK else _count_cell(run))
+        row = Row(_beside(name, cells, layout), "bound" if run.identity.topline else "")
         made.append((BoardRow(run, names[index], rank), row))
-    made.sort(key=lambda pair: (not pair[1].kind, pair[0].rank is None, pair[0].rank or 0))
-    groups = (tuple(row for _, row in made if row.kind == kind) for kind in ("bound", ""))
-    headings = (
-        *(Heading(""), Heading("Method", align="left", names_row=True, fold=False)),
-        *(Heading(column.heading, column.named) for column in columns),
-        Heading("n (failed)"),
-    )
+    groups = tuple(tuple(row for _, row in some) for _, some in groupby(made, key=lambda pair: pair[1].kind))
+    headings = [
+        Heading(one.heading, one.named, unit=one.unit)
+        if isinstance(one, BoardColumn)
+        else Heading("" if one == RANK else "n (failed)")
+        for one in layout
+    ]
+    method = Heading("Method", align="left", names_row=True)
     identity = runs[0].identity
     table = Table(
-        panels=(Panel(headings, tuple(filter(None, groups))),),
+        panels=(Panel(_beside(method, headings, layout), groups),),
         title=f"{identity.dataset}, {identity.split}: {len(identity.clips)} clips",
         notes=(
             *(Note(text, letter(number)) for text, number in notes.items()),
-            *plain_notes([*shared, *_remarks(runs, columns)]),
+            *plain_notes([*shared, *_remarks(runs, layout, choice)]),
         ),
+        label=f"{identity.dataset}-{identity.split}",
+        ranks_marked=max((rank for top in best for rank in top.values()), default=0) if choice.second_best else 0,
+        unranked=tuple(row.name for row, _ in made if row.run.identity.topline),
         records=tuple(record for board_row, _ in made for record in _records(board_row, columns)),
         fields=FIELDS,
     )
-    return Board(columns, tuple(board_row for board_row, _ in made), table)
+    measured = tuple(column for column in columns if column.metric != SPEED)
+    return Board(measured, tuple(board_row for board_row, _ in made), table)
+
+
+def _beside(name: T, cells: Sequence[T], layout: Layout) -> tuple[T, ...]:
+    """What names a row, and its cells: behind it, but for a rank that comes first."""
+    place = int(layout[:1] == (RANK,))
+    return (*cells[:place], name, *cells[place:])
+
+
+def _best(found: Mapping[int, float], column: BoardColumn, runs: Sequence[Run], choice: Choice) -> dict[int, int]:
+    """Index of run -> rank, of those that are marked; none of speeds that different machines had."""
+    if column.metric == SPEED and len({speed_device(runs[index]) for index in found}) > 1:
+        return {}
+    places = 2 if choice.second_best and len(found) > 2 else 1
+    return ranked(found, column.direction, column.decimals, places)
 
 
 def _columns(runs: Sequence[Run]) -> tuple[BoardColumn, ...]:
@@ -184,37 +269,11 @@ def _keyed(run: Run, columns: Sequence[BoardColumn]) -> dict[ColumnKey, ColumnSu
     return entries
 
 
-def row_names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The label, else the method, and as many folders of its path as tell the runs apart: "static (b/seed-0)".
-
-    No two are equal, and none is REFERENCE.
-    """
-    methods = [run.label or run.identity.method for run in runs]
-    folders = [run.path.resolve().parts[1:] for run in runs]
-    # A folder of the method's own name says nothing; another one is always shown.
-    own = [parts[-1:] == (method,) for parts, method in zip(folders, methods, strict=True)]
-    folders = [parts[:-1] if named else parts for parts, named in zip(folders, own, strict=True)]
-    shown = [0 if run.label or named else 1 for run, named in zip(runs, own, strict=True)]
-    while True:
-        tails = [parts[len(parts) - n :] for parts, n in zip(folders, shown, strict=True)]
-        names = [f"{m} ({'/'.join(tail)})" if tail else m for m, tail in zip(methods, tails, strict=True)]
-        counts = Counter([REFERENCE, *names])
-        alike = [i for i, name in enumerate(names) if counts[name] > 1 and shown[i] < len(folders[i])]
-        if not alike:
-            break
-        for i in alike:
-            shown[i] += 1
-    seen: Counter[str] = Counter()  # one run given twice: only a number tells its rows apart
-    for i, name in enumerate(names):
-        seen[name] += 1
-        names[i] = name if seen[name] == 1 else f"{name} #{seen[name]}"
-    return tuple(names)
-
-
-def _count_cell(entries: Sequence[ColumnSummary | None]) -> Cell:
-    """n (failed) of most columns; a cell that differs has a note."""
-    counts = Counter((e.n, e.failed) for e in entries if e is not None and e.reason is None)
-    failed = max((e.failed for e in entries if e is not None), default=0)
+def _count_cell(run: Run) -> Cell:
+    """n (failed) of most columns, shown or not; a cell that differs has a note."""
+    entries = [entry for entry in run.summary if entry.metric != SPEED]
+    counts = Counter((e.n, e.failed) for e in entries if e.reason is None)
+    failed = max((e.failed for e in entries), default=0)
     n, failed = counts.most_common(1)[0][0] if counts else (0, failed)
     return Cell(f"{n} ({failed})", value=n, alert=failed > 0)
 
@@ -229,7 +288,7 @@ def _marks(texts: Iterable[str], notes: dict[str, int]) -> tuple[str, ...]:
 
 
 def _cell(
-    entry: ColumnSummary | None, column: BoardColumn, caveats: Sequence[Counted], notes: dict[str, int], *, best: bool
+    entry: ColumnSummary | None, column: BoardColumn, caveats: Sequence[Counted], notes: dict[str, int], *, rank: int
 ) -> Cell:
     if entry is None:
         return Cell("–")
@@ -238,7 +297,7 @@ def _cell(
     else:
         about = [one.text for one in caveats if (one.metric, one.protocol) == (column.metric, column.protocol)]
     interval = interval_of(entry.mean, entry.ci95, column.decimals, " ±")
-    return Cell(number(entry.mean, column.decimals), interval, int(best), _marks(about, notes), entry.mean)
+    return Cell(number(entry.mean, column.decimals), interval, rank, _marks(about, notes), entry.mean)
 
 
 def _ranks(
@@ -251,7 +310,8 @@ def _ranks(
     competing = [index for index, run in enumerate(runs) if not run.identity.topline]
     sums = dict.fromkeys(competing, 0.0)
     networks = Counter(column.key[:3] for column, rivals in zip(columns, found, strict=True) if rivals)
-    ranking = [i for i, column in enumerate(columns) if networks[column.key[:3]] == 1 and found[i]]
+    quality = [i for i, column in enumerate(columns) if column.metric != SPEED]
+    ranking = [i for i in quality if networks[columns[i].key[:3]] == 1 and found[i]]
     for i in ranking:
         sign = -1 if columns[i].direction == "up" else 1
         key = {index: sign * found[i][index] if index in found[i] else math.inf for index in competing}
@@ -264,24 +324,30 @@ def _ranks(
     ]
 
 
-def _remarks(runs: Sequence[Run], columns: Sequence[BoardColumn]) -> list[str]:
+def _remarks(runs: Sequence[Run], layout: Layout, choice: Choice) -> list[str]:
     """How to read the table."""
-    entries = [entry for run in runs for entry in run.summary]
+    columns = [one for one in layout if isinstance(one, BoardColumn)]
+    shown = {column.key[:3] for column in columns}
+    entries = [entry for run in runs for entry in run.summary if (entry.metric, entry.protocol, entry.column) in shown]
     settings = {(run.identity.seed, run.identity.encoding) for run in runs}
     made = "; ".join(f"seed {seed}, {encoding} video" for seed, encoding in sorted(settings))
     release = {str(run.manifest["versions"].get("syncdiff-bench", "unknown")) for run in runs}
     remarks = [f"syncdiff-bench {', '.join(sorted(release))}; {made}."]
-    if any(entry.ci95 for entry in entries):
+    if choice.intervals and any(entry.ci95 for entry in entries):
         remarks.append(
             "± is half of the 95 % interval (Student's t on a bootstrap over speakers, or clips where there are none)."
         )
-    if any(is_cut(entry.mean, entry.ci95, entry.decimals) for entry in entries):
+    if choice.intervals and any(is_cut(entry.mean, entry.ci95, entry.decimals) for entry in entries):
         remarks.append("[low, high]: that interval where a bound of the metric cuts one end off.")
     rivals = sum(not run.identity.topline for run in runs)
     if rivals > 1 and columns:
         split = "in all columns but those of several weights or versions"
-        ranked = split if any(column.twins for column in columns) else "in all columns"
-        remarks.append(f"Rank: by the mean of the ranks {ranked}. Bold: best, bounds aside.")
+        these = split if any(column.twins for column in columns) else "in all columns"
+        rank = f"Rank: by the mean of the ranks {these}." if RANK in layout else ""
+        bold = "" if choice.second_best else "Bold: best, bounds aside."  # else the writer has a legend
+        remarks += [f"{rank} {bold}".strip()] if rank or bold else []
+    if any(column.metric == SPEED for column in columns):
+        remarks += speed_remarks(map(speed_device, runs))
     if any(entry.failed for entry in entries):
         remarks.append("Where clips failed, the mean is over the others: compare it with care.")
     detected = {source for entry in entries for source in entry.boxes or () if source != FILE}

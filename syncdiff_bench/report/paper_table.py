@@ -7,10 +7,12 @@ The last two appear only for rows that were run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from syncdiff_bench.report.joined import GROUND_TRUTH, JoinedCell, JoinedPanel, JoinedRow, JoinedTable
 from syncdiff_bench.report.paper import PaperColumn
+from syncdiff_bench.report.speed import SPEED, speed_remarks
 from syncdiff_bench.report.table import (
     ARROWS,
     Cell,
@@ -46,6 +48,8 @@ def paper_table(joined: JoinedTable) -> Table:
     """A panel per dataset; what the marks mean, how to read it, and the notes of the join below."""
     paper = joined.table
     panels = tuple(_panel(joined, panel) for panel in joined.panels)
+    if not joined.intervals:
+        panels = tuple(map(_without_intervals, panels))
     used = {mark for panel in panels for row in panel.rows for cell in row.cells for mark in cell.marks}
     return Table(
         panels=panels,
@@ -57,10 +61,17 @@ def paper_table(joined: JoinedTable) -> Table:
         ),
         label=paper.key,
         ranks_marked=paper.ranks_marked,
-        unranked=tuple(row.label for row in paper.rows if row.topline),
+        unranked=tuple(dict.fromkeys(row.label for panel in joined.panels for row in panel.rows if row.topline)),
         records=tuple(_records(joined)),
         fields=FIELDS,
     )
+
+
+def _without_intervals(panel: Panel) -> Panel:
+    def bare(row: Row) -> Row:
+        return replace(row, cells=tuple(replace(cell, interval="") for cell in row.cells))
+
+    return replace(panel, groups=tuple(tuple(map(bare, group)) for group in panel.groups))
 
 
 def _panel(joined: JoinedTable, panel: JoinedPanel) -> Panel:
@@ -108,14 +119,19 @@ def _explanations(joined: JoinedTable) -> Iterator[str]:
     ]
     if cells:
         delta = "delta: ours - paper; " if joined.table.of_paper else ""
-        yield f"ours: mean ± half the width of the 95 % interval; {delta}n: clips scored (clips that failed)."
-    if any(cell.ours and is_cut(cell.ours.mean, cell.ours.ci95, column.decimals) for column, cell in cells):
+        interval = " ± half the width of the 95 % interval" if joined.intervals else ""
+        yield f"ours: mean{interval}; {delta}n: clips scored (clips that failed)."
+    if joined.intervals and any(
+        cell.ours and is_cut(cell.ours.mean, cell.ours.ci95, column.decimals) for column, cell in cells
+    ):
         yield "[low, high]: the 95 % interval where a bound of the metric cuts one end off."
     if any("[" in column.key for panel in joined.panels for column in panel.columns):
         yield (
             "A column with a name in brackets is measured under that protocol, which is not the paper's: "
             "nothing of the paper compares with it."
         )
+    speeds = [cell for column, cell in cells if column.metric == SPEED]
+    yield from speed_remarks(cell.device for cell in speeds) if speeds else ()
     for panel in joined.panels:
         if panel.dataset != panel.paper_dataset:
             ours, theirs = dataset_title(panel.dataset), dataset_title(panel.paper_dataset)
@@ -160,7 +176,8 @@ def _ranks(panel: JoinedPanel, value: Callable[[JoinedCell], float | None], plac
     for place, column in enumerate(panel.columns):
         rivals = ((index, value(row.cells[place])) for index, row in enumerate(panel.rows) if not row.topline)
         values = {index: found for index, found in rivals if found is not None}
-        ranks.append(ranked(values, column.direction, column.decimals, places))
+        devices = {panel.rows[index].cells[place].device for index in values}
+        ranks.append(ranked(values, column.direction, column.decimals, places) if len(devices) < 2 else {})
     return ranks
 
 

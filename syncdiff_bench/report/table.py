@@ -6,7 +6,7 @@ The leaderboard, the comparison of two runs, the gates, the paper's tables and t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,14 +22,16 @@ class Heading:
     - below: a second line in small print, such as the protocol
     - align: of its cells
     - names_row: its cells say what their row is about
-    - fold: long words in it may be broken where a terminal is narrow
+    - unit: of its numbers, which a terminal shows
+    - short: what stands above it on a terminal where `text` is too wide, which then stands above the table
     """
 
     text: str
     below: str = ""
     align: Literal["left", "right"] = "right"
     names_row: bool = False
-    fold: bool = True
+    unit: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,15 +116,16 @@ class Table:
     records: tuple[Mapping[str, Any], ...] = ()
     fields: tuple[str, ...] = ()
 
-    def legend(self, best: str, second: str) -> str:
-        """What the markup of the best and second best means; "" where none is explained."""
-        apart = f" {' and '.join(self.unranked)} take no part." if self.unranked else ""
+    def legend(self, best: str, second: str, escape: Callable[[str], str]) -> str:
+        """What the markup of the best and second best means; "" where none is explained. escape: of the rows' names."""
+        take = "takes" if len(self.unranked) == 1 else "take"
+        apart = f" {' and '.join(map(escape, self.unranked))} {take} no part." if self.unranked else ""
         return ("", f"Best {best}.{apart}", f"Best {best}, second best {second}.{apart}")[self.ranks_marked]
 
 
 def text_table(headings: Iterable[str], rows: Iterable[Iterable[str]], notes: Sequence[str] = ()) -> Table:
     """Lines of texts under headings, all on the left; the first names its row."""
-    above = tuple(Heading(text, align="left", fold=index > 0) for index, text in enumerate(headings))
+    above = tuple(Heading(text, align="left", names_row=index == 0) for index, text in enumerate(headings))
     below = tuple(Row(tuple(map(Cell, texts))) for texts in rows)
     return Table((Panel(above, (below,)),), notes=plain_notes(notes))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from syncdiff_bench import registry
+from syncdiff_bench import registry, roots
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.origins import RECORD, is_drawn, matched, origin_of
 from syncdiff_bench.report.paper import PaperTable
@@ -140,9 +140,15 @@ class Model:
         named = self.seed is not None or request.training != Path("training")
         words += ["--out", str(request.training / self.name)] if named else []
         words += ["--cache", str(self.cache)] if self.cache.name != "cache" else []
-        if request.data_root is not None:
-            words += ["--data-root", str(request.data_root) if request.recipe.trains else "DIR"]
-        return [*words, *(word for change in changes for word in ("--set", change))]
+        return [*words, *self._data_root, *(word for change in changes for word in ("--set", change))]
+
+    @property
+    def _data_root(self) -> list[str]:
+        """--data-root of its training: the folder that was given, "DIR" where only the user knows it, else nothing."""
+        given, recipe = self.request.data_root, self.request.recipe
+        if given is not None and recipe.trains:
+            return ["--data-root", str(given)]
+        return [] if roots.is_known(recipe.trained_on) else ["--data-root", "DIR"]
 
     def overrides(self) -> tuple[str, ...]:
         """What its config does not say: where needed models are, its seed, what the user gives.
@@ -228,8 +234,7 @@ def _option(recipe: Recipe, method: str) -> str:
 def _model(recipe: Recipe, method: str, variant: str = "") -> Model:
     from syncdiff_bench.training.loader import read_plan
 
-    embedded = registry.load_class("dataset", recipe.dataset).embedded
-    request = Request(recipe, data_root=None if embedded else Path("DIR"))
+    request = Request(recipe)
     model = Model(request, recipe.models[recipe.methods[method].model], variant)
     if variant and model.recipe.config:
         try:

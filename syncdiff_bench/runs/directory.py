@@ -19,6 +19,8 @@ from syncdiff_bench.files import unwritable, write_whole
 from syncdiff_bench.journals import Journal, read_rows
 from syncdiff_bench.leftovers import sweep
 from syncdiff_bench.origins import ScoringNetwork, scoring_networks
+from syncdiff_bench.presenting import Presented
+from syncdiff_bench.runs.data_frame import data_frame
 from syncdiff_bench.runs.layout import (
     COPY,
     DEPTHS,
@@ -27,6 +29,7 @@ from syncdiff_bench.runs.layout import (
     MANIFEST,
     PROTOCOLS,
     SCORES,
+    TIMINGS,
     claimed,
     part_file,
     part_files,
@@ -37,7 +40,8 @@ from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, new_manifest, versi
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.recorded import check_identity, read_manifest, read_protocols, recorded
 from syncdiff_bench.runs.records import Generated, Score
-from syncdiff_bench.runs.summary import ColumnSummary, few_speakers
+from syncdiff_bench.runs.summary import ColumnSummary, few_speakers, in_words
+from syncdiff_bench.runs.timing import Speed, put_together, read_timings, speed_of
 from syncdiff_bench.weights.digests import KnownFiles
 
 if TYPE_CHECKING:
@@ -46,10 +50,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Key = tuple[str, str, str]  # clip, metric, protocol
 Lines = bool | Literal["passing"]
+LOST_LINES = "lost-lines"  # the caveat of a run whose journals lack some
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Presented):
     """A run as read from its directory, finished or not.
 
     manifest: run.json. scores: in the order of clips, then metrics; a tuple, or read as they pass (`load_run`).
@@ -66,6 +71,11 @@ class Run:
     generated: Mapping[str, Generated]
     label: str = ""
     unread: bool = False
+
+    def _presentation(self) -> tuple[str, Mapping[str, Any]]:
+        facts = {"state": "" if self.finished else "not finished", **in_words(self.summary)}
+        title = f"run {self.label or self.identity.method} on {self.identity.dataset} {self.identity.split}"
+        return title, {"clips": len(self.identity.clips), **facts, "in": self.path}
 
     @property
     def finished(self) -> bool:
@@ -86,6 +96,12 @@ class Run:
         """(metric, protocol) -> the weights and versions behind its numbers."""
         return scoring_networks(self.manifest)
 
+    @cached_property
+    def speed(self) -> Speed | None:
+        """How fast its method was; None of a bound, and of videos that somebody else made."""
+        given = self.identity.topline or self.identity.encoding == AS_GIVEN
+        return None if given else speed_of(read_timings(self.path))
+
     @property
     def caveats(self) -> tuple[Counted, ...]:
         """What a reader should know before believing a number of this run."""
@@ -102,7 +118,7 @@ class Run:
         if self.identity.encoding != AS_GIVEN:
             lost += len(clips) - sum(clip in self.generated for clip in clips)
         told = f"{lost} lines of its journals are lost; the same command makes them again"
-        return (Counted("lost-lines", told),) if lost > 0 else ()
+        return (Counted(LOST_LINES, told),) if lost > 0 else ()
 
     def to_pandas(self) -> DataFrame:
         """One row per clip: speaker, a column "<column>[<protocol>]" per value (NaN: undefined or failed), the reasons
@@ -110,33 +126,7 @@ class Run:
 
         Where two metrics have a column of one name and protocol, theirs are "<metric>.<column>[<protocol>]".
         """
-        import pandas as pd
-
-        from syncdiff_bench.caveats import UNRECORDED
-
-        owners: dict[tuple[str, str], set[str]] = {}
-        for score in self.scores:
-            for column in score.values or {}:
-                owners.setdefault((column, score.protocol), set()).add(score.metric)
-        values: dict[str, dict[str, Any]] = {clip: {"speaker": speaker} for clip, speaker in self.speakers.items()}
-        failures: dict[str, list[str]] = {clip: [] for clip in values}
-        caveats: dict[str, list[str]] = {clip: [] for clip in values}
-        for clip, line in self.generated.items():
-            if clip in caveats:
-                found = (UNRECORDED,) if line.caveats is None else line.caveats
-                caveats[clip] += [one.alone for one in found]
-        for score in self.scores:
-            for column, value in (score.values or {}).items():
-                owner = f"{score.metric}." if len(owners[column, score.protocol]) > 1 else ""
-                values[score.clip][f"{owner}{column}[{score.protocol}]"] = float("nan") if value is None else value
-            if score.error is not None and score.failed:
-                failures[score.clip].append(f"{score.metric}: {score.error.message}")
-            caveats[score.clip] += [f"{score.metric}: {one.alone}" for one in score.caveats]
-        frame = pd.DataFrame.from_dict(values, orient="index").rename_axis("clip")
-        return frame.assign(
-            failures=pd.Series({clip: "; ".join(texts) for clip, texts in failures.items()}),
-            caveats=pd.Series({clip: "; ".join(texts) for clip, texts in caveats.items()}),
-        )
+        return data_frame(self.scores, self.speakers, self.generated)
 
 
 def speakers(identity: Identity, generated: Mapping[str, Generated]) -> dict[str, str]:
@@ -331,7 +321,7 @@ class RunDirectory:
 
         Raises UsageError where parts scored with different weights.
         """
-        files = part_files(self.path, PROTOCOLS, GENERATION, SCORES)
+        files = part_files(self.path, PROTOCOLS, GENERATION, SCORES, TIMINGS)
         if not files:
             return
         # Before the first line that rests on what run.json says of a metric.
@@ -345,6 +335,7 @@ class RunDirectory:
             rows = [row.to_row() for file in files_of for row in records(file, parse)]
             if rows:
                 journal.append(rows)
+        put_together(self.path)
         for known in ("generated", "scores"):
             self.__dict__.pop(known, None)
         for file in files:

@@ -19,13 +19,15 @@ from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Me
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces.detection import detecting
 from syncdiff_bench.faults import FaultLog, contained
+from syncdiff_bench.given import own_state
+from syncdiff_bench.journals import Journal
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
 from syncdiff_bench.plugins import DatasetSpec, dataset_spec, load_dataset
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.runs.batches import generation_batches, header_length
 from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.layout import video_name
+from syncdiff_bench.runs.layout import TIMINGS, part_file, video_name
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import (
     NOT_GENERATED,
@@ -37,6 +39,7 @@ from syncdiff_bench.runs.records import (
     one_line,
 )
 from syncdiff_bench.runs.sources import SOURCE_CHANGED, VIDEO_CHANGED, open_clip, record, unfinished_clips
+from syncdiff_bench.runs.timing import LOST, Stopwatch, Timed
 from syncdiff_bench.runs.workers import Crew, Emit
 from syncdiff_bench.weights.digests import sha256_of
 
@@ -93,10 +96,16 @@ def generate(
     # A method with an __init__ of its own need not have kept the runtime.
     method.runtime = replace(getattr(method, "runtime", Runtime()), folder=run.path)
     work = Generation(run.path, run.identity, run.manifest["hardware"]["device"], method, dataset, sources, progress)
+    crew, timings = crew or Crew(), Journal(part_file(run.path, TIMINGS, ranks.part), LOST)
+    # Of ranks and shards on a CPU nobody knows whether they share it.
+    work.watch = Stopwatch(method_device(method), None if cpu and ranks.part else lambda: crew.pids)
     with progress.stage(title, n_clips, n_clips - len(todo)):
         left = set(todo)
 
-        def keep(_task: Task, line: Generated) -> None:
+        def keep(_task: Task, line: Generated | Timed) -> None:
+            if isinstance(line, Timed):
+                timings.append([line.to_row()])
+                return
             left.discard(line.clip)
             if line.sha256 is not None:
                 run.files.remember(run.video_path(line.clip), line.sha256)
@@ -113,8 +122,8 @@ def generate(
             keep(((), ()), Generated(clip_id, error=unusable[clip_id], source=sources[clip_id]))
         batches = [batch for batch in mine if left.intersection(batch)]
         tasks = [(tuple(batch), tuple(clip_id for clip_id in batch if clip_id in left)) for batch in batches]
-        alone = not cpu or not method.any_threads
-        (crew or Crew()).each(tasks, work, keep, lost, most=1 if alone else None)
+        alone = not cpu or not method.any_threads or bool(own_state("method", method))
+        crew.each(tasks, work, keep, lost, most=1 if alone else None)
     ranks.wait()
     if run.whole:
         run.merge_parts()
@@ -196,6 +205,7 @@ class Generation:
         self.at_once: int | None = None
         self.faults = FaultLog(folder)
         self.memory_notes: tuple[str, ...] = ()
+        self.watch = Stopwatch(method_device(method), None)
 
     def __reduce__(self) -> Any:
         method = (type(self.method), self.method.options, self.method.runtime)
@@ -210,9 +220,13 @@ class Generation:
         batch, wanted = task[0], set(task[1])
         self.emit = emit
         self.progress.working_on(task[1])
-        with detecting(self.device, self.progress.looking_for_faces):
+        with detecting(self.device, self._looking_for_faces):
             clips = self._decoded(batch, wanted)
             self._in_parts(clips, {clip.id: clip for clip in clips if clip.id in wanted})
+
+    def _looking_for_faces(self, clip_id: str, done: int, total: int) -> None:
+        self.watch.looking(done, total)
+        self.progress.looking_for_faces(clip_id, done, total)
 
     def _in_parts(self, clips: Sequence[Clip], left: Mapping[str, Clip]) -> None:
         """At most `at_once` clips together; the result is the same, a clip does not depend on its batch mates."""
@@ -260,18 +274,23 @@ class Generation:
 
     def _attempt(self, clips: Sequence[Clip], left: dict[str, Clip]) -> Failure | None:
         """Run the method; take finished clips out of `left`. The failure is that of the method as a whole."""
-        stream = self._yields(clips)
+        stream, made = self._yields(clips), dict[str, int]()
+        self.watch.begin()
         while True:
             try:
-                with contained():
+                with contained(), self.watch.running():
                     clip_id, frames = next(stream)
             except StopIteration:
+                if len(made) == len(clips) and not self.sources:
+                    self.emit(self.watch.end(made))
                 return None
             except Exception as error:
                 if out_of_memory(error):
                     return self._out_of_memory(clips, error)
                 self.faults.note(error, f"{self.method.name}, {', '.join(clip.id for clip in clips)}")
                 return clip_failure(error, NOT_GENERATED)
+            if isinstance(frames, np.ndarray) and isinstance(clip_id, str):
+                made[clip_id] = len(frames)
             clip = left.pop(clip_id, None) if isinstance(clip_id, str) else None
             if clip is not None:
                 self._finish(clip, frames)

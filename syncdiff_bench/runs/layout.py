@@ -5,9 +5,10 @@ RUN/.run.copy.json      the same, for the day that it is damaged
 RUN/generation.jsonl    one line per generated (or failed) clip
 RUN/videos/<id>.mp4     what the method made
 RUN/scores.jsonl        one line per clip and metric
+RUN/timings.jsonl       how long the method took, a line per batch (`timing`); equal runs differ in it
 RUN/errors.log          tracebacks of what plugins raised (`faults.FaultLog`)
 RUN/.digests.json       what is remembered of files, so that they need not be read again (`KnownFiles`)
-RUN/generation.PART.jsonl, scores.PART.jsonl   lines of one process of several (`Ranks.part`)
+RUN/generation.PART.jsonl, scores.PART.jsonl, timings.PART.jsonl   lines of one process of several (`Ranks.part`)
 RUN/protocols.PART.json   what it knows of the metrics that its scores are by
 """
 
@@ -29,6 +30,7 @@ MANIFEST = "run.json"
 COPY = ".run.copy.json"
 GENERATION = "generation.jsonl"
 SCORES = "scores.jsonl"
+TIMINGS = "timings.jsonl"
 DIGESTS = ".digests.json"
 PROTOCOLS = "protocols.json"  # of a part; of the whole they stand in run.json
 # Where runs lie in a folder of them: two levels down, and the trainings that `paper reproduce` makes of a row.
@@ -137,9 +139,9 @@ def discard(path: Path, *, scores_only: bool = False) -> str:
     if not (path / MANIFEST).is_file() and not (path / COPY).is_file():
         return ""
     # run.json goes last: as long as it is there, the same command finishes what was begun.
-    names = (SCORES,) if scores_only else (SCORES, "videos", "logs", LOG, GENERATION, DIGESTS, MANIFEST)
+    names = (SCORES,) if scores_only else (SCORES, "videos", "logs", LOG, GENERATION, TIMINGS, DIGESTS, MANIFEST)
     with claimed(path, Ranks(), bool):
-        parts = part_files(path, SCORES, PROTOCOLS, *(() if scores_only else (GENERATION,)))
+        parts = part_files(path, SCORES, PROTOCOLS, *(() if scores_only else (GENERATION, TIMINGS)))
         if not scores_only and (path / COPY).exists():
             _deleted(path / COPY)
         files = [*parts, *(path / name for name in names)]

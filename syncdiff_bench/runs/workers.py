@@ -67,6 +67,11 @@ class Crew:
             self._ahead.stop(at_once=True)
         self._others, self._ahead = [], None
 
+    @property
+    def pids(self) -> list[int | None]:
+        """Of the other processes."""
+        return [other._process.pid for other in (*self._others, *filter(None, [self._ahead]))]
+
     def each(
         self,
         tasks: Sequence[TaskT],

@@ -40,10 +40,13 @@ def made(toy_runs: Path) -> Path:
     return RUN
 
 
+TIMED = ("run.json", "timings.jsonl")
+
+
 def content(run: Path) -> dict[str, bytes]:
-    """All files of a run but run.json, which says when it was made."""
+    """All files of a run but run.json and timings.jsonl, which say when it was made and how long it took."""
     names = (path for path in sorted(run.rglob("*")) if path.is_file() and not path.name.startswith("."))
-    return {str(path.relative_to(run)): path.read_bytes() for path in names if path.name != "run.json"}
+    return {str(path.relative_to(run)): path.read_bytes() for path in names if path.name not in TIMED}
 
 
 def line_of(journal: Path, clip: str) -> int:
@@ -335,7 +338,7 @@ def test_damage_is_told_on_stderr_once(made: Path) -> None:
     change(made / "scores.jsonl", "s1/2", BAD["no JSON"])
     done = subprocess.run([sys.executable, "-m", "syncdiff_bench", *NOISE], capture_output=True, text=True, check=True)
     told = [line for line in done.stderr.splitlines() if "damaged" in line]
-    assert len(told) == 1 and told[0].startswith(f"{made}/scores.jsonl line 3 is damaged (")
+    assert len(told) == 1 and told[0].startswith(f"warning: {made}/scores.jsonl line 3 is damaged (")
     assert logging.getLogger("syncdiff_bench.journals").level == logging.NOTSET
 
 

@@ -202,7 +202,7 @@ def test_which_weights_is_never_guessed_from_the_face(work_folder: Path, capsys:
     Image.fromarray(waves(0)).save("face.png")
     write_sound(Path("a.wav"), np.ones(9_000, np.int16))
     assert main(["dub", "face.png", "a.wav", "--box", BOX]) == 2
-    assert "weights wav2lip missing; syncdiff-bench weights fetch wav2lip" in capsys.readouterr().err
+    assert "weights wav2lip missing; only you can get it" in capsys.readouterr().err
     assert main(["dub", "face.png", "a.wav", "--box", BOX, "--method", "syncdiff"]) == 2
     error = capsys.readouterr().err
     assert "syncdiff has no model for filmed faces: training/paper/model is missing" in error

@@ -139,7 +139,7 @@ def test_runs_are_called_what_the_user_says(runs: list[Run], capsys: pytest.Capt
     assert "is none of the runs" in error
     assert main(["report", "runs/toy-test", "--label", f"{folder}= Ours ", "--format", "markdown"]) == 0
     assert "| Ours" in capsys.readouterr().out
-    assert "--label Ours: expected DIR=NAME" in refusal(capsys, ["report", "runs/toy-test", "--label", "Ours"])
+    assert "--label Ours: expected RUN=NAME" in refusal(capsys, ["report", "runs/toy-test", "--label", "Ours"])
 
 
 def test_a_missing_clip_is_named(runs: list[Run]) -> None:

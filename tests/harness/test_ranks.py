@@ -65,7 +65,7 @@ def produced(run: Path) -> dict[str, str]:
     """sha256 of everything but what holds times (the manifest, the remembered digests) and the lock: pytest shows what
     differs, and would compare the bytes of two videos for hours.
     """
-    timed = ("run.json", ".run.copy.json", ".digests.json", ".lock", ".lock.gate")
+    timed = ("run.json", ".run.copy.json", ".digests.json", "timings.jsonl", ".lock", ".lock.gate")
     files = (path for path in run.rglob("*") if path.is_file() and path.name not in timed)
     return {str(path.relative_to(run)): sha256_of(path) for path in files}
 

@@ -23,7 +23,7 @@ SCORED = [*NOISE, "--metrics", "toy-error,toy-words,toy-heavy"]
 
 
 def produced(run: Path) -> dict[str, str]:
-    timed = ("run.json", ".run.copy.json", ".digests.json", ".lock", ".lock.gate")
+    timed = ("run.json", ".run.copy.json", ".digests.json", "timings.jsonl", ".lock", ".lock.gate")
     files = (path for path in run.rglob("*") if path.is_file() and path.name not in timed)
     return {str(path.relative_to(run)): sha256_of(path) for path in files}
 
@@ -69,7 +69,7 @@ def test_report_puts_shards_together_that_ended_side_by_side(one: Path, capsys: 
     assert sorted(path.name for path in run.glob("*.shard-*")) == sorted(
         f"{name}.shard-{index}-of-3.{suffix}"
         for index in (1, 2)
-        for name, suffix in (("generation", "jsonl"), ("scores", "jsonl"), ("protocols", "json"))
+        for name, suffix in (("generation", "jsonl"), ("scores", "jsonl"), ("timings", "jsonl"), ("protocols", "json"))
     )
     assert [row.clip for row in load_run(run).scores if row.metric == "toy-error"] == ["s0/0", "s0/1", "s1/2", "s1/3"]
     with locked(run / ".lock", member="shard-1-of-3"):

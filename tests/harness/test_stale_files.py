@@ -284,7 +284,10 @@ def test_fresh_starts_a_run_anew_and_says_what_it_deletes(capsys: pytest.Capture
     assert errors(RUN) == dict.fromkeys(CLIPS, 3.0)
     assert main([*changed, "--fresh"]) == 0
     said = capsys.readouterr().err
-    assert f"deleted scores.jsonl, videos/ (5 files), generation.jsonl, .digests.json, run.json of {RUN}" in said
+    assert (
+        f"deleted scores.jsonl, videos/ (5 files), generation.jsonl, timings.jsonl, .digests.json, run.json of {RUN}"
+        in said
+    )
     assert errors(RUN) == dict.fromkeys(CLIPS, 4.0)
     assert (RUN / "mine.txt").exists()
     assert main([*changed, "--out", "new", "--fresh"]) == 0

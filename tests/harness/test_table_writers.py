@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -95,11 +96,21 @@ def test_markdown_of_several_panels_lists_its_notes_below_a_legend() -> None:
     assert legend in text
 
 
+@pytest.mark.parametrize("name", ["markdown", "latex", "html"])
+def test_a_legend_shows_the_names_of_rows_as_they_are(name: str) -> None:
+    text = render([replace(TABLE, ranks_marked=2, unranked=(NASTY,))], name)
+    (line,) = [line for line in text.splitlines() if "takes no part" in line]
+    assert {"markdown": r"\*\[x\] red two takes", "latex": r"{*}{[}x] red two takes", "html": "&lt;b&gt;&amp;_"}[
+        name
+    ] in line
+    assert not set(line) & set("\x1b\x07\u202e\ud800")
+
+
 def test_html() -> None:
     text = render([TABLE, PANELS], "html")
     page = Page(text)
     rows = page.tables[""]
-    assert rows[0] == ["Row", "", "PSNR ↑face96", "WER ↓ <i>"]
+    assert rows[0] == ["Row", "", "PSNR ↑ face96", "WER ↓ <i>"]
     assert rows[1:5] == [
         ["bound", "ours", "N/Aa", "–"],
         ["mineab", "ours", "31.50b ± 0.25", "7.0"],
@@ -116,9 +127,10 @@ def test_html() -> None:
 def test_latex_has_balanced_groups_and_even_rows() -> None:
     """What pdflatex would stumble over, checked without it."""
     text = render([TABLE, PANELS], "latex")
-    assert r"\textbf{31.50 $\pm$ 0.25}$^{b}$ & \textbf{\textcolor{violet}{7.0}}" in text
+    assert r"\textbf{31.50 $\pm$ 0.25}$^{b}$ & \underline{7.0}" in text
     assert r" & delta & $-0.18$ & $+1.2$$^{\dagger}$$^{\ddagger}$ \\" in text
-    assert r"Row & \textsc{LRS3} & PSNR $\uparrow$ face96" in text and r"plain -{}-note\par" in text
+    assert r"Row & \textsc{LRS3} & PSNR $\uparrow$ & WER $\downarrow$ $<$i$>$ \\" in text
+    assert "     &  & \\footnotesize face96 &  \\\\\n" in text and r"plain -{}-note\par" in text
     bare = re.sub(r"\\[\\{}$&#_%]", "", re.sub(r"(?<!\\)%.*", "", text))
     depth = 0
     for character in bare:
@@ -135,7 +147,7 @@ def test_latex_has_balanced_groups_and_even_rows() -> None:
     assert opened == []
     for spec, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
         rows = [line for line in body.splitlines() if line.endswith(r" \\")]
-        assert spec == "llrr" and len(rows) == 5
+        assert spec == "llrr" and len(rows) == 6
         assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(spec) - 1}
 
 
@@ -211,17 +223,23 @@ def test_a_terminal_gets_nothing_that_it_would_obey(capsys: pytest.CaptureFixtur
     assert out.splitlines()[-4:] == [f"ᵃ note {SHOWN}", "ᵇ of mine", "† symbol", "plain --note"]
 
 
-def test_a_narrow_terminal_folds_long_words_and_keeps_numbers_whole(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("syncdiff_bench.report.writers.terminal.WIDE", 80)
-    long = "clips/" + 20 * "0123456789"
-    headings = (Heading("method", align="left", fold=False), Heading("PSNR"), Heading("clip", align="left"))
-    print_tables([Table((Panel(headings, ((Row((Cell("a-method-with-a-name"), Cell("1.00 ±0.10"), Cell(long))),),)),))])
+def test_a_pipe_gets_numbers_and_words_whole_however_wide(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "clips/" + 30 * "0123456789"
+    headings = (Heading("method", align="left", names_row=True), Heading("PSNR"), Heading("clip", align="left"))
+    rows = (Row((Cell("a-method-with-a-name"), Cell("1.00", " [0.10, 2.00]"), Cell(f"{long} and more"))),)
+    print_tables([Table((Panel(headings, (rows,)),))])
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert any("a-method-with-a-name" in line and "1.00 ±0.10" in line for line in lines)
-    assert long in "".join(line.split("│")[3].strip() for line in lines if line.startswith("│"))
+    assert any(
+        all(f" {part} " in line for part in ("a-method-with-a-name", "1.00 [0.10, 2.00]", long)) for line in lines
+    )
+    print_tables([Table((Panel(headings, ((Row((Cell("m"), Cell("1"), Cell(" ".join(90 * ["word"])))),),)),))])
+    assert {len(line) for line in capsys.readouterr().out.splitlines()} == {200}  # texts wrap as they did
+    wide = "1234567.00 [1234567.00, 1234567.00]"
+    texts = [*headings[:2], *8 * headings[2:]]
+    row = Row((Cell("m"), Cell(wide), *8 * [Cell("word word word word word")]))
+    print_tables([Table((Panel(tuple(texts), ((row,),)),))])
+    out = capsys.readouterr().out
+    assert wide in out and max(map(len, out.splitlines())) == 200
 
 
 def test_junit_has_a_failure_per_row_that_fails() -> None:

@@ -1,27 +1,32 @@
-"""All six tables through pdflatex, empty and filled, where there is one."""
+"""All six tables through pdflatex, empty and filled, and a leaderboard, where there is one."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from syncdiff_bench.report.joined import join
+from syncdiff_bench.report.leaderboard import boards
 from syncdiff_bench.report.paper import PaperTable, package_tables
 from syncdiff_bench.report.paper_table import paper_table
 from syncdiff_bench.report.results import run_of
+from syncdiff_bench.report.selection import Choice
 from syncdiff_bench.report.writers import render
 from syncdiff_bench.runs.directory import Run
+from syncdiff_bench.runs.timing import Timed
 
 TABLES = package_tables("syncdiff_leaderboards")
 SYSTEMS = [row.system for table in TABLES if table.of_paper for row in table.rows]
 NASTY = "<b>&_%$#{}~^\\|*[x] --shift `a' 数据→/éůţ ¿λ≤½ \x1b[1m"
 DOCUMENT = r"""\documentclass[twocolumn]{article}
 \usepackage[T1]{fontenc}
-\usepackage{booktabs,graphicx,xcolor}
+\usepackage{booktabs,graphicx}
 \begin{document}
 \input{table}
 \end{document}
@@ -63,11 +68,26 @@ def runs_of(table: PaperTable) -> list[Run]:
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: f"table{table.number}")
 def test_it_compiles(table: PaperTable, filled: bool, tmp_path: Path) -> None:
     joined = join(table, runs_of(table) if filled else (), systems=SYSTEMS)
-    (tmp_path / "table.tex").write_text(render([paper_table(joined)], "latex"), encoding="utf-8")
-    (tmp_path / "main.tex").write_text(DOCUMENT, encoding="utf-8")
+    compiled(render([paper_table(joined)], "latex"), tmp_path)
+
+
+def test_a_leaderboard_compiles(tmp_path: Path) -> None:
+    """Runs of a table as one line each, with notes, ranks, ends of intervals and every column that there is."""
+    runs = [replace(run, label=f"{run.identity.method} {NASTY}") for run in runs_of(TABLES[0])]
+    (tmp_path / "timings.jsonl").write_text(json.dumps(Timed("t", 2, 50, 1.5, NASTY, True, True).to_row()) + "\n")
+    runs = [replace(one, path=tmp_path, manifest={**one.manifest, "versions": {}}) for one in runs]
+    (board,) = boards(runs, Choice(("n,rank,speed", *(c.metric for c in TABLES[0].columns)), second_best=True))
+    text = render([board.table], "latex")
+    assert r"\underline" in text and "speed" in text
+    compiled(text, tmp_path)
+
+
+def compiled(table: str, folder: Path) -> None:
+    (folder / "table.tex").write_text(table, encoding="utf-8")
+    (folder / "main.tex").write_text(DOCUMENT, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:].decode(errors="replace")
-    log = (tmp_path / "main.log").read_text(encoding="utf-8", errors="replace")
+    log = (folder / "main.log").read_text(encoding="utf-8", errors="replace")
     assert "Overfull" not in log
-    assert (tmp_path / "main.pdf").stat().st_size > 5000
+    assert (folder / "main.pdf").stat().st_size > 5000

@@ -50,7 +50,7 @@ def alone(*arguments: str) -> None:
 
 
 def produced(run: Path) -> dict[str, str]:
-    timed = ("run.json", ".run.copy.json", ".digests.json")
+    timed = ("run.json", ".run.copy.json", ".digests.json", "timings.jsonl")
     files = (path for path in run.rglob("*") if path.is_file() and path.name not in timed)
     return {str(path.relative_to(run)): sha256_of(path) for path in files}
 

@@ -166,7 +166,9 @@ def test_a_bad_clip_fails_alone(make: Make) -> None:
 @pytest.mark.parametrize("kind", [Wav2Lip, TalkLip])
 def test_missing_weights_are_named_with_the_command(kind: type[FaceMethod], tmp_path: Path) -> None:
     name = kind.name
-    with pytest.raises(WeightsError, match=f"weights {name} missing; syncdiff-bench weights fetch {name}") as caught:
+    with pytest.raises(
+        WeightsError, match=rf"weights {name} missing; only you can get it: .*README.*; then .* weights add {name} FILE"
+    ) as caught:
         kind(runtime=Runtime(weights=WeightsStore(tmp_path))).weights_used()
     assert caught.value.missing == name
 

@@ -9,8 +9,8 @@ import zipfile
 from itertools import zip_longest
 from pathlib import Path
 
-# Files about this machine and this minute: locks, what was remembered of files by inode and time, what stages took.
-EXEMPT_FILES = re.compile(r"(^|/)(\.lock[^/]*|\.[^/]*\.lock|\.digests\.json|times/[^/]+\.json)$")
+# Files about this machine and this minute: locks, what was remembered of files by inode and time, what took how long.
+EXEMPT_FILES = re.compile(r"(^|/)(\.lock[^/]*|\.[^/]*\.lock|\.digests\.json|timings\.jsonl|times/[^/]+\.json)$")
 # Fields: when a run began and ended, how fast a training went, how old a file of weights is beside its digest; and, of
 # a checkpoint, sizes and digests of the files that are compared by what they hold.
 EXEMPT_FIELDS = {

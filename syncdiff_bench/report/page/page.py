@@ -17,7 +17,7 @@ from typing import Any
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.report.comparison import SHOWN_CHANGES, change_text, comparison_table
-from syncdiff_bench.report.leaderboard import REFERENCE, Board, boards
+from syncdiff_bench.report.leaderboard import Board, boards
 from syncdiff_bench.report.page.material import (
     Material,
     changed_clips,
@@ -27,6 +27,7 @@ from syncdiff_bench.report.page.material import (
     video_uri,
 )
 from syncdiff_bench.report.page.strip import reference_row, strip_of
+from syncdiff_bench.report.selection import EVERYTHING, REFERENCE, Choice
 from syncdiff_bench.report.table import Cell, Heading, Note, Panel, Row, number
 from syncdiff_bench.report.writers.html import escape, notes_html, panel_html, scrolling
 from syncdiff_bench.runs.directory import Run
@@ -42,17 +43,18 @@ CHANGES_FIGURE = """<figure><div id="changes"></div>
 def build_page(
     runs: Sequence[Run],
     *,
+    choice: Choice = EVERYTHING,
     comparison: Comparison | None = None,
     clips: int = 12,
     data_root: Path | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """The document. clips: how many to embed with video, chosen by `notable_clips`.
+    """The document. choice: its rows and columns. clips: how many to embed with video, chosen by `notable_clips`.
 
     comparison: of the second run against the first; the page then says where they differ, and shows the clips that
     changed most. Raises UsageError where the runs are over several sets of clips: their values cannot share a page.
     """
-    found = boards(runs)
+    found = boards(runs, choice)
     if len(found) != 1:
         titles = "; ".join(board.table.title for board in found)
         raise UsageError(f"a page is of runs over the same clips, not of {titles}; write one page for each")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from syncdiff_bench.contracts import FPS, Clip, Frames, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.report.leaderboard import REFERENCE, row_names
 from syncdiff_bench.report.page.material import Material
+from syncdiff_bench.report.selection import REFERENCE, row_names
 from syncdiff_bench.runs.directory import Run
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 r"""Tables as LaTeX: one `table*` environment each, ready to \input into a paper (pdflatex).
 
-Needs the packages booktabs, graphicx and xcolor; the first line of the output says so. Best in bold, second best in
-bold violet, as in the paper.
+Needs the packages booktabs and graphicx; the first line of the output says so. Best in bold, second best underlined.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from syncdiff_bench.characters import one_line
 from syncdiff_bench.report.table import Cell, Note, Panel, Table
 
-PREAMBLE = r"% preamble: \usepackage{booktabs,graphicx,xcolor}"
+PREAMBLE = r"% preamble: \usepackage{booktabs,graphicx}"
 
 # Characters by the command that prints them, in mathematics and in text, whatever the font encoding.
 MATHS = {
@@ -44,7 +43,7 @@ ESCAPES = {
 }
 SYMBOLS = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S"}  # of marks, inside mathematics
 BEST = r"\textbf{%s}"
-SECOND = r"\textbf{\textcolor{violet}{%s}}"
+SECOND = r"\underline{%s}"
 
 
 def latex_text(tables: Sequence[Table]) -> str:
@@ -61,9 +60,10 @@ def _environment(table: Table) -> str:
         lines += [r"  \par\smallskip", r"  \begin{minipage}{\linewidth}\footnotesize"]
         lines += [rf"    {_note(note)}\par" for note in table.notes]
         lines += [r"  \end{minipage}"]
-    legend = table.legend(BEST % "bold", SECOND % "bold violet")
+    legend = table.legend(BEST % "bold", SECOND % "underlined", escape)
+    title = escape(table.caption or f"{table.title}.")
     lines += [
-        rf"  \caption{{{escape(table.caption or table.title)} {legend}}}",
+        rf"  \caption{{{f'{title} {legend}'.rstrip()}}}",
         rf"  \label{{tab:syncdiff-bench-{table.label}}}",
     ]
     lines += [r"\end{table*}", ""]
@@ -71,13 +71,19 @@ def _environment(table: Table) -> str:
 
 
 def _tabular(panel: Panel) -> list[str]:
-    """Never wider than the text: a table that would be is scaled down. The panel's title fills an empty heading."""
-    header = [escape(f"{one.text} {one.below}") or rf"\textsc{{{escape(panel.title)}}}" for one in panel.headings]
+    """Never wider than the text: a table that would be is scaled down. The panel's title fills an empty heading.
+
+    What stands below the headings has a line of its own.
+    """
+    title = rf"\textsc{{{escape(panel.title)}}}" if panel.title else ""
+    header = [[escape(one.text) or title for one in panel.headings]]
+    if any(one.below for one in panel.headings):
+        header.append([rf"\footnotesize {escape(one.below)}" if one.below else "" for one in panel.headings])
     lines = [
         r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"  \begin{{tabular}}{{{''.join(one.align[0] for one in panel.headings)}}}",
         r"    \toprule",
-        rf"    {' & '.join(header)} \\",
+        *(rf"    {' & '.join(line)} \\" for line in header),
         r"    \midrule",
     ]
     for index, group in enumerate(panel.groups):

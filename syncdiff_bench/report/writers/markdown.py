@@ -19,16 +19,21 @@ def markdown_text(tables: Sequence[Table]) -> str:
 def _alone(table: Table) -> str:
     (panel,) = table.panels
     title = f"### {escape(table.title)}\n\n" if table.title else ""
-    return f"{title}{pipes(panel)}\n\n" + "  \n".join(map(_note, table.notes)) + "\n"
+    return f"{title}{pipes(panel)}\n\n" + "  \n".join(_below(table)) + "\n"
 
 
 def _with_panels(table: Table) -> str:
     parts = [f"## {escape(table.title)}"]
     for panel in table.panels:
         parts += [f"### {escape(panel.title)}", pipes(panel)]
-    legend = table.legend("**bold**", "*italic*")
-    lines = [*([legend] if legend else []), *map(_note, table.notes)]
+    lines = _below(table)
     return "\n\n".join([*parts, *(["\n".join(f"- {line}" for line in lines)] if lines else [])]) + "\n"
+
+
+def _below(table: Table) -> list[str]:
+    """The legend, then the notes."""
+    legend = table.legend("**bold**", "*italic*", escape)
+    return [*([legend] if legend else []), *map(_note, table.notes)]
 
 
 def pipes(panel: Panel) -> str:
