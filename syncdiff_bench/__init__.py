@@ -13,9 +13,21 @@ from syncdiff_bench.exports import offered
 _FROM = {
     **dict.fromkeys(("load_dataset", "load_method", "load_metric", "load_run"), "syncdiff_bench.api.loading"),
     **dict.fromkeys(("compare", "report"), "syncdiff_bench.api.reporting"),
+    "dub": "syncdiff_bench.api.dubbing",
     **dict.fromkeys(("run", "score"), "syncdiff_bench.api.running"),
 }
-__all__ = ["__version__", "compare", "load_dataset", "load_method", "load_metric", "load_run", "report", "run", "score"]
+__all__ = [
+    "__version__",
+    "compare",
+    "dub",
+    "load_dataset",
+    "load_method",
+    "load_metric",
+    "load_run",
+    "report",
+    "run",
+    "score",
+]
 
 _offered, __dir__ = offered(__name__, _FROM)
 

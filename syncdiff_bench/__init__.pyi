@@ -1,3 +1,4 @@
+from syncdiff_bench.api.dubbing import dub as dub
 from syncdiff_bench.api.loading import load_dataset as load_dataset
 from syncdiff_bench.api.loading import load_method as load_method
 from syncdiff_bench.api.loading import load_metric as load_metric

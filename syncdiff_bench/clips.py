@@ -36,6 +36,16 @@ from syncdiff_bench.faces.boxes import (
     read_boxes,
 )
 from syncdiff_bench.faces.detection import detected_boxes
+from syncdiff_bench.faces.framing import (
+    Squares,
+    boxes_into,
+    crops,
+    into_squares,
+    is_framed,
+    moved_inside,
+    squares_of,
+    steadied_boxes,
+)
 from syncdiff_bench.faces.landmarks import (
     POINTS,
     FaceAlignmentSource,
@@ -68,6 +78,14 @@ class Spoken:
     label: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """What a clip shows of another one: of each frame a square, (T, 3) float64 x, y and side in pixels."""
+
+    of: Clip
+    squares: Squares
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Clip(Presented):
     """One utterance: cheap to make, decodes its file on the first use of `media` and then keeps it.
@@ -89,6 +107,7 @@ class Clip(Presented):
         this clip's frames are no ground truth.
     transcript_note: why the file gives no transcript, or what was guessed in reading it.
     preloaded: frames and audio in place of those of `path`.
+    cut: where `preloaded` was cut out of another clip's frames, whose boxes and landmarks it then has.
     accept_damaged: a damaged file is read as far as it goes, with a caveat, in place of a ClipError.
     """
 
@@ -105,6 +124,7 @@ class Clip(Presented):
     transcript_note: str = ""
     preloaded: Media | None = field(default=None, repr=False)
     accept_damaged: bool = False
+    cut: Cut | None = field(default=None, repr=False)
 
     @classmethod
     def of_arrays(
@@ -224,6 +244,9 @@ class Clip(Presented):
         return set()
 
     def _boxes(self) -> FaceBoxes:
+        if self.cut is not None:
+            found, n, side = self.cut.of.face_boxes, len(self.frames), self.frames.shape[1]
+            return replace(found, boxes=boxes_into(found.boxes[:n], self.cut.squares[:n], side))
         whole = self._whole()
         if whole is not None:
             found = whole.face_boxes
@@ -256,6 +279,16 @@ class Clip(Presented):
         return whole if np.array_equal(every.source_frames[:n], sources) else None  # type: ignore[arg-type]
 
 
+def cut_to_face(clip: Clip, boxes: FaceBoxes, side: int) -> Clip | None:
+    """The same clip in the framing of LRS, frames of `side`, cut out around these boxes; None where it is in it."""
+    frame_hw = clip.frames.shape[1], clip.frames.shape[2]
+    if is_framed(boxes.boxes, frame_hw, boxes.source):
+        return None
+    squares = moved_inside(squares_of(steadied_boxes(boxes.boxes), boxes.source), frame_hw)
+    frames = np.stack(list(crops(clip.frames, squares, side)))
+    return replace(clip, audio_from=None, preloaded=Media(frames, clip.audio), cut=Cut(clip, squares))
+
+
 def _picture(frame: Frames) -> str:
     """A `data:` address of a small PNG of (H, W, 3) uint8 RGB."""
     import base64
@@ -280,6 +313,9 @@ def landmarks_of(clip: Clip, folder: str = "") -> Landmarks:
     Raises ClipError (`landmarks`) where a file is not of that shape, where no frame has a face, and where there are
     neither files nor a detector.
     """
+    if clip.cut is not None:
+        points = landmarks_of(clip.cut.of, folder)[: len(clip.frames)]
+        return into_squares(points, clip.cut.squares[: len(points)], clip.frames.shape[1]).astype(np.float32)
     if folder:
         found = read_landmarks(Path(folder), clip.id, clip.media)
     elif clip.landmarks_path is not None:

@@ -123,9 +123,8 @@ class Method(Presented, ABC):
         mark these columns with ‡.
     incidental: options that cannot change the frames (paths, batch size); the paper's tables mark § a run with any
         other non-default option.
-    any_threads: True where the frames do not depend, on a CPU, on how many threads torch uses: only then do several
-        workers, of fewer threads each, generate at once. False for what starts programs, which use the machine as they
-        like.
+    any_threads: True where the frames do not depend, on a CPU, on torch's threads: only then do workers generate too.
+    needs: what a user must have first, in words, for lists.
 
     `generate` gets a BATCH of at most `batch_size` clips, because diffusion is sequential inside a clip and
     parallel across clips. For the same clips and seed it must yield the same frames, and a clip must not depend
@@ -138,6 +137,7 @@ class Method(Presented, ABC):
     trained_against: ClassVar[frozenset[str]] = frozenset()
     incidental: ClassVar[frozenset[str]] = frozenset()
     any_threads: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:

@@ -73,7 +73,8 @@ class Description:
     """A plugin in words.
 
     status: "ok", or why it cannot be used, in one line.
-    The rest is empty where it does not apply: protocol, columns (label, arrow, unit), needs and source are a metric's.
+    needs: what a method wants of its user, or a metric of a clip.
+    The rest is empty where it does not apply: protocol, columns (label, arrow, unit) and source are a metric's.
     """
 
     name: str
@@ -264,8 +265,12 @@ def _described(registration: Registration, owner: str) -> Description:
     loaded = _load(registration)
     options = tuple(getattr(getattr(loaded, "Options", None), "__dataclass_fields__", ()))
     title = getattr(loaded, "title", "") or (inspect.getdoc(loaded) or "").partition("\n")[0]
-    metric = _metric_facts(loaded) if registration.kind == "metric" else {}
-    return Description(registration.name, str(title), owner, options=options, **metric)
+    facts: dict[str, Any] = {}
+    if registration.kind == "metric":
+        facts = _metric_facts(loaded)
+    elif registration.kind == "method":
+        facts = {"needs": tuple(loaded.needs)}
+    return Description(registration.name, str(title), owner, options=options, **facts)
 
 
 def _metric_facts(cls: Any) -> dict[str, Any]:

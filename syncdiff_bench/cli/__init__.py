@@ -93,6 +93,7 @@ cli = Group(
         "run": "run:run",
         "generate": "run:generate",
         "score": "score:score",
+        "dub": "dub:dub",
         "report": "report:report",
         "compare": "report:compare",
         "watch": "watch:watch",

@@ -120,9 +120,11 @@ def option(
     default: Any = None,
     shown: str = "",
     required: bool = False,
+    short: str = "",
 ) -> Option[Any]:
     """An option.
 
+    short: its one-letter spelling.
     text: what it is for, a sentence.
     name: of the parameter, where it is not the spelling's.
     many: it may be repeated, and the text says so.
@@ -139,7 +141,7 @@ def option(
         settings["type"] = kind
     if default is not None:
         settings["default"] = default
-    names = (spelling,) if name is None else (spelling, name)
+    names = tuple(filter(None, (short, spelling, name)))
     return click.option(*names, multiple=many, show_default=shown or default != "", **settings)
 
 

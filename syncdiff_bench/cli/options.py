@@ -82,8 +82,9 @@ def told_root(dataset: str, given: Path | None) -> Path | None:
     return root.folder
 
 
-METHOD = option("--method", METHOD_NAME, "Method.", default="syncdiff")
-METHODS = option("--method", METHOD_NAME, "Method.", name="methods", many=True, default=("syncdiff",))
+METHOD_HELP = "Method; `syncdiff-bench list methods` says what each needs."
+METHOD = option("--method", METHOD_NAME, METHOD_HELP, default="syncdiff")
+METHODS = option("--method", METHOD_NAME, METHOD_HELP, name="methods", many=True, default=("syncdiff",))
 SETTINGS = option(
     "--set",
     PAIR,

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -160,6 +161,9 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
     if as_json:
         say(json_text(rows))
         return
+    if kind == "methods":
+        print_methods(rows)
+        return
     print_rows([_for_people(kind, row) for row in rows])
 
 
@@ -178,6 +182,17 @@ def print_names(as_json: bool) -> None:
     say("`syncdiff-bench list KIND` says more; weights and tables are kinds as well.")
 
 
+def print_methods(rows: Iterable[dict[str, Any]]) -> None:
+    """A few lines per method: their options and needs are too long for a table."""
+    for row in rows:
+        say("  ".join(filter(None, (row["name"], row["title"], f"({row['distribution']})"))))
+        facts = {"needs": "; ".join(row["needs"]), "options": ", ".join(row["options"])}
+        for label, text in facts.items() if row["status"] == "ok" else (("fault", row["status"]),):
+            start = f"    {label.ljust(9)}"
+            if text:  # an address is never broken
+                say(fill(text, 80, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False))
+
+
 def plugin_rows(kind: str) -> list[dict[str, Any]]:
     """One record per registered name of a kind of plugins.
 
@@ -187,7 +202,7 @@ def plugin_rows(kind: str) -> list[dict[str, Any]]:
 
     records = [asdict(description) for description in describe(PLUGINS[kind])]
     if kind != "metrics":
-        of_metrics = ("protocol", "columns", "needs", "source")
+        of_metrics = ("protocol", "columns", "source", *(() if kind == "methods" else ("needs",)))
         return [{key: value for key, value in one.items() if key not in of_metrics} for one in records]
     entries = _entries()
     return [{**one, "weights": [entry.name for entry in entries if one["name"] in entry.used_by]} for one in records]

@@ -59,7 +59,7 @@ def report(
     columns: int,
     data_root: Path | None,
 ) -> None:
-    """Show runs that exist: leaderboard, LaTeX, HTML page, figure, CSV.
+    """Show runs that exist: table, page, figure, LaTeX, CSV.
 
     Each DIR is a run directory, or a folder of them (two levels down, trainings of a row three). Nothing is scored;
     what shards made is put together first.

@@ -322,7 +322,7 @@ class Generation:
             failure = clip_failure(error, "caveats")
             self._fail(clip, replace(failure, message=f"{clip.id}: caveats of {self.method.name}: {failure.message}"))
             return
-        problem = _frames_problem(clip, frames, shorter=any(one.kind == LENGTH for one in noticed))
+        problem = frames_problem(clip, frames, shorter=any(one.kind == LENGTH for one in noticed))
         if problem:
             self._fail(clip, Failure("wrong-output", f"{clip.id}: {self.method.name} made {problem}"))
             return
@@ -359,7 +359,7 @@ def _generation_anew(
     return Generation(folder, identity, device, made, load_dataset(*dataset), sources, Progress())
 
 
-def _frames_problem(clip: Clip, frames: Any, *, shorter: bool) -> str:
+def frames_problem(clip: Clip, frames: Any, *, shorter: bool) -> str:
     """What is wrong with the frames, "" for nothing. shorter: their method says that some are missing at the end."""
     if not isinstance(frames, np.ndarray):
         return f"a {type(frames).__name__}, expected a numpy array of frames"

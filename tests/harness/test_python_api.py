@@ -35,7 +35,7 @@ def test_an_unknown_attribute_is_an_attribute_error() -> None:
 
 def test_what_the_command_line_takes_python_takes() -> None:
     """But what belongs to a terminal or a job, and several methods at once."""
-    terminal = {"strict", "dry_run", "progress", "shard", "quiet", "debug", "quiet"}
+    terminal = {"strict", "dry_run", "progress", "shard", "quiet", "debug"}
     renamed = {"methods": "method", "settings": "options", "dataset_settings": "dataset_options"}
     for function, command in ((run, run_command), (score, score_command)):
         taken = {renamed.get(str(one.name), one.name) for one in command.params} - terminal
