@@ -35,7 +35,7 @@ docs:  ## the documentation as a site/, warnings are errors
 	$(BIN)/mkdocs build --strict
 
 docs-update:  ## write what commands print today into README and docs
-	UPDATE_DOCUMENTATION=1 $(BIN)/pytest -m "slow or not slow" tests/harness/test_documentation.py
+	UPDATE_DOCUMENTATION=1 $(BIN)/pytest -m "slow or not slow" tests/harness/test_documentation.py tests/harness/test_notebook.py
 
 speed:  ## the hot paths against tests/benchmarks/speed.json
 	mkdir -p .benchmarks

@@ -14,6 +14,13 @@ UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\t\n\r\x20-\x7e\x85\xa0-\ud7
 # and what ends a line or paragraph beside a line feed.
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 DOUBTFUL = re.compile(r"[^\t\n\x20-\x7e]")
+# What stands for a character on a terminal that lacks it; raised letters and digits follow a "^".
+SPELLINGS = {
+    **{"±": "+-", "×": "x", "·": ".", "≤": "<=", "≥": ">=", "≈": "~", "−": "-", "–": "-", "—": "--", "…": "..."},
+    **{"↑": "up", "↓": "down", "→": "->", "←": "<-", "∞": "inf", "°": " deg"},
+    **{"━": "=", "─": "-"},
+    **{"†": "^+", "‡": "^++", "§": "^S", "‘": "'", "’": "'", "“": '"', "”": '"'},
+}
 
 
 def printable(text: str) -> str:
@@ -47,6 +54,32 @@ def json_text(value: Any) -> str:
     """
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=str)
     return DOUBTFUL.sub(lambda found: json.dumps(found[0])[1:-1] if _is_invisible(found[0]) else found[0], text)
+
+
+def spelled(text: str, encoding: str) -> str:
+    """The text in characters that an encoding has: words for those that it lacks, else their number.
+
+    >>> spelled("PSNR ↑ 31.50 ±0.25ᵇ ж", "ascii")
+    'PSNR up 31.50 +-0.25^b \\\\u0436'
+    """
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return "".join(_spelling(character, encoding) for character in text)
+    return text
+
+
+def _spelling(character: str, encoding: str) -> str:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        if character in SPELLINGS:
+            return SPELLINGS[character]
+        kind, _, code = unicodedata.decomposition(character).partition(" ")
+        if kind == "<super>":
+            return "^" + "".join(_spelling(chr(int(one, 16)), encoding) for one in code.split())
+        return character.encode(encoding, "backslashreplace").decode(encoding)
+    return character
 
 
 def _is_invisible(character: str) -> bool:

@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from syncdiff_bench.arrays import FPS, Audio, Frames, Media, load_array
+from syncdiff_bench.arrays import (
+    FPS,
+    SAMPLE_RATE,
+    Audio,
+    Frames,
+    Media,
+    given_audio,
+    given_boxes,
+    given_frames,
+    load_array,
+)
 from syncdiff_bench.errors import ClipError, NotApplicable, UsageError
 from syncdiff_bench.faces import cache
-from syncdiff_bench.faces.boxes import BY_CONSTRUCTION, CENTRED, GIVEN, FaceBoxes, centred_boxes, read_boxes
+from syncdiff_bench.faces.boxes import (
+    BY_CONSTRUCTION,
+    CENTRED,
+    DETECTORS,
+    GIVEN,
+    FaceBoxes,
+    centred_boxes,
+    read_boxes,
+)
 from syncdiff_bench.faces.detection import detected_boxes
+from syncdiff_bench.faces.framing import (
+    Squares,
+    boxes_into,
+    crops,
+    into_squares,
+    is_framed,
+    moved_inside,
+    squares_of,
+    steadied_boxes,
+)
 from syncdiff_bench.faces.landmarks import (
     POINTS,
     FaceAlignmentSource,
@@ -26,7 +57,10 @@ from syncdiff_bench.faces.landmarks import (
 )
 from syncdiff_bench.media.fitting import picked, with_audio
 from syncdiff_bench.media.reading import read_media
+from syncdiff_bench.presenting import Presented, card, known
 from syncdiff_bench.weights.digests import sha256_in_process
+
+THUMBNAIL = 160  # pixels of the longer side
 
 
 @dataclass(frozen=True)
@@ -45,7 +79,15 @@ class Spoken:
 
 
 @dataclass(frozen=True, eq=False)
-class Clip:
+class Cut:
+    """What a clip shows of another one: of each frame a square, (T, 3) float64 x, y and side in pixels."""
+
+    of: Clip
+    squares: Squares
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Clip(Presented):
     """One utterance: cheap to make, decodes its file on the first use of `media` and then keeps it.
 
     id: path of the clip inside its dataset without extension, with forward slashes ("test/0Fi83BHQsMA/00002").
@@ -65,6 +107,7 @@ class Clip:
         this clip's frames are no ground truth.
     transcript_note: why the file gives no transcript, or what was guessed in reading it.
     preloaded: frames and audio in place of those of `path`.
+    cut: where `preloaded` was cut out of another clip's frames, whose boxes and landmarks it then has.
     accept_damaged: a damaged file is read as far as it goes, with a caveat, in place of a ClipError.
     """
 
@@ -81,6 +124,54 @@ class Clip:
     transcript_note: str = ""
     preloaded: Media | None = field(default=None, repr=False)
     accept_damaged: bool = False
+    cut: Cut | None = field(default=None, repr=False)
+
+    @classmethod
+    def of_arrays(
+        cls,
+        frames: ArrayLike,
+        audio: ArrayLike | None = None,
+        *,
+        boxes: ArrayLike | str | None = None,
+        transcript: str | None = None,
+        clip_id: str = "clip",
+    ) -> Clip:
+        """A clip of arrays in memory.
+
+        frames: (T, H, W, 3) uint8 RGB at 25 frames per second.
+        audio: (N,) int16 mono at 16 kHz, of the same length; up to half a second more is cut off.
+        boxes: the face, (4,) or (T, 4) pixels x1 y1 x2 y2 with exclusive ends; or where they come from, a text as of
+            `boxes` above. None: a detector looks at their first use.
+        clip_id: what messages call it.
+        Raises UsageError for arrays of another shape, dtype or range.
+        """
+        shown = given_frames(frames, f"frames of {clip_id}")
+        heard = np.zeros(0, np.int16) if audio is None else given_audio(audio, len(shown))
+        source = boxes if isinstance(boxes, str) else ""
+        if source and source not in (CENTRED, BY_CONSTRUCTION, *DETECTORS):
+            raise UsageError(f"boxes={source!r}: give {', '.join((CENTRED, *DETECTORS))}, or an array of (T, 4)")
+        clip = cls(clip_id, "arrays", transcript=transcript, boxes=source, preloaded=Media(shown, heard))
+        if boxes is not None and not source:
+            vars(clip)["face_boxes"] = FaceBoxes(given_boxes(boxes, len(shown)), GIVEN)
+        return clip
+
+    def _presentation(self) -> tuple[str, Mapping[str, Any]]:
+        media = self.preloaded or vars(self).get("media")
+        if media is None:
+            return f"clip {self.id} of {self.dataset}", {"in": self.path.name if self.path else ""}
+        n, height, width = media.frames.shape[:3]
+        seconds = f"{len(media.audio) / SAMPLE_RATE:.1f} s" if len(media.audio) else "none"
+        return f"clip {self.id} of {self.dataset}", {"frames": n, "size": f"{width}x{height}", "sound": seconds}
+
+    def _repr_html_(self) -> str:
+        """Also its middle frame; this decodes the clip."""
+        try:
+            picture = _picture(self.frames[len(self.frames) // 2])
+        except ClipError as error:
+            return card(f"clip {self.id} of {self.dataset}", {"cannot be shown": str(error)})
+        title, facts = self._presentation()
+        words = {"said": self.transcript or "", "speaker": self.speaker or ""}
+        return card(title, known({**facts, **words}), picture)
 
     @cached_property
     def media(self) -> Media:
@@ -153,6 +244,9 @@ class Clip:
         return set()
 
     def _boxes(self) -> FaceBoxes:
+        if self.cut is not None:
+            found, n, side = self.cut.of.face_boxes, len(self.frames), self.frames.shape[1]
+            return replace(found, boxes=boxes_into(found.boxes[:n], self.cut.squares[:n], side))
         whole = self._whole()
         if whole is not None:
             found = whole.face_boxes
@@ -185,6 +279,29 @@ class Clip:
         return whole if np.array_equal(every.source_frames[:n], sources) else None  # type: ignore[arg-type]
 
 
+def cut_to_face(clip: Clip, boxes: FaceBoxes, side: int) -> Clip | None:
+    """The same clip in the framing of LRS, frames of `side`, cut out around these boxes; None where it is in it."""
+    frame_hw = clip.frames.shape[1], clip.frames.shape[2]
+    if is_framed(boxes.boxes, frame_hw, boxes.source):
+        return None
+    squares = moved_inside(squares_of(steadied_boxes(boxes.boxes), boxes.source), frame_hw)
+    frames = np.stack(list(crops(clip.frames, squares, side)))
+    return replace(clip, audio_from=None, preloaded=Media(frames, clip.audio), cut=Cut(clip, squares))
+
+
+def _picture(frame: Frames) -> str:
+    """A `data:` address of a small PNG of (H, W, 3) uint8 RGB."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    image, out = Image.fromarray(np.ascontiguousarray(frame)), io.BytesIO()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(out, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
 # -------------------------------------------------------------------------------------------- landmarks
 
 
@@ -196,6 +313,9 @@ def landmarks_of(clip: Clip, folder: str = "") -> Landmarks:
     Raises ClipError (`landmarks`) where a file is not of that shape, where no frame has a face, and where there are
     neither files nor a detector.
     """
+    if clip.cut is not None:
+        points = landmarks_of(clip.cut.of, folder)[: len(clip.frames)]
+        return into_squares(points, clip.cut.squares[: len(points)], clip.frames.shape[1]).astype(np.float32)
     if folder:
         found = read_landmarks(Path(folder), clip.id, clip.media)
     elif clip.landmarks_path is not None:

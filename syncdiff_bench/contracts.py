@@ -13,21 +13,28 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from syncdiff_bench.arrays import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Boxes, Frames, Media, Planes, Subsampling
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.clips import Clip, Spoken
 from syncdiff_bench.errors import ClipError, UsageError
-from syncdiff_bench.faults import contained
 from syncdiff_bench.media.video_folder import VideoFolder
 from syncdiff_bench.normalisation import TextRule
+from syncdiff_bench.pairs import Pair, attempt
+from syncdiff_bench.presenting import Presented, settings
+from syncdiff_bench.runtime import Runtime, Workload
 from syncdiff_bench.weights.digests import WeightsUsed
-from syncdiff_bench.weights.store import WeightsStore
 
 __all__ = ["FPS", "FRAMES_TOGETHER", "SAMPLES_PER_FRAME", "SAMPLE_RATE", "AdditiveMetric", "Audio", "Boxes", "Caveat"]
 __all__ += ["Clip", "Column", "Dataset", "Finding", "Frames", "Media", "Method", "Metric", "Need", "NoOptions", "Pair"]
 __all__ += ["Planes", "Requirement", "Runtime", "Spoken", "Subsampling", "WeightsUsed", "Workload", "attempt"]
+
+
+def _name(plugin: Method | Metric[Any]) -> str:
+    """Also of a class that has none yet."""
+    return str(getattr(plugin, "name", type(plugin).__name__))
+
 
 # ---------------------------------------------------------------------------------------- datasets
 
@@ -46,10 +53,10 @@ class Finding:
     message: str
 
 
-class Dataset(ABC):
+class Dataset(Presented, ABC):
     """Lists the clips of a split without opening media, and opens one clip on demand.
 
-    root: the folder given with --data-root (the dataset itself or its parent), None for an embedded dataset.
+    root: the folder that is the dataset or its parent (`roots.root_of`), None for an embedded dataset.
     """
 
     name: ClassVar[str]
@@ -57,6 +64,8 @@ class Dataset(ABC):
     Options: ClassVar[type[Any]] = NoOptions
     default_split: ClassVar[str] = "test"
     embedded: ClassVar[bool] = False  # True: works without --data-root
+    folder_names: ClassVar[tuple[str, ...]] = ()  # how its folder is called among others, beside its own name
+    any_folder: ClassVar[bool] = False  # True: any folder can be it, so that its look tells nothing (`roots`)
     drawn_faces: ClassVar[bool] = False  # not filmed; published networks never saw such
     text_rule: ClassVar[TextRule] = "normalised"  # how transcripts are compared (`normalisation.TextRule`)
     default_metrics: ClassVar[tuple[str, ...]] = ()  # specs that `run` scores unless told otherwise; () = the harness's
@@ -64,6 +73,10 @@ class Dataset(ABC):
     def __init__(self, root: Path | None = None, options: Any = None) -> None:
         self.root = root
         self.options = self.Options() if options is None else options
+
+    def _presentation(self) -> tuple[str, Mapping[str, Any]]:
+        options = settings(getattr(self, "options", None))
+        return f"dataset {self.name}", {"root": getattr(self, "root", None) or "", **options}
 
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
@@ -96,57 +109,13 @@ class Dataset(ABC):
 
     def prepare(self, split: str, workers: int) -> Iterator[tuple[int, int]]:
         """Make the files of a split; yields (clips done, in all) as it goes. Raises UsageError where it cannot."""
-        mend = "get them from its publisher, then `syncdiff-bench data verify`"
-        raise UsageError(f"dataset {self.name} cannot make its own files; {mend}")
+        raise UsageError(f"dataset {self.name} cannot make its files; get them from its publisher, then `data verify`")
 
 
 # ----------------------------------------------------------------------------------------- methods
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """What the harness lends a plugin: a torch device string, the weights store and, to a method, the run directory.
-
-    folder: where a method may leave files of its own (logs) while it generates; None outside a run.
-    dataset: name of the data that the plugin is going to see; "" where it is not known.
-    """
-
-    device: str = "cpu"
-    weights: WeightsStore | None = None
-    folder: Path | None = None
-    dataset: str = ""
-
-
-MEMORY_SHARE = 0.9  # of the memory that is there
-
-
-@dataclass(frozen=True)
-class Workload:
-    """What work costs one process.
-
-    flops: 2 per multiply-add.
-    seconds: on a free machine (`estimates.machine.seconds_of`); None where this machine could not try.
-    constant_bytes: weights, and whatever does not grow with the batch.
-    clip_bytes: for every further clip at once.
-    batch: clips at once.
-    """
-
-    flops: int
-    seconds: float | None
-    constant_bytes: int
-    clip_bytes: int
-    batch: int
-
-    @property
-    def bytes(self) -> int:
-        return self.constant_bytes + self.batch * self.clip_bytes
-
-    def fitting_batch(self, available: int) -> int:
-        """The most clips at once that should fit, 0 where none does."""
-        return max(0, int(MEMORY_SHARE * available - self.constant_bytes) // max(1, self.clip_bytes))
-
-
-class Method(ABC):
+class Method(Presented, ABC):
     """Turns clips into videos.
 
     topline: True for a bound (ground truth, its reconstruction) that takes no part in best and second best.
@@ -154,9 +123,8 @@ class Method(ABC):
         mark these columns with ‡.
     incidental: options that cannot change the frames (paths, batch size); the paper's tables mark § a run with any
         other non-default option.
-    any_threads: True where the frames do not depend, on a CPU, on how many threads torch uses: only then do several
-        workers, of fewer threads each, generate at once. False for what starts programs, which use the machine as they
-        like.
+    any_threads: True where the frames do not depend, on a CPU, on torch's threads: only then do workers generate too.
+    needs: what a user must have first, in words, for lists.
 
     `generate` gets a BATCH of at most `batch_size` clips, because diffusion is sequential inside a clip and
     parallel across clips. For the same clips and seed it must yield the same frames, and a clip must not depend
@@ -169,11 +137,24 @@ class Method(ABC):
     trained_against: ClassVar[frozenset[str]] = frozenset()
     incidental: ClassVar[frozenset[str]] = frozenset()
     any_threads: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:
         self.options = self.Options() if options is None else options
         self.runtime = Runtime() if runtime is None else runtime
+
+    def _presentation(self) -> tuple[str, Mapping[str, Any]]:
+        return f"method {_name(self)}", settings(getattr(self, "options", None))
+
+    def __call__(self, clip: Clip, *, seed: int = 0) -> Frames:
+        """(T, H, W, 3) uint8 RGB of one clip, as `generate` yields them. Raises ClipError where it yields none."""
+        made = dict(self.generate([clip], seed=seed)).get(clip.id)
+        if made is None:
+            raise ClipError("no-output", f"{clip.id}: {_name(self)} yielded no frames for this clip")
+        if isinstance(made, ClipError):
+            raise made
+        return made
 
     @property
     def batch_size(self) -> int:
@@ -221,7 +202,6 @@ class Method(ABC):
 
 Requirement = Literal["reference", "audio", "transcript"]
 Need = Requirement  # its older name
-
 FRAMES_TOGETHER = 10 * FPS  # a good `Metric.batch_frames`: several clips then take no more memory than a long one
 
 
@@ -237,41 +217,10 @@ class Column:
     bounds: tuple[float | None, float | None] = (None, None)
 
 
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """What a metric looks at: a generated clip and, where there is one, its reference.
-
-    Boxes and transcript are those of the reference (of the generated clip where there is no reference).
-    """
-
-    generated: Clip
-    reference: Clip | None = None
-
-    @property
-    def target(self) -> Clip:
-        """What should be seen and said: the reference, where there is one."""
-        return self.generated if self.reference is None else self.reference
-
-    @property
-    def truth(self) -> Clip:
-        """`target` by its older name."""
-        return self.target
-
-
 StatsT = TypeVar("StatsT")
-ResultT = TypeVar("ResultT")
 
 
-def attempt(function: Callable[[Pair], ResultT], pair: Pair) -> ResultT | Exception:
-    """What a function makes of a pair, or the exception that it raises: one pair must not cost its mates."""
-    try:
-        with contained():
-            return function(pair)
-    except Exception as error:
-        return error
-
-
-class Metric(ABC, Generic[StatsT]):
+class Metric(Presented, ABC, Generic[StatsT]):
     """Measures one pair into sufficient statistics, and aggregates statistics into column values.
 
     Identity = name + protocol + digest of the weights: two protocols never share a column.
@@ -295,6 +244,35 @@ class Metric(ABC, Generic[StatsT]):
     def __init__(self, options: Any = None, runtime: Runtime | None = None) -> None:
         self.options = self.Options() if options is None else options
         self.runtime = Runtime() if runtime is None else runtime
+
+    def _presentation(self) -> tuple[str, Mapping[str, Any]]:
+        columns = ", ".join(
+            f"{one.label} {'↑' if one.direction == 'up' else '↓'} {one.unit}".rstrip() for one in self.columns
+        )
+        return f"metric {_name(self)}", {"protocol": lambda: self.protocol, "columns": columns}
+
+    def __call__(
+        self,
+        generated: ArrayLike | Clip,
+        reference: ArrayLike | Clip | None = None,
+        *,
+        audio: ArrayLike | None = None,
+        boxes: ArrayLike | str | None = None,
+        transcript: str | None = None,
+    ) -> dict[str, float | None]:
+        """The columns of one video: name -> value, None where it has none (PSNR of equal frames).
+
+        generated, reference: (T, H, W, 3) uint8 RGB at 25 frames per second, of which the shorter one counts; or clips,
+            which bring what follows. audio: of the generated video. boxes, transcript: of the reference, where there is
+            one. What each is: `Clip.of_arrays`.
+        Raises UsageError for what is none of these or lacks what the metric compares with, ClipError where there is
+        nothing to measure, and what `prepare` raises.
+        """
+        pair = Pair.given(generated, reference, audio=audio, boxes=boxes, transcript=transcript)
+        if lacking := pair.lacking(self.requires):
+            raise UsageError(f"{_name(self)} needs {lacking}")
+        self.prepare()
+        return dict(self.values(self.measure(pair)))
 
     @classmethod
     def declaration_problem(cls) -> str:

@@ -52,7 +52,7 @@ class WeightsError(BenchError):
     """Weights are missing, truncated, of another architecture, or not what their name promises.
 
     `missing` is the catalogue name where the file is simply not there: a metric column then reads
-    `n/a: weights NAME missing; syncdiff-bench weights fetch NAME` and the run goes on.
+    `n/a: weights NAME missing; ` and what gets them (`weights.catalog.Entry.mend`), and the run goes on.
     """
 
     def __init__(self, message: str, *, missing: str | None = None) -> None:

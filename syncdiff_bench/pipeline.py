@@ -13,8 +13,10 @@ from syncdiff_bench.contracts import Metric
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faces.boxes import BOX_CAVEATS
 from syncdiff_bench.faults import blamed
+from syncdiff_bench.given import code_of
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.runs.directory import Lines, Run, RunDirectory, load_run, speakers
+from syncdiff_bench.runs.draws import Draw
 from syncdiff_bench.runs.generating import generate
 from syncdiff_bench.runs.layout import GENERATION, MANIFEST, PROTOCOLS, SCORES, InUse, discard, part_files
 from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, hardware, now, versions
@@ -24,12 +26,10 @@ from syncdiff_bench.runs.plan import (
     ScorePlan,
     Selection,
     default_metrics,
-    joined_metrics,
     load_metrics,
     make_runtime,
-    metric_entry,
-    recorded_metric,
 )
+from syncdiff_bench.runs.protocols import joined_metrics, metric_entry, recorded_metric
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.recorded import read_manifest
 from syncdiff_bench.runs.records import Generated, Score
@@ -117,6 +117,7 @@ def score_videos(
         finished = run.manifest["finished"] is not None
         complete = ranks.agreed([one for one, n in lines.items() if finished or n == len(run.identity.clips)])
         joined = joined_metrics(run.manifest, complete, plan.metrics, plan.runtime)
+        _without_other_code(run, joined, progress)
         _enter_metrics(run, joined)
         score(run, source, joined, retry_failed=retry_failed, progress=progress, crew=crew, own=own)
         if not run.whole:
@@ -165,6 +166,17 @@ def load_whole(path: Path, *, lines: Lines = True) -> Run:
     return load_run(path, lines=lines)
 
 
+def load_draws(folder: Path, *, lines: Lines = True) -> dict[Draw, Run]:
+    """The run of a directory, or all below it that `reproduce` made of a row. Raises UsageError."""
+    levels = () if (folder / MANIFEST).is_file() else ("seed-*", "training-*/seed-*")
+    paths = sorted(path.parent for level in levels for path in folder.glob(f"{level}/{MANIFEST}"))
+    found = {draw: load_whole(path, lines=lines) for path in paths if (draw := Draw.of(path)) is not None}
+    if found:
+        return found
+    run = load_whole(folder, lines=lines)
+    return {Draw(None, run.identity.seed): run}
+
+
 def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
     """The videos of a run directory again, with everything but the metrics taken from its run.json.
 
@@ -177,8 +189,8 @@ def recorded_plan(path: Path, selection: Selection) -> ScorePlan:
         folder = recorded.options["folder"]
         raise UsageError(f"{path} scores videos of {folder}; give `score --videos {folder}` as you did then")
     runtime = make_runtime(selection.device)
-    root = selection.data_root or (None if recorded.root is None else Path(recorded.root))
-    dataset = plugins.load_dataset(recorded.dataset, root, {**recorded.dataset_options, **selection.box_source})
+    options = {**recorded.dataset_options, **selection.box_source}
+    dataset = plugins.load_recorded(recorded.dataset, selection.data_root, recorded.root, options)
     if dataset.fingerprint(recorded.split) != recorded.fingerprint:
         raise UsageError(
             f"{path}: {recorded.dataset} is not what it was when the videos were made; "
@@ -257,6 +269,23 @@ def _without_unreadable(run: RunDirectory, metrics: Sequence[Metric[Any]], progr
     if lost:
         progress.note(f"{run.path}: {len(lost)} scores cannot be read, and are measured again (first: {lost[0][0]})")
     return bool(lost)
+
+
+def _without_other_code(run: RunDirectory, metrics: Sequence[Metric[Any]], progress: Progress) -> None:
+    """Delete the scores by a metric whose code is another than it was (`given.code_of`): it measures anew."""
+    recorded = {(one["metric"], one["protocol"]): one.get("provenance") or {} for one in run.manifest["protocols"]}
+    changed = {
+        key
+        for metric in metrics
+        if (key := (metric.name, metric.protocol)) in recorded
+        and recorded[key].get("code", "") != code_of("metric", metric)
+    }
+    kept = [row for key, row in run.scores.items() if key[1:] not in changed]
+    if len(kept) < len(run.scores):
+        progress.note(
+            f"{run.path}: measured again: the code of {', '.join(name for name, _ in sorted(changed))} changed"
+        )
+        run.settle_scores(kept)
 
 
 def _enter_metrics(run: RunDirectory, metrics: Sequence[Metric[Any]]) -> None:

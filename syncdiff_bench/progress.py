@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from syncdiff_bench.characters import one_line, visible
+from syncdiff_bench.characters import one_line, spelled, visible
+from syncdiff_bench.screens import console_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LOG_SECONDS = 30.0  # between two lines of a log
+QUIET: ContextVar[bool] = ContextVar("QUIET", default=False)  # nobody wants to be told: `silence`
 
 
 class Progress:
@@ -70,10 +76,15 @@ class Notes(Progress):
             self.note("clips without face boxes: a detector looks for them, once (`data prepare faces` does so ahead)")
 
     def note(self, message: str) -> None:
-        self._line(f"note: {message}")
+        self._line(message, "note: ")
 
-    def _line(self, text: str) -> None:
-        self.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+    def _line(self, text: str, label: str = "") -> None:
+        from rich.text import Text
+
+        shown = visible(text)
+        if self.console.is_terminal:
+            shown = spelled(shown, self.console.encoding)
+        self.console.print(Text.assemble((label, "cyan"), shown), highlight=False, soft_wrap=True)
 
 
 @dataclass
@@ -204,14 +215,28 @@ class Log(_Counting):
 
 
 def stderr_progress(kind: str = "auto") -> Progress:
-    """kind: "bar", "log", "off" (notes alone), or "auto": a bar on a terminal, else a log."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    """kind: "bar", "log", "off" (notes alone), or "auto": a bar on a terminal, else a log. In `silence` nothing."""
+    if QUIET.get():
+        return Progress()
+    console = console_of(sys.stderr)
     if kind == "auto":
-        kind = "bar" if console.is_terminal else "log"
+        kind = "bar" if console.is_terminal and sys.stderr.isatty() else "log"
     kinds: dict[str, Callable[[Console], Progress]] = {"bar": Bar, "log": Log, "off": Notes}
     return kinds[kind](console)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """In the block nothing is told but errors: no progress, no notes, no warnings, neither logged nor of Python."""
+    before, disabled = QUIET.set(True), logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        QUIET.reset(before)
 
 
 def in_time(seconds: float) -> str:

@@ -73,7 +73,8 @@ class Description:
     """A plugin in words.
 
     status: "ok", or why it cannot be used, in one line.
-    The rest is empty where it does not apply: protocol, columns (label, arrow, unit), needs and source are a metric's.
+    needs: what a method wants of its user, or a metric of a clip.
+    The rest is empty where it does not apply: protocol, columns (label, arrow, unit) and source are a metric's.
     """
 
     name: str
@@ -157,6 +158,8 @@ def load_class(kind: Kind, name: str) -> Any:
     that cannot be imported or breaks the contract.
     """
     known = registrations(kind)
+    if name not in known and (kind, name) in _remembered:
+        return _remembered[kind, name]
     if name not in known:
         words = GROUPS[kind].words
         raise UsageError(f"unknown {words} {shown(name)}{nearest(name, known, f'known {words}s')}")
@@ -166,10 +169,19 @@ def load_class(kind: Kind, name: str) -> Any:
         raise unusable(kind, name, str(error)) from error.__cause__
 
 
+_remembered: dict[tuple[Kind, str], type[Any]] = {}
+
+
+def remember(kind: Kind, name: str, cls: type[Any]) -> None:
+    """Let a name that nobody registered mean this class, in this process."""
+    _remembered[kind, name] = cls
+
+
 def unusable(kind: Kind, name: str, problem: str) -> UsageError:
     """The error for a plugin that is at fault, with the distribution that brought it."""
-    owner = " and ".join(registrations(kind)[name].distributions)
-    return UsageError(f"{GROUPS[kind].words} {name!r} of distribution {owner} cannot be used: {problem}")
+    known = registrations(kind).get(name)
+    owner = "" if known is None else f" of distribution {' and '.join(known.distributions)}"
+    return UsageError(f"{GROUPS[kind].words} {name!r}{owner} cannot be used: {problem}")
 
 
 def describe(kind: Kind) -> tuple[Description, ...]:
@@ -210,6 +222,11 @@ def _load(registration: Registration) -> Any:
     return loaded
 
 
+def problem_of(kind: Kind, cls: type[Any]) -> str:
+    """What keeps a class that nobody registered from being a plugin, in words; "" where nothing does."""
+    return _problem(GROUPS[kind], getattr(cls, "name", ""), cls)
+
+
 def _problem(group: Group, name: str, loaded: Any) -> str:
     """What keeps a loaded object from being a plugin, in words; empty where nothing does."""
     if not group.contract:
@@ -248,8 +265,12 @@ def _described(registration: Registration, owner: str) -> Description:
     loaded = _load(registration)
     options = tuple(getattr(getattr(loaded, "Options", None), "__dataclass_fields__", ()))
     title = getattr(loaded, "title", "") or (inspect.getdoc(loaded) or "").partition("\n")[0]
-    metric = _metric_facts(loaded) if registration.kind == "metric" else {}
-    return Description(registration.name, str(title), owner, options=options, **metric)
+    facts: dict[str, Any] = {}
+    if registration.kind == "metric":
+        facts = _metric_facts(loaded)
+    elif registration.kind == "method":
+        facts = {"needs": tuple(loaded.needs)}
+    return Description(registration.name, str(title), owner, options=options, **facts)
 
 
 def _metric_facts(cls: Any) -> dict[str, Any]:

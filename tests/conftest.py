@@ -26,6 +26,14 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_data_of_this_machine() -> Iterator[None]:
+    """What lies on the disk of whoever tests is no data set of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SYNCDIFF_BENCH_DATA", raising=False)
+        yield
+
+
 def pytest_report_header() -> str:
     if not collect_ignore:
         return f"real clips: {REAL_CLIPS}"

@@ -30,6 +30,7 @@ class Folder(DatasetOnDisk):
 
     name: ClassVar[str] = "folder"
     title: ClassVar[str] = "a folder of videos"
+    any_folder: ClassVar[bool] = True
     promise: ClassVar[Promise] = Promise(strict=False, transcripts=False, plain=True)
 
     def splits(self) -> tuple[str, ...]:

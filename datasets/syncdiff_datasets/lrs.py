@@ -51,6 +51,7 @@ class LRS2(DatasetOnDisk):
 
     name: ClassVar[str] = "lrs2"
     title: ClassVar[str] = "LRS2"
+    folder_names: ClassVar[tuple[str, ...]] = ("mvlrs_v1", "lrs2-bbc")
     text_rule: ClassVar[TextRule] = "official"
     markers: ClassVar[tuple[str, ...]] = ("main", PRETRAIN)
     promise: ClassVar[Promise] = Promise(side=160)
@@ -120,6 +121,7 @@ class LRS3(DatasetOnDisk):
 
     name: ClassVar[str] = "lrs3"
     title: ClassVar[str] = "LRS3-TED"
+    folder_names: ClassVar[tuple[str, ...]] = ("lrs3-ted",)
     text_rule: ClassVar[TextRule] = "official"
     markers: ClassVar[tuple[str, ...]] = SPLITS
     promise: ClassVar[Promise] = Promise(side=224)

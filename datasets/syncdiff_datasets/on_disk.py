@@ -17,6 +17,7 @@ from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.files import read_text_file
 from syncdiff_bench.listing import Oddity, composed, is_folder, leads_below, shown_name, spelled, why_no_file
 from syncdiff_bench.platforms import opened_at_once
+from syncdiff_bench.roots import ways
 from syncdiff_bench.views import with_boxes_of
 from syncdiff_datasets.transcripts import Transcript, beside, read_transcript
 from syncdiff_datasets.verification import Promise, check_clip
@@ -165,10 +166,10 @@ SEARCH_DEPTH = 2
 def required_root(root: Path | None, dataset: str) -> Path:
     """The folder given by the user. Raises UsageError where there is none or it is not a folder."""
     if root is None:
-        raise UsageError(f"dataset {dataset} lies on your disk: say where with --data-root DIR")
+        raise UsageError(f"dataset {dataset} lies on your disk, say where: {ways(dataset)}")
     if not is_folder(root):
         what = "is a file" if os.path.lexists(root) else "does not exist"
-        raise UsageError(f"{root}: {what}; say where dataset {dataset} is with --data-root DIR")
+        raise UsageError(f"{root}: {what}; say where dataset {dataset} is: {ways(dataset)}")
     return root
 
 
@@ -189,7 +190,7 @@ def find_layout(root: Path, markers: Sequence[str], dataset: str) -> Path:
     wanted = " or ".join(f"{marker}/" for marker in markers)
     raise UsageError(
         f"{root}: no {dataset} here: looked for a folder holding {wanted}, {SEARCH_DEPTH} levels deep; "
-        "give the right folder with --data-root"
+        f"give the right folder: {ways(dataset)}"
     )
 
 

@@ -1,148 +1,22 @@
-"""SadTalker, by the user's own checkout in the user's own environment, one process per clip (docs/spec/sadtalker.md).
-
-What a checkout (OpenTalker/SadTalker cd4c046) and its environment must hold is told before anything runs.
-"""
+"""`sadtalker`: `external-sadtalker` by its older name and with its older options, so that runs from before go on."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from syncdiff_bench.contracts import Clip, WeightsUsed
-from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.contracts import WeightsUsed
+from syncdiff_bench.errors import UsageError
 from syncdiff_bench.weights.digests import sha256_of
-from syncdiff_methods.external.process import Command, environment_with
-from syncdiff_methods.external.program import ClipFiles, ProgramMethod
-
-# What tells SadTalker from another repository with an inference.py.
-CODE = (
-    "inference.py",
-    "src/utils/init_path.py",
-    "src/utils/preprocess.py",
-    "src/test_audio2coeff.py",
-    "src/facerender/animate.py",
-    "src/config/auido2exp.yaml",
-    "src/config/auido2pose.yaml",
-    "src/config/similarity_Lm3D_all.mat",
-)
-FACE_WEIGHTS = ("gfpgan/weights/alignment_WFLW_4HG.pth", "gfpgan/weights/detection_Resnet50_Final.pth")
-ENHANCER_WEIGHTS = ("gfpgan/weights/GFPGANv1.4.pth", "gfpgan/weights/parsing_parsenet.pth")
-PACKAGES = ("torch", "kornia", "facexlib", "gfpgan")
-IMPORT_SECONDS = 300.0
-
-# `gfpgan/weights` makes the folder look like a package from inside the checkout; one without a file is none.
-_IMPORTS = """
-import importlib, sys
-for name in sys.argv[1:]:
-    try:
-        if getattr(importlib.import_module(name), "__file__", None) is None:
-            raise ImportError("not installed")
-    except BaseException as error:
-        print(name + " (" + type(error).__name__ + ": " + " ".join(str(error).split()) + ")")
-"""
+from syncdiff_methods.external.ready import ADAPTERS, Adapter, adapter
 
 POSE_STYLES = 46
-# inference.py prints the first and exits with 0; croper.py raises the second, a text, and dies of that.
-NO_FACE = ("Can't get the coeffs of the input", "can not detect the landmark from source image")
-
-# It blinks at random and seeds nothing. Its own files are found relative to argv[0].
-_SEEDED = """
-import random, runpy, sys
-seed, sys.argv = int(sys.argv[1]), sys.argv[2:]
-random.seed(seed)
-import numpy, torch
-numpy.random.seed(seed % 2**32)
-torch.manual_seed(seed)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """Where the parts are.
-
-    full: the frames are pasted back (`--preprocess full`), which other weights do.
-    """
-
-    folder: Path
-    python: Path
-    checkpoints: Path
-    size: int
-    full: bool
-    enhancer: bool
-
-    @property
-    def script(self) -> Path:
-        return self.folder / "inference.py"
-
-    def code(self) -> tuple[Path, ...]:
-        """The files of the repository that a checkout must have, as far as they are known here."""
-        config = "facerender_still.yaml" if self.full else "facerender.yaml"
-        return tuple(self.folder / name for name in (*CODE, f"src/config/{config}"))
-
-    def weights(self) -> tuple[Path, ...]:
-        """The files that decide what comes out."""
-        mapping = "mapping_00109-model.pth.tar" if self.full else "mapping_00229-model.pth.tar"
-        own = (f"SadTalker_V0.0.2_{self.size}.safetensors", mapping)
-        faces = FACE_WEIGHTS + (ENHANCER_WEIGHTS if self.enhancer else ())
-        return (*(self.checkpoints / name for name in own), *(self.folder / name for name in faces))
-
-    def check_files(self) -> None:
-        """Raises UsageError: no SadTalker here, or the list of the files and programs that are missing."""
-        if not self.folder.is_dir():
-            raise UsageError(f"sadtalker: {self.folder} is not a folder; give --set checkout=DIR, a clone of SadTalker")
-        absent = [path.relative_to(self.folder).as_posix() for path in self.code() if not path.is_file()]
-        if absent:
-            raise UsageError(
-                f"sadtalker: {self.folder} is not a SadTalker checkout (no {', '.join(absent)}); "
-                "give --set checkout=DIR, a clone of OpenTalker/SadTalker"
-            )
-        lacking = [f"weights {path}" for path in self.weights() if not path.is_file()]
-        if not self.python.is_file():
-            lacking.append(f"program {self.python} (python=)")
-        if shutil.which("ffmpeg") is None:
-            lacking.append("program ffmpeg on the PATH")
-        if lacking:
-            raise UsageError(
-                f"sadtalker: missing: {', '.join(lacking)}; the checkout's scripts/download_models.sh fetches weights"
-            )
-
-    def check_environment(self, environment: Mapping[str, str]) -> None:
-        """Raises UsageError listing the packages that its Python cannot import, each with the reason."""
-        argv = [str(self.python), "-c", _IMPORTS, *PACKAGES]
-        try:
-            done = subprocess.run(
-                argv,
-                cwd=self.folder,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=IMPORT_SECONDS,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UsageError(f"sadtalker: {self.python} does not answer ({error}); correct --set python=") from None
-        said = [line for line in done.stdout.splitlines() if line.startswith(PACKAGES)]
-        if done.returncode and not said:
-            last = done.stderr.strip().rpartition("\n")[2]
-            raise UsageError(f"sadtalker: {self.python} is no working Python ({last}); correct --set python=")
-        if said:
-            raise UsageError(
-                f"sadtalker: {self.python} cannot import {', '.join(said)}; install its requirements.txt there"
-            )
 
 
 @dataclass(frozen=True)
 class SadTalkerOptions:
-    """Options of `sadtalker`; the names are those of inference.py.
+    """Options of `sadtalker`; the names are those of inference.py (docs/spec/sadtalker.md).
 
     checkout: a clone of OpenTalker/SadTalker.
     python: the interpreter of its environment.
@@ -173,7 +47,7 @@ class SadTalkerOptions:
             raise UsageError(f"sadtalker: timeout is {self.timeout:g}; give the seconds that a clip may take")
 
 
-class SadTalker(ProgramMethod):
+class SadTalker(Adapter):
     """First frame and audio in, one dated mp4 out, at 25 fps.
 
     Only the first frame is used and the head moves on its own, so PSNR and SSIM are low by design (Table 1: 0.543).
@@ -181,67 +55,29 @@ class SadTalker(ProgramMethod):
 
     name = "sadtalker"
     title = "SadTalker"
+    source = ADAPTERS / "sadtalker.toml"
+    described = adapter("sadtalker").described
+    needs = described.about.needs
     incidental = frozenset({"checkpoints", "timeout"})
     Options = SadTalkerOptions
-    options: SadTalkerOptions
 
-    @cached_property
-    def checkout(self) -> Checkout:
-        given = self.options
-        folder = Path(os.path.abspath(given.checkout))  # noqa: PTH100 - a venv's python is a link that must stay one
-        return Checkout(
-            folder=folder,
-            python=Path(os.path.abspath(given.python)),  # noqa: PTH100
-            checkpoints=(given.checkpoints or folder / "checkpoints").absolute(),
-            size=given.size,
-            full="full" in given.preprocess,
-            enhancer=given.enhancer != "none",
-        )
-
-    def check(self) -> None:
-        self.checkout.check_files()
-        self.checkout.check_environment(self._environment())
-
-    def weights_used(self) -> tuple[WeightsUsed, ...]:
-        """Digests of its code, as far as it is known, and of the weights. Raises UsageError where any is missing."""
-        self.checkout.check_files()
-        files = (*self.checkout.code(), *self.checkout.weights())
-        return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in files)
-
-    def command(self, files: ClipFiles, seed: int) -> Command:
-        given = self.options
-        arguments = {
-            "driven_audio": files.audio,
-            "source_image": files.reference,
-            "checkpoint_dir": self.checkout.checkpoints,
-            "result_dir": files.output_folder,
+    def _settings(self) -> dict[str, Any]:
+        given: SadTalkerOptions = self.options
+        return {
+            "checkpoints": str((given.checkpoints or given.checkout / "checkpoints").absolute()),
+            "preprocess": given.preprocess,
+            "still": str(given.still).lower(),
+            "size": str(given.size),
             "pose_style": given.pose_style,
             "expression_scale": given.expression_scale,
-            "preprocess": given.preprocess,
-            "size": given.size,
+            "enhancer": given.enhancer,
+            "ref_pose": str(given.ref_pose).lower(),
         }
-        if self.checkout.enhancer:
-            arguments["enhancer"] = given.enhancer
-        if given.ref_pose:
-            arguments["ref_pose"] = files.video
-        flags = ["--still"] if given.still else []
-        if not self.runtime.device.startswith("cuda"):
-            flags.append("--cpu")
-        pairs = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
-        start = (str(self.checkout.python), "-c", _SEEDED, str(seed), str(self.checkout.script))
-        return Command((*start, *pairs, *flags), self.checkout.folder, self._environment(), given.timeout)
 
-    def explained(self, clip: Clip, stdout: Path, stderr: Path) -> ClipError | None:
-        said = "".join(log.read_text(encoding="utf-8", errors="replace") for log in (stdout, stderr))
-        if not any(words in said for words in NO_FACE):
-            return None
-        return ClipError("no-face", f"{clip.id}: SadTalker found no face in the first frame")
+    def weights_used(self) -> tuple[WeightsUsed, ...]:
+        """Digests of its code and weights, but neither of the text file nor of the Python, as runs from before have it.
 
-    def _environment(self) -> dict[str, str]:
-        """Ours without what belongs to our Python, and with the one GPU that the run is on."""
-        changes = {"PYTHONPATH": "", "PYTHONHOME": "", "PYTHONSAFEPATH": ""}
-        kind, _, index = self.runtime.device.partition(":")
-        if kind == "cuda" and index:
-            visible = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
-            changes["CUDA_VISIBLE_DEVICES"] = visible[int(index)] if visible else index
-        return environment_with(changes)
+        Raises UsageError where any is missing.
+        """
+        self.check_files()
+        return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in self.placed.required)

@@ -28,6 +28,7 @@ from syncdiff_bench.faces.landmarks import (
 )
 from syncdiff_bench.media.bilinear import resize_linear
 from syncdiff_bench.media.writing import round_trip
+from syncdiff_bench.weights.catalog import installed
 from syncdiff_bench.weights.finding import locate_weights
 from syncdiff_metrics.jpeg_stage import libav_version
 
@@ -165,7 +166,7 @@ def load_mean_face(file: Path) -> Points:
     except (OSError, ValueError, EOFError):
         face = None
     if face is None or face.shape != (POINTS, 2) or face.dtype.kind != "f":
-        raise WeightsError(f"{file}: not {POINTS} points (x, y) in .npy; syncdiff-bench weights fetch {MEAN_FACE}")
+        raise WeightsError(f"{file}: not {POINTS} points (x, y) in .npy; {installed()[MEAN_FACE].mend}")
     return np.asarray(face, np.float64)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from syncdiff_bench.faults import innermost, place_of, traced
 
 PROGRAM = "syncdiff-bench"
 FAULT = 3  # exit code
+LOGGING = ("syncdiff_bench", "syncdiff_methods", "syncdiff_metrics", "syncdiff_datasets")
 ALLOCATIONS = 50_000  # of objects that may lie in cycles, before Python looks for cycles
 
 PREPARE = Group(
@@ -30,9 +32,16 @@ PREPARE = Group(
 )
 DATA = Group(
     "data",
-    "Check a dataset; make ahead what later commands read.",
-    {"verify": "data:verify", "prepare": PREPARE},
+    "Where datasets lie; check one; make ahead what later commands read.",
+    {
+        "add": "data_roots:add",
+        "list": "data_roots:list_roots",
+        "remove": "data_roots:remove",
+        "verify": "data:verify",
+        "prepare": PREPARE,
+    },
     examples="""
+  syncdiff-bench data add lrs2 /data/mvlrs_v1
   syncdiff-bench data verify --dataset lrs3 --data-root /data/lrs3
   syncdiff-bench data prepare faces --dataset lrs3 --data-root /data/lrs3""",
 )
@@ -84,13 +93,16 @@ cli = Group(
         "run": "run:run",
         "generate": "run:generate",
         "score": "score:score",
+        "dub": "dub:dub",
         "report": "report:report",
         "compare": "report:compare",
+        "watch": "watch:watch",
         "check": "check:check",
         "train": "train:train",
         "launch": "launch:launch",
         "doctor": "doctor:doctor",
         "list": "plugin:list_plugins",
+        "completion": "completion:completion",
         "data": DATA,
         "weights": WEIGHTS,
         "paper": PAPER,
@@ -125,7 +137,7 @@ click.version_option(package_name="syncdiff-bench", prog_name=PROGRAM)(cli)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; bad input ends in one line, never in a traceback."""
-    with lossy_streams() as output, stopped_by_signals(), _rare_collections():
+    with lossy_streams() as output, stopped_by_signals(), _rare_collections(), _warnings_told():
         invoked = Invoked()
         code = _run(arguments, invoked)
         sys.stdout.flush()
@@ -147,6 +159,29 @@ def _rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+class _Told(logging.Handler):
+    """Says a record on stderr, unless the program around us has handlers of its own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not logging.getLogger().handlers:
+            label = "error" if record.levelno > logging.WARNING else "warning"
+            say(f"{label}: {' '.join(record.getMessage().split())}", err=True)
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """In the block what our own code logs looks as other warnings do."""
+    told = _Told(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in LOGGING]
+    for one in loggers:
+        one.addHandler(told)
+    try:
+        yield
+    finally:
+        for one in loggers:
+            one.removeHandler(told)
 
 
 def _run(arguments: Sequence[str] | None, invoked: Invoked) -> int:

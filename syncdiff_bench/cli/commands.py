@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -13,27 +15,83 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from syncdiff_bench.characters import visible
+from syncdiff_bench.characters import spelled, visible
+from syncdiff_bench.cli import offers
+from syncdiff_bench.cli.offers import Offer
 from syncdiff_bench.options import TRUE_WORDS
+from syncdiff_bench.progress import QUIET, silence
+from syncdiff_bench.screens import cells_in, columns_of, paint_of, wrapped
 
 NONE: Mapping[str, str] = MappingProxyType({})
 Function = TypeVar("Function", bound=Callable[..., Any])
 Option = Callable[[Function], Function]
 
 
-def say(text: object, *, err: bool = False, nl: bool = True, **style: Any) -> None:
+# How the first words of a line on stderr look, with what they are about: "failed (static):".
+LOUD: dict[str, dict[str, Any]] = {
+    "error": {"fg": "red", "bold": True},
+    "failed": {"fg": "red", "bold": True},
+    "warning": {"fg": "yellow", "bold": True},
+    "odd": {"fg": "yellow"},
+    "left out": {"fg": "yellow"},
+    "note": {"fg": "cyan"},
+}
+LABEL = re.compile(rf"({'|'.join(LOUD)})( \([^)]*\))?: ")
+FAILURES = ("error", "failed", "tracebacks", "left out")  # what a line on stderr begins with that is more than talk
+
+
+def say(text: object, *, err: bool = False, nl: bool = True, label: str = "", hang: int = 0, **style: Any) -> None:
     """Print on stdout or stderr, without the characters that a terminal obeys: names and messages come from anywhere.
 
-    style: as of `click.style`, for words of our own.
+    A terminal gets a line in its width and characters, and colours as far as it and its user want them
+    (`screens.paint_of`); a text of several lines is a document and stays as it is.
+
+    With --quiet stderr gets FAILURES alone.
+    label: words before the text; the lines below begin under the text, or after `hang` columns.
+    style: as of `click.style`, for words of our own: of the label, where there is one.
     """
-    click.secho(visible(str(text)), err=err, nl=nl, **style)
+    if err and QUIET.get() and not f"{label}{text}".startswith(FAILURES):
+        return
+    stream, shown = sys.stderr if err else sys.stdout, visible(str(text))
+    if err and not label and (found := LABEL.match(shown)):
+        label, shown, style = found[0], shown[found.end() :], LOUD[found[1]]
+    width = columns_of(stream)
+    if width is not None and "\n" not in shown:
+        encoding = stream.encoding or "utf-8"
+        label, shown = spelled(label, encoding), spelled(shown, encoding)
+        if cells_in(label + shown) > width:
+            hang = hang or (len(label) if len(label) <= width // 3 else 2)
+            lines = wrapped(shown, width - hang, taken=len(label) - hang)
+            shown = f"\n{' ' * hang}".join(lines)
+    paint = paint_of(stream)
+    if paint != "colour":
+        style = {name: value for name, value in style.items() if paint == "bold" and name not in ("fg", "bg")}
+    if style and label:
+        label = click.style(label, **style)
+    elif style:
+        shown = click.style(shown, **style)
+    click.echo(f"{label}{shown}", file=stream, nl=nl, color=paint != "none")
+
+
+def say_item(label: str, text: str, wide: int) -> None:
+    """On stdout, in several lines where it needs them, in a pipe of `wide` columns; they begin under the text."""
+    if columns_of(sys.stdout) is None:
+        say(click.wrap_text(text, wide, label, " " * len(label)))
+    else:
+        say(text, label=label)
 
 
 class Takes(NamedTuple):
-    """What an option takes. metavar: how its help calls it; "" of a flag. type: what click makes of the text."""
+    """What an option takes.
+
+    metavar: how its help calls it; "" of a flag.
+    type: what click makes of the text.
+    offer: what a shell completes it with, where the type does not say.
+    """
 
     metavar: str
     type: click.ParamType[Any] | None = None
+    offer: Offer | None = None
 
 
 def at_least(least: int) -> Takes:
@@ -43,6 +101,7 @@ def at_least(least: int) -> Takes:
 ANY_PATH = click.Path(path_type=Path)
 FLAG = Takes("")
 NAME = Takes("NAME")
+METHOD_NAME, DATASET_NAME = Takes("NAME", offer=offers.METHOD), Takes("NAME", offer=offers.DATASET)
 TABLE = Takes("N")  # a number, or the name of a table that has one
 PAIR = Takes("KEY=VALUE")
 N = at_least(1)
@@ -61,9 +120,11 @@ def option(
     default: Any = None,
     shown: str = "",
     required: bool = False,
+    short: str = "",
 ) -> Option[Any]:
     """An option.
 
+    short: its one-letter spelling.
     text: what it is for, a sentence.
     name: of the parameter, where it is not the spelling's.
     many: it may be repeated, and the text says so.
@@ -74,12 +135,13 @@ def option(
         "required": required,
     }
     if isinstance(kind, Takes):
-        settings |= {"metavar": kind.metavar, "type": kind.type} if kind.metavar else {"is_flag": True}
+        taken = {"metavar": kind.metavar, "type": kind.type, "shell_complete": kind.offer}
+        settings |= taken if kind.metavar else {"is_flag": True}
     else:
         settings["type"] = kind
     if default is not None:
         settings["default"] = default
-    names = (spelling,) if name is None else (spelling, name)
+    names = tuple(filter(None, (short, spelling, name)))
     return click.option(*names, multiple=many, show_default=shown or default != "", **settings)
 
 
@@ -138,6 +200,17 @@ def _debug_option() -> click.Option:
     )
 
 
+def _quiet_option() -> click.Option:
+    """Of every command."""
+
+    def obey(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            ctx.with_resource(silence())
+
+    told = "Only errors, and what was asked for: no notes, no progress."
+    return click.Option(["-q", "--quiet"], is_flag=True, is_eager=True, expose_value=False, callback=obey, help=told)
+
+
 class Command(click.Command):
     """A command that still takes former spellings of its options.
 
@@ -147,7 +220,7 @@ class Command(click.Command):
 
     def __init__(self, *arguments: Any, former: Mapping[str, str] = NONE, keeps: bool = False, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.params.append(_debug_option())
+        self.params += [_quiet_option(), _debug_option()]
         self.former = former
         self.keeps = keeps
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from syncdiff_bench.characters import one_line
+from syncdiff_bench.cli import offers
 from syncdiff_bench.cli.commands import DIR, NAME, N, command, option, say, with_options
 from syncdiff_bench.cli.options import (
     BOXES,
@@ -28,6 +29,7 @@ from syncdiff_bench.cli.options import (
     VARIANT,
     dataset_values,
     parse_shard,
+    told_root,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def _selections(
     from syncdiff_bench.errors import UsageError
     from syncdiff_bench.plugins import load_dataset
 
+    told_root(dataset, data_root)
     opened = load_dataset(dataset, data_root, dataset_values(dataset, dataset_settings))
     there = opened.splits()
     wanted = [name for split in splits or (opened.default_split,) for name in _named(split, there)]
@@ -121,8 +124,8 @@ def _report(findings: Iterator[Finding], title: str, n_clips: int) -> int:
         if finding.level == "error":
             faulty.add(finding.where)
         if finding.level != "ok":
-            say(f"{finding.level:5} ", fg=COLOURS[finding.level], bold=finding.level == "error", nl=False)
-            say(one_line(f"{finding.where}: {finding.message}"))
+            told = one_line(f"{finding.where}: {finding.message}")
+            say(told, label=f"{finding.level:5} ", fg=COLOURS[finding.level], bold=finding.level == "error")
     counts = f"{_counted(levels['error'], 'error')}, {_counted(levels['note'], 'note')}"
     verdict = "fit for use" if not faulty else f"{_counted(len(faulty), 'place')} to mend"
     colour = COLOURS["error" if faulty else "ok"]
@@ -163,7 +166,7 @@ def faces(detector: str, device: str, **chosen: Any) -> None:
     selections = _selections(**chosen)
     chosen_one, passed_over = choose_detector(detector, resolve_device(device))
     for reason in passed_over:
-        say(f"passed over {reason}", err=True)
+        say(f"warning: passed over {reason}", err=True)
     _detect(
         selections,
         "faces",
@@ -269,7 +272,7 @@ def _summary(clips: Sequence[Prepared], detector: str, *, own: str, faceless: st
   syncdiff-bench train syncdiff/pocket --cache training/cache""",
     former={"--cpu": "--device cpu", "--part": "--shard", "--force": "--fresh"},
 )
-@click.argument("config")
+@click.argument("config", shell_complete=offers.CONFIG)
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--cache", DIR, "Where to write.", default=Path("training/cache"))
 @with_options(BOXES, DEVICE, SHARD, PROGRESS, FRESH, DRY_RUN)
@@ -302,6 +305,7 @@ def latents(
     index, count = parse_shard(shard)
     followed = stderr_progress(progress)
     plan = read_plan(config, overrides, variant).with_boxes(boxes)
+    told_root(plan.dataset, data_root)
     task = load_task(plan, data_root, cache, resolve_device(device))
     caches = task.caches()
     if not caches:

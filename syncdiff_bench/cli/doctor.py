@@ -6,7 +6,7 @@ import importlib.util
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -47,7 +47,8 @@ class Check:
 def doctor(*, data: tuple[str, ...], as_json: bool) -> int:
     """Tell what works on this machine, and how to mend the rest.
 
-    Looks at Python, torch, GPU, ffmpeg, plugins, weights, datasets and the disk.
+    Looks at Python, torch, GPU, ffmpeg, plugins, weights, the disk, and datasets: those that are embedded, those of
+    `data add` and SYNCDIFF_BENCH_DATA, and --data.
     """
     roots = {}
     for text in data:
@@ -59,10 +60,10 @@ def doctor(*, data: tuple[str, ...], as_json: bool) -> int:
     for check in diagnose(roots):
         checks.append(check)
         if not as_json:
-            say(f"{check.level:5}", fg=COLOURS[check.level], bold=check.level == "fail", nl=False)
-            say(f"{check.name}: {check.message}")
+            told = f"{check.name}: {check.message}"
+            say(told, label=f"{check.level:5}", fg=COLOURS[check.level], bold=check.level == "fail")
             if check.mend:
-                say(f"     -> {check.mend}")
+                say(check.mend, label="     -> ")
     if as_json:
         say(json_text([asdict(check) for check in checks]))
     return int(any(check.level == "fail" for check in checks))
@@ -230,16 +231,18 @@ def _weights() -> Iterator[Check]:
                 "weights",
                 "fail",
                 f"{status.path}: {status.problem}",
-                f"delete it, then syncdiff-bench weights fetch {status.entry.name}",
+                f"delete it, then {status.entry.mend}",
             )
     here = [status.entry.name for status in states if status.state == "here"]
-    missing = [status.entry.name for status in states if status.state == "missing"]
     if here:
         yield Check("weights", "ok", f"here: {', '.join(here)}")
-    if missing:
-        yield Check(
-            "weights", "warn", f"missing: {', '.join(missing)}", "syncdiff-bench weights fetch NAME, as you need them"
-        )
+    missing = [status.entry for status in states if status.state == "missing"]
+    for whose, mend, served in (
+        ("missing", "syncdiff-bench weights fetch NAME, as you need them", True),
+        ("missing, and only you can get them", "syncdiff-bench weights list says where, weights add NAME FILE", False),
+    ):
+        if names := [entry.name for entry in missing if bool(entry.sources) == served]:
+            yield Check("weights", "warn", f"{whose}: {', '.join(names)}", mend)
 
 
 def _datasets(roots: dict[str, Path]) -> Iterator[Check]:
@@ -249,6 +252,7 @@ def _datasets(roots: dict[str, Path]) -> Iterator[Check]:
     embedded = [
         one.name for one in describe("dataset") if one.status == "ok" and load_class("dataset", one.name).embedded
     ]
+    yield from _known_roots(roots)
     for name, root in [*((name, None) for name in embedded), *roots.items()]:
         try:
             dataset = load_dataset(name, root)
@@ -258,3 +262,28 @@ def _datasets(roots: dict[str, Path]) -> Iterator[Check]:
             yield Check(f"dataset {name}", "fail", one_line(error), f"syncdiff-bench data verify --dataset {name}")
             continue
         yield Check(f"dataset {name}", "ok", f"clips: {counts}")
+
+
+def _known_roots(looked_at: Collection[str]) -> Iterator[Check]:
+    """The data sets of `data add` and of SYNCDIFF_BENCH_DATA, without those that are looked at anyway."""
+    from syncdiff_bench.plugins import load_dataset
+    from syncdiff_bench.roots import all_known, file
+
+    try:
+        known = [one for one in all_known() if one.problem or one.dataset not in looked_at]
+    except BenchError as error:
+        known = []
+        yield Check("datasets", "fail", one_line(error), f"mend or delete {file()}")
+    for one in known:
+        about, by = f"dataset {one.dataset}".rstrip(), f"by {one.source}"
+        if one.problem:
+            what, _, mend = one.problem.partition("; ")
+            line = f" (line {one.line} of {file()})" if one.line else f" ({by})"
+            yield Check(about, "warn", f"{one.folder}{line}: {what}".lstrip(), mend)
+            continue
+        try:
+            splits = ", ".join(load_dataset(one.dataset, Path(one.folder)).splits())
+        except BenchError as error:
+            yield Check(about, "fail", one_line(error), f"syncdiff-bench data verify --dataset {one.dataset}")
+            continue
+        yield Check(about, "ok", f"{one.folder} ({by}): {splits}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +81,14 @@ def launch(
     try:
         executor = submitit.AutoExecutor(folder=logs, cluster=cluster)
         executor.update_parameters(name="syncdiff-bench", slurm_additional_parameters=extra, **asked)
-        jobs = executor.map_array(carry_out, lines, [max(1, gpus)] * shards)
+        jobs = executor.map_array(carry_out, lines, [max(1, gpus)] * shards, [places()] * shards)
         say(f"{cluster}: jobs {', '.join(job.job_id for job in jobs)}; what they print: {logs}/", err=True)
         if report is not None and cluster == "slurm":
             after = {**extra, "dependency": f"afterany:{jobs[0].job_id.partition('_')[0]}"}
             last = submitit.AutoExecutor(folder=logs, cluster=cluster)
             small = {key: value for key, value in asked.items() if key != "gpus_per_node"}
             last.update_parameters(name="syncdiff-report", slurm_additional_parameters=after, **small)
-            job = last.submit(carry_out, ["report", str(report)], 1)
+            job = last.submit(carry_out, ["report", str(report)], 1, places())
             say(f"{cluster}: job {job.job_id} reports on {report} after them", err=True)
     except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
         raise UsageError(f"{cluster} does not take the jobs ({' '.join(str(error).split())[:300]})") from None
@@ -108,15 +110,26 @@ def check_takes_shards(words: tuple[str, ...]) -> None:
         raise UsageError(f"launch -- {' '.join(words)}: the command has to take --shard, which launch gives it")
 
 
-def carry_out(words: list[str], ranks: int) -> None:
+def places() -> dict[str, str]:
+    """Where weights and data sets lie, for a job that may not see the variables of this shell."""
+    from syncdiff_bench.files import home
+    from syncdiff_bench.roots import VARIABLE, folders_of_variable
+
+    folders = os.pathsep.join(map(str, folders_of_variable()))
+    return {"SYNCDIFF_BENCH_HOME": str(home().absolute()), **({VARIABLE: folders} if folders else {})}
+
+
+def carry_out(words: list[str], ranks: int, variables: Mapping[str, str]) -> None:
     """What a job does: the command, by as many ranks as it has GPUs. Raises BenchError unless it exits with 0.
 
+    variables: of `places`.
     Told that its time is up, or that others need the machine, it ends as by Ctrl-C, then submitit submits it again.
     """
     from syncdiff_bench.cli import main
     from syncdiff_bench.cli.stopping import EXIT_CODE, stopped_by_signals, stopping_signals
     from syncdiff_bench.reproduction.launching import to_its_end
 
+    os.environ.update(variables)
     with stopped_by_signals() as came:
         if ranks > 1:
             launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), "-m"]
@@ -134,11 +147,11 @@ def carry_out(words: list[str], ranks: int) -> None:
         raise BenchError(f"syncdiff-bench {' '.join(words)}: exit code {code}")
 
 
-def _as_before(words: list[str], ranks: int) -> Any:
+def _as_before(words: list[str], ranks: int, variables: Mapping[str, str]) -> Any:
     """What submitit submits again: finished clips stay."""
     from submitit.helpers import DelayedSubmission
 
-    return DelayedSubmission(carry_out, words, ranks)
+    return DelayedSubmission(carry_out, words, ranks, variables)
 
 
 carry_out.checkpoint = _as_before  # type: ignore[attr-defined]

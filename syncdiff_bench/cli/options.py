@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncdiff_bench.cli.commands import DIR, FILE, FLAG, NAME, NEW_DIR, PAIR, N, Option, Takes, at_least, option
+from syncdiff_bench.cli import offers
+from syncdiff_bench.cli.commands import (
+    DATASET_NAME,
+    DIR,
+    FILE,
+    FLAG,
+    METHOD_NAME,
+    NAME,
+    NEW_DIR,
+    PAIR,
+    N,
+    Option,
+    Takes,
+    at_least,
+    option,
+    say,
+)
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,8 +63,28 @@ def selected(
     )
 
 
-METHOD = option("--method", NAME, "Method.", default="syncdiff")
-METHODS = option("--method", NAME, "Method.", name="methods", many=True, default=("syncdiff",))
+def told_root(dataset: str, given: Path | None) -> Path | None:
+    """The folder of a dataset, said on stderr (once for all ranks) where the command line does not name it.
+
+    `given` where none is known, or the dataset is not: whoever needs the data says so.
+    """
+    from syncdiff_bench.registry import load_class
+    from syncdiff_bench.roots import GIVEN, root_of
+
+    try:
+        root = root_of(load_class("dataset", dataset), given)
+    except UsageError:
+        return given
+    if root is None or root.source == GIVEN:
+        return given
+    if os.environ.get("RANK", "0") == "0":
+        say(f"{dataset}: {root}", err=True)
+    return root.folder
+
+
+METHOD_HELP = "Method; `syncdiff-bench list methods` says what each needs."
+METHOD = option("--method", METHOD_NAME, METHOD_HELP, default="syncdiff")
+METHODS = option("--method", METHOD_NAME, METHOD_HELP, name="methods", many=True, default=("syncdiff",))
 SETTINGS = option(
     "--set",
     PAIR,
@@ -55,8 +93,11 @@ SETTINGS = option(
     name="settings",
     many=True,
 )
-DATASET = option("--dataset", NAME, "Dataset.", default="pocket")
-DATA_ROOT = option("--data-root", DIR, "Folder of the dataset, or its parent; an embedded one needs none.")
+DATASET = option("--dataset", DATASET_NAME, "Dataset.", default="pocket")
+DATA_ROOT = option(
+    "--data-root", DIR, "Folder of the dataset, or its parent.", shown="that of `data add`, else of SYNCDIFF_BENCH_DATA"
+)
+DATA_ROOT_NOW = option("--data-root", DIR, "Where the dataset is now.", shown="where it was")
 DATASET_SETTINGS = option(
     "--dataset-set",
     PAIR,
@@ -103,7 +144,12 @@ GENERATION = (
     BOXES,
     SEED,
     option(
-        "--encoding", NAME, "How videos are stored: lossless, crf23, ...; part of the protocol.", default="lossless"
+        "--encoding",
+        NAME,
+        "How videos are stored, part of the protocol. lossless: VLC, mpv and ffplay show it, browsers and QuickTime do"
+        " not, or in wrong colours; crf23 (of published systems), talklip, compact: everything does where both sides"
+        " are even. `watch` makes copies that play everywhere.",
+        default="lossless",
     ),
     option(
         "--accept-damaged",
@@ -115,10 +161,12 @@ GENERATION = (
 CONFIG_SETTINGS = option(
     "--set", PAIR, "Value of the config, KEY with its table (training.steps=4000).", name="overrides", many=True
 )
-VARIANT = option("--variant", NAME, "One of the config's variants (rnd, prv-, np5, ...).", default="")
+VARIANT = option(
+    "--variant", Takes("NAME", offer=offers.VARIANT), "One of the config's variants (rnd, prv-, np5, ...).", default=""
+)
 METRICS = option(
     "--metrics",
-    Takes("A,B[KEY=VALUE]"),
+    Takes("A,B[KEY=VALUE]", offer=offers.METRICS),
     "Metrics, with options in brackets.",
     many=True,
     shown="psnr, ssim, lpips, psnr[talklip]",
@@ -164,11 +212,10 @@ def out_file(instead: str) -> Option[Any]:
     return option("--out", FILE, f"Write to a file{instead}, not to stdout.")
 
 
-def markup(*formats: str, default: str, note: str = "") -> Option[Any]:
-    """--format, the way in which a table is written."""
-    return option(
-        "--format", click.Choice(formats), f"How the table is written{note}.", name="format_name", default=default
-    )
+def markup(*formats: str, default: str | None = None, shown: str = "", note: str = "") -> Option[Any]:
+    """--format, the way in which a table is written. shown: what the help says of a default that depends."""
+    about = f"How the table is written{note}."
+    return option("--format", click.Choice(formats), about, name="format_name", default=default, shown=shown)
 
 
 def page_options(shows: str, order: str) -> tuple[Option[Any], ...]:
@@ -176,7 +223,7 @@ def page_options(shows: str, order: str) -> tuple[Option[Any], ...]:
     return (
         option("--html", FILE, f"Write one self-contained page: {shows}, clips side by side, per-clip values, plots."),
         option("--clips", at_least(0), f"Clips with video in --html, {order} first.", default=12),
-        option("--data-root", DIR, "Where the dataset is now.", shown="where it was"),
+        DATA_ROOT_NOW,
     )
 
 

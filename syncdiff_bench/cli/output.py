@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from syncdiff_bench.report.writers.junit import JUnitCase, cases_of, junit_xml
 from syncdiff_bench.report.writers.markdown import escape
 from syncdiff_bench.report.writers.terminal import print_tables
 from syncdiff_bench.runs.directory import Run, run_directories
+from syncdiff_bench.screens import columns_of
 
 SHOWN_FAILURES = 10
 LEADERBOARD = "leaderboard.md"
@@ -56,15 +58,21 @@ def print_failures(run: Run) -> int:
     for score in run.scores:
         if score.failed and score.error is not None:
             reasons.setdefault(score.clip, f"{score.metric}: {score.error.message}")
-    for clip, message in list(reasons.items())[:SHOWN_FAILURES]:
-        named = message if clip in message else f"{clip}: {message}"
-        say(f"failed ({run.identity.method}): {one_line(named)}", err=True)
+    method = run.identity.method
+    print_failed([(method, clip, message) for clip, message in list(reasons.items())[:SHOWN_FAILURES]])
     if reasons and (run.path / LOG).is_file():
         say(f"tracebacks of what plugins raised: {run.path / LOG}", err=True)
     if len(reasons) > SHOWN_FAILURES:
         more = len(reasons) - SHOWN_FAILURES
-        say(f"failed ({run.identity.method}): {more} more clips, see {run.path}", err=True)
+        say(f"failed ({method}): {more} more clips, see {run.path}", err=True)
     return len(reasons)
+
+
+def print_failed(failures: Sequence[tuple[str, str, str]]) -> None:
+    """A line for each: what failed, of which clip, and why."""
+    for what, clip, message in failures:
+        named = message if clip in message else f"{clip}: {message}"
+        say(f"failed ({what}): {one_line(named)}", err=True)
 
 
 def print_generated(run: Run) -> None:
@@ -76,6 +84,14 @@ def print_generated(run: Run) -> None:
         f"{run.path / 'videos'}",
         err=True,
     )
+
+
+def present(tables: Sequence[Table], format_name: str | None = None) -> None:
+    """Print in a format; None: as tables on a terminal, as Markdown elsewhere."""
+    if format_name == "table" or (format_name is None and columns_of(sys.stdout) is not None):
+        print_tables(tables)
+    else:
+        say(render(tables, format_name or "markdown"), nl=False)
 
 
 def write_told(option: str, path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ import click
 
 from syncdiff_bench.cli.commands import (
     ANY_PATH,
+    DATASET_NAME,
     FILE,
     NAME,
     NEW_DIR,
@@ -42,8 +43,10 @@ from syncdiff_bench.cli.options import (
     out_file,
     selected,
     show_columns,
+    told_root,
 )
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.progress import QUIET
 
 if TYPE_CHECKING:
     from syncdiff_bench.reproduction.probing import Spread
@@ -61,9 +64,13 @@ if TYPE_CHECKING:
 )
 @click.argument("runs", type=ANY_PATH, nargs=-1, metavar="[DIR]...")
 @option("--table", TABLE, "1 to 6, or beyond.", name="keys", many=True, shown="the paper's")
-@option("--dataset", NAME, "Dataset to show.", name="datasets", many=True, shown="all")
+@option("--dataset", DATASET_NAME, "Dataset to show.", name="datasets", many=True, shown="all")
 @with_options(
-    markup("markdown", "latex", "html", "csv", default="markdown", note="; csv has one line per cell"),
+    markup(
+        *("table", "markdown", "latex", "html", "csv"),
+        shown="table on a terminal, else markdown",
+        note="; csv has one line per cell",
+    ),
     out_file(""),
     show_columns("the paper's, and their metrics under other protocols", "paper (the paper's), speed"),
     ROWS,
@@ -75,7 +82,7 @@ def tables(
     runs: tuple[Path, ...],
     keys: tuple[str, ...],
     datasets: tuple[str, ...],
-    format_name: str,
+    format_name: str | None,
     out: Path | None,
     show: tuple[str, ...],
     rows: tuple[str, ...],
@@ -88,7 +95,7 @@ def tables(
     Each DIR is a run directory, or a folder of them; without one, ours is blank. A number of another
     protocol than the paper's gets a column of its own, and so does every other metric that --show names.
     """
-    from syncdiff_bench.cli.output import write_told
+    from syncdiff_bench.cli.output import present, write_told
     from syncdiff_bench.plugins import default_options
     from syncdiff_bench.report import paper
     from syncdiff_bench.report.joined import join, require_chosen
@@ -103,11 +110,11 @@ def tables(
     results, choice = labelled(find_runs(runs), labels), Choice(show, rows, intervals)
     joined = [join(table, results, datasets=datasets, defaults=default_options, choice=choice) for table in chosen]
     require_chosen(joined, choice)
-    text = render([paper_table(one) for one in joined if one.panels], format_name)
+    made = [paper_table(one) for one in joined if one.panels]
     if out is None:
-        say(text, nl=False)
+        present(made, format_name)
         return
-    write_told("--out", out, text)
+    write_told("--out", out, render(made, "markdown" if format_name in (None, "table") else format_name))
 
 
 @command(
@@ -151,6 +158,7 @@ def calibrate(
     from syncdiff_bench.texts import metric_specs
 
     anchors = find_anchors(dataset, split)
+    told_root(dataset, data_root)
     plan = make_plan(
         Selection(
             methods=(calibration.METHOD,),
@@ -175,7 +183,7 @@ def calibrate(
     verdicts = calibration.judge(anchors, keys, run)
     say(f"{dataset}, {split}: ground truth of {len(run.identity.clips)} of {anchors.clips} clips")
     for verdict in verdicts:
-        say(f"  {verdict.line()}")
+        say(verdict.line(), label="  ", hang=6)
     say(calibration.overall(verdicts))
     ctx.exit(1 if any(verdict.answer is calibration.Answer.DISAGREES for verdict in verdicts) else 0)
 
@@ -227,6 +235,7 @@ def probe(
     from syncdiff_bench.reproduction.models import with_model
     from syncdiff_bench.runs.plan import make_plan
 
+    told_root(given["dataset"], given["data_root"])
     selection = selected(methods=(method,), seed=seed, **given)
     plan = make_plan(selection, with_metrics=False, model_of=with_model)
     (run,), dataset = plan.runs, plan.dataset
@@ -240,7 +249,7 @@ def probe(
         groups.append(probing.pose_group(phone, probing.find_poses(dataset, clip_ids, phone, videos)))
 
     folder = out or Path("probes") / f"{dataset.name}-{run.identity.split}" / run.method.name
-    with Progress(transient=True) as bar:
+    with Progress(transient=True, disable=QUIET.get()) as bar:
         row = bar.add_task("latents", total=sum(len(group.cases) for group in groups))
         asked: dict[str, Any] = {"layer": layer, "step": step, "seed": seed}
         spreads = probing.measure(plan, groups, folder, **asked, advance=lambda cases: bar.advance(row, cases))

@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.formatting import wrap_text
 
 from syncdiff_bench.characters import json_text
-from syncdiff_bench.cli.commands import DIR, FLAG, PAIR, command, option, say
+from syncdiff_bench.cli import offers
+from syncdiff_bench.cli.commands import DIR, FLAG, PAIR, command, option, say, say_item
 from syncdiff_bench.cli.options import AS_JSON, DATA_ROOT
 from syncdiff_bench.errors import BenchError, UsageError, one_line
+from syncdiff_bench.screens import columns_of
 
 if TYPE_CHECKING:
     from syncdiff_bench.registry import Kind
@@ -60,7 +62,7 @@ def new(*, kind: str, name: str, out: Path) -> None:
     closing="Exit codes: 0 none failed (those that were skipped are counted, with the reason); 1 one failed, or with"
     " --strict was skipped; 2 no such plugin.",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=offers.PLUGIN)
 @option("--kind", click.Choice(KINDS), "Where a name is registered in several groups.")
 @DATA_ROOT
 @option("--set", PAIR, "Option of the plugin.", name="settings", many=True)
@@ -84,20 +86,18 @@ def check(*, name: str, kind: str | None, data_root: Path | None, settings: tupl
             one()
         except Skipped as reason:
             skipped[str(reason)] += 1
-            say("skip ", fg="yellow", nl=False)
-            say(f"{one.name:<{width}}  {reason}")
+            say(reason, label=f"skip {one.name:<{width}}  ", hang=7, fg="yellow")
         except (Exception, SystemExit) as error:  # a plugin that exits ends no suite, least of all with 0
             failed += 1
             said = " ".join(str(error).split()) if isinstance(error, AssertionError | BenchError) else one_line(error)
-            say("FAIL ", fg="red", bold=True, nl=False)
-            say(f"{one.name:<{width}}  {said}")
+            say(said, label=f"FAIL {one.name:<{width}}  ", hang=7, fg="red", bold=True)
         else:
             passed += 1
-            say("ok   ", fg="green", nl=False)
-            say(f"{one.name:<{width}}  {one.about}")
+            say(one.about, label=f"ok   {one.name:<{width}}  ", hang=7, fg="green")
     counts = ", ".join([f"{passed} passed", *([f"{failed} failed"] if failed else [])])
     reasons = [f"{n} skipped: {reason}" for reason, n in skipped.items()]
-    say((", " if len(reasons) == 1 else "\n").join([counts, *reasons]))
+    for line in [", ".join([counts, *reasons])] if len(reasons) == 1 else [counts, *reasons]:
+        say(line)
     return int(failed > 0 or (strict and bool(skipped)))
 
 
@@ -161,6 +161,9 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
     if as_json:
         say(json_text(rows))
         return
+    if kind == "methods":
+        print_methods(rows)
+        return
     print_rows([_for_people(kind, row) for row in rows])
 
 
@@ -174,8 +177,20 @@ def print_names(as_json: bool) -> None:
         return
     width = max(map(len, found)) + 2
     for kind, known in found.items():
-        say(wrap_text(", ".join(known) or "none", 80, kind.ljust(width), " " * width))
-    say("\n`syncdiff-bench list KIND` says more; weights and tables are kinds as well.")
+        say_item(kind.ljust(width), ", ".join(known) or "none", 80)
+    say("")
+    say("`syncdiff-bench list KIND` says more; weights and tables are kinds as well.")
+
+
+def print_methods(rows: Iterable[dict[str, Any]]) -> None:
+    """A few lines per method: their options and needs are too long for a table."""
+    for row in rows:
+        say("  ".join(filter(None, (row["name"], row["title"], f"({row['distribution']})"))))
+        facts = {"needs": "; ".join(row["needs"]), "options": ", ".join(row["options"])}
+        for label, text in facts.items() if row["status"] == "ok" else (("fault", row["status"]),):
+            start = f"    {label.ljust(9)}"
+            if text:  # an address is never broken
+                say(fill(text, 80, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False))
 
 
 def plugin_rows(kind: str) -> list[dict[str, Any]]:
@@ -187,7 +202,7 @@ def plugin_rows(kind: str) -> list[dict[str, Any]]:
 
     records = [asdict(description) for description in describe(PLUGINS[kind])]
     if kind != "metrics":
-        of_metrics = ("protocol", "columns", "needs", "source")
+        of_metrics = ("protocol", "columns", "source", *(() if kind == "methods" else ("needs",)))
         return [{key: value for key, value in one.items() if key not in of_metrics} for one in records]
     entries = _entries()
     return [{**one, "weights": [entry.name for entry in entries if one["name"] in entry.used_by]} for one in records]
@@ -199,7 +214,7 @@ def _entries() -> Iterable[Entry]:
 
     catalogue = installed()
     for problem in catalogue.problems:
-        say(problem, err=True)
+        say(f"warning: {problem}", err=True)
     return catalogue.entries.values()
 
 
@@ -224,7 +239,7 @@ def print_rows(rows: Sequence[dict[str, str]]) -> None:
     if not rows:
         say("none installed")
         return
-    if not sys.stdout.isatty():
+    if columns_of(sys.stdout) is None:
         from tabulate import tabulate
 
         say(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))

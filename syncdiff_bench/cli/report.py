@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,7 @@ from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from syncdiff_bench.report.page.strip import Area
-    from syncdiff_bench.runs.directory import Lines, Run
-    from syncdiff_bench.runs.draws import Draw
+    from syncdiff_bench.runs.directory import Lines
 
 
 @command(
@@ -62,7 +60,7 @@ def report(
     columns: int,
     data_root: Path | None,
 ) -> None:
-    """Show runs that exist: leaderboard, LaTeX, HTML page, figure, CSV.
+    """Show runs that exist: table, page, figure, LaTeX, CSV.
 
     Each DIR is a run directory, or a folder of them (two levels down, trainings of a row three). Nothing is scored;
     what shards made is put together first.
@@ -76,7 +74,8 @@ def report(
     from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.runs.directory import run_directories
 
-    lines: Lines = "passing" if html is not None or strip is not None else False
+    clip_by_clip = html is not None or strip is not None
+    lines: Lines = "passing" if clip_by_clip else False
     runs = labelled([load_whole(path, lines=lines) for path in run_directories(folders)], labels)
     choice = Choice(show, rows, intervals, second_best=True, ranks=format_name != "latex")
     shown = boards(runs, choice)
@@ -147,15 +146,18 @@ def compare(
     trainings Student's t), effect size, and the clips that changed most.
     """
     from syncdiff_bench.cli.output import write_told
+    from syncdiff_bench.pipeline import load_draws
     from syncdiff_bench.progress import stderr_progress
     from syncdiff_bench.report.comparison import comparison_table
     from syncdiff_bench.report.writers import render
     from syncdiff_bench.report.writers.terminal import print_tables
     from syncdiff_bench.significance.comparison import compare as compare_scored
-    from syncdiff_bench.significance.scored import from_draws
+    from syncdiff_bench.significance.scored import from_draws, one_of_each, require_pairs
 
-    sides = [_draws(folder) for folder in (run_a, run_b)]
-    _require_pairs(*sides, page=html is not None)
+    sides = [load_draws(folder, lines="passing") for folder in (run_a, run_b)]
+    if html is not None and max(map(len, sides)) > 1:
+        raise UsageError(f"--html is of one seed: {one_of_each(*sides)}")
+    require_pairs(*sides)
     scored = [from_draws(side) for side in sides]
     if html is None:
         sides.clear()  # of tens of thousands of clips, what was generated too
@@ -171,29 +173,3 @@ def compare(
         runs = [run for side in sides for run in side.values()]
         page = build_page(runs, comparison=comparison, clips=clips, data_root=data_root, progress=stderr_progress())
         write_told("--html", html, page)
-
-
-def _draws(folder: Path) -> dict[Draw, Run]:
-    """The run of a directory, or all below it that `reproduce` made of a row. Raises UsageError."""
-    from syncdiff_bench.pipeline import load_whole
-    from syncdiff_bench.runs.draws import Draw
-    from syncdiff_bench.runs.layout import MANIFEST
-
-    levels = () if (folder / MANIFEST).is_file() else ("seed-*", "training-*/seed-*")
-    paths = sorted(path.parent for level in levels for path in folder.glob(f"{level}/{MANIFEST}"))
-    found = {draw: load_whole(path, lines="passing") for path in paths if (draw := Draw.of(path)) is not None}
-    if found:
-        return found
-    run = load_whole(folder, lines="passing")
-    return {Draw(None, run.identity.seed): run}
-
-
-def _require_pairs(a: Mapping[Draw, Run], b: Mapping[Draw, Run], *, page: bool) -> None:
-    """Several draws are compared seed by seed. Raises UsageError where that cannot be."""
-    several = max(len(a), len(b)) > 1
-    one_of_each = f"give {next(iter(a.values())).path} and {next(iter(b.values())).path}"
-    if several and page:
-        raise UsageError(f"--html is of one seed: {one_of_each}")
-    mine, theirs = ({run.identity.seed for run in side.values()} for side in (a, b))
-    if several and (len(a) == 1 or len(b) == 1 or not mine & theirs):
-        raise UsageError(f"seeds {sorted(mine)} and {sorted(theirs)} do not pair: {one_of_each}")

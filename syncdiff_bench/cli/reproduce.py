@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from syncdiff_bench.cli.commands import FILE, FLAG, NEW_DIR, PAIR, TABLE, at_least, command, option, say, with_options
-from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DRY_RUN, LIMIT, SHARD, parse_shard
+from syncdiff_bench.cli.options import DATA_ROOT, DATASET, DEVICE, DRY_RUN, LIMIT, SHARD, parse_shard, told_root
 from syncdiff_bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def reproduce(
         limit=limit,
         device=device,
         training=training,
-        data_root=data_root,
+        data_root=told_root(recipe.dataset, data_root),
         inputs=inputs,
         shipped=not no_shipped,
     )
@@ -119,8 +119,8 @@ def reproduce(
 
 def _carry_out(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], times: Times) -> int:
     """Make what is not blank, then tables and findings of all jobs. blank: as of `planning.blanks`."""
+    from syncdiff_bench.cli.output import present
     from syncdiff_bench.progress import stderr_progress
-    from syncdiff_bench.report.writers import render
     from syncdiff_bench.reproduction.findings import judge_all
     from syncdiff_bench.reproduction.leases import Leases
     from syncdiff_bench.reproduction.make import make, steps_of
@@ -137,7 +137,7 @@ def _carry_out(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     keys = {one.job.step(draw): one.name for one in replicates for draw in one.draws}
     reasons = {**blank, **{keys[step]: reason for step, reason in failed.items() if step in keys}}
     tables = tables_of(request, jobs, reasons)
-    say(render(tables, "markdown"), nl=False)
+    present(tables)
     for path in write_tables(request, tables, judge_all(request)):
         say(f"{path}", err=True)
     return 1 if failed else 0
@@ -199,5 +199,5 @@ def print_plan(request: Request, jobs: Sequence[Job], blank: Mapping[str, str], 
     used = {estimate.source.partition(" ")[0] for estimate in estimates if estimate.seconds}
     lines += [f"{source}: {said}" for source, said in sources.items() if source in used]
     say(f"{request.recipe.dataset}, {' and '.join(splits)}: {request.out}")
-    panel = Panel(tuple(Heading(title, align="left") for title in titles), (tuple(found),))
+    panel = Panel(tuple(Heading(title, align="left", names_row=title == "job") for title in titles), (tuple(found),))
     print_tables([Table((panel,), notes=plain_notes(lines))])

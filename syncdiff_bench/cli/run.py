@@ -12,7 +12,16 @@ import click
 
 from syncdiff_bench.characters import one_line
 from syncdiff_bench.cli.commands import command, say, with_options
-from syncdiff_bench.cli.options import CARRYING_OUT, DRY_RUN, GENERATION, METRICS, SHARING, parse_shard, selected
+from syncdiff_bench.cli.options import (
+    CARRYING_OUT,
+    DRY_RUN,
+    GENERATION,
+    METRICS,
+    SHARING,
+    parse_shard,
+    selected,
+    told_root,
+)
 
 if TYPE_CHECKING:
     from syncdiff_bench.runs.directory import Run
@@ -115,6 +124,7 @@ def _generated(given: dict[str, Any], *, with_metrics: bool = True) -> Iterator[
     from syncdiff_bench.runs.recorded import check_identity
 
     how = {name: given.pop(name) for name in ("retry_failed", "fresh", "dry_run", "shard", "workers", "progress")}
+    told_root(given["dataset"], given["data_root"])
     plan = make_plan(selected(**given), with_metrics=with_metrics, model_of=with_model)
     # Before the first of them works for an hour.
     for run_plan in plan.runs if not how["fresh"] else ():
@@ -163,6 +173,11 @@ def missing_parts(runs: Sequence[Run]) -> bool:
 
 def print_plan(plan: Plan) -> None:
     """What a run would do: clips, frames, batches, metrics, what is done already, and what generating costs."""
+    for label, text in _plan_lines(plan):
+        say(text, label=f"{label:9}")
+
+
+def _plan_lines(plan: Plan) -> Iterator[tuple[str, str]]:
     from syncdiff_bench.estimates.machine import available_bytes
     from syncdiff_bench.estimates.workload import clip_frames, in_words
     from syncdiff_bench.media.video_folder import ODD_FILES
@@ -173,26 +188,26 @@ def print_plan(plan: Plan) -> None:
     frames, probed = clip_frames(plan.dataset, first.clips)
     by = "" if probed == len(first.clips) else f" by the headers of {probed}"
     root = f" in {first.root}" if first.root else ""
-    say(f"dataset  {first.dataset}, split {first.split}: {len(first.clips)} clips{root}")
-    say(f"         {sum(frames)} frames at 25 fps{by}")
-    say(f"         first {first.clips[0]}, last {first.clips[-1]}")
+    yield "dataset", f"{first.dataset}, split {first.split}: {len(first.clips)} clips{root}"
+    yield "", f"{sum(frames)} frames at 25 fps{by}"
+    yield "", f"first {first.clips[0]}, last {first.clips[-1]}"
     for caveat in (one for one in first.caveats if one.kind == ODD_FILES):
-        say(f"         {one_line(caveat.text)}")
+        yield "", one_line(caveat.text)
     if plan.metrics:
-        say(f"metrics  {', '.join(f'{metric.name} ({metric.protocol})' for metric in plan.metrics)}")
-    say(f"seed     {first.seed}; encoding {first.encoding}; device {device}")
+        yield "metrics", ", ".join(f"{metric.name} ({metric.protocol})" for metric in plan.metrics)
+    yield "seed", f"{first.seed}; encoding {first.encoding}; device {device}"
     for run_plan in plan.runs:
         batches = len(planned_batches(first.clips, run_plan.method, plan.dataset))
         options = " ".join(f"{key}={value}" for key, value in run_plan.identity.options.items())
-        say(f"method   {run_plan.method.name} {options}".rstrip())
-        say(f"         {batches} batches of up to {run_plan.method.batch_size}; {_progress_of(run_plan)}")
-        say(f"         {run_plan.path}")
+        yield "method", f"{run_plan.method.name} {options}".rstrip()
+        yield "", f"{batches} batches of up to {run_plan.method.batch_size}; {_progress_of(run_plan)}"
+        yield "", str(run_plan.path)
         workload = run_plan.method.workload(frames)
         if workload is None:
-            say("         no estimate of this method")
+            yield "", "no estimate of this method"
             continue
         for line in in_words(workload, sum(frames), device, available_bytes(device)):
-            say(f"         {line}")
+            yield "", line
 
 
 def _progress_of(run_plan: Any) -> str:

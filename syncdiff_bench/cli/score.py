@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from syncdiff_bench.cli.commands import ANY_PATH, DIR, command, option, with_options
-from syncdiff_bench.cli.options import CARRYING_OUT, GENERATION, METRICS, SHARING, selected
+from syncdiff_bench.cli.options import CARRYING_OUT, GENERATION, METRICS, SHARING, selected, told_root
 from syncdiff_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _plans(
         return [plan_given(selection, videos, reference)]
     if runs:
         return [pipeline.recorded_plan(path, selection) for path in run_directories(runs)]
+    told_root(selection.dataset, selection.data_root)
     plan = make_plan(selection, model_of=with_model)
     for run_plan in plan.runs:
         if not (run_plan.path / MANIFEST).is_file():

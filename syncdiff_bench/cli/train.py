@@ -7,10 +7,10 @@ from itertools import chain
 from pathlib import Path
 
 import click
-from click.formatting import wrap_text
 
-from syncdiff_bench.cli.commands import DIR, command, option, say, with_options
-from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, PROGRESS, VARIANT
+from syncdiff_bench.cli import offers
+from syncdiff_bench.cli.commands import DIR, command, option, say, say_item, with_options
+from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE, DRY_RUN, PROGRESS, VARIANT, told_root
 
 
 @command(
@@ -26,7 +26,7 @@ from syncdiff_bench.cli.options import BOXES, CONFIG_SETTINGS, DATA_ROOT, DEVICE
       on eight GPUs: the same training in less time""",
     former={"--cpu": "--device cpu"},
 )
-@click.argument("config", required=False)
+@click.argument("config", required=False, shell_complete=offers.CONFIG)
 @with_options(CONFIG_SETTINGS, VARIANT, DATA_ROOT)
 @option("--out", DIR, "Folder of checkpoints, log and model.", shown="training/<config>")
 @option("--cache", DIR, "Folder for what is computed once.", shown="<out>/../cache")
@@ -59,6 +59,7 @@ def train(
     out = Path("training") / plan.name if out is None else out
     cache = out.parent / "cache" if cache is None else cache
     device = resolve_device(device)
+    told_root(plan.dataset, data_root)
     task = load_task(plan, data_root, cache, device)
     if dry_run:
         from syncdiff_bench.estimates.training import forecast
@@ -68,7 +69,7 @@ def train(
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         planned = (("trainer", plan.trainer), ("training", plan.settings), ("options", task.options), ("out", out))
         for label, text in chain(planned, forecast(task, plan.settings, device=device, processes=processes)):
-            say(f"{label:<10}{text}")
+            say(text, label=f"{label:<10}")
         return
 
     from syncdiff_bench.estimates.training import fitting_batch
@@ -93,4 +94,4 @@ def list_configs() -> None:
     configs = shipped_configs()
     width = max(map(len, configs), default=0) + 2
     for name, path in configs.items():
-        say(wrap_text(title_of(path), 100, name.ljust(width), " " * width))
+        say_item(name.ljust(width), title_of(path), 100)

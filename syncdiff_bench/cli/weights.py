@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from syncdiff_bench.characters import json_text
+from syncdiff_bench.cli import offers
 from syncdiff_bench.cli.commands import ANY_PATH, FLAG, PAIR, Option, command, option, say, with_options
 from syncdiff_bench.cli.options import AS_JSON
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.progress import QUIET
+from syncdiff_bench.screens import console_of
 
 if TYPE_CHECKING:
     from syncdiff_bench.weights.catalog import Entry
@@ -48,7 +52,7 @@ def list_weights(as_json: bool) -> None:
     examples="""
   syncdiff-bench weights fetch lpips-alex syncnet-v2""",
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=offers.WEIGHTS)
 def fetch(names: tuple[str, ...]) -> None:
     """Download files, from where a download was interrupted."""
     store = _store()
@@ -63,7 +67,7 @@ def fetch(names: tuple[str, ...]) -> None:
     examples="""
   syncdiff-bench weights add avhubert-lrs2-vsr ~/Downloads/checkpoint_best.pt""",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=offers.WEIGHTS)
 @click.argument("file", type=ANY_PATH)
 @option("--force", FLAG, "Keep it although it is not the published file.")
 def add(name: str, file: Path, force: bool) -> None:
@@ -85,9 +89,9 @@ def verify(ctx: click.Context) -> None:
     statuses = list(_store().verify())
     for status in statuses:
         if status.state != "missing":
-            say(f"{status.state:7} ", fg="red" if status.problem else "green", nl=False)
             standing = f"(sha256 {status.sha256}, {_standing(status.entry, status.sha256)})"
-            say(f"{status.entry.name}: {status.path} {status.problem or standing}")
+            told = f"{status.entry.name}: {status.path} {status.problem or standing}"
+            say(told, label=f"{status.state:7} ", fg="red" if status.problem else "green")
     counts = Counter(status.state for status in statuses)
     say(", ".join(f"{counts[state]} {state}" for state in ("here", "missing", "wrong")))
     ctx.exit(1 if any(status.state == "wrong" for status in statuses) else 0)
@@ -96,7 +100,7 @@ def verify(ctx: click.Context) -> None:
 def _conversion(source: str, target: str) -> tuple[Option[Any], ...]:
     """What import and export are asked for; their arguments' names."""
     return (
-        click.argument("layout", required=False),
+        click.argument("layout", required=False, shell_complete=offers.LAYOUT),
         click.argument("source", metavar=f"[{source}]", type=ANY_PATH, required=False),
         click.argument("target", metavar=f"[{target}]", type=ANY_PATH, required=False),
         option("--set", PAIR, "Option of the layout.", name="settings", many=True),
@@ -147,7 +151,7 @@ def _convert(
 
     if layout is None:
         for one in registry.describe("converter"):
-            say(f"{one.name:<12}{one.title or one.status}")
+            say(one.title or one.status, label=f"{one.name:<12}")
         return
     if source is None or target is None:
         raise UsageError(f"{way} {layout}: give a source and a target, a checkpoint file and a directory")
@@ -190,11 +194,10 @@ def _store() -> WeightsStore:
 @contextmanager
 def _bar(name: str) -> Iterator[Progress]:
     """A progress bar that takes bytes done and bytes in all; nothing where there is no terminal."""
-    from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    console = console_of(sys.stderr)
+    if not console.is_terminal or QUIET.get():
         yield lambda _done, _total: None
         return
     columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
@@ -214,8 +217,9 @@ def _record(status: Status) -> dict[str, Any]:
 def _in_words(status: Status) -> tuple[str, str, str, str]:
     entry = status.entry
     size = "?" if entry.size is None else f"{entry.size / 1e6:.1f} MB"
-    got_by = ("first use, or fetch" if entry.auto else "fetch") if entry.sources else "hand"
-    used = f"for {', '.join(entry.used_by)}; got by {got_by}; licence: {entry.licence}"
+    fetched = "fetched at first use" if entry.auto else "got by `weights fetch`"
+    got = fetched if entry.sources else f"only you can get it: {entry.obtain or entry.homepage}"
+    used = f"for {', '.join(entry.used_by)}; {got}; licence: {entry.licence}"
     return entry.name, status.state, size, f"{entry.description}; {used}"
 
 

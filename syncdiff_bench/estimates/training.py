@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from syncdiff_bench.contracts import FPS, MEMORY_SHARE
+from syncdiff_bench.contracts import FPS
 from syncdiff_bench.errors import BenchError
 from syncdiff_bench.estimates.counting import flops_of, saved_bytes_of
 from syncdiff_bench.estimates.machine import available_bytes, clock, seconds_of
 from syncdiff_bench.estimates.workload import GIGA, header_frames
+from syncdiff_bench.runtime import MEMORY_SHARE
 from syncdiff_bench.training.cache import TensorCache
 from syncdiff_bench.training.task import TrainingSettings, TrainingTask
 

@@ -4,6 +4,7 @@ rate and size for every way in which such videos come (docs/protocols.md, Length
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -54,10 +55,21 @@ def tolerated(frames: int) -> int:
     return min(MOST_FRAMES, frames * MOST_PERCENT // 100)
 
 
-def read_fitted(path: Path, reference: Reference, *, any_shape: bool = False) -> Media:
+def read_fitted(
+    path: Path,
+    reference: Reference,
+    *,
+    any_shape: bool = False,
+    spare: int = 0,
+    stretched: bool = False,
+    part: Callable[[Frames], Frames] | None = None,
+) -> Media:
     """A video that should show the frames of `reference`: no more frames than it has, of its size.
 
     any_shape: of any size, as it is, for those who cut the face out of either by its own boxes.
+    spare: frames that may be over at the end where its program is known to make them, if more than `tolerated`.
+    stretched: its program stretches pictures to another shape, so that to resize them brings them back.
+    part: what of the pictures is looked at, (T, H, W, 3) -> (T, h, w, 3), where a file shows more than the clip.
 
     A file with as many frames as the reference is taken frame by frame, whatever its rate label and timestamps
     say; any other is brought to 25 fps by its label. Then up to `tolerated` frames may be missing, or over and are cut
@@ -65,8 +77,10 @@ def read_fitted(path: Path, reference: Reference, *, any_shape: bool = False) ->
     Raises ClipError `length`, `size`, and those of `read_media`; those of decoding the reference.
     """
     media = _in_step(read_media(path, accept_damaged=reference.accept_damaged), path, reference)
-    media = _turned(_of_length(media, path, reference), reference.media)
-    return _of_size(media, path, reference.media.frames, any_shape=any_shape)
+    media = _turned(_of_length(media, path, reference, spare), reference.media)
+    if part is not None:
+        media = replace(media, frames=part(media.frames), planes=None)
+    return _of_size(media, path, reference.media.frames, any_shape=any_shape, stretched=stretched)
 
 
 def with_audio(media: Media, audio: Audio, clip_id: str, audio_id: str) -> Media:
@@ -155,12 +169,12 @@ def _without_late_start(media: Media, path: Path, reference: Reference) -> Media
     return replace(every, caveats=(*every.caveats, ignored))
 
 
-def _of_length(media: Media, path: Path, reference: Reference) -> Media:
+def _of_length(media: Media, path: Path, reference: Reference, spare: int) -> Media:
     made, wanted = len(media.frames), len(reference.media.frames)
     if made == wanted:
         return media
     off = abs(made - wanted)
-    if off > tolerated(wanted):
+    if off > tolerated(wanted) and not wanted < made <= wanted + spare:
         raise ClipError(
             LENGTH,
             f"{path}: {_counts(media)}, the reference has {_counts(reference.media)}; "
@@ -191,7 +205,7 @@ def _turned(media: Media, reference: Media) -> Media:
     return replace(media, caveats=(*media.caveats, Caveat("turned", _TURNED, turn)))
 
 
-def _of_size(media: Media, path: Path, reference: Frames, *, any_shape: bool) -> Media:
+def _of_size(media: Media, path: Path, reference: Frames, *, any_shape: bool, stretched: bool) -> Media:
     """Bicubic, with antialiasing where it shrinks; as it is for `any_shape`."""
     from PIL import Image
 
@@ -201,7 +215,7 @@ def _of_size(media: Media, path: Path, reference: Frames, *, any_shape: bool) ->
     size, wanted = f"{width}x{height}", f"{wanted_width}x{wanted_height}"
     if any_shape:
         return replace(media, caveats=(*media.caveats, Caveat("aligned", _ALIGNED, f"{size} against {wanted}")))
-    if not same_shape((width, height), (wanted_width, wanted_height)):
+    if not stretched and not same_shape((width, height), (wanted_width, wanted_height)):
         raise ClipError(
             "size",
             f"{path}: frames are {size}, those of the reference {wanted}, another shape; "

@@ -78,7 +78,7 @@ def arrays(
             continue
         frame, frames[index] = frames[index], None
         try:
-            shown = [_rgb(scaler, frame), *(_planes(frame) if coded_as else ())]
+            shown = [rgb_of(scaler, frame), *(_planes(frame) if coded_as else ())]
         except FFmpegError as error:
             what = f"pictures of format {frame.format.name}, colour space {int(frame.colorspace)}"
             raise ClipError("undecodable", f"{path}: {what} have no RGB ({error}); re-encode it") from None
@@ -91,7 +91,7 @@ def arrays(
     return rgb, Planes(planes[0], planes[1], planes[2], *coded_as, pixel_aspect) if coded_as else None
 
 
-def _rgb(scaler: Any, frame: Any) -> NDArray[np.uint8]:
+def rgb_of(scaler: Any, frame: Any) -> NDArray[np.uint8]:
     """(H, W, 3) uint8, a view. Bicubic as in ffmpeg: so chroma is enlarged in odd sizes and of more than 8 bits."""
     plane = scaler.reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1).planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)

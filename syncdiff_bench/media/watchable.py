@@ -60,7 +60,9 @@ class WatchableVideo:
     frames: how many were written.
     """
 
-    def __init__(self, container: Any, given: tuple[int, int], rate: Fraction, sound: _Track | None) -> None:
+    def __init__(
+        self, container: Any, given: tuple[int, int], rate: Fraction, pixel_aspect: Fraction, sound: _Track | None
+    ) -> None:
         from av.video.reformatter import VideoReformatter
 
         self.frames = 0
@@ -74,6 +76,7 @@ class WatchableVideo:
         # BT.709, and said so: players take for a guess what is not said.
         coded.colorspace = coded.color_primaries = coded.color_trc = _BT709
         coded.color_range = _LIMITED
+        coded.sample_aspect_ratio = pixel_aspect
         self._track = None if sound is None else sound.added_to(container)
 
     def write(self, frame: NDArray[np.uint8]) -> None:
@@ -128,11 +131,18 @@ _LIMITED = 1  # AVCOL_RANGE_MPEG
 
 @contextmanager
 def watchable(
-    path: Path, width: int, height: int, rate: Fraction | int, sound: Sound | None = None
+    path: Path,
+    width: int,
+    height: int,
+    rate: Fraction | int,
+    sound: Sound | None = None,
+    *,
+    pixel_aspect: Fraction | int = 1,
 ) -> Iterator[WatchableVideo]:
     """An mp4 to write frames to; it appears at `path` when the block ends, whole, and not at all where that fails.
 
     width, height: of the frames in pixels. rate: frames per second.
+    pixel_aspect: width over height of a pixel.
     sound: begins with the first frame and is written to its own end, however long the picture is; None for silence.
     Raises ClipError `frames` where no frame was written, those of `sound.heard`, UsageError where the file cannot be
     written.
@@ -145,7 +155,7 @@ def watchable(
     try:
         options = {"movflags": "+faststart"}
         with replacing(path) as partial, av.open(f"file:{partial}", "w", format="mp4", options=options) as container:
-            video = WatchableVideo(container, (width, height), rate, track)
+            video = WatchableVideo(container, (width, height), rate, Fraction(pixel_aspect), track)
             ours = False
             yield video
             ours = True

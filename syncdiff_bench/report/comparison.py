@@ -18,8 +18,9 @@ CLASSES = {"B better": "better", "B worse": "worse"}  # of a row, by its verdict
 def comparison_table(comparison: Comparison, sides: tuple[str, str] | None = None) -> Table:
     """One row per column; a star behind p (Holm) is significant at 5 %. sides: headings of A and B."""
     a, b = sides or (f"A: {comparison.a.source}", f"B: {comparison.b.source}")
-    numbers = (a, b, "B - A", "95 % interval", "p", "p (Holm)", "effect d", "n")
-    headings = _headings("column", numbers, "verdict", "clips that changed most")
+    numbers = ("B - A", "95 % interval", "p", "p (Holm)", "effect d", "n")
+    column, *others = _headings("column", numbers, "verdict", "clips that changed most")
+    headings = (column, Heading(a, short="A"), Heading(b, short="B"), *others)
     rows = tuple(Row(_compared(column), CLASSES.get(column.verdict, "")) for column in comparison.columns)
     return Table((Panel(headings, (rows,)),), notes=plain_notes(_comparison_notes(comparison)))
 

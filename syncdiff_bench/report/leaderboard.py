@@ -204,12 +204,12 @@ def _board(runs: Sequence[Run], names: Sequence[str], layout: Layout, choice: Ch
         made.append((BoardRow(run, names[index], rank), row))
     groups = tuple(tuple(row for _, row in some) for _, some in groupby(made, key=lambda pair: pair[1].kind))
     headings = [
-        Heading(one.heading, one.named)
+        Heading(one.heading, one.named, unit=one.unit)
         if isinstance(one, BoardColumn)
         else Heading("" if one == RANK else "n (failed)")
         for one in layout
     ]
-    method = Heading("Method", align="left", names_row=True, fold=False)
+    method = Heading("Method", align="left", names_row=True)
     identity = runs[0].identity
     table = Table(
         panels=(Panel(_beside(method, headings, layout), groups),),

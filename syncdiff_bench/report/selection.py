@@ -110,7 +110,7 @@ def labelled(runs: Sequence[Run], labels: Sequence[str]) -> list[Run]:
             known = ", ".join(str(run.path) for run in runs)
             raise UsageError(f"--label {which}: is none of the runs {known}")
         names.update(dict.fromkeys(meant, name.strip()))
-    return [replace(run, label=names.get(i, "")) for i, run in enumerate(runs)]
+    return [replace(run, label=names.get(i, run.label)) for i, run in enumerate(runs)]
 
 
 def row_names(runs: Sequence[Run], *, titled: bool = False) -> tuple[str, ...]:

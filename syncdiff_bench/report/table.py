@@ -22,14 +22,16 @@ class Heading:
     - below: a second line in small print, such as the protocol
     - align: of its cells
     - names_row: its cells say what their row is about
-    - fold: long words in it may be broken where a terminal is narrow
+    - unit: of its numbers, which a terminal shows
+    - short: what stands above it on a terminal where `text` is too wide, which then stands above the table
     """
 
     text: str
     below: str = ""
     align: Literal["left", "right"] = "right"
     names_row: bool = False
-    fold: bool = True
+    unit: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Table:
 
 def text_table(headings: Iterable[str], rows: Iterable[Iterable[str]], notes: Sequence[str] = ()) -> Table:
     """Lines of texts under headings, all on the left; the first names its row."""
-    above = tuple(Heading(text, align="left", fold=index > 0) for index, text in enumerate(headings))
+    above = tuple(Heading(text, align="left", names_row=index == 0) for index, text in enumerate(headings))
     below = tuple(Row(tuple(map(Cell, texts))) for texts in rows)
     return Table((Panel(above, (below,)),), notes=plain_notes(notes))
 

@@ -154,7 +154,7 @@ def train_model(model: Model, leases: Leases, times: Times, lease: SoftFileLease
     from syncdiff_bench.views import require_boxes
 
     plan, root = model.plan(), model.request.data_root
-    dataset = load_dataset(str(plan.data.get("dataset", "pocket")), root)
+    dataset = load_dataset(plan.dataset, root)
     for key, default in (("split", "train"), ("validation_split", "val")):
         _make_split(dataset, str(plan.data.get(key, default)), leases)
     task = load_task(plan, root, model.cache, times.device)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from syncdiff_bench import registry
+from syncdiff_bench import registry, roots
 from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.origins import RECORD, is_drawn, matched, origin_of
 from syncdiff_bench.report.paper import PaperTable
@@ -140,9 +140,15 @@ class Model:
         named = self.seed is not None or request.training != Path("training")
         words += ["--out", str(request.training / self.name)] if named else []
         words += ["--cache", str(self.cache)] if self.cache.name != "cache" else []
-        if request.data_root is not None:
-            words += ["--data-root", str(request.data_root) if request.recipe.trains else "DIR"]
-        return [*words, *(word for change in changes for word in ("--set", change))]
+        return [*words, *self._data_root, *(word for change in changes for word in ("--set", change))]
+
+    @property
+    def _data_root(self) -> list[str]:
+        """--data-root of its training: the folder that was given, "DIR" where only the user knows it, else nothing."""
+        given, recipe = self.request.data_root, self.request.recipe
+        if given is not None and recipe.trains:
+            return ["--data-root", str(given)]
+        return [] if roots.is_known(recipe.trained_on) else ["--data-root", "DIR"]
 
     def overrides(self) -> tuple[str, ...]:
         """What its config does not say: where needed models are, its seed, what the user gives.
@@ -176,14 +182,23 @@ def shown(path: Path) -> str:
     return path.as_posix() if relative.startswith("..") else Path(relative).as_posix()
 
 
-def with_model(method: str, settings: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+def with_filmed_model(method: str, settings: Mapping[str, Any], _dataset: str = "") -> dict[str, Any]:
+    """The same as `with_model` for faces of nobody's data set: with the model of filmed faces, never of drawn ones."""
+    homes = {name: one for name, one in installed_recipes().items() if one.trains and not is_drawn(name)}
+    known = [name for name, one in homes.items() if _option(one, method)] or list(homes)
+    return with_model(method, settings, known[0] if known else "", "filmed faces")
+
+
+def with_model(method: str, settings: Mapping[str, Any], dataset: str, shown_as: str = "") -> dict[str, Any]:
     """The options of a method as they were given, with the model of the data filled in where they name none.
 
     dataset: name of the data, "" where it is not known. A method that finds its own weights there, or that no
     recipe knows, keeps its own default.
+    shown_as: how an error calls the data, "" for by its name.
     Raises UsageError where there is no such model, with how to make it.
     """
     known, home = installed_recipes(), matched(dataset)
+    data = shown_as or f"dataset {home}"
     recipes, own = {name: one for name, one in known.items() if _option(one, method)}, known.get(home)
     if not recipes or not home or (own is not None and method in own.methods and home not in recipes):
         return dict(settings)
@@ -194,7 +209,7 @@ def with_model(method: str, settings: Mapping[str, Any], dataset: str) -> dict[s
         if getattr(registry.load_class("method", method).Options, option, None):
             return dict(settings)
         elsewhere = (f"--set {option}=DIR names one", *_of_other_data(method, option, recipes))
-        raise UsageError(f"{method} has no model for dataset {home}; {'; '.join(elsewhere)}")
+        raise UsageError(f"{method} has no model for {data}; {'; '.join(elsewhere)}")
     recipe = recipes[home]
     model = _model(recipe, method, settings.get("variant", ""))
     found = model.found()
@@ -208,7 +223,7 @@ def with_model(method: str, settings: Mapping[str, Any], dataset: str) -> dict[s
     )
     others = {name: one for name, one in recipes.items() if one.trained_on != recipe.trained_on}
     elsewhere = (f"or give --set {option}=DIR", *_of_other_data(method, option, others, made=True))
-    raise UsageError(f"{method} has no model for dataset {home}: {missing}; {'; '.join(elsewhere)}")
+    raise UsageError(f"{method} has no model for {data}: {missing}; {'; '.join(elsewhere)}")
 
 
 def _option(recipe: Recipe, method: str) -> str:
@@ -219,8 +234,7 @@ def _option(recipe: Recipe, method: str) -> str:
 def _model(recipe: Recipe, method: str, variant: str = "") -> Model:
     from syncdiff_bench.training.loader import read_plan
 
-    embedded = registry.load_class("dataset", recipe.dataset).embedded
-    request = Request(recipe, data_root=None if embedded else Path("DIR"))
+    request = Request(recipe)
     model = Model(request, recipe.models[recipe.methods[method].model], variant)
     if variant and model.recipe.config:
         try:

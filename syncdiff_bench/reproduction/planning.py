@@ -233,9 +233,9 @@ def _frames(request: Request, split: str, limit: int | None) -> list[int]:
 
 def _try_training(model: Model, device: str, processes: int) -> Trial:
     """One step."""
-    from syncdiff_bench.contracts import MEMORY_SHARE
     from syncdiff_bench.estimates.machine import available_bytes
     from syncdiff_bench.estimates.training import probe_seconds, step_cost
+    from syncdiff_bench.runtime import MEMORY_SHARE
     from syncdiff_bench.training.loader import load_task
 
     plan = model.plan()

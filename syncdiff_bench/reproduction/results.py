@@ -23,7 +23,7 @@ from syncdiff_bench.reproduction.rows import BOUND, Job
 from syncdiff_bench.runs.directory import Run, load_run
 from syncdiff_bench.runs.draws import Draw
 from syncdiff_bench.runs.layout import MANIFEST
-from syncdiff_bench.runs.plan import recorded_metric
+from syncdiff_bench.runs.protocols import recorded_metric
 from syncdiff_bench.runs.records import Score
 from syncdiff_bench.runs.summary import summarise
 from syncdiff_bench.significance.scored import require_alike

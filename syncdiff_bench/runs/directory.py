@@ -19,6 +19,8 @@ from syncdiff_bench.files import unwritable, write_whole
 from syncdiff_bench.journals import Journal, read_rows
 from syncdiff_bench.leftovers import sweep
 from syncdiff_bench.origins import ScoringNetwork, scoring_networks
+from syncdiff_bench.presenting import Presented
+from syncdiff_bench.runs.data_frame import data_frame
 from syncdiff_bench.runs.layout import (
     COPY,
     DEPTHS,
@@ -38,7 +40,7 @@ from syncdiff_bench.runs.manifest import AS_GIVEN, Identity, new_manifest, versi
 from syncdiff_bench.runs.ranks import Ranks
 from syncdiff_bench.runs.recorded import check_identity, read_manifest, read_protocols, recorded
 from syncdiff_bench.runs.records import Generated, Score
-from syncdiff_bench.runs.summary import ColumnSummary, few_speakers
+from syncdiff_bench.runs.summary import ColumnSummary, few_speakers, in_words
 from syncdiff_bench.runs.timing import Speed, put_together, read_timings, speed_of
 from syncdiff_bench.weights.digests import KnownFiles
 
@@ -51,8 +53,8 @@ Lines = bool | Literal["passing"]
 LOST_LINES = "lost-lines"  # the caveat of a run whose journals lack some
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Presented):
     """A run as read from its directory, finished or not.
 
     manifest: run.json. scores: in the order of clips, then metrics; a tuple, or read as they pass (`load_run`).
@@ -69,6 +71,11 @@ class Run:
     generated: Mapping[str, Generated]
     label: str = ""
     unread: bool = False
+
+    def _presentation(self) -> tuple[str, Mapping[str, Any]]:
+        facts = {"state": "" if self.finished else "not finished", **in_words(self.summary)}
+        title = f"run {self.label or self.identity.method} on {self.identity.dataset} {self.identity.split}"
+        return title, {"clips": len(self.identity.clips), **facts, "in": self.path}
 
     @property
     def finished(self) -> bool:
@@ -119,33 +126,7 @@ class Run:
 
         Where two metrics have a column of one name and protocol, theirs are "<metric>.<column>[<protocol>]".
         """
-        import pandas as pd
-
-        from syncdiff_bench.caveats import UNRECORDED
-
-        owners: dict[tuple[str, str], set[str]] = {}
-        for score in self.scores:
-            for column in score.values or {}:
-                owners.setdefault((column, score.protocol), set()).add(score.metric)
-        values: dict[str, dict[str, Any]] = {clip: {"speaker": speaker} for clip, speaker in self.speakers.items()}
-        failures: dict[str, list[str]] = {clip: [] for clip in values}
-        caveats: dict[str, list[str]] = {clip: [] for clip in values}
-        for clip, line in self.generated.items():
-            if clip in caveats:
-                found = (UNRECORDED,) if line.caveats is None else line.caveats
-                caveats[clip] += [one.alone for one in found]
-        for score in self.scores:
-            for column, value in (score.values or {}).items():
-                owner = f"{score.metric}." if len(owners[column, score.protocol]) > 1 else ""
-                values[score.clip][f"{owner}{column}[{score.protocol}]"] = float("nan") if value is None else value
-            if score.error is not None and score.failed:
-                failures[score.clip].append(f"{score.metric}: {score.error.message}")
-            caveats[score.clip] += [f"{score.metric}: {one.alone}" for one in score.caveats]
-        frame = pd.DataFrame.from_dict(values, orient="index").rename_axis("clip")
-        return frame.assign(
-            failures=pd.Series({clip: "; ".join(texts) for clip, texts in failures.items()}),
-            caveats=pd.Series({clip: "; ".join(texts) for clip, texts in caveats.items()}),
-        )
+        return data_frame(self.scores, self.speakers, self.generated)
 
 
 def speakers(identity: Identity, generated: Mapping[str, Generated]) -> dict[str, str]:

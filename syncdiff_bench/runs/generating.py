@@ -19,6 +19,7 @@ from syncdiff_bench.contracts import SAMPLES_PER_FRAME, Clip, Dataset, Media, Me
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.faces.detection import detecting
 from syncdiff_bench.faults import FaultLog, contained
+from syncdiff_bench.given import own_state
 from syncdiff_bench.journals import Journal
 from syncdiff_bench.media.fitting import LENGTH, tolerated
 from syncdiff_bench.options import option_names
@@ -121,7 +122,7 @@ def generate(
             keep(((), ()), Generated(clip_id, error=unusable[clip_id], source=sources[clip_id]))
         batches = [batch for batch in mine if left.intersection(batch)]
         tasks = [(tuple(batch), tuple(clip_id for clip_id in batch if clip_id in left)) for batch in batches]
-        alone = not cpu or not method.any_threads
+        alone = not cpu or not method.any_threads or bool(own_state("method", method))
         crew.each(tasks, work, keep, lost, most=1 if alone else None)
     ranks.wait()
     if run.whole:
@@ -321,7 +322,7 @@ class Generation:
             failure = clip_failure(error, "caveats")
             self._fail(clip, replace(failure, message=f"{clip.id}: caveats of {self.method.name}: {failure.message}"))
             return
-        problem = _frames_problem(clip, frames, shorter=any(one.kind == LENGTH for one in noticed))
+        problem = frames_problem(clip, frames, shorter=any(one.kind == LENGTH for one in noticed))
         if problem:
             self._fail(clip, Failure("wrong-output", f"{clip.id}: {self.method.name} made {problem}"))
             return
@@ -358,7 +359,7 @@ def _generation_anew(
     return Generation(folder, identity, device, made, load_dataset(*dataset), sources, Progress())
 
 
-def _frames_problem(clip: Clip, frames: Any, *, shorter: bool) -> str:
+def frames_problem(clip: Clip, frames: Any, *, shorter: bool) -> str:
     """What is wrong with the frames, "" for nothing. shorter: their method says that some are missing at the end."""
     if not isinstance(frames, np.ndarray):
         return f"a {type(frames).__name__}, expected a numpy array of frames"

@@ -15,6 +15,7 @@ from typing import Any
 
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import WeightsUsed
+from syncdiff_bench.given import code_differs
 from syncdiff_bench.platforms import processor_name
 from syncdiff_bench.runs.records import SCHEMA
 
@@ -37,6 +38,7 @@ class Identity:
     topline: the method is a bound (ground truth), not a rival.
     trained_against: metrics whose scoring network was also a training loss; in run.json only where there are some.
     caveats: what the method says of all that it makes; in run.json only where there are some.
+    code: of a method that is not installed (`given.code_of`); in run.json only of such a one.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Identity:
     seed: int
     encoding: str
     boxes: str | None = None
+    code: str = ""
     title: str = field(default="", compare=False)
     topline: bool = field(default=False, compare=False)
     trained_against: frozenset[str] = field(default=frozenset(), compare=False)
@@ -69,6 +72,7 @@ class Identity:
                 "options": dict(self.options),
                 "weights": [weights.to_json() for weights in self.weights],
                 "topline": self.topline,
+                **({"code": self.code} if self.code else {}),
                 **({"trained_against": sorted(self.trained_against)} if self.trained_against else {}),
                 **({"caveats": [asdict(one) for one in self.caveats]} if self.caveats else {}),
             },
@@ -101,6 +105,7 @@ class Identity:
             seed=manifest["seed"],
             encoding=manifest["encoding"],
             boxes=_boxes_of(manifest),
+            code=method.get("code", ""),
             title=method["title"],
             topline=method["topline"],
             trained_against=frozenset(method.get("trained_against", ())),
@@ -114,6 +119,7 @@ class Identity:
         for name in ("method", "dataset", "split", "seed", "encoding"):
             found += _changed(name, getattr(self, name), getattr(other, name))
         found += _changed_options("option", self.options, other.options)
+        found += code_differs(self.code, other.code)
         # What was asked for as boxes is one thing, and which ones they are the other; the latter decides.
         mine, theirs = ({k: v for k, v in one.dataset_options.items() if k != "boxes"} for one in (self, other))
         found += _changed_options("dataset option", mine, theirs)

@@ -19,6 +19,7 @@ from syncdiff_bench.errors import BenchError, ClipError, NoBoxes, NotApplicable,
 from syncdiff_bench.faces.boxes import FaceBoxes
 from syncdiff_bench.faces.detection import detecting
 from syncdiff_bench.faults import FaultLog, contained
+from syncdiff_bench.given import provenance_of
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.runs.manifest import Identity
 from syncdiff_bench.runs.records import (
@@ -215,7 +216,7 @@ class Measuring:
             if isinstance(error, BenchError) and not isinstance(error, NotApplicable | WeightsError):
                 raise
             return Failure.of(error, NOT_APPLICABLE)
-        self.emit(Prepared(metric.name, metric.protocol, tuple(metric.weights_used()), dict(metric.provenance())))
+        self.emit(Prepared(metric.name, metric.protocol, tuple(metric.weights_used()), provenance_of(metric)))
         return None
 
 

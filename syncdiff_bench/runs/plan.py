@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from syncdiff_bench.caveats import Caveat, as_caveats
 from syncdiff_bench.contracts import Dataset, Method, Metric, Runtime
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.faults import blamed
+from syncdiff_bench.given import accepted, code_of, working
 from syncdiff_bench.media.video_folder import VideoFolder, odd_files_caveats
 from syncdiff_bench.options import options_to_json
 from syncdiff_bench.platforms import nvidia_driver
@@ -25,6 +26,9 @@ from syncdiff_bench.views import AUTO, boxes_of_clips
 
 # (method, its options as given, dataset) -> the options with the model that they do not name
 ModelOf = Callable[[str, Mapping[str, Any], str], Mapping[str, Any]]
+# by name, or what a caller of the Python API has, installed or not
+MethodChoice = str | Method | type[Method]
+MetricChoice = Spec | Metric[Any] | type[Metric[Any]]
 OWN = "own-"  # before the name of a region that is cut by each side's own boxes
 DEFAULT_METRICS = ("psnr", "ssim", "lpips", "psnr[protocol=talklip]")
 
@@ -44,11 +48,11 @@ class Selection:
     accept_damaged: short for the dataset's option of that name.
     """
 
-    methods: tuple[str, ...] = ("syncdiff",)
+    methods: tuple[MethodChoice, ...] = ("syncdiff",)
     dataset: str = "pocket"
     data_root: Path | None = None
     split: str | None = None
-    metrics: tuple[Spec, ...] = ()
+    metrics: tuple[MetricChoice, ...] = ()
     limit: int | None = None
     seed: int = 0
     out: Path | None = None
@@ -163,13 +167,14 @@ def _of_method(data: Identity, method: Method, dataset: Dataset) -> Identity:
 
 
 def _with_method(data: Identity, method: Method, dataset: Dataset) -> Identity:
-    given = method.given_videos()
-    unclaimed = () if given is None else given.unclaimed(dataset.clip_ids(data.split))
+    folder = method.given_videos()
+    unclaimed = () if folder is None else folder.unclaimed(dataset.clip_ids(data.split))
     return replace(
         data,
         method=method.name,
         options=options_to_json(method.options),
         weights=tuple(method.weights_used()),
+        code=code_of("method", method),
         title=method.title,
         topline=bool(getattr(method, "topline", False)),
         trained_against=frozenset(getattr(method, "trained_against", ())),
@@ -236,7 +241,7 @@ def default_out(dataset: str, split: str, limit: int | None) -> Path:
 
 
 def load_methods(
-    names: Iterable[str],
+    chosen: Iterable[MethodChoice],
     options: Mapping[str, Mapping[str, Any]],
     runtime: Runtime,
     model_of: ModelOf | None = None,
@@ -245,22 +250,37 @@ def load_methods(
 
     model_of: names the model of `runtime.dataset` where the settings name none (`reproduction.models.with_model`);
         None leaves that to the method.
-    Raises UsageError, also where `model_of` finds none.
+    Raises UsageError, also where `model_of` finds none, and where two that were given share a name.
     """
-    given = {name: options.get(name, {}) for name in names}
-    if model_of is not None:
-        given = {name: model_of(name, values, runtime.dataset) for name, values in given.items()}
-    return tuple(plugins.load_method(name, values, runtime) for name, values in given.items())
+    found: dict[str, Method] = {}
+    for one in chosen:
+        name = one if isinstance(one, str) else accepted("method", one)
+        if name in found and not isinstance(one, str):
+            raise UsageError(f"two methods are called {name!r}; run them one by one, each with an out= of its own")
+        values = options.get(name, {})
+        if isinstance(one, Method):
+            found[name] = working("method", one, values, runtime)
+        else:
+            values = values if model_of is None else model_of(name, values, runtime.dataset)
+            found[name] = plugins.load_method(name, values, runtime)
+    return tuple(found.values())
 
 
-def load_metrics(specs: Iterable[Spec], runtime: Runtime, dataset: Dataset | type[Dataset]) -> tuple[Metric[Any], ...]:
+def load_metrics(
+    chosen: Iterable[MetricChoice], runtime: Runtime, dataset: Dataset | type[Dataset]
+) -> tuple[Metric[Any], ...]:
     """The metrics as they measure a dataset, each once.
 
     Raises UsageError where two of them differ in options but claim the same name and protocol.
     """
     found: dict[tuple[str, str], Metric[Any]] = {}
-    for spec in specs:
-        metric = plugins.load_metric(spec.name, spec.options, runtime).for_dataset(dataset)
+    for one in chosen:
+        if isinstance(one, Metric):
+            metric = working("metric", one, {}, runtime)
+        else:
+            spec = one if isinstance(one, Spec) else Spec(accepted("metric", one), {})
+            metric = plugins.load_metric(spec.name, spec.options, runtime)
+        metric = metric.for_dataset(dataset)
         same = found.setdefault((metric.name, metric.protocol), metric)
         if same.options != metric.options:
             raise UsageError(
@@ -287,55 +307,6 @@ def choose_clips(dataset: Dataset, split: str, limit: int | None) -> tuple[str, 
             raise UsageError(f"clip id {clip_id!r} occurs twice in split {split!r} of {dataset.name}")
         seen.add(clip_id)
     return clips
-
-
-def metric_entry(metric: Metric[Any]) -> dict[str, Any]:
-    """How run.json describes a metric; the digests of its weights are entered once it is prepared."""
-    return {
-        "metric": metric.name,
-        "protocol": metric.protocol,
-        "options": options_to_json(metric.options),
-        "source": metric.source,
-        "weights": [],
-        "provenance": {},
-    }
-
-
-def joined_metrics(
-    manifest: Mapping[str, Any],
-    complete: Iterable[tuple[str, str]],
-    asked: Sequence[Metric[Any]],
-    runtime: Runtime,
-) -> tuple[Metric[Any], ...]:
-    """The metrics of a run after asking for `asked`: those it holds complete scores of come first and stay.
-
-    complete: (metric, protocol) pairs that have a line for every clip.
-    """
-    kept = set(complete)
-    new = {(metric.name, metric.protocol): metric for metric in asked}
-    joined: dict[tuple[str, str], Metric[Any]] = {}
-    for entry in manifest["protocols"]:
-        key = (entry["metric"], entry["protocol"])
-        if key in new:
-            joined[key] = new.pop(key)
-        elif key in kept:
-            joined[key] = recorded_metric(entry, runtime)
-    return (*joined.values(), *new.values())
-
-
-def recorded_metric(entry: Mapping[str, Any], runtime: Runtime | None = None) -> Metric[Any]:
-    """The metric of an entry of `protocols` in run.json, under the protocol that its scores were made by.
-
-    A protocol that names weights by their digest would have another name where they were replaced or removed.
-    """
-    metric = plugins.load_metric(entry["metric"], entry["options"], runtime)
-    if metric.protocol == entry["protocol"]:
-        return metric
-    cls = type(metric)
-    anew = (recorded_metric, (dict(entry), metric.runtime))  # in another process
-    of_record = {"protocol": entry["protocol"], "__reduce__": lambda _self: anew}
-    kept: Metric[Any] = type(cls.__name__, (cls,), of_record)(metric.options, metric.runtime)
-    return kept
 
 
 def make_runtime(device: str, dataset: str = "") -> Runtime:

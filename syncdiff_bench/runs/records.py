@@ -12,6 +12,7 @@ from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.errors import BenchError, ClipError, WeightsError, shown
 from syncdiff_bench.faults import described
 from syncdiff_bench.journals import Undefined
+from syncdiff_bench.weights.catalog import installed
 
 SCHEMA = 1
 
@@ -38,8 +39,9 @@ class Failure:
         if isinstance(error, ClipError):
             return cls(error.kind, one_line(str(error)))
         if isinstance(error, WeightsError) and error.missing:
-            missing = error.missing
-            return cls(kind, f"weights {missing} missing; syncdiff-bench weights fetch {missing}")
+            known = installed().entries.get(error.missing)
+            mend = one_line(str(error)) if known is None else known.mend  # whatever kept it from being fetched
+            return cls(kind, f"weights {error.missing} missing; {mend}")
         if isinstance(error, BenchError):
             return cls(kind, one_line(str(error)))
         return cls(kind, described(error))

@@ -23,6 +23,7 @@ class _MethodOfAll(TypedDict):
 
 
 class MethodRecord(_MethodOfAll, total=False):
+    code: str
     trained_against: Sequence[str]
     caveats: Sequence[Caveat]
 

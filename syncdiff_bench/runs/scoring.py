@@ -12,6 +12,7 @@ from typing import Any
 
 from syncdiff_bench.contracts import Metric, WeightsUsed
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.given import own_state
 from syncdiff_bench.progress import Progress
 from syncdiff_bench.runs.batches import header_length, plan_batches
 from syncdiff_bench.runs.directory import Key, RunDirectory
@@ -57,7 +58,8 @@ def score(
     with progress.stage(f"score {run.identity.method}{ranks.told}", n_clips, done):
         device = next((metric.runtime.device for metric in metrics), "cpu")
         work = Measuring(run.path, run.identity, device, metrics, source, progress)
-        most = None if device == "cpu" or (crew and crew.workers) else 1
+        shared = device == "cpu" or (crew and crew.workers)
+        most = None if shared and not any(own_state("metric", metric) for metric in metrics) else 1
         try:
             (crew or Crew()).each(mine, work, stage.keep, stage.lost, most=most)
         finally:

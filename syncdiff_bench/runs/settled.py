@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from syncdiff_bench.contracts import Metric
+from syncdiff_bench.given import code_of
 from syncdiff_bench.runs.directory import Run, RunDirectory
 from syncdiff_bench.runs.layout import GENERATION, SCORES
 from syncdiff_bench.runs.manifest import AS_GIVEN, versions
@@ -18,7 +19,10 @@ def settled(run: RunDirectory, metrics: Sequence[Metric[Any]] = ()) -> Run | Non
     journals nor its videos were touched since. Its lines are unread (`directory.Run`).
     """
     manifest, identity = run.manifest, run.identity
-    asked = {(metric.name, metric.protocol) for metric in metrics}
+    asked = {(metric.name, metric.protocol, code_of("metric", metric)) for metric in metrics}
+    scored = {
+        (one["metric"], one["protocol"], (one.get("provenance") or {}).get("code", "")) for one in manifest["protocols"]
+    }
     if not (
         manifest["finished"]
         and run.ranks.count == run.ranks.shards == 1
@@ -26,7 +30,7 @@ def settled(run: RunDirectory, metrics: Sequence[Metric[Any]] = ()) -> Run | Non
         and identity.boxes in (None, manifest["dataset"].get("boxes"))
         and manifest["summary"]
         and all(entry["n"] == len(identity.clips) for entry in manifest["summary"])
-        and asked <= {(entry["metric"], entry["protocol"]) for entry in manifest["protocols"]}
+        and asked <= scored
         and manifest["versions"] == versions()
     ):
         return None

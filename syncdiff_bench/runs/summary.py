@@ -62,6 +62,16 @@ class ColumnSummary:
         return cls(**{**known, "ci95": ends, "weights": tuple(known["weights"])})
 
 
+def in_words(entries: Iterable[ColumnSummary]) -> dict[str, str]:
+    """ "psnr[face96]" -> "22.43, 1 failed", or why there is none."""
+    words = {}
+    for one in entries:
+        value = "N/A" if one.mean is None else f"{one.mean:.{one.decimals}f}"
+        failed = f", {one.failed} failed" if one.failed else ""
+        words[f"{one.column}[{one.protocol}]"] = f"n/a: {one.reason}" if one.reason else f"{value}{failed}"
+    return words
+
+
 def summarise(
     trainings: Sequence[Iterable[Score]],
     metrics: Sequence[Metric[Any]],

@@ -116,6 +116,18 @@ def from_draws(runs: Mapping[Draw, Run]) -> Scored:
     return replace(side, source=str(first.path.parents[len(draw.folder.parts) - 1]))
 
 
+def require_pairs(a: Mapping[Draw, Run], b: Mapping[Draw, Run]) -> None:
+    """Several draws are compared seed by seed. Raises UsageError where that cannot be."""
+    mine, theirs = ({run.identity.seed for run in side.values()} for side in (a, b))
+    if max(len(a), len(b)) > 1 and (len(a) == 1 or len(b) == 1 or not mine & theirs):
+        raise UsageError(f"seeds {sorted(mine)} and {sorted(theirs)} do not pair: {one_of_each(a, b)}")
+
+
+def one_of_each(a: Mapping[Draw, Run], b: Mapping[Draw, Run]) -> str:
+    """The first runs of both, as a mend."""
+    return f"give {next(iter(a.values())).path} and {next(iter(b.values())).path}"
+
+
 def require_alike(runs: Mapping[Draw, Run]) -> None:
     """Raises UsageError where runs do not differ in their draw, or in more, or were scored differently.
 

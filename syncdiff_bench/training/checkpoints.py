@@ -24,6 +24,7 @@ from syncdiff_bench.errors import BenchError, UsageError
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.leftovers import sweep
 from syncdiff_bench.platforms import link_or_copy
+from syncdiff_bench.progress import QUIET
 from syncdiff_bench.training.ema import EMA
 from syncdiff_bench.training.processes import LostError
 from syncdiff_bench.weights.digests import sha256_of
@@ -109,7 +110,8 @@ def resume(accelerator: Accelerator, out: Path, ema: EMA | None, names: Sequence
         if reason:
             reasons.append(f"{folder.name} does not fit this training ({reason.replace(f'{folder}/', '')})")
             continue
-        accelerator.print(f"resumed from {folder}{''.join(f'; {reason}' for reason in reasons)}")
+        if not QUIET.get():
+            accelerator.print(f"resumed from {folder}{''.join(f'; {reason}' for reason in reasons)}")
         accelerator.step = 0  # counts micro-batches of this process, and may have been saved by another number of them
         return int(folder.name.removeprefix("step-")), known.get("examples")
     if reasons:

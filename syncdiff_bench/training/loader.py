@@ -38,6 +38,11 @@ class TrainingPlan:
     settings: TrainingSettings
     options: Mapping[str, Any]
 
+    @property
+    def dataset(self) -> str:
+        """Name of its data."""
+        return str(self.data.get("dataset", "pocket"))
+
     def with_boxes(self, boxes: str) -> TrainingPlan:
         """With the face boxes of --boxes in place of the config's, unless that says "auto"."""
         return self if boxes == AUTO else replace(self, data={**self.data, "boxes": boxes})
@@ -85,7 +90,7 @@ def load_task(plan: TrainingPlan, data_root: Path | None, cache: Path, device: s
     if unknown := set(plan.data) - known:
         raise UsageError(f"[data] has no key {sorted(unknown)[0]!r}; it has {', '.join(sorted(known))}")
     boxes = {"boxes": plan.data["boxes"]} if "boxes" in plan.data else {}
-    dataset = load_dataset(str(plan.data.get("dataset", "pocket")), data_root, boxes)
+    dataset = load_dataset(plan.dataset, data_root, boxes)
     split, validation = str(plan.data.get("split", "train")), str(plan.data.get("validation_split", "val"))
     return cls(options, TrainingData(dataset, split, validation, cache), device)
 
@@ -94,6 +99,11 @@ def shipped_configs() -> dict[str, Path]:
     """Names that `read_plan` knows without a path, each by the trainer that it names."""
     found = shipped_files("trainer", "configs", ".toml")
     return {name: path for name, path in found.items() if _trainer(path) == name.partition("/")[0]}
+
+
+def variants_of(config: str) -> tuple[str, ...]:
+    """Names of the variants of a config. Raises UsageError as `read_plan`."""
+    return tuple(_tables(_find(config)).get("variants", {}))
 
 
 def title_of(config: Path) -> str:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from syncdiff_bench.characters import visible
 from syncdiff_bench.files import replace_folder
 from syncdiff_bench.origins import write_origin
-from syncdiff_bench.progress import Progress, stderr_progress
+from syncdiff_bench.progress import QUIET, Progress, stderr_progress
 from syncdiff_bench.training.cache import fill_together
 from syncdiff_bench.training.checkpoints import discard_unfinished, resume, save, written
 from syncdiff_bench.training.device import adamw, arranged, float32_products, pinned, sent
@@ -89,7 +89,7 @@ def train(
 
 
 def _say(accelerator: Accelerator, notes: Sequence[str]) -> None:
-    for note in notes:
+    for note in () if QUIET.get() else notes:
         accelerator.print(visible(f"note: {note}"))
 
 
@@ -248,7 +248,7 @@ class _Training:
         except Exception as error:
             note = f"no sample image: {type(error).__name__}: {' '.join(str(error).split())}"
             self.record.write(step, {"note": note})
-            self.accelerator.print(visible(f"note: step {step}: {note}"))
+            _say(self.accelerator, [f"step {step}: {note}"])
 
     def export(self, folder: Path) -> None:
         """Write the model under another name, then rename it: where there is a model, it is a complete one."""

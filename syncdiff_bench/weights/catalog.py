@@ -79,6 +79,18 @@ class Entry:
     obtain: str = ""
     sources: tuple[Source, ...] = ()
 
+    @property
+    def mend(self) -> str:
+        """What gets the file where it is missing: a command, or what only a user can do (accept a licence, ask)."""
+        if self.sources:
+            return f"syncdiff-bench weights fetch {self.name}"
+        return f"only you can get it: {self.obtain or self.homepage}; then {self.add}"
+
+    @property
+    def add(self) -> str:
+        """The command that keeps a file that the user has."""
+        return f"syncdiff-bench weights add {self.name} FILE"
+
 
 @dataclass(frozen=True)
 class Catalogue:

@@ -6,9 +6,9 @@ that the next attempt continues. The digest of a used file is recorded with the 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ from syncdiff_bench.options import TRUE_WORDS
 from syncdiff_bench.weights import digests
 from syncdiff_bench.weights.catalog import Catalogue, Entry, Source, UrlSource, installed
 from syncdiff_bench.weights.sources import FetchFailed, Progress, fetch
+
+logger = logging.getLogger(__name__)
 
 OFFLINE = "SYNCDIFF_BENCH_OFFLINE"
 AUTO_LIMIT = 100_000_000  # bytes that may be fetched without being asked for
@@ -74,10 +76,10 @@ class WeightsStore:
         entry = self.catalogue[name]
         path = self.folder / entry.file
         if not path.is_file():
-            raise WeightsError(f"weights {name} missing; {_mend(entry)}", missing=name)
+            raise WeightsError(f"weights {name} missing; {entry.mend}", missing=name)
         problem = _mismatch(entry, path)
         if problem:
-            raise WeightsError(f"{path} {problem}; {_mend(entry)}")
+            raise WeightsError(f"{path} {problem}; {entry.mend}")
         return path
 
     def digest(self, name: str) -> str:
@@ -93,7 +95,7 @@ class WeightsStore:
         if (self.folder / entry.file).is_file() or not entry.auto or (entry.size or 0) > AUTO_LIMIT or offline():
             return self.path(name)
         size = "size unknown" if entry.size is None else f"{entry.size / 1e6:.1f} MB"
-        print(f"fetching weights {name} ({size}), once", file=sys.stderr)
+        logger.warning("fetching weights %s (%s), once", name, size)
         try:
             return self.fetch(name)
         except WeightsError as error:
@@ -118,12 +120,10 @@ class WeightsStore:
         target = self.folder / entry.file
         if target.is_file() and not _mismatch(entry, target):
             return target
-        if offline():
-            raise WeightsError(f"weights {name} missing and {OFFLINE} is set; unset it, or {_add(entry)}", missing=name)
         if not entry.sources:
-            raise WeightsError(
-                f"weights {name} must be got by hand: {entry.obtain or entry.homepage}; then {_add(entry)}"
-            )
+            raise WeightsError(f"weights {name}: {entry.mend}")
+        if offline():
+            raise WeightsError(f"weights {name} missing and {OFFLINE} is set; unset it, or {entry.add}", missing=name)
         with self._writing(), self._claimed(entry):
             if target.is_file() and not _mismatch(entry, target):  # another process was faster
                 return target
@@ -174,7 +174,7 @@ class WeightsStore:
                 return _fetch_one(entry, source, target, progress)
             except FetchFailed as error:
                 failures.append(str(error))
-        raise WeightsError(f"weights {entry.name} could not be fetched: {'; '.join(failures)}; {_add(entry)}")
+        raise WeightsError(f"weights {entry.name} could not be fetched: {'; '.join(failures)}; {entry.add}")
 
     def _claimed(self, entry: Entry) -> AbstractContextManager[None]:
         """Nobody else fetches or adds that file; waits for it."""
@@ -226,11 +226,3 @@ def _facts(entry: Entry, size: int, sha256: str | None) -> str:
     if entry.sha256 not in (None, sha256):
         return f"has sha256 {sha256}, {entry.sha256} expected for {entry.name}"
     return ""
-
-
-def _mend(entry: Entry) -> str:
-    return f"syncdiff-bench weights fetch {entry.name}"
-
-
-def _add(entry: Entry) -> str:
-    return f"syncdiff-bench weights add {entry.name} FILE"

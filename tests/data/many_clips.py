@@ -19,7 +19,8 @@ import numpy as np
 from syncdiff_bench import pipeline
 from syncdiff_bench.contracts import Metric
 from syncdiff_bench.runs.directory import RunDirectory
-from syncdiff_bench.runs.plan import Plan, RunPlan, Selection, make_plan, metric_entry
+from syncdiff_bench.runs.plan import Plan, RunPlan, Selection, make_plan
+from syncdiff_bench.runs.protocols import metric_entry
 from syncdiff_bench.runs.records import Generated, Score
 from syncdiff_bench.texts import metric_specs
 

@@ -338,7 +338,7 @@ def test_damage_is_told_on_stderr_once(made: Path) -> None:
     change(made / "scores.jsonl", "s1/2", BAD["no JSON"])
     done = subprocess.run([sys.executable, "-m", "syncdiff_bench", *NOISE], capture_output=True, text=True, check=True)
     told = [line for line in done.stderr.splitlines() if "damaged" in line]
-    assert len(told) == 1 and told[0].startswith(f"{made}/scores.jsonl line 3 is damaged (")
+    assert len(told) == 1 and told[0].startswith(f"warning: {made}/scores.jsonl line 3 is damaged (")
     assert logging.getLogger("syncdiff_bench.journals").level == logging.NOTSET
 
 

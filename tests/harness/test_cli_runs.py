@@ -258,7 +258,7 @@ def test_missing_weights_make_one_column_na_until_they_are_there(
     path = Path("runs/toy-test/toy-noise")
     assert main([*arguments, "--strict"]) == 0
     assert summary(path, "err")["mean"] == 3.0
-    assert summary(path, "heavy")["reason"] == "weights toy missing; syncdiff-bench weights fetch toy"
+    assert summary(path, "heavy")["reason"] == "weights toy missing; toy.bin is not there"
     assert "weights toy missing" in capsys.readouterr().out
     monkeypatch.setenv("TOY_WEIGHTS", "a" * 64)
     assert main(arguments) == 0

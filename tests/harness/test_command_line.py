@@ -17,7 +17,7 @@ from syncdiff_bench.cli import cli, main
 from syncdiff_bench.cli.commands import Group
 
 METAVARS = {"DIR", "FILE", "NAME", "NAME|DIR", "N", "ID", "KEY=VALUE", "COLUMN=VALUE", "RUN=NAME", "DATASET=DIR"}
-METAVARS |= {"DEVICE", "I/N", "A,B", "A,B[KEY=VALUE]", "TEXT", "FACTOR"}
+METAVARS |= {"X1,Y1,X2,Y2", "DEVICE", "I/N", "A,B", "A,B[KEY=VALUE]", "TEXT", "FACTOR"}
 # --out is a file where one text is written, else a folder; --format and --table differ in what they offer.
 EITHER = {"--out": {"DIR", "FILE"}}
 
@@ -162,7 +162,7 @@ def test_a_former_spelling_has_a_help(name: str, capsys: pytest.CaptureFixture[s
     [
         ([], "p", ["paper", "plugin"]),
         ([], "t", ["train"]),
-        (["data"], "", ["verify", "prepare"]),
+        (["data"], "", ["add", "list", "remove", "verify", "prepare"]),
         (["data", "prepare"], "l", ["landmarks", "latents"]),
         (["paper", "tables"], "--ta", ["--table"]),
         (["prepare"], "", ["faces", "landmarks", "latents", "splits"]),

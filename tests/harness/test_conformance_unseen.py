@@ -36,6 +36,9 @@ MEASURING = {
 }
 
 
+WITHOUT = "weights net missing; only you can get it: nowhere; then syncdiff-bench weights add net FILE"
+
+
 def store(folder: Path) -> WeightsStore:
     """That knows one file, `net`."""
     return WeightsStore(folder, Catalogue({"net": Entry("net", "net.bin", "a network", "none", "nowhere")}))
@@ -77,9 +80,7 @@ class Patient(Distance):
 def test_missing_weights_skip_what_needs_them(tmp_path: Path) -> None:
     failed, skipped = outcomes(Weighted(None, Runtime("cpu", store(tmp_path))))
     assert failed == {}
-    assert skipped == dict.fromkeys(
-        {*MEASURING, "weights-used"}, "weights net missing; syncdiff-bench weights fetch net"
-    )
+    assert skipped == dict.fromkeys({*MEASURING, "weights-used"}, WITHOUT)
     (tmp_path / "net.bin").write_bytes(b"tensors")
     assert outcomes(Weighted(None, Runtime("cpu", store(tmp_path)))) == ({}, {})
 
@@ -233,7 +234,7 @@ class Raising(Grey):
 def test_a_method_without_its_weights_is_skipped(tmp_path: Path) -> None:
     failed, skipped = outcomes(Waiting(None, Runtime("cpu", store(tmp_path))))
     assert failed == {} and len(skipped) == 11
-    assert set(skipped.values()) == {"weights net missing; syncdiff-bench weights fetch net"}
+    assert set(skipped.values()) == {WITHOUT}
 
 
 @pytest.mark.parametrize("method", [Yielding(), Raising()])

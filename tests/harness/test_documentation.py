@@ -65,6 +65,15 @@ def exit_code_of(arguments: list[str]) -> int:
         return int(end.code or 0)
 
 
+class Screen(io.StringIO):
+    """What a reader has: a terminal, as far as a command asks."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
 class Page:
     """A page being carried out in the working folder."""
 
@@ -112,7 +121,7 @@ class Page:
         """Run one line; returns what it printed, to stderr where nothing went to stdout."""
         match shlex.split(text):
             case ["syncdiff-bench", *arguments]:
-                with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+                with contextlib.redirect_stdout(Screen()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
                     self.exit_code = exit_code_of(arguments)
                 return out.getvalue() or err.getvalue()
             case ["echo", "$?"]:
@@ -170,6 +179,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.chdir(work)
     monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(home))
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "dumb")  # no colours
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     before = set(sys.modules)
     yield

@@ -87,4 +87,4 @@ def test_ranks_are_for_the_stages_alone(slurm: Path, capsys: pytest.CaptureFixtu
 
 def test_a_job_that_fails_says_so() -> None:
     with pytest.raises(BenchError, match="run --method nobody: exit code 2"):
-        launch.carry_out(["run", "--method", "nobody"], 1)
+        launch.carry_out(["run", "--method", "nobody"], 1, {})

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 import syncdiff_bench
-from syncdiff_bench import load_dataset, load_method, load_run, run, score
+from syncdiff_bench import compare, load_dataset, load_method, load_run, report, run, score
 from syncdiff_bench.caveats import Caveat
+from syncdiff_bench.cli.report import compare as compare_command
+from syncdiff_bench.cli.report import report as report_command
 from syncdiff_bench.cli.run import run as run_command
 from syncdiff_bench.cli.score import score as score_command
 from syncdiff_bench.errors import UsageError
@@ -33,13 +35,28 @@ def test_an_unknown_attribute_is_an_attribute_error() -> None:
 
 def test_what_the_command_line_takes_python_takes() -> None:
     """But what belongs to a terminal or a job, and several methods at once."""
-    terminal = {"strict", "dry_run", "progress", "shard", "debug"}
+    terminal = {"strict", "dry_run", "progress", "shard", "quiet", "debug"}
     renamed = {"methods": "method", "settings": "options", "dataset_settings": "dataset_options"}
     for function, command in ((run, run_command), (score, score_command)):
         taken = {renamed.get(str(one.name), one.name) for one in command.params} - terminal
         known = set(inspect.signature(function).parameters)
         assert known <= taken
         assert function is score or known == taken
+
+
+def test_what_compare_takes_python_takes() -> None:
+    """But formats, which the object that it returns has, and the page."""
+    written = {"format_name", "html", "clips", "data_root", "debug", "quiet"}
+    taken = {str(one.name).removeprefix("run_") for one in compare_command.params} - written
+    assert set(inspect.signature(compare).parameters) == taken
+
+
+def test_what_report_takes_python_takes() -> None:
+    """But formats, which the object that it returns has, and what is written beside the table."""
+    written = {"format_name", "out", "html", "card", "strip", "debug", "quiet"}
+    of_written = {"clips", "clip", "area", "columns", "data_root"}
+    taken = {str(one.name).replace("folders", "runs") for one in report_command.params} - written - of_written
+    assert set(inspect.signature(report).parameters) == taken
 
 
 def test_faces_are_aligned_with_a_reference(tmp_path: Path) -> None:

@@ -132,11 +132,11 @@ def test_a_job_that_is_told_ahead_of_its_limit_ends_well_and_is_submitted_again(
             patch.setenv("SUBMITIT_EXECUTOR", "slurm")
             patch.setattr(load_class("method", "toy-noise"), "generate", told_to_stop(signal.SIGUSR2))
             with pytest.raises(BenchError, match="exit code 143"):
-                launch.carry_out(NOISE, 1)
+                launch.carry_out(NOISE, 1, {})
         assert heard == [signal.SIGUSR2]
         assert "stopped by SIGUSR2" in capsys.readouterr().err
         assert [one.error for one in load_run(Path("runs/toy-test/toy-noise")).generated.values()] == [None]
-        launch.carry_out(NOISE, 1)
+        launch.carry_out(NOISE, 1, {})
         assert heard == [signal.SIGUSR2]
     finally:
         signal.signal(signal.SIGUSR2, before)
@@ -144,8 +144,8 @@ def test_a_job_that_is_told_ahead_of_its_limit_ends_well_and_is_submitted_again(
 
 def test_what_is_submitted_again_is_the_same() -> None:
     pytest.importorskip("submitit")
-    again = launch.carry_out.checkpoint(["run"], 2)  # type: ignore[attr-defined]
-    assert again.function is launch.carry_out and again.args == (["run"], 2)
+    again = launch.carry_out.checkpoint(["run"], 2, {"A": "b"})  # type: ignore[attr-defined]
+    assert again.function is launch.carry_out and again.args == (["run"], 2, {"A": "b"})
 
 
 # ------------------------------------------------------------------------------- stdout that cannot be written

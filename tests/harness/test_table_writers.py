@@ -110,7 +110,7 @@ def test_html() -> None:
     text = render([TABLE, PANELS], "html")
     page = Page(text)
     rows = page.tables[""]
-    assert rows[0] == ["Row", "", "PSNR ↑face96", "WER ↓ <i>"]
+    assert rows[0] == ["Row", "", "PSNR ↑ face96", "WER ↓ <i>"]
     assert rows[1:5] == [
         ["bound", "ours", "N/Aa", "–"],
         ["mineab", "ours", "31.50b ± 0.25", "7.0"],
@@ -223,17 +223,23 @@ def test_a_terminal_gets_nothing_that_it_would_obey(capsys: pytest.CaptureFixtur
     assert out.splitlines()[-4:] == [f"ᵃ note {SHOWN}", "ᵇ of mine", "† symbol", "plain --note"]
 
 
-def test_a_narrow_terminal_folds_long_words_and_keeps_numbers_whole(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("syncdiff_bench.report.writers.terminal.WIDE", 80)
-    long = "clips/" + 20 * "0123456789"
-    headings = (Heading("method", align="left", fold=False), Heading("PSNR"), Heading("clip", align="left"))
-    print_tables([Table((Panel(headings, ((Row((Cell("a-method-with-a-name"), Cell("1.00 ±0.10"), Cell(long))),),)),))])
+def test_a_pipe_gets_numbers_and_words_whole_however_wide(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "clips/" + 30 * "0123456789"
+    headings = (Heading("method", align="left", names_row=True), Heading("PSNR"), Heading("clip", align="left"))
+    rows = (Row((Cell("a-method-with-a-name"), Cell("1.00", " [0.10, 2.00]"), Cell(f"{long} and more"))),)
+    print_tables([Table((Panel(headings, (rows,)),))])
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert any("a-method-with-a-name" in line and "1.00 ±0.10" in line for line in lines)
-    assert long in "".join(line.split("│")[3].strip() for line in lines if line.startswith("│"))
+    assert any(
+        all(f" {part} " in line for part in ("a-method-with-a-name", "1.00 [0.10, 2.00]", long)) for line in lines
+    )
+    print_tables([Table((Panel(headings, ((Row((Cell("m"), Cell("1"), Cell(" ".join(90 * ["word"])))),),)),))])
+    assert {len(line) for line in capsys.readouterr().out.splitlines()} == {200}  # texts wrap as they did
+    wide = "1234567.00 [1234567.00, 1234567.00]"
+    texts = [*headings[:2], *8 * headings[2:]]
+    row = Row((Cell("m"), Cell(wide), *8 * [Cell("word word word word word")]))
+    print_tables([Table((Panel(tuple(texts), ((row,),)),))])
+    out = capsys.readouterr().out
+    assert wide in out and max(map(len, out.splitlines())) == 200
 
 
 def test_junit_has_a_failure_per_row_that_fails() -> None:

@@ -205,11 +205,11 @@ def test_offline_touches_no_network(site, tmp_path, monkeypatch):
     assert site.asked == []
 
 
-def test_small_files_are_fetched_on_first_use(site, tmp_path, capsys):
+def test_small_files_are_fetched_on_first_use(site, tmp_path, caplog):
     ours = store(tmp_path, UrlSource(f"{site.url}/net.bin"), auto=True)
     assert ours.ensure("net") == ours.ensure("net")
     assert len(site.asked) == 1
-    assert capsys.readouterr().err == "fetching weights net (3.0 MB), once\n"
+    assert caplog.messages == ["fetching weights net (3.0 MB), once"]
 
 
 def test_others_are_not(site, tmp_path, monkeypatch):

@@ -17,8 +17,17 @@ from console import printed, refusal
 from syncdiff_bench.cli import main
 from syncdiff_bench.errors import UsageError, WeightsError
 from syncdiff_bench.registry import GROUPS
+from syncdiff_bench.runs.records import Failure
 from syncdiff_bench.weights import digests
-from syncdiff_bench.weights.catalog import Catalogue, Entry, IndexSource, UrlSource, parse_catalogue, read_catalogues
+from syncdiff_bench.weights.catalog import (
+    Catalogue,
+    Entry,
+    IndexSource,
+    UrlSource,
+    installed,
+    parse_catalogue,
+    read_catalogues,
+)
 from syncdiff_bench.weights.store import WeightsStore
 
 RIGHT, WRONG = b"published weights", b"other weights, or"
@@ -50,10 +59,13 @@ def test_the_folder_is_the_users_choice(tmp_path, monkeypatch):
 
 
 def test_missing_weights_say_how_to_get_them(store):
-    with pytest.raises(WeightsError, match=r"^weights net missing; syncdiff-bench weights fetch net$") as caught:
+    by_hand = (
+        r"^weights net missing; only you can get it: https://example.org; then syncdiff-bench weights add net FILE$"
+    )
+    with pytest.raises(WeightsError, match=by_hand) as caught:
         store.path("net")
     assert caught.value.missing == "net"
-    with pytest.raises(WeightsError, match="must be got by hand: ask its author; then syncdiff-bench weights add free"):
+    with pytest.raises(WeightsError, match="only you can get it: ask its author; then syncdiff-bench weights add free"):
         store.fetch("free")
     with pytest.raises(UsageError, match="unknown weights 'nte'; did you mean 'net'"):
         store.path("nte")
@@ -90,8 +102,30 @@ def test_another_file_is_refused_unless_forced(store, tmp_path, content, message
 def test_a_forced_file_does_not_cover_for_the_next_one(store, tmp_path):
     store.add("net", file(tmp_path, WRONG), force=True)
     (store.folder / "net.bin").write_bytes(b"third file, 17 by")
-    with pytest.raises(WeightsError, match=r"has sha256 .* expected for net; syncdiff-bench weights fetch net"):
+    with pytest.raises(WeightsError, match=r"has sha256 .* expected for net; only you can get it: https"):
         store.path("net")
+
+
+def test_fetch_is_advised_where_somebody_serves_the_file_alone(tmp_path, monkeypatch, capsys):
+    """The shipped catalogue, wherever advice is given: by the store, in a journal, by doctor, by fetch."""
+    monkeypatch.setenv("SYNCDIFF_BENCH_HOME", str(tmp_path))
+    monkeypatch.setenv("SYNCDIFF_BENCH_OFFLINE", "1")
+    served = {"lpips-alex", "lpips-vgg", "syncnet-v2", "mean-face-20words"}
+    assert {"s3fd", "wav2lip", "avhubert-lrs2-vsr"} < installed().entries.keys() - served
+    for name in installed().entries:
+        with pytest.raises(WeightsError) as caught:
+            WeightsStore().ensure(name)
+        reason = Failure.of(caught.value, "weights").message
+        for told in (str(caught.value), reason):
+            assert told.startswith(f"weights {name} missing; ")
+            assert (f"weights fetch {name}" in told) == (name in served)
+            assert (f"weights add {name} FILE" in told) == (name not in served)
+        assert ("only you can get it" in refusal(capsys, ["weights", "fetch", name])) == (name not in served)
+    lines = printed(capsys, ["doctor"]).splitlines()
+    (fetchable,) = [lines[at - 1] for at, line in enumerate(lines) if "weights fetch" in line]
+    assert set(fetchable.partition("missing: ")[2].split(", ")) == served
+    (others,) = [line for line in lines if "only you can get them: " in line]
+    assert set(others.partition("them: ")[2].split(", ")) == installed().entries.keys() - served
 
 
 def test_a_file_put_there_by_hand_is_checked(store):
@@ -212,7 +246,7 @@ def test_verify_answers_no_where_a_file_is_wrong(own_store, capsys):
     ("arguments", "message"),
     [
         (["fetch", "nte"], "error: unknown weights 'nte'; did you mean 'net'?"),
-        (["fetch", "free"], "error: weights free must be got by hand: ask its author; then syncdiff-bench"),
+        (["fetch", "free"], "error: weights free: only you can get it: ask its author; then syncdiff-bench"),
         (["add", "net", "/nowhere/x"], "error: /nowhere/x: no such file"),
         (["fetch"], "error: Missing argument"),
     ],

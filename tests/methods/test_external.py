@@ -17,8 +17,9 @@ import pytest
 from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.writing import write_video
-from syncdiff_methods.external.method import External, ExternalOptions, read_template
+from syncdiff_methods.external.method import External, ExternalOptions
 from syncdiff_methods.external.program import read_result
+from syncdiff_methods.external.template import read_template
 
 # What the program does to its video: `tool.py MODE ARGUMENTS...`.
 TOOL = """

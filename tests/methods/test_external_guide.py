@@ -14,7 +14,8 @@ from syncdiff_bench.cli import main
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_methods.external import process
 from syncdiff_methods.external import program as base
-from syncdiff_methods.external.method import PLACEHOLDERS, Template, read_template
+from syncdiff_methods.external.ready import ADAPTERS
+from syncdiff_methods.external.template import PLACEHOLDERS, Placed, Template, read_template
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "external.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r'^```(\w+)(?: title="(\S+)")?\n(.*?)^```$', GUIDE, re.MULTILINE | re.DOTALL)
@@ -44,16 +45,26 @@ def first_cells(heading: str) -> list[str]:
 
 def test_its_templates_are_read(tmp_path: Path) -> None:
     templates = {path.stem: read_template(path) for path in tmp_path.glob("*.toml")}
-    assert set(templates) == {"blurred", "wav2lip-official"}
-    official = templates["wav2lip-official"]
-    assert official.title == "Wav2Lip (official code)"
-    assert official.requires[0] == "/home/me/Wav2Lip/checkpoints/wav2lip_gan.pth"
+    assert set(templates) == {"blurred", "wav2lip-official", "by-yaml"}
+    official = Placed(templates["wav2lip-official"], tmp_path, {})
+    assert official.template.title == "Wav2Lip (official code)"
+    assert official.required[0] == Path("/home/me/Wav2Lip/checkpoints/wav2lip_gan.pth")
 
 
 def test_it_knows_every_key_and_every_placeholder() -> None:
     keys = [name for name in Template.__dataclass_fields__ if name != "command"]
     assert sorted(first_cells("| key |")) == sorted(keys)
     assert first_cells("| write |") == [f"{{{name}}}" for name in PLACEHOLDERS]
+
+
+def test_its_table_of_adapters_is_what_they_are() -> None:
+    rows = [[cell.strip(" `") for cell in row.split("|")[1:4]] for row in GUIDE.splitlines() if "| `external-" in row]
+    facts = {path.stem: read_template(path) for path in ADAPTERS.glob("*.toml")}
+    assert sorted(rows) == sorted(
+        [f"external-{name}", one.title, one.about.revision[:7]] for name, one in facts.items()
+    )
+    for one in facts.values():
+        assert one.about.licence in GUIDE
 
 
 def test_the_failures_that_it_lists_are_ours() -> None:

@@ -166,7 +166,9 @@ def test_a_bad_clip_fails_alone(make: Make) -> None:
 @pytest.mark.parametrize("kind", [Wav2Lip, TalkLip])
 def test_missing_weights_are_named_with_the_command(kind: type[FaceMethod], tmp_path: Path) -> None:
     name = kind.name
-    with pytest.raises(WeightsError, match=f"weights {name} missing; syncdiff-bench weights fetch {name}") as caught:
+    with pytest.raises(
+        WeightsError, match=rf"weights {name} missing; only you can get it: .*README.*; then .* weights add {name} FILE"
+    ) as caught:
         kind(runtime=Runtime(weights=WeightsStore(tmp_path))).weights_used()
     assert caught.value.missing == name
 
@@ -278,3 +280,25 @@ def test_talklip_refuses_another_network(tmp_path: Path) -> None:
     torch.save({"audio_encoder.0.conv_block.0.weight": torch.zeros(1)}, tmp_path / "x.pth")
     with pytest.raises(WeightsError, match=r"x.pth does not fit TalkLip: .* is missing"):
         load_talklip(tmp_path / "x.pth")
+
+
+def test_the_work_of_wav2lip_is_that_of_its_convolutions() -> None:
+    method = Wav2Lip(Wav2LipOptions("pocket"))
+    found = method.workload([10, 25])
+    network, counted = method.generator, []
+
+    def count(layer: torch.nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
+        assert isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d)
+        kernel = layer.kernel_size[0] * layer.kernel_size[1]
+        # A transposed one multiplies each number that it is given, the other each that it makes.
+        places = given[0][0, 0] if isinstance(layer, torch.nn.ConvTranspose2d) else made[0, 0]
+        counted.append(2 * layer.in_channels * layer.out_channels * kernel * places.numel())
+
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            layer.register_forward_hook(count)
+    with torch.inference_mode():
+        network(torch.zeros(1, 1, 80, 16), torch.zeros(1, 6, 96, 96))
+    assert found is not None and found.flops == 5 * 8 * sum(counted), "35 frames are five batches of eight"
+    assert found.seconds is not None and found.seconds > 0
+    assert found.batch == 4 and found.clip_bytes == 25 * (2 * 96 * 96 * 3 + 4 * 80 * 16)

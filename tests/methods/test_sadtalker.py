@@ -16,6 +16,7 @@ import pytest
 from syncdiff_bench.cli import main
 from syncdiff_bench.contracts import Clip, Frames, Media, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.options import options_to_json
 from syncdiff_bench.runs.directory import load_run
 from syncdiff_bench.texts import options_from_text
 from syncdiff_methods.sadtalker import SadTalker, SadTalkerOptions
@@ -213,8 +214,8 @@ def test_its_dice_are_seeded(sadtalker: Callable[..., SadTalker]) -> None:
 @pytest.mark.parametrize(
     ("mode", "kind", "words"),
     [
-        ("faceless", "no-face", "SadTalker found no face in the first frame"),
-        ("landmarkless", "no-face", "SadTalker found no face in the first frame"),
+        ("faceless", "no-face", "sadtalker found no face"),
+        ("landmarkless", "no-face", "sadtalker found no face"),
         ("silent", "no-output", r"sadtalker ended well but wrote no \*.mp4 \(3DMM Extraction for source image\)"),
         ("dies", "exit-status", "ended with status 1 .*functional_tensor"),
         ("hangs", "timeout", "sadtalker was stopped after 3 s"),
@@ -254,7 +255,7 @@ def test_a_checkout_of_something_else(sadtalker: Callable[..., SadTalker], check
     lacks(sadtalker(checkout=checkout / "nowhere"), "nowhere is not a folder")
     for name in CODE:
         (checkout / name).unlink()
-    lacks(sadtalker(), f"{checkout} is not a SadTalker checkout (no src/utils/init_path.py, ", "clone")
+    lacks(sadtalker(), f"missing: file {checkout}/src/utils/init_path.py, file {checkout}/src/utils/preprocess.py, ")
 
 
 def test_everything_that_is_missing_is_named(
@@ -265,8 +266,8 @@ def test_everything_that_is_missing_is_named(
     monkeypatch.setenv("PATH", "/nowhere")
     lacks(
         sadtalker(python=checkout / "python"),
-        f"weights {checkout / WEIGHTS[0]}, weights {checkout / WEIGHTS[3]}, program {checkout}/python (python=), "
-        "program ffmpeg on the PATH",
+        f"missing: program {checkout}/python, program ffmpeg on the PATH, file {checkout / WEIGHTS[0]}, "
+        f"file {checkout / WEIGHTS[3]};",
         "download_models.sh",
     )
 
@@ -275,7 +276,7 @@ def test_the_weights_depend_on_the_options(sadtalker: Callable[..., SadTalker], 
     lacks(sadtalker(preprocess="resize"), "mapping_00229-model.pth.tar")
     lacks(sadtalker(size=512), "SadTalker_V0.0.2_512.safetensors")
     lacks(sadtalker(enhancer="gfpgan"), "GFPGANv1.4.pth", "parsing_parsenet.pth")
-    lacks(sadtalker(checkpoints=tmp_path / "elsewhere"), f"weights {tmp_path}/elsewhere/SadTalker_V0.0.2_256")
+    lacks(sadtalker(checkpoints=tmp_path / "elsewhere"), f"file {tmp_path}/elsewhere/SadTalker_V0.0.2_256")
 
 
 def test_packages_that_its_python_lacks_are_named(sadtalker: Callable[..., SadTalker], checkout: Path) -> None:
@@ -284,7 +285,8 @@ def test_packages_that_its_python_lacks_are_named(sadtalker: Callable[..., SadTa
     with pytest.raises(UsageError) as caught:
         made(sadtalker())
     message = str(caught.value)
-    assert "cannot import kornia (RuntimeError: numpy 2 is too new), gfpgan (ImportError: not installed);" in message
+    kornia, gfpgan = "kornia (RuntimeError: numpy 2 is too new)", "gfpgan (ImportError: not installed)"
+    assert f"sadtalker: missing: package {kornia}, package {gfpgan};" in message
     assert "torch (" not in message and "facexlib (" not in message
 
 
@@ -322,6 +324,23 @@ def test_code_and_weights_are_the_runs_identity(sadtalker: Callable[..., SadTalk
     }
 
 
+def test_its_options_are_recorded_as_ever(sadtalker: Callable[..., SadTalker], checkout: Path) -> None:
+    """A run that was started by an earlier version goes on only where these are equal."""
+    assert options_to_json(sadtalker().options) == {
+        "checkout": str(checkout),
+        "python": sys.executable,
+        "checkpoints": None,
+        "preprocess": "full",
+        "still": True,
+        "size": 256,
+        "pose_style": 0,
+        "expression_scale": 1.0,
+        "enhancer": "none",
+        "ref_pose": False,
+        "timeout": 1800.0,
+    }
+
+
 # ------------------------------------------------------------------------------------------------ by command line
 
 
@@ -343,4 +362,4 @@ def test_a_row_from_the_command_line(
 
     (checkout / WEIGHTS[1]).unlink()
     assert main(command) == 2
-    assert f"error: sadtalker: missing: weights {checkout / WEIGHTS[1]};" in capsys.readouterr().err
+    assert f"error: sadtalker: missing: file {checkout / WEIGHTS[1]};" in capsys.readouterr().err

@@ -103,8 +103,10 @@ def test_values_that_cannot_be_are_told_the_right_ones(metric: str, given: dict[
     [(LPIPS, "lpips-alex"), (LSE, "syncnet-v2"), (WER, "avhubert-lrs2-vsr"), (AVS, "avhubert-lrs2-vsr")],
 )
 def test_missing_weights_are_named_with_the_command(metric: Any, weights: str, tmp_path: Path) -> None:
-    store = WeightsStore(tmp_path, Catalogue({weights: Entry(weights, "published.pth", "", "", "")}))
-    missing = f"weights {weights} missing; syncdiff-bench weights fetch {weights}$"
+    store = WeightsStore(tmp_path, Catalogue({weights: Entry(weights, "published.pth", "", "", "its page")}))
+    missing = (
+        f"weights {weights} missing; only you can get it: its page; then syncdiff-bench weights add {weights} FILE$"
+    )
     with pytest.raises(WeightsError, match=missing) as caught:
         metric(runtime=Runtime(weights=store)).prepare()
     assert caught.value.missing == weights

@@ -320,7 +320,7 @@ def test_without_landmarks_the_column_is_not_applicable(
 def test_without_a_mean_face_the_column_is_not_applicable(tmp_path: Path) -> None:
     entry = Entry(MEAN_FACE, "face.npy", "", "", "")
     empty = WeightsStore(tmp_path / "empty", Catalogue({entry.name: entry}))
-    with pytest.raises(WeightsError, match=f"weights {MEAN_FACE} missing; syncdiff-bench weights fetch") as caught:
+    with pytest.raises(WeightsError, match=f"weights {MEAN_FACE} missing; only you") as caught:
         metric_of(empty, landmarks=tmp_path).prepare()
     assert caught.value.missing == MEAN_FACE
     assert installed().entries[MEAN_FACE].sources, "the shipped catalogue says where it is got"

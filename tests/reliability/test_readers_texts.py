@@ -26,7 +26,7 @@ from syncdiff_bench.training.loader import read_plan, shipped_configs, title_of
 from syncdiff_bench.weights.catalog import parse_catalogue
 from syncdiff_bench.weights.sources import _validator
 from syncdiff_leaderboards import __file__ as leaderboards
-from syncdiff_methods.external.method import External, ExternalOptions, missing
+from syncdiff_methods.external.method import External, ExternalOptions
 from syncdiff_methods.model_folder import part_files
 from syncdiff_methods.syncdiff.model import SyncDiffModel, read_autoencoder
 from syncdiff_metrics import experts
@@ -40,8 +40,21 @@ def test_readers_of_external_adapters(tmp_path: Path, tries: int) -> None:
     template = {
         "command": ["python", "-c", "print()", "{video}", "{audio}", "{output}"],
         "title": "Mine",
-        "folder": ".",
         "requires": ["weights.bin"],
+        "before": [["python", "{settled}"]],
+        "packages": ["json"],
+        "picture": "left half",
+        "audio_padding": 0.5,
+        "video_padding": 3,
+        "spare_frames": 2,
+        "stretched": True,
+        "trained_against": ["lse"],
+        "no_face": ["none"],
+        "caveats": ["mine"],
+        "links": {"weights": "weights.bin"},
+        "files": {"clip.yaml": "{video}"},
+        "settings": {"steps": 3, "settled": {"a": ["--a", "{steps}"], "b": []}},
+        "about": {"repository": "example.org/x", "revision": "0123456789"},
         "timeout": 30.5,
         "video_encoding": "crf23",
         "environment": {"A": "{seed}", "B": ""},
@@ -49,7 +62,7 @@ def test_readers_of_external_adapters(tmp_path: Path, tries: int) -> None:
 
     def read(file: Path) -> None:
         method = External(ExternalOptions(file))
-        missing(method.template)
+        method.placed.missing()
         method.weights_used()
         assert method.name.startswith("external-")
         str(method.title).encode()

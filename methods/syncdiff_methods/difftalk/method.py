@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, WeightsUsed
 from syncdiff_bench.errors import UsageError
+from syncdiff_bench.faces.boxes import FaceBoxes
 from syncdiff_bench.origins import of_model, origin_of
-from syncdiff_methods.syncdiff.method import LatentMethod, Progress, given
+from syncdiff_methods.syncdiff.method import LatentMethod, Progress, given, landmark_boxes
 
 if TYPE_CHECKING:
     from syncdiff_methods.difftalk.model import DiffTalkConfig, DiffTalkModel
@@ -125,6 +126,13 @@ class DiffTalk(LatentMethod):
                 "difftalk needs --set logits=...: a folder of <clip id>.npy, DeepSpeech's scores, or an acoustic model"
             )
         return logits
+
+    @property
+    def frame_size(self) -> int:
+        return int(self.model.config.frame_size)
+
+    def boxes_of(self, clip: Clip) -> FaceBoxes:
+        return landmark_boxes(clip, self.options.landmarks)
 
     def conditions(self, clip: Clip) -> DiffTalkConditions:
         from syncdiff_methods.difftalk.sampling import clip_conditions

@@ -2,159 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
 
-from syncdiff_bench.contracts import Runtime, WeightsUsed
-from syncdiff_bench.documents import read_toml
-from syncdiff_bench.errors import UsageError
-from syncdiff_bench.media.writing import ENCODINGS
-from syncdiff_bench.options import nearest, options_from_values
+from syncdiff_bench.caveats import Caveat
+from syncdiff_bench.contracts import Clip, Frames, Runtime, WeightsUsed
+from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.weights.digests import sha256_of
-from syncdiff_methods.external.process import OUTPUT_NAME, Command, environment_with
-from syncdiff_methods.external.program import ClipFiles, ProgramMethod
+from syncdiff_methods.external.process import Command, environment_with
+from syncdiff_methods.external.program import ClipFiles, ProgramMethod, read_result
+from syncdiff_methods.external.python import own_environment, packages_lacking
+from syncdiff_methods.external.template import OF_CLIP, Placed, Template, read_template
 
-PLACEHOLDERS = ("video", "audio", "reference", "output", "output_folder", "seed", "device")
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
-
-
-@dataclass(frozen=True)
-class Template:
-    """The keys of the file.
-
-    command: the program (a bare name, or a path relative to `folder`, else to the file) and its arguments, one each;
-        `{audio}` and the like are filled in per clip. No shell sees it.
-    title: the method's name in tables, by default the file's.
-    folder: where the program runs; by default a private folder per clip. Relative to the file.
-    requires: files and folders that must be there; relative to `folder`, else to the file. The digests of the files
-        belong to the run, as do those of the program and of the files that the command names: another file, another
-        run.
-    result: which file of `{output_folder}` is the video, where the command does not name `{output}`.
-    timeout: seconds that one clip may take.
-    video_encoding: of `{video}`; crf23 for programs that cannot read the lossless kind.
-    environment: variables to set; an empty text removes one.
-    """
-
-    command: tuple[str, ...]
-    title: str = ""
-    folder: str = ""
-    requires: tuple[str, ...] = ()
-    result: str = "*.mp4"
-    timeout: float = 1800.0
-    video_encoding: str = "lossless"
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def placeholders(self) -> frozenset[str]:
-        """Those that the command and the environment name."""
-        texts = (*self.command, *self.environment.values())
-        return frozenset(name for text in texts for name in _PLACEHOLDER.findall(text))
-
-    @property
-    def result_pattern(self) -> str:
-        return OUTPUT_NAME if "output" in self.placeholders else self.result
-
-
-def read_template(path: Path) -> Template:
-    """The file's template, its paths made absolute.
-
-    Raises UsageError, naming the file and the key, for anything that cannot be.
-    """
-    try:
-        table = read_toml(path)
-    except UsageError as error:
-        raise UsageError(f"{error}; see docs/external.md") from None
-    environment = table.pop("environment", {})
-    if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
-        raise UsageError(f'{path}: environment must be a table of texts, NAME = "value"')
-    template: Template = options_from_values(Template, table, str(path))
-    template = replace(template, environment=environment)
-    for problem in _problems(template):
-        raise UsageError(f"{path}: {problem}")
-    base = path.absolute().parent
-    folder = str(base / Path(template.folder).expanduser()) if template.folder else ""
-    inside = Path(folder) if folder else base
-    required = tuple(str(inside / Path(one).expanduser()) for one in template.requires)
-    program, *arguments = template.command
-    if os.sep in program:
-        program = str(inside / Path(program).expanduser())
-    return replace(template, command=(program, *arguments), folder=folder, requires=required)
-
-
-def _problems(template: Template) -> Iterator[str]:
-    if not template.command or not template.command[0]:
-        yield 'command is empty; give the program and its arguments, command = ["program", "--audio", "{audio}"]'
-    for name in sorted(template.placeholders - set(PLACEHOLDERS)):
-        yield f"unknown placeholder {{{name}}}{nearest(name, PLACEHOLDERS, 'there are')}"
-    if not template.placeholders & {"output", "output_folder"}:
-        yield "command never names {output} or {output_folder}; the program must be told where the video goes"
-    if not template.timeout > 0:
-        yield f"timeout is {template.timeout:g}; give the seconds that a clip may take"
-    if template.video_encoding not in ENCODINGS:
-        yield f"unknown video_encoding {template.video_encoding!r}; choose one of: {', '.join(ENCODINGS)}"
-    result = PurePosixPath(template.result)
-    if not result.parts or result.is_absolute() or ".." in result.parts:
-        yield f"result {template.result!r} is no pattern below {{output_folder}}; write *.mp4 or the like"
-
-
-def missing(template: Template) -> list[str]:
-    """What the program lacks, in words; empty where nothing."""
-    found = []
-    if template.folder and not Path(template.folder).is_dir():
-        found.append(f"folder {template.folder}")
-    if program_of(template) is None:
-        where = "" if os.sep in template.command[0] else " on the PATH"
-        found.append(f"program {template.command[0]}{where}")
-    return found + [f"file {path}" for path in template.requires if not Path(path).exists()]
-
-
-def program_of(template: Template) -> str | None:
-    """Absolute path of the program, a bare name looked up on the PATH; None where there is none."""
-    return shutil.which(template.command[0], path=environment_with(template.environment).get("PATH"))
-
-
-def files_of(template: Template) -> tuple[Path, ...]:
-    """The files that decide what comes out, as far as the template names them, each once.
-
-    The program, words of the command that are files (a script, a checkpoint) and those of `requires`.
-    """
-    program = program_of(template)
-    words = [word for word in template.command[1:] if not _PLACEHOLDER.search(word)]
-    # Without a folder the program runs in an empty one, so that only a whole path can name a file.
-    named = [Path(template.folder, word) for word in words if template.folder or Path(word).is_absolute()]
-    found = (*(() if program is None else (Path(program),)), *named, *map(Path, template.requires))
-    return tuple(dict.fromkeys(path for path in found if _is_file(path)))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a word may be anything: too long for a name, or with a zero in it
-        return False
-
-
-def filled(text: str, values: Mapping[str, Any]) -> str:
-    """`{name}` replaced; anything else in braces stays.
-
-    >>> filled("--seed={seed} {}", {"seed": 3})
-    '--seed=3 {}'
-    """
-    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), text)
-
-
-# -------------------------------------------------------------------------------------- the method
+INAUDIBLE = 0.01  # seconds of padding that are not worth a word
+PYTHONS = (".venv/bin/python", "venv/bin/python", ".venv/Scripts/python.exe")  # of a checkout
 
 
 @dataclass(frozen=True)
 class ExternalOptions:
-    """config: the TOML file (`Template`)."""
+    """config: the TOML file (`Template`). checkout: what `{checkout}` in it stands for, the folder of the program's
+    code. python: what `{python}` stands for, by default the one in the checkout's `.venv`.
+    """
 
     config: Path
+    checkout: Path | None = None
+    python: Path | None = None
 
 
 class External(ProgramMethod):
@@ -162,50 +38,185 @@ class External(ProgramMethod):
 
     name = "external"
     title = "Any program, described by a TOML file"
-    Options = ExternalOptions
-    options: ExternalOptions
+    Options: ClassVar[type[Any]] = ExternalOptions
+    options: Any
 
-    def __init__(self, options: ExternalOptions, runtime: Runtime | None = None) -> None:
+    def __init__(self, options: Any, runtime: Runtime | None = None) -> None:
         super().__init__(options, runtime)
-        self.template = read_template(options.config)
-        stem = options.config.stem
+        self.template = self._template()
+        self.video_encoding = self.template.video_encoding
+
+    def _template(self) -> Template:
+        template, stem = read_template(self.options.config), self.options.config.stem
         # The class is every program, an instance is one.
         self.name = f"external-{_slug(stem)}"  # type: ignore[misc]
-        self.title = self.template.title or stem  # type: ignore[misc]
-        self.video_encoding = self.template.video_encoding
+        self.title = template.title or stem  # type: ignore[misc]
+        self.trained_against = frozenset(template.trained_against)  # type: ignore[misc]
+        return template
+
+    @property
+    def config(self) -> Path:
+        return Path(self.options.config)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one clip may take."""
+        return self.template.timeout
+
+    @property
+    def owner(self) -> str:
+        """Whom a message is about."""
+        return str(self.config)
+
+    @cached_property
+    def placed(self) -> Placed:
+        """The template where its files are."""
+        return Placed(self.template, self.config.absolute().parent, self._settings() | self._places())
+
+    def _settings(self) -> dict[str, Any]:
+        defaults = self.template.settings.items()
+        return {name: next(iter(one)) if isinstance(one, Mapping) else one for name, one in defaults}
+
+    def _places(self) -> dict[str, Any]:
+        checkout, python = self.options.checkout, self.options.python
+        places: dict[str, Any] = {}
+        if checkout is not None:
+            places["checkout"] = checkout.absolute()
+        if python is None and checkout is not None:
+            python = next((checkout / name for name in PYTHONS if (checkout / name).is_file()), None)
+        if python is not None:
+            places["python"] = python.absolute()  # a venv's python is a link that must stay one
+        return places
 
     @property
     def result_pattern(self) -> str:
         return self.template.result_pattern
 
+    def result_folder(self, files: ClipFiles) -> Path:
+        named = self.template.placeholders & {"output", "output_folder"}
+        return files.output_folder if named else files.folder
+
+    def files_of(self, clip: Clip, folder: Path) -> ClipFiles:
+        of = self.template
+        paddings = {"audio_padding": of.audio_padding, "video_padding": of.video_padding}
+        return ClipFiles(clip, folder, of.video_encoding, **paddings)  # type: ignore[arg-type]
+
+    def read_result(self, path: Path, clip: Clip) -> tuple[Frames, tuple[Caveat, ...]]:
+        part = {"left half": _left_half, "right half": _right_half}.get(self.template.picture)
+        of = self.template
+        return read_result(path, clip, spare=of.spare_frames, stretched=of.stretched, part=part)
+
+    def general_caveats(self) -> tuple[Caveat, ...]:
+        of = self.template
+        told = list(of.caveats)
+        if of.audio_padding >= INAUDIBLE:
+            told.append(
+                f"the program gets {of.audio_padding:g} s of silence after the sound, to make the last frames too"
+            )
+        if of.video_padding:
+            told.append(f"the program gets the last frame {of.video_padding} times more, to make the last frames too")
+        if of.picture != "whole":
+            told.append(f"the {of.picture} of the program's pictures is taken")
+        return tuple(Caveat("program", one) for one in told)
+
+    # ------------------------------------------------------------------------------ what it lacks
+
     def check(self) -> None:
-        lacking = missing(self.template)
+        self._refuse([*self._lacking(), *self._lacking_packages()])
+
+    def check_files(self) -> None:
+        """As `check`, but looks at packages only where something else is missing as well."""
+        lacking = self._lacking()
         if lacking:
-            raise UsageError(f"{self.options.config}: missing: {', '.join(lacking)}; correct the paths or install it")
+            self._refuse([*lacking, *self._lacking_packages()])
+
+    def _lacking(self) -> list[str]:
+        return self.placed.missing()
+
+    def _lacking_packages(self) -> list[str]:
+        python = self.placed.values.get("python")
+        if not self.template.packages or python is None or not Path(python).is_file():
+            return []
+        given = self.template.packages
+        found = packages_lacking(python, given, self.placed.root, self._environment({}), self.owner)
+        return [f"package {one}" for one in found]
+
+    def _refuse(self, lacking: list[str]) -> None:
+        if not lacking:
+            return
+        mends, weights = ["correct the paths or install it"], self.template.about.weights
+        if any(one.startswith("package ") for one in lacking):
+            mends.append(f"packages: into {self.placed.values['python']}")
+        if weights and any(one.startswith("file ") for one in lacking):
+            mends.append(f"weights: {weights}")
+        raise UsageError(f"{self.owner}: missing: {', '.join(lacking)}; {'; '.join(mends)}")
 
     def weights_used(self) -> tuple[WeightsUsed, ...]:
         """Digests of the TOML file, the program, the files among its arguments and those that it requires.
 
-        Raises UsageError as `check`.
+        Raises UsageError as `check_files`.
         """
-        self.check()
-        files = dict.fromkeys((self.options.config, *files_of(self.template)))
+        self.check_files()
+        files = dict.fromkeys((self.config, *self.placed.files()))
         return tuple(WeightsUsed(path.name, sha256_of(path), path) for path in files)
 
+    # ---------------------------------------------------------------------------------- one clip
+
     def command(self, files: ClipFiles, seed: int) -> Command:
-        template = self.template
+        return self.commands(files, seed)[-1]
+
+    def commands(self, files: ClipFiles, seed: int) -> tuple[Command, ...]:
+        template, placed = self.template, self.placed
         values: dict[str, Any] = {"seed": seed, "device": self.runtime.device}
         # Only what is named is written.
-        asked = [name for name in PLACEHOLDERS if name in template.placeholders and name not in values]
+        asked = [name for name in OF_CLIP if name in template.placeholders and name not in values]
         values.update({name: getattr(files, name) for name in asked})
-        program = program_of(template) or template.command[0]
-        environment = {name: filled(value, values) for name, value in template.environment.items()}
-        return Command(
-            argv=(program, *(filled(text, values) for text in template.command[1:])),
-            folder=Path(template.folder) if template.folder else files.folder,
-            environment=environment_with(environment),
-            timeout=template.timeout,
+        self._furnish(files.folder, values)
+        environment = self._environment(values)
+        return tuple(
+            Command(
+                (placed.program(name) or placed.named(name), *placed.words(words, values)),
+                placed.folder or files.folder,
+                environment,
+                self.timeout,
+            )
+            for name, *words in (*template.before, template.command)
         )
+
+    def _furnish(self, folder: Path, values: Mapping[str, Any]) -> None:
+        """Links and files of the clip's own folder."""
+        for name, text in self.template.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.placed.text(text, values), encoding="utf-8")
+        for name, target in self.template.links.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.symlink_to(self.placed.path(target, values).absolute())
+            except OSError as error:
+                raise UsageError(f"{self.owner}: {path} cannot be linked ({error.strerror}); rename it") from None
+
+    def _environment(self, values: Mapping[str, Any]) -> dict[str, str]:
+        given = {name: self.placed.text(value, values) for name, value in self.template.environment.items()}
+        own = own_environment(self.runtime.device) if "python" in self.template.placeholders else {}
+        return environment_with({**own, **given})
+
+    def explained(self, clip: Clip, stdout: Path, stderr: Path) -> ClipError | None:
+        if not self.template.no_face:
+            return None
+        said = "".join(log.read_text(encoding="utf-8", errors="replace") for log in (stdout, stderr))
+        if not any(words in said for words in self.template.no_face):
+            return None
+        return ClipError("no-face", f"{clip.id}: {self.name} found no face")
+
+
+def _left_half(frames: Frames) -> Frames:
+    return frames[:, :, : frames.shape[2] // 2]
+
+
+def _right_half(frames: Frames) -> Frames:
+    return frames[:, :, frames.shape[2] // 2 :]
 
 
 def _slug(text: str) -> str:

@@ -38,11 +38,11 @@ def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
 def run_process(command: Command, stdout: Path, stderr: Path) -> int:
     """Run to the end and return the exit status; negative: the signal that ended it.
 
-    stdout, stderr: files to write, kept as far as the process came. No shell, no terminal, an empty stdin.
+    stdout, stderr: files to write on, kept as far as the process came. No shell, no terminal, an empty stdin.
     On the time limit, on Ctrl-C and on any other error the process and all that it started are ended.
     Raises subprocess.TimeoutExpired, and OSError where it does not start.
     """
-    with stdout.open("wb") as out, stderr.open("wb") as err:
+    with stdout.open("ab") as out, stderr.open("ab") as err:
         process = subprocess.Popen(
             command.argv,
             cwd=command.folder,

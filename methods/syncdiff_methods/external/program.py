@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 import wave
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import SAMPLE_RATE, Clip, Frames, Media, Method, Runtime
+from syncdiff_bench.contracts import SAMPLE_RATE, SAMPLES_PER_FRAME, Audio, Clip, Frames, Media, Method, Runtime
 from syncdiff_bench.errors import ClipError, UsageError
 from syncdiff_bench.media.fitting import LENGTH, read_fitted
 from syncdiff_bench.media.writing import write_video
@@ -25,19 +28,42 @@ class ClipFiles:
     """The files of one clip in a private folder. No dot in a name but before the extension: Wav2Lip stumbles over it.
 
     encoding: of `video`, one of `syncdiff_bench.media.writing.ENCODINGS`.
+    audio_padding: seconds of silence at the end of the audio, of `video` too. video_padding: how often the last frame
+        is repeated.
     """
 
-    def __init__(self, clip: Clip, folder: Path, encoding: str = "lossless") -> None:
+    def __init__(
+        self,
+        clip: Clip,
+        folder: Path,
+        encoding: str = "lossless",
+        *,
+        audio_padding: float = 0.0,
+        video_padding: int = 0,
+    ) -> None:
         self.clip = clip
         self.folder = folder
         self.encoding = encoding
+        self.audio_padding = audio_padding
+        self.video_padding = video_padding
 
     @cached_property
     def video(self) -> Path:
         """The whole clip as mp4: 25 fps, with its audio."""
         path = self.folder / "video.mp4"
-        write_video(path, Media(self.clip.frames, self.clip.audio), encoding=self.encoding)
+        frames = self.clip.frames
+        if self.video_padding:
+            frames = np.concatenate([frames, np.repeat(frames[-1:], self.video_padding, axis=0)])
+        audio = self._samples[: len(frames) * SAMPLES_PER_FRAME]
+        write_video(path, Media(frames, audio), encoding=self.encoding)
         return path
+
+    @cached_property
+    def _samples(self) -> Audio:
+        audio = self.clip.audio
+        if not audio.size or not self.audio_padding:
+            return audio
+        return np.concatenate([audio, np.zeros(round(self.audio_padding * SAMPLE_RATE), audio.dtype)])
 
     @cached_property
     def audio(self) -> Path:
@@ -49,7 +75,7 @@ class ClipFiles:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(SAMPLE_RATE)
-            file.writeframes(self.clip.audio.astype("<i2").tobytes())
+            file.writeframes(self._samples.astype("<i2").tobytes())
         return path
 
     @cached_property
@@ -96,10 +122,26 @@ class ProgramMethod(Method):
     def command(self, files: ClipFiles, seed: int) -> Command:
         """How to start the program on one clip."""
 
+    def commands(self, files: ClipFiles, seed: int) -> Sequence[Command]:
+        """All that is started on one clip, one after the other, within the time of the last one."""
+        return (self.command(files, seed),)
+
+    def files_of(self, clip: Clip, folder: Path) -> ClipFiles:
+        """The clip as the program is to see it."""
+        return ClipFiles(clip, folder, self.video_encoding)
+
     @property
     def result_pattern(self) -> str:
-        """Glob of the video, relative to `ClipFiles.output_folder`."""
+        """Glob of the video, relative to `result_folder`."""
         return "*.mp4"
+
+    def result_folder(self, files: ClipFiles) -> Path:
+        """Where the video is looked for."""
+        return files.output_folder
+
+    def read_result(self, path: Path, clip: Clip) -> tuple[Frames, tuple[Caveat, ...]]:
+        """See `read_result`."""
+        return read_result(path, clip)
 
     def explained(self, clip: Clip, stdout: Path, stderr: Path) -> ClipError | None:
         """What the program said instead of writing a video, where its words are known."""
@@ -127,21 +169,24 @@ class ProgramMethod(Method):
 
     def _made(self, clip: Clip, seed: int) -> tuple[Frames, tuple[Caveat, ...]]:
         with TemporaryDirectory(prefix="syncdiff_bench_", ignore_cleanup_errors=True) as name:
-            files = ClipFiles(clip, Path(name), self.video_encoding)
-            command = self.command(files, seed)
+            files = self.files_of(clip, Path(name))
+            commands = self.commands(files, seed)
+            started = time.monotonic()
             with self._logs(clip, files.folder) as (stdout, stderr):
-                self._run(command, clip, stdout, stderr)
-                video = only_video(files.output_folder, self.result_pattern, clip.id)
+                for command in commands:
+                    used = time.monotonic() - started if command is not commands[0] else 0.0
+                    self._run(command, command.timeout - used, clip, stdout, stderr)
+                video = only_video(self.result_folder(files), self.result_pattern, clip.id)
                 if video is None:
                     message = f"{clip.id}: {self.name} ended well but wrote no {self.result_pattern}"
                     raise self.explained(clip, stdout, stderr) or ClipError(
                         "no-output", message + self._said(stdout, stderr)
                     )
-            return read_result(video, clip)
+            return self.read_result(video, clip)
 
-    def _run(self, command: Command, clip: Clip, stdout: Path, stderr: Path) -> None:
+    def _run(self, command: Command, seconds: float, clip: Clip, stdout: Path, stderr: Path) -> None:
         try:
-            status = run_process(command, stdout, stderr)
+            status = run_process(replace(command, timeout=max(seconds, 0.0)), stdout, stderr)
         except subprocess.TimeoutExpired:
             said = self._said(stderr, stdout)
             message = f"{clip.id}: {self.name} was stopped after {command.timeout:g} s{said}; allow it more time"
@@ -165,9 +210,11 @@ class ProgramMethod(Method):
     @contextmanager
     def _logs(self, clip: Clip, private: Path) -> Iterator[tuple[Path, Path]]:
         """Files for stdout and stderr: in the run where there is one, else in the private folder; empty ones go."""
-        base = private if self.runtime.folder is None else self.runtime.folder / "logs"
+        base = (private if self.runtime.folder is None else self.runtime.folder) / "logs"
         paths = base / f"{clip.id}.stdout.txt", base / f"{clip.id}.stderr.txt"
         paths[0].parent.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            path.write_bytes(b"")
         try:
             yield paths
         finally:
@@ -185,15 +232,23 @@ def only_video(folder: Path, pattern: str, clip_id: str) -> Path | None:
     return found[0] if found else None
 
 
-def read_result(path: Path, clip: Clip) -> tuple[Frames, tuple[Caveat, ...]]:
+def read_result(
+    path: Path,
+    clip: Clip,
+    *,
+    spare: int = 0,
+    stretched: bool = False,
+    part: Callable[[Frames], Frames] | None = None,
+) -> tuple[Frames, tuple[Caveat, ...]]:
     """Frames that fit the clip, and what a reader should know of how they were made to.
 
+    spare, stretched, part: see `media.fitting.read_fitted`.
     Raises ClipError of the kinds of `media.fitting.read_fitted`.
     """
     try:
         # As the program saw it, at 25 frames per second: it is told nothing of how many frames the file has.
         shown = replace(clip, audio_from=None, preloaded=replace(clip.media, source_frames=None, source_rate=None))
-        media = read_fitted(path, shown)
+        media = read_fitted(path, shown, spare=spare, stretched=stretched, part=part)
     except ClipError as error:
         # The file is gone once this is read.
         told = str(error).replace(str(path), path.name)

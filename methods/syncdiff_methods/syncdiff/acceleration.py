@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from syncdiff_bench.contracts import MEMORY_SHARE, Workload
 from syncdiff_bench.errors import UsageError
 from syncdiff_bench.estimates.counting import flops_of, peak_bytes_of
 from syncdiff_bench.estimates.machine import available_bytes, flops_per_second
+from syncdiff_bench.runtime import MEMORY_SHARE, Workload
 from syncdiff_bench.training.device import has_cpp_compiler
 from syncdiff_methods.syncdiff.attention import cross_attention
 from syncdiff_methods.syncdiff.config import Compile, DiffusionConfig, Precision, SyncDiffConfig

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from syncdiff_bench.caveats import Caveat
+from syncdiff_bench.clips import cut_to_face, landmarks_of
 from syncdiff_bench.contracts import Clip, Frames, Method, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.faces.boxes import FaceBoxes
+from syncdiff_bench.faces.framing import LANDMARKS, feather, paste
 from syncdiff_bench.origins import of_model, origin_of
 from syncdiff_methods.syncdiff.config import (
     Compile,
@@ -76,8 +79,17 @@ class SyncDiffOptions:
     channels_last: bool = True
 
 
+FACE_CROP = Caveat(
+    "face-crop", "in another framing than LRS: generated on a square around the face and pasted back, edges feathered"
+)
+
+
 class LatentMethod(Method):
-    """Frame by frame in the latents of an autoencoder, `batch` clips at a time: SyncDiff and DiffTalk."""
+    """Frame by frame in the latents of an autoencoder, `batch` clips at a time: SyncDiff and DiffTalk.
+
+    Where a clip is not in the framing of LRS its face is cut out, and what is generated is pasted back
+    (docs/spec/syncdiff.md#faces-in-larger-pictures).
+    """
 
     @property
     def batch_size(self) -> int:
@@ -86,6 +98,15 @@ class LatentMethod(Method):
     @abstractmethod
     def conditions(self, clip: Clip) -> Any:
         """What is known of a clip before its first frame is generated, with its `clip_id`. Raises ClipError."""
+
+    @property
+    @abstractmethod
+    def frame_size(self) -> int:
+        """Side of the frames that the networks draw, pixels."""
+
+    @abstractmethod
+    def boxes_of(self, clip: Clip) -> FaceBoxes:
+        """Where the face is, by what masks it. Raises ClipError."""
 
     @abstractmethod
     def sample(
@@ -99,23 +120,46 @@ class LatentMethod(Method):
         """See `Method.generate`. Frames come back at the clip's own size, the whole image generated (paper 5.2)."""
         from syncdiff_methods.syncdiff.model import to_frames
 
-        conditions, videos = [], []
+        conditions, videos, cuts = [], [], []
         for clip in clips:
             try:
-                conditions.append(self.conditions(clip))
-                videos.append(np.empty_like(clip.frames))
+                face = self._face(clip)
+                conditions.append(self.conditions(clip if face is None else face))
             except ClipError as error:
                 yield clip.id, error
+                continue
+            cuts.append(None if face is None else face.cut)
+            videos.append(np.empty_like(clip.frames) if face is None else clip.frames.copy())
         if not conditions:
             return
 
         def keep(index: int, t: int, image: Any) -> None:
-            height, width = videos[index].shape[1:3]
-            videos[index][t] = to_frames(image[None], height, width)[0].cpu().numpy()
+            cut, side = cuts[index], self.frame_size
+            height, width = videos[index].shape[1:3] if cut is None else (side, side)
+            drawn = to_frames(image[None], height, width)[0].cpu().numpy()
+            if cut is None:
+                videos[index][t] = drawn
+            else:
+                paste(videos[index][t], drawn, cut.squares[t], feather(np.zeros(4), side, "crop"))
 
         self.sample(conditions, seed, keep, progress)
         for condition, video in zip(conditions, videos, strict=True):
             yield condition.clip_id, video
+
+    def _face(self, clip: Clip) -> Clip | None:
+        """The clip cut to its face; None where it is in the framing of LRS, or has no sound to speak with."""
+        face = cut_to_face(clip, self.boxes_of(clip), self.frame_size) if len(clip.audio) else None
+        if face is not None:
+            self._cut_out.add(clip.id)
+        return face
+
+    @cached_property
+    def _cut_out(self) -> set[str]:
+        """Ids of clips that were cut."""
+        return set()
+
+    def caveats(self, clip_id: str) -> tuple[Caveat, ...]:
+        return (FACE_CROP,) if clip_id in self._cut_out else ()
 
 
 class SyncDiff(LatentMethod):
@@ -210,10 +254,24 @@ class SyncDiff(LatentMethod):
 
         return workload(self.config, frames, self.batch_size, self.acceleration, self.runtime.device)
 
+    @property
+    def frame_size(self) -> int:
+        return self.config.frame_size
+
+    def boxes_of(self, clip: Clip) -> FaceBoxes:
+        return landmark_boxes(clip) if self.config.condition.mask_mode == "nose_to_bottom" else clip.face_boxes
+
     def conditions(self, clip: Clip) -> ClipConditions:
         from syncdiff_methods.syncdiff.sampling import clip_conditions
 
         return clip_conditions(self.model, clip)
+
+
+def landmark_boxes(clip: Clip, folder: str = "") -> FaceBoxes:
+    """Boxes around the 68 landmarks. Raises ClipError as `landmarks_of`."""
+    points = landmarks_of(clip, folder)
+    corners = np.concatenate([np.floor(points.min(axis=1)), np.ceil(points.max(axis=1))], axis=1)
+    return FaceBoxes(corners.astype(np.int32), LANDMARKS)
 
 
 def _overridden(config: SyncDiffConfig, options: SyncDiffOptions) -> SyncDiffConfig:

@@ -258,11 +258,21 @@ def clip_conditions(model: SyncDiffModel, clip: Clip) -> ClipConditions:
     features = torch.from_numpy(clip_features(clip, config.audio)).to(device)
     mask = clip_mask(clip, config.condition, config.frame_size).to(device)
     tokens = model.audio(features[None])[0]
-    images = to_images(torch.from_numpy(writable(clip.frames)).to(device), config.frame_size)
-    masked = encode_chunks(model.autoencoder, apply_mask(images, mask))
-    identity, area = model.autoencoder.encode(images[:1])[0], cell_area(mask, config.latent_size)
-    clean = encode_chunks(model.autoencoder, images) if config.condition.previous_at_test == "true" else None
-    return ClipConditions(clip.id, masked, identity, tokens, images[0], area, clean)
+    encode = model.autoencoder.encode
+    frames = torch.split(torch.from_numpy(writable(clip.frames)).to(device), CHUNK)
+    # Images of one chunk at a time: of a minute they would take more than a gigabyte.
+    masked = torch.cat(
+        [
+            encode(apply_mask(to_images(part, config.frame_size), covered))
+            for part, covered in zip(frames, torch.split(mask, CHUNK), strict=True)
+        ]
+    )
+    first = to_images(frames[0][:1], config.frame_size)
+    identity, area = encode(first)[0], cell_area(mask, config.latent_size)
+    clean = None
+    if config.condition.previous_at_test == "true":
+        clean = torch.cat([encode(to_images(part, config.frame_size)) for part in frames])
+    return ClipConditions(clip.id, masked, identity, tokens, first[0], area, clean)
 
 
 @torch.inference_mode()

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from syncdiff_bench.contracts import Boxes, Frames
+from syncdiff_bench.contracts import Boxes, Frames, Workload
+from syncdiff_bench.estimates.counting import flops_of, peak_bytes_of
+from syncdiff_bench.estimates.machine import seconds_of
+from syncdiff_bench.media.bilinear import FACE_SIZE
 from syncdiff_methods.wav2lip.faces import Faces, network_input
 from syncdiff_methods.wav2lip.generator import Block, FaceGenerator
 
+MEL = (80, 16)  # channels and steps of what one frame hears
 NetworkT = TypeVar("NetworkT", bound=FaceGenerator)
 Paste = Callable[[Frames, NDArray[np.float32], Boxes], None]
 
@@ -55,6 +59,23 @@ def for_inference(network: NetworkT, device: str) -> NetworkT:
     for part in (network.face_encoder_blocks, network.face_decoder_blocks, network.output_block):
         part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.to(device).requires_grad_(requires_grad=False)
+
+
+def workload(network: nn.Module, frames: Sequence[int], *, batch: int, clips: int, device: str) -> Workload:
+    """Of Wav2Lip's generator on clips of so many frames, by one batch of nothing."""
+
+    def call() -> Tensor:
+        with torch.inference_mode():
+            drawn: Tensor = network(torch.zeros((batch, 1, *MEL), device=device), seen)
+            return drawn
+
+    seen = torch.zeros((batch, 6, FACE_SIZE, FACE_SIZE), device=device).contiguous(memory_format=torch.channels_last)
+    passes = -(-sum(frames) // batch)
+    flops = passes * flops_of(call)
+    weights = sum(one.nbytes for one in network.parameters())
+    seconds = passes * seconds_of(call, device)
+    of_frame = 2 * FACE_SIZE * FACE_SIZE * 3 + 4 * MEL[0] * MEL[1]
+    return Workload(flops, seconds, weights + peak_bytes_of(call), of_frame * max(frames), clips)
 
 
 def redraw(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from syncdiff_bench.caveats import Caveat
-from syncdiff_bench.contracts import Boxes, Clip, Frames, Method, WeightsUsed
+from syncdiff_bench.contracts import Boxes, Clip, Frames, Method, WeightsUsed, Workload
 from syncdiff_bench.errors import ClipError, NoBoxes, UsageError
 from syncdiff_bench.media.bilinear import cut_faces
 from syncdiff_bench.origins import of_model
@@ -145,6 +145,15 @@ class Wav2Lip(FaceMethod):
 
     def drawing(self) -> Callable[[Tensor, Tensor], Tensor]:
         return self.generator
+
+    def workload(self, frames: Sequence[int]) -> Workload:
+        """See `Method.workload`; loads the network and tries a batch. Memory of a clip is that of its faces, twice, and
+        its sound; its own frames, of whatever size, come on top.
+        """
+        from syncdiff_methods.wav2lip.inference import workload
+
+        options = self.options
+        return workload(self.generator, frames, batch=options.batch, clips=options.clips, device=self.runtime.device)
 
     def audio_of(self, clip: Clip) -> Tensor:
         import torch

@@ -150,7 +150,7 @@ def load_vsr_model(path: Path) -> VSRModel:
         raise WeightsError(f"{path}: no decoder or no word pieces inside; lip reading needs a fine-tuned checkpoint")
     if len(checkpoint.pieces) != checkpoint.config.vocab:
         raise WeightsError(
-            f"{path}: {len(checkpoint.pieces)} word pieces for {checkpoint.config.vocab} outputs; fetch the file again"
+            f"{path}: {len(checkpoint.pieces)} word pieces for {checkpoint.config.vocab} outputs; get the file again"
         )
     tensors = {ENCODER + name: tensor for name, tensor in checkpoint.encoder.items()}
     tensors |= {DECODER + name: tensor for name, tensor in checkpoint.decoder.items()}

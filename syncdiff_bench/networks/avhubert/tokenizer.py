@@ -53,7 +53,7 @@ class WordPieces:
         try:
             processor.LoadFromSerializedProto(self.model)
         except RuntimeError:
-            raise WeightsError("the checkpoint's SentencePiece model is damaged; fetch the file again") from None
+            raise WeightsError("the checkpoint's SentencePiece model is damaged; get the file again") from None
         return processor
 
     def encode(self, text: str) -> tuple[int, ...]:

@@ -39,8 +39,7 @@ class Material:
     def dataset(self) -> Dataset:
         """Raises BenchError where it cannot be opened any more; figures then do without references and labels."""
         identity = self.runs[0].identity
-        root = self.data_root or (None if identity.root is None else Path(identity.root))
-        return plugins.load_dataset(identity.dataset, root, identity.dataset_options)
+        return plugins.load_recorded(identity.dataset, self.data_root, identity.root, identity.dataset_options)
 
     @cached_property
     def problem(self) -> str:

@@ -17,7 +17,7 @@ def html_text(tables: Sequence[Table]) -> str:
     """A complete document, in the style of the page of runs."""
     title = escape("; ".join(table.title for table in tables))
     style = files("syncdiff_bench.report.page").joinpath("page.css").read_text(encoding="utf-8")
-    sections = "\n".join(map(_section, tables))
+    sections = "\n".join(map(fragment, tables))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
@@ -26,10 +26,12 @@ def html_text(tables: Sequence[Table]) -> str:
     )
 
 
-def _section(table: Table) -> str:
+def fragment(table: Table) -> str:
+    """A table with its title and notes, for a page that has styles of its own or none."""
     caption = f"<p>{escape(table.caption)}</p>\n" if table.caption else ""
     panels = "\n".join(panel_html(panel, panel.title) for panel in table.panels)
-    return f"<section>\n<h2>{escape(table.title)}</h2>\n{caption}{panels}\n{notes_html(table)}</section>"
+    title = f"<h2>{escape(table.title)}</h2>\n" if table.title else ""
+    return f"<section>\n{title}{caption}{panels}\n{notes_html(table)}</section>"
 
 
 def panel_html(panel: Panel, caption: str, *, label: str = "", name: str = "") -> str:
@@ -66,7 +68,7 @@ def scrolling(label: str, name: str = "") -> str:
 
 
 def _heading(heading: Heading, *, sortable: bool) -> str:
-    below = f"<small>{escape(heading.below)}</small>" if heading.below else ""
+    below = f" <small>{escape(heading.below)}</small>" if heading.below else ""
     if sortable:
         button = f'<button type="button">{escape(heading.text) or "#"}{below}</button>'
         return f'<th scope="col"{_side(heading)}>{button}</th>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from syncdiff_bench.characters import json_text as as_json
@@ -20,11 +20,15 @@ def csv_text(tables: Sequence[Table]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, tables[0].fields if tables else (), lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
+    writer.writerows(flat_records(tables))
+    return text.getvalue()
+
+
+def flat_records(tables: Sequence[Table]) -> Iterator[dict[str, Any]]:
+    """The records with one text or number per field."""
     for record in (record for table in tables for record in table.records):
         low, high = record["ci95"] or (None, None)
-        flat = {key: _cell(value) for key, value in record.items()}
-        writer.writerow(flat | {"ci95_low": low, "ci95_high": high})
-    return text.getvalue()
+        yield {key: _cell(value) for key, value in record.items()} | {"ci95_low": low, "ci95_high": high}
 
 
 def json_text(tables: Sequence[Table]) -> str:
