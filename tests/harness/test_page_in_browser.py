@@ -149,8 +149,7 @@ REFUSED = """
 
 SHOWN = "[...document.querySelectorAll('video')].map((video) => video.getAttribute('aria-label'))"
 
-COMPARED = (
-    """
+COMPARED = """
 (async () => {
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
   const buttons = [...document.querySelectorAll("#difference button.watch")];
@@ -165,9 +164,7 @@ COMPARED = (
   found.changes = [...document.querySelectorAll("#clip-table tbody tr")].map((row) => row.lastChild.textContent);
   return found;
 })()
-"""
-    % SHOWN
-)
+""".replace("SHOWN", SHOWN)
 
 
 @pytest.fixture(scope="module")
