@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint types test test-all docs docs-update speed check tables clean
+.PHONY: help setup format lint types test test-all docs docs-update screenshots speed check tables clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,9 @@ docs:  ## the documentation as a site/, warnings are errors
 
 docs-update:  ## write what commands print today into README and docs
 	UPDATE_DOCUMENTATION=1 $(BIN)/pytest -m "slow or not slow" tests/harness/test_documentation.py tests/harness/test_notebook.py
+
+screenshots:  ## terminal and page as the documentation shows them
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots.py
 
 speed:  ## the hot paths against tests/benchmarks/speed.json
 	mkdir -p .benchmarks

@@ -15,7 +15,7 @@ from syncdiff_bench.cli.options import DEVICE, PROGRESS, SEED, SETTINGS
     keeps=True,
     examples="""
   syncdiff-bench dub anna.jpg speech.mp3
-      Wav2Lip, its published weights (`weights fetch wav2lip`)
+      Wav2Lip, once you have its weights (`weights add wav2lip`)
   syncdiff-bench dub talk.mp4 speech.wav --method syncdiff --set model=DIR
       your SyncDiff, on a video of any size and rate
   syncdiff-bench dub talk.mov other.m4a --method wav2lip --method talklip

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syncdiff_bench.arrays import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Audio
-from syncdiff_bench.dubbing.following import clock
 from syncdiff_bench.dubbing.pictures import Pictures, open_pictures
 from syncdiff_bench.media.sound import heard_by_methods
 
@@ -82,9 +81,9 @@ def open_material(face: Path, audio: Path, loop: Loop) -> Material:
     notes = pictures.notes
     if pictures.photo is None and pictures.count < wanted:
         told = {"pingpong": "it goes forth and back", "hold": "its last picture is held", "cut": "the sound is cut"}
-        notes += (f"{face.name} lasts {clock(pictures.seconds)}, the sound {clock(seconds)}: {told[loop]}",)
+        notes += (f"{face.name} lasts {pictures.seconds:.2f} s, the sound {seconds:.2f} s: {told[loop]}",)
     elif pictures.photo is None and pictures.count > wanted:
-        notes += (f"{face.name} lasts {clock(pictures.seconds)}, the sound {clock(seconds)}: cut where that ends",)
+        notes += (f"{face.name} lasts {pictures.seconds:.2f} s, the sound {seconds:.2f} s: cut where that ends",)
     return Material(pictures, audio, samples, order_of(pictures.count, wanted, loop, pictures.photo is not None), notes)
 
 
