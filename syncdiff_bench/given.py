@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from textwrap import dedent
+from tokenize import TokenError
 from types import CodeType, FunctionType
 from typing import Any, Literal
 from uuid import uuid4
@@ -174,7 +175,7 @@ def _text_of(function: FunctionType) -> str:
     """Its source without comments and docstrings; its instructions where there is no source."""
     try:
         tree = ast.parse(dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):  # typed at a prompt; a lambda in the middle of a line
+    except (OSError, TypeError, SyntaxError, TokenError):  # typed at a prompt; a lambda in a line; the file is another
         return _instructions(function.__code__)
     if [getattr(node, "name", "") for node in tree.body] != [function.__name__]:  # other lines: the file is another now
         return _instructions(function.__code__)

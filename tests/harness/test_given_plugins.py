@@ -169,6 +169,20 @@ def test_code_without_a_source_is_told_apart_too() -> None:
     assert digest(MINE) != digest(MINE.replace("GAIN = 1", "GAIN = 2"))
 
 
+@pytest.mark.parametrize("other", ["", "x = (\n", '"""\n', "def f(:\n", "    y\n  z\n", "\x00"])
+def test_a_file_that_is_another_by_now_is_no_source(other: str, tmp_path: Path) -> None:
+    """Where code says that it stands in a file that reads otherwise, its instructions count."""
+    file = tmp_path / "mine.py"
+    file.write_text(other)
+    digests = []
+    for value in (1, 2, 1):
+        names: dict[str, Any] = {"__name__": "nowhere", "Method": Method}
+        text = f"class Mine(Method):\n    name = 'mine'\n    def generate(self, clips, *, seed):\n        yield {value}\n"
+        exec(compile(text, str(file), "exec"), names)
+        digests.append(given.code_of("method", names["Mine"]()))
+    assert digests[0] == digests[2] != digests[1]
+
+
 def test_an_object_with_state_is_never_taken_for_another(write: Write, tmp_path: Path) -> None:
     cls = write(MINE).Mine
     one = cls()
