@@ -56,12 +56,17 @@ def opened_at_once(path: Path) -> FileIO:
     return FileIO(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)))
 
 
-def link_or_copy(file: Path, place: Path) -> None:
-    """Let a file be seen at another place, too; Windows lets few users make links. Raises OSError."""
+def link_or_copy(path: Path, place: Path) -> None:
+    """Let a file be seen at another place, too; Windows lets few users make links. A folder is linked or nothing.
+
+    Raises OSError.
+    """
     try:
-        place.symlink_to(file.resolve())
+        place.symlink_to(path.resolve())
     except (OSError, NotImplementedError):
-        shutil.copyfile(file, place)
+        if path.is_dir() or place.is_symlink() or place.exists():
+            raise
+        shutil.copyfile(path, place)
 
 
 def end_group(process: subprocess.Popen[bytes], grace: float) -> None:

@@ -177,7 +177,9 @@ def test_a_file_that_is_another_by_now_is_no_source(other: str, tmp_path: Path) 
     digests = []
     for value in (1, 2, 1):
         names: dict[str, Any] = {"__name__": "nowhere", "Method": Method}
-        text = f"class Mine(Method):\n    name = 'mine'\n    def generate(self, clips, *, seed):\n        yield {value}\n"
+        text = (
+            f"class Mine(Method):\n    name = 'mine'\n    def generate(self, clips, *, seed):\n        yield {value}\n"
+        )
         exec(compile(text, str(file), "exec"), names)
         digests.append(given.code_of("method", names["Mine"]()))
     assert digests[0] == digests[2] != digests[1]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from syncdiff_bench.caveats import Caveat
 from syncdiff_bench.contracts import Clip, Frames, Runtime, WeightsUsed
 from syncdiff_bench.errors import ClipError, UsageError
+from syncdiff_bench.platforms import link_or_copy
 from syncdiff_bench.weights.digests import sha256_of
 from syncdiff_methods.external.process import Command, environment_with
 from syncdiff_methods.external.program import ClipFiles, ProgramMethod, read_result
@@ -193,9 +194,9 @@ class External(ProgramMethod):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                path.symlink_to(self.placed.path(target, values).absolute())
-            except OSError as error:
-                raise UsageError(f"{self.owner}: {path} cannot be linked ({error.strerror}); rename it") from None
+                link_or_copy(self.placed.path(target, values), path)
+            except (OSError, NotImplementedError) as error:
+                raise UsageError(f"{self.owner}: {path} cannot be linked ({error}); rename it") from None
 
     def _environment(self, values: Mapping[str, Any]) -> dict[str, str]:
         given = {name: self.placed.text(value, values) for name, value in self.template.environment.items()}
