@@ -1,7 +1,7 @@
 """The pictures of terminal and page in the documentation, made by the commands that they show: `make screenshots`.
 
-docs/terminal.svg: `report` at 80 columns. docs/page.png, docs/page-dark.png: the HTML page, in the Chromium of the
-PATH. Minutes of a CPU, nothing by hand; not for Windows, which has no pty.
+docs/terminal.svg: `report` at 80 columns. docs/page.png: the HTML page, in the Chromium of the PATH.
+ Minutes of a CPU, nothing by hand; not for Windows, which has no pty.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ METHODS = ("gt", "static", "wav2lip", "syncdiff")
 MADE = ("--set", "wav2lip.checkpoint=pocket")
 COLUMNS = 80
 WINDOW = "1300,1000"
-DARK = "--blink-settings=preferredColorScheme=0"
 
 
 def terminal(command: list[str], folder: Path) -> str:
@@ -51,8 +50,8 @@ def _block(terminal: int) -> bytes:
         return b""
 
 
-def picture(browser: str, page: Path, out: Path, *more: str) -> None:
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={WINDOW}", *more)
+def picture(browser: str, page: Path, out: Path) -> None:
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={WINDOW}")
     subprocess.run([browser, *flags, f"--screenshot={out}", page.as_uri()], check=True, capture_output=True)
 
 
@@ -69,7 +68,6 @@ def main() -> None:
             sys.exit("docs/page.png stays as it is: it needs chromium")
         subprocess.run([*shown, "--html", "report.html", "--clips", "4"], cwd=folder, check=True)
         picture(browser, folder / "report.html", DOCS / "page.png")
-        picture(browser, folder / "report.html", DOCS / "page-dark.png", DARK)
 
 
 if __name__ == "__main__":
