@@ -1,7 +1,7 @@
 """The pictures of terminal and page in the documentation, made by the commands that they show: `make screenshots`.
 
 docs/terminal.svg: `report` at 80 columns. docs/page.png: the HTML page, in the Chromium of the PATH.
- Minutes of a CPU, nothing by hand; not for Windows, which has no pty.
+Minutes of a CPU, nothing by hand; not for Windows, which has no pty.
 """
 
 from __future__ import annotations
