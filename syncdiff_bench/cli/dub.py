@@ -20,8 +20,8 @@ from syncdiff_bench.cli.options import DEVICE, PROGRESS, SEED, SETTINGS
       your SyncDiff, on a video of any size and rate
   syncdiff-bench dub talk.mov other.m4a --method wav2lip --method talklip
       side by side; --compare adds the video itself
-  syncdiff-bench dub drawn.png a.wav --set checkpoint=pocket
-      a drawn face of pocket, with the weights that ship
+  syncdiff-bench dub p.png a.wav --set checkpoint=pocket --box 17,8,142,148
+      a drawn face of pocket, which dlib sees badly; with the weights that ship
   syncdiff-bench dub talk.mp4 a.wav --dry-run
       where the face is, and how long it takes""",
     closing="Outside the face the pictures stay as they are. H.264, AAC, the sound as it was recorded.",
