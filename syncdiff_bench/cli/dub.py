@@ -21,7 +21,7 @@ from syncdiff_bench.cli.options import DEVICE, PROGRESS, SEED, SETTINGS
   syncdiff-bench dub talk.mov other.m4a --method wav2lip --method talklip
       side by side; --compare adds the video itself
   syncdiff-bench dub p.png a.wav --set checkpoint=pocket --box 17,8,142,148
-      a drawn face of pocket, which dlib sees badly; with the weights that ship
+      a drawn face, which dlib sees badly, with the weights that ship
   syncdiff-bench dub talk.mp4 a.wav --dry-run
       where the face is, and how long it takes""",
     closing="Outside the face the pictures stay as they are. H.264, AAC, the sound as it was recorded.",
