@@ -18,7 +18,7 @@ import numpy as np
 
 from syncdiff_bench.arrays import FPS, Frames
 from syncdiff_bench.errors import ClipError
-from syncdiff_bench.media.containers import header_rate, open_media, video_stream
+from syncdiff_bench.media.containers import decoded_frames, header_rate, open_media, video_stream
 from syncdiff_bench.media.frames import Orientation, orientation, rgb_of
 from syncdiff_bench.media.timing import FASTEST_LABEL, HAIR, frames_until, label_rate, rate_label, refuse_label
 
@@ -158,7 +158,7 @@ def _video(path: Path) -> Pictures:
         stream = video_stream(container, path)
         refuse_label(header_rate(stream), path)
         origin = Fraction(container.start_time or 0, 1_000_000)
-        frame = next((frame for frame in _decoded(container, stream)), None)
+        frame = next((frame for frame in decoded_frames(container, stream)), None)
         if frame is None:
             raise ClipError("undecodable", f"{path}: the video track holds no picture; copy or download it again")
         turn, height, width = orientation(frame, path), frame.height, frame.width
@@ -216,7 +216,7 @@ def _timed(path: Path, rate: Fraction, wanted: Fraction) -> Iterator[tuple[Fract
             if begin and (container.format.name == "avi" or not _sought(container, stream, begin + origin)):
                 continue
             time: Fraction | None = None
-            for frame in _decoded(container, stream):
+            for frame in decoded_frames(container, stream):
                 if frame.pts is not None:
                     here = frame.pts * stream.time_base - origin
                 else:
@@ -238,25 +238,6 @@ def _sought(container: Any, stream: Any, time: Fraction) -> bool:
     except FFmpegError:
         return False
     return True
-
-
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """Frames to the end of the file, or to where it cannot be read any more; refused packets are passed over."""
-    from av.error import FFmpegError
-
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except FFmpegError:
-            return
-        if packet is None:
-            return
-        try:
-            frames = packet.decode()
-        except FFmpegError:
-            continue
-        yield from frames
 
 
 def _scaler() -> Any:

@@ -1,4 +1,4 @@
-"""Opening a media file: what its header says, and its tracks, still compressed."""
+"""Opening a media file: what its header says, its tracks, compressed and decoded."""
 
 from __future__ import annotations
 
@@ -253,3 +253,25 @@ def demuxed(container: Any, streams: Sequence[Any], check: Callable[[Track], Non
             track.packets.append(last := Packet())
             last.stream = track.stream
     return list(tracks.values())
+
+
+def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
+    """Frames of a track to the end of the file, or to where it cannot be read any more; refused packets are passed
+    over, and what a broken-off file leaves in the decoder comes last.
+    """
+    from av.error import FFmpegError
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except FFmpegError:
+            yield from stream.codec_context.decode(None)
+            return
+        try:
+            frames = packet.decode()
+        except FFmpegError:
+            continue
+        yield from frames

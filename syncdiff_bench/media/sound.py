@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from syncdiff_bench.arrays import SAMPLE_RATE, Audio
 from syncdiff_bench.errors import ClipError
 from syncdiff_bench.media.audio import SLOWEST, aligning, shape_of
-from syncdiff_bench.media.containers import audio_stream, open_media
+from syncdiff_bench.media.containers import audio_stream, decoded_frames, open_media
 
 LONGEST_GAP = 600  # seconds of silence between two packets; more is a broken clock
 
@@ -45,7 +45,7 @@ def heard(path: Path, sample_rate: int, layout: str = "mono", samples: str = "s1
         origin = round(Fraction(container.start_time or 0, 1_000_000) / base)
         graph: Any = None
         shape, made, end = None, 0, Fraction(0)
-        for frame in _decoded(container, stream):
+        for frame in decoded_frames(container, stream):
             if frame.sample_rate < SLOWEST:
                 told = f"claims {frame.sample_rate} samples of sound per second, which no recording has"
                 raise ClipError("undecodable", f"{path}: {told}; re-encode its sound")
@@ -95,26 +95,6 @@ def _sound_stream(container: Any, path: Path) -> Any:
     if stream is None:
         raise ClipError("no-audio", f"{path}: has no sound; give a file that has")
     return stream
-
-
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """`av.AudioFrame`s up to the end of the file, or to where it cannot be read any more."""
-    from av.error import FFmpegError
-
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except FFmpegError:
-            yield from stream.codec_context.decode(None)
-            return
-        try:
-            frames = packet.decode()
-        except FFmpegError:
-            continue
-        yield from frames
 
 
 def _pulled(graph: Any) -> Iterator[NDArray[Any]]:
